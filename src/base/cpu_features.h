@@ -1,0 +1,18 @@
+// What the processor we run on can do, found at run time. One binary serves every x86-64 and Arm machine.
+#pragma once
+
+#include <string>
+
+namespace cachalot {
+
+struct CpuFeatures {
+    bool avx2 = false;         // AVX2 + FMA + F16C
+    bool avx512 = false;       // F, BW, DQ, VL
+    bool avx512_vnni = false;  // int8 dot products
+    std::string name;          // marketing name, for reports
+};
+
+// Detected once; the operating system's support for the wide registers is taken into account.
+const CpuFeatures& cpu_features();
+
+}  // namespace cachalot

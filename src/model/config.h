@@ -1,0 +1,85 @@
+// The one validated description of a model's shape. Nothing else in the program knows a size.
+//
+// It is read from config.json of a release or from the metadata of a GGUF file; both give the same struct, and a
+// struct that exists has been validated: every size is positive and bounded, every relation that the forward pass
+// relies on holds. The names follow the paper and DeepSeek's own configuration.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cachalot {
+
+// What a layer attends to besides its sliding window.
+enum class LayerKind : std::uint8_t {
+    window,  // ratio 0: nothing
+    csa,     // ratio 4: compressed rows of 4 tokens (overlapping), selected by the indexer
+    hca,     // ratio 128: compressed rows of 128 tokens, all of them
+};
+
+inline constexpr int kCsaRatio = 4;
+inline constexpr int kHcaRatio = 128;
+inline constexpr int kStreams = 4;  // hyper-connection streams; the mixing formulas are written for four
+
+struct RopeConfig {
+    float theta = 10000.0f;              // layers without compression
+    float compress_theta = 160000.0f;    // layers with compression, with YaRN
+    float yarn_factor = 1.0f;            // 1: no interpolation
+    std::int64_t yarn_original_context = 65536;
+    float yarn_beta_fast = 32.0f;
+    float yarn_beta_slow = 1.0f;
+};
+
+struct Config {
+    std::string name;        // for people: general.name of a GGUF, the folder of a release
+    int vocab_size = 0;
+    int hidden_size = 0;     // H
+    int layers = 0;          // main layers; multi-token-prediction blocks are not counted
+    std::int64_t context_length = 0;
+
+    // attention: one latent of head_dim is key and value of every head
+    int heads = 0;
+    int head_dim = 0;        // D
+    int rope_dim = 0;        // R, the last R of the D dims are rotated
+    int q_lora_rank = 0;
+    int output_groups = 0;   // heads are split evenly among them
+    int output_lora_rank = 0;
+    int sliding_window = 0;  // W
+    std::vector<LayerKind> layer_kinds;  // [layers]
+    RopeConfig rope;
+    float norm_eps = 1e-6f;
+
+    // indexer of the CSA layers
+    int index_heads = 0;
+    int index_head_dim = 0;
+    int index_top_k = 0;
+
+    // experts
+    int experts = 0;                // E, routed
+    int experts_per_token = 0;      // k
+    int shared_experts = 0;         // 1
+    int expert_hidden_size = 0;     // I
+    int hash_layers = 0;            // the first ones route by token id
+    float routed_scale = 1.0f;
+    std::vector<float> swiglu_limit;         // [layers], routed experts
+    std::vector<float> swiglu_limit_shared;  // [layers], shared expert
+
+    // hyper-connections
+    int sinkhorn_iterations = 20;
+    float hyper_connection_eps = 1e-6f;
+
+    std::int32_t bos = 0;
+    std::int32_t eos = 1;
+
+    int ratio(int layer) const {  // tokens per compressed row, 0 for none
+        switch (layer_kinds[static_cast<std::size_t>(layer)]) {
+            case LayerKind::csa: return kCsaRatio;
+            case LayerKind::hca: return kHcaRatio;
+            case LayerKind::window: break;
+        }
+        return 0;
+    }
+};
+
+}  // namespace cachalot

@@ -1,0 +1,50 @@
+#include "tensor/dtype.h"
+
+#include <array>
+#include <string>
+
+#include "base/checked.h"
+#include "base/error.h"
+
+namespace cachalot {
+namespace {
+
+constexpr std::array<DTypeInfo, 11> kInfo = {{
+    {"f32", 1, 4},
+    {"f16", 1, 2},
+    {"bf16", 1, 2},
+    {"i8", 1, 1},
+    {"i32", 1, 4},
+    {"i64", 1, 8},
+    {"f8_e8m0", 1, 1},
+    {"f8_e4m3", 1, 1},
+    {"fp4_pairs", 2, 1},
+    {"mxfp4", 32, 17},
+    {"q8_0", 32, 34},
+}};
+
+}  // namespace
+
+const DTypeInfo& info(DType type) {
+    auto index = static_cast<std::size_t>(type);
+    CACHALOT_CHECK(index < kInfo.size());
+    return kInfo[index];
+}
+
+DType parse_dtype(std::string_view name) {
+    std::string known;
+    for (std::size_t i = 0; i < kInfo.size(); ++i) {
+        if (kInfo[i].name == name) return static_cast<DType>(i);
+        known += (known.empty() ? "" : ", ") + std::string(kInfo[i].name);
+    }
+    fail("unknown type '{}' (known: {})", name, known);
+}
+
+std::int64_t row_bytes(DType type, std::int64_t columns) {
+    const auto& t = info(type);
+    if (columns < 0 || columns % t.elements != 0)
+        fail("a row of {} values is not a whole number of {} blocks of {}", columns, t.name, t.elements);
+    return checked_mul<std::int64_t>(columns / t.elements, t.bytes, "row size");
+}
+
+}  // namespace cachalot

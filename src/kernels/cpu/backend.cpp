@@ -1,0 +1,204 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "base/cpu_features.h"
+#include "base/error.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "tensor/convert.h"
+
+namespace cachalot::cpu {
+namespace {
+
+constexpr int kStreams = 4;
+
+// Rows of weights in one item of a product: enough work to be worth a turn at the counter, few enough to balance.
+constexpr std::int64_t kWeightBlock = 32;
+// Rows of activations in one item: their float32 rows stay in the second-level cache while the weights pass by.
+constexpr int kRowBlock = 16;
+
+const Table* find_table(const std::string& isa) {
+    const auto& cpu = cpu_features();
+    if (isa == "scalar") return scalar_table();
+    if (isa == "avx2") return cpu.avx2 ? avx2_table() : nullptr;
+    if (isa == "avx512") return cpu.avx512_vnni ? avx512_table() : nullptr;
+    fail("unknown instruction set '{}' (known: scalar, avx2, avx512)", isa);
+}
+
+const Table& choose_table(std::optional<std::string> isa) {
+    if (!isa)
+        if (const char* forced = std::getenv("CACHALOT_ISA"); forced && *forced) isa = forced;
+    if (isa) {
+        if (const Table* table = find_table(*isa)) return *table;
+        fail("this processor ({}) or this build has no {}", cpu_features().name, *isa);
+    }
+    for (const char* name : {"avx512", "avx2"})
+        if (const Table* table = find_table(name)) return *table;
+    return *scalar_table();
+}
+
+float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+
+// Softmax of each row of c[source][destination], then Sinkhorn iterations; reference: reference/hyper_connection.cpp
+void sinkhorn(float* c, int iterations, float eps) {
+    auto scale_rows = [&] {
+        for (int j = 0; j < 4; ++j) {
+            float s = 1.0f / (c[4 * j] + c[4 * j + 1] + c[4 * j + 2] + c[4 * j + 3] + eps);
+            for (int k = 0; k < 4; ++k) c[4 * j + k] *= s;
+        }
+    };
+    auto scale_columns = [&] {
+        for (int k = 0; k < 4; ++k) {
+            float s = 1.0f / (c[k] + c[4 + k] + c[8 + k] + c[12 + k] + eps);
+            for (int j = 0; j < 4; ++j) c[4 * j + k] *= s;
+        }
+    };
+    for (int j = 0; j < 4; ++j) {
+        float* row = c + 4 * j;
+        float largest = std::max({row[0], row[1], row[2], row[3]}), sum = 0;
+        for (int k = 0; k < 4; ++k) sum += row[k] = std::exp(row[k] - largest);
+        for (int k = 0; k < 4; ++k) row[k] = row[k] / sum + eps;
+    }
+    scale_columns();
+    for (int i = 1; i < iterations; ++i) {
+        scale_rows();
+        scale_columns();
+    }
+}
+
+}  // namespace
+
+void unsupported_type(DType type) { throw InternalError(fmt::format("no kernel for weights of type {}", cachalot::name(type))); }
+
+CpuBackend::CpuBackend(const CpuOptions& options)
+    : kernels_(choose_table(options.isa)), precision_(options.precision), pool_(options.threads) {
+    name_ = fmt::format("cpu {} x{}", kernels_.name, pool_.size());
+    scratch_.resize(static_cast<std::size_t>(pool_.size()));
+}
+
+void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) {
+    std::int64_t hidden = table.columns;
+    for (std::int32_t token : tokens) {
+        dequantize_row(table, token, {streams, static_cast<std::size_t>(hidden)});
+        for (int s = 1; s < kStreams; ++s) std::copy_n(streams, hidden, streams + s * hidden);
+        streams += kStreams * hidden;
+    }
+}
+
+// [rows, fn.rows] = (fn v) / rms(v), v = all streams of a row
+const float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* streams,
+                               int rows) {
+    std::int64_t n = std::int64_t(kStreams) * p.hidden, m = w.fn.rows;
+    float* mix = mixes_.reserve(static_cast<std::size_t>(rows * m));
+    Projection projection{&w.fn, streams, n, mix, m};
+    project({&projection, 1}, rows);
+    for (std::int64_t r = 0; r < rows; ++r) {
+        float mean = kernels_.sum_of_squares(streams + r * n, n) / static_cast<float>(n);
+        float inverse = 1.0f / std::sqrt(mean + p.norm_eps);
+        for (std::int64_t i = 0; i < m; ++i) mix[r * m + i] *= inverse;
+    }
+    return mix;
+}
+
+void CpuBackend::hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
+                                      const float* streams, int rows, float* x, float* post, float* comb) {
+    const float* mix = mixes(w, p, streams, rows);
+    each(rows, std::int64_t(rows) * p.hidden * 8, [&](std::int64_t r, int) {
+        const float* m = mix + r * w.fn.rows;  // [pre 0..3 | post 4..7 | comb 8..23]
+        float pre[kStreams];
+        for (int j = 0; j < 4; ++j) pre[j] = sigmoid(m[j] * w.scale[0] + w.base[j]) + p.eps;
+        for (int j = 0; j < 4; ++j) post[r * 4 + j] = 2 * sigmoid(m[4 + j] * w.scale[1] + w.base[4 + j]);
+        for (int i = 0; i < 16; ++i) comb[r * 16 + i] = m[8 + i] * w.scale[2] + w.base[8 + i];
+        sinkhorn(comb + r * 16, p.sinkhorn_iterations, p.eps);
+        kernels_.collapse(pre, streams + r * kStreams * p.hidden, x + r * p.hidden, p.hidden);
+        kernels_.rms_norm(x + r * p.hidden, norm, p.norm_eps, p.hidden);
+    });
+}
+
+void CpuBackend::hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
+                                       const float* comb, float* streams, int rows) {
+    each(rows, std::int64_t(rows) * p.hidden * 8, [&](std::int64_t r, int) {
+        kernels_.spread(out + r * p.hidden, post + r * 4, comb + r * 16, streams + r * kStreams * p.hidden, p.hidden);
+    });
+}
+
+void CpuBackend::hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+                                       const float* norm, const float* streams, int rows, float* x) {
+    const float* mix = mixes(w, p, streams, rows);
+    for (std::int64_t r = 0; r < rows; ++r) {
+        float pre[kStreams];
+        for (int j = 0; j < 4; ++j) pre[j] = sigmoid(mix[r * 4 + j] * w.scale[0] + w.base[j]) + p.eps;
+        kernels_.collapse(pre, streams + r * kStreams * p.hidden, x + r * p.hidden, p.hidden);
+        kernels_.rms_norm(x + r * p.hidden, norm, p.norm_eps, p.hidden);
+    }
+}
+
+bool CpuBackend::wants_int8(const Matrix& w) const {
+    return precision_ == Precision::fast &&
+           (w.dtype == DType::mxfp4 || w.dtype == DType::fp4_pairs || w.dtype == DType::q8_0);
+}
+
+Activations CpuBackend::quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows,
+                                      Quantized& out) {
+    std::int8_t* q = out.q.reserve(static_cast<std::size_t>(rows * columns));
+    float* scales = out.scales.reserve(static_cast<std::size_t>(rows * columns / 32));
+    each(rows, rows * columns, [&](std::int64_t r, int) {
+        kernels_.quantize(x + r * stride, columns, q + r * columns, scales + r * columns / 32);
+    });
+    return {x, stride, q, scales, columns};
+}
+
+void CpuBackend::project(std::span<const Projection> projections, int rows) {
+    if (rows == 0) return;
+    // Round each distinct input once.
+    std::vector<Activations> inputs;
+    quantized_.resize(std::max(quantized_.size(), projections.size()));
+    for (const auto& p : projections) {
+        Activations input{p.x, p.x_stride, nullptr, nullptr, 0};
+        if (wants_int8(*p.weight)) {
+            auto same = std::find_if(inputs.begin(), inputs.end(), [&](const Activations& a) {
+                return a.q && a.x == p.x && a.stride == p.x_stride && a.q_stride == p.weight->columns;
+            });
+            input = same != inputs.end()
+                        ? *same
+                        : quantize_rows(p.x, p.x_stride, p.weight->columns, rows, quantized_[inputs.size()]);
+        }
+        inputs.push_back(input);
+    }
+    // Items: blocks of weight rows x blocks of activation rows, of all products in one list.
+    std::int64_t row_blocks = (rows + kRowBlock - 1) / kRowBlock, items = 0, work = 0;
+    std::vector<std::int64_t> first_item;
+    for (const auto& p : projections) {
+        first_item.push_back(items);
+        items += (p.weight->rows + kWeightBlock - 1) / kWeightBlock * row_blocks;
+        work += p.weight->rows * p.weight->columns * rows;
+    }
+    each(items, work, [&](std::int64_t item, int) {
+        auto which = std::upper_bound(first_item.begin(), first_item.end(), item) - first_item.begin() - 1;
+        const Projection& p = projections[static_cast<std::size_t>(which)];
+        item -= first_item[static_cast<std::size_t>(which)];
+        std::int64_t first = item / row_blocks * kWeightBlock, r = item % row_blocks * kRowBlock;
+        Activations a = inputs[static_cast<std::size_t>(which)];
+        a.x += r * a.stride;
+        if (a.q) {
+            a.q += r * a.q_stride;
+            a.q_scales += r * a.q_stride / 32;
+        }
+        kernels_.matmul(*p.weight, first, std::min(first + kWeightBlock, p.weight->rows), a,
+                        static_cast<int>(std::min<std::int64_t>(kRowBlock, rows - r)), p.y + r * p.y_stride, p.y_stride);
+    });
+}
+
+void CpuBackend::rms_norm(float* x, const float* weight, float eps, int rows, int n) {
+    each(rows, std::int64_t(rows) * n * 2, [&](std::int64_t r, int) { kernels_.rms_norm(x + r * n, weight, eps, n); });
+}
+
+}  // namespace cachalot::cpu
+
+namespace cachalot {
+
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
+    return std::make_unique<cpu::CpuBackend>(options);
+}
+
+}  // namespace cachalot

@@ -1,0 +1,76 @@
+// The CPU backend: divides each operation among threads and calls the inner loops of table.h.
+//
+// Dividing. An operation becomes a list of items that do not share results; threads take them from a counter. Items
+// are cut so that a single row (decode) still fills all threads: along the outputs of matrices, the heads of
+// attention, the blocks of keys. Very small operations run on the calling thread, since waking the others costs more.
+#pragma once
+
+#include <string>
+
+#include "base/aligned.h"
+#include "base/thread_pool.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/table.h"
+
+namespace cachalot::cpu {
+
+class CpuBackend final : public Backend {
+  public:
+    explicit CpuBackend(const CpuOptions& options);
+
+    const char* name() const override { return name_.c_str(); }
+
+    void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override;
+    void hyper_connection_pre(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
+                              const float* norm, const float* streams, int rows, float* x, float* post,
+                              float* comb) override;
+    void hyper_connection_post(const HyperConnectionParams& params, const float* out, const float* post,
+                               const float* comb, float* streams, int rows) override;
+    void hyper_connection_head(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
+                               const float* norm, const float* streams, int rows, float* x) override;
+    void project(std::span<const Projection> projections, int rows) override;
+    void rms_norm(float* x, const float* weight, float eps, int rows, int n) override;
+    void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads, int head_dim) override;
+    void latent(std::span<const LatentCall> calls) override;
+    void compress(std::span<const CompressCall> calls) override;
+    void index(std::span<const IndexCall> calls) override;
+    void attend(std::span<const AttendCall> calls) override;
+    void route(const RouteCall& call) override;
+    void experts(const ExpertsCall& call) override;
+
+  private:
+    // Scratch of one thread, and of the whole operation.
+    struct ThreadScratch {
+        AlignedBuffer<float> keys, scores, values;
+    };
+    struct Quantized {  // int8 copy of activation rows
+        AlignedBuffer<std::int8_t> q;
+        AlignedBuffer<float> scales;
+    };
+
+    // Runs body(item, thread); on this thread alone if the whole takes about `work` < kSmallWork multiply-adds.
+    template <class Body>
+    void each(std::int64_t items, std::int64_t work, const Body& body) {
+        if (work < kSmallWork)
+            for (std::int64_t i = 0; i < items; ++i) body(i, 0);
+        else pool_.parallel_for(items, body);
+    }
+    static constexpr std::int64_t kSmallWork = 20'000;  // a few microseconds, as long as waking a thread takes
+
+    bool wants_int8(const Matrix& w) const;
+    Activations quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows, Quantized& out);
+    void index_one(const IndexCall& call);
+    const float* mixes(const HyperConnectionWeights& weights, const HyperConnectionParams& params, const float* streams,
+                       int rows);
+
+    const Table& kernels_;
+    Precision precision_;
+    std::string name_;
+    ThreadPool pool_;
+    std::vector<ThreadScratch> scratch_;  // [threads]
+    std::vector<Quantized> quantized_;    // one for each distinct input of a project call
+    Quantized expert_input_, expert_hidden_;
+    AlignedBuffer<float> mixes_, hidden_, partial_, index_scores_;
+};
+
+}  // namespace cachalot::cpu

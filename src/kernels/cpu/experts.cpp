@@ -1,0 +1,144 @@
+// Router and experts on the CPU.
+//
+// The rows of a batch are grouped by expert, so an expert's weights are read once however many tokens chose it. Two
+// parallel phases: gate and up with the activation, then down. An item is (expert, block of output rows), so a popular
+// expert spreads over all threads. Every (token, slot) has its own place for the result of `down`; a token's slots are
+// added in slot order at the end, which makes the sum independent of the schedule.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/cpu/cpu_backend.h"
+
+namespace cachalot::cpu {
+namespace {
+
+constexpr std::int64_t kBlock = 32;  // output rows of one item
+
+float affinity(float logit) {  // sqrt(softplus(x))
+    return std::sqrt(logit > 20.0f ? logit : std::log1p(std::exp(logit)));
+}
+
+// The rows that one expert works on, gathered: places [first, first + rows) of the sorted order.
+struct Group {
+    const ExpertWeights* expert;
+    std::int64_t first, rows;
+    float limit;
+};
+
+}  // namespace
+
+void CpuBackend::route(const RouteCall& c) {
+    each(c.rows, std::int64_t(c.rows) * c.experts * 8, [&](std::int64_t r, int thread) {
+        const float* logits = c.logits + r * c.experts;
+        std::int32_t* ids = c.ids + r * c.top_k;
+        float* weights = c.weights + r * c.top_k;
+        if (c.table) {
+            std::copy_n(c.table + std::int64_t(c.tokens[r]) * c.top_k, c.top_k, ids);
+        } else {
+            float* score = scratch_[static_cast<std::size_t>(thread)].values.reserve(static_cast<std::size_t>(c.experts));
+            for (int e = 0; e < c.experts; ++e) {
+                score[e] = affinity(logits[e]) + c.bias[e];
+                if (std::isnan(score[e])) score[e] = -std::numeric_limits<float>::infinity();  // broken weights
+            }
+            for (int i = 0; i < c.top_k; ++i) {  // k is small: k passes beat a sort
+                int best = -1;
+                for (int e = 0; e < c.experts; ++e)
+                    if ((best < 0 || score[e] > score[best]) && std::find(ids, ids + i, e) == ids + i) best = e;
+                ids[i] = best;
+            }
+        }
+        float sum = 0;
+        for (int i = 0; i < c.top_k; ++i) sum += weights[i] = affinity(logits[ids[i]]);
+        for (int i = 0; i < c.top_k; ++i) weights[i] = weights[i] / sum * c.scale;
+    });
+}
+
+void CpuBackend::experts(const ExpertsCall& c) {
+    std::int64_t hidden = c.shared->down.rows, slots = std::int64_t(c.rows) * c.top_k;
+    // Order of the slots by expert (stable), then the shared expert with every row.
+    std::vector<std::int64_t> order(static_cast<std::size_t>(slots));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return c.ids[a] < c.ids[b]; });
+    std::vector<Group> groups;
+    for (std::int64_t i = 0; i < slots;) {
+        std::int64_t end = i;
+        while (end < slots && c.ids[order[end]] == c.ids[order[i]]) ++end;
+        groups.push_back({c.experts[c.ids[order[i]]], i, end - i, c.limit});
+        i = end;
+    }
+    groups.push_back({c.shared, slots, c.rows, c.shared_limit});
+    std::stable_sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) { return a.rows > b.rows; });
+
+    // Place p of the gathered rows: input row, route weight, and where its result goes.
+    auto input_row = [&](std::int64_t p) { return p < slots ? order[p] / c.top_k : p - slots; };
+    auto route_weight = [&](std::int64_t p) { return p < slots ? c.weights[order[p]] : 1.0f; };
+    auto result_row = [&](std::int64_t p) { return p < slots ? order[p] : p; };
+    std::int64_t places = slots + c.rows;
+
+    std::int64_t inner = 0, work = 0;
+    for (const auto& g : groups) {
+        inner = std::max(inner, g.expert->gate.rows);
+        work += g.rows * g.expert->gate.rows * hidden;
+    }
+    // Gather the inputs, so that an expert's rows lie together.
+    float* x = hidden_.reserve(static_cast<std::size_t>(places * (hidden + 2 * inner)));
+    float *gate = x + places * hidden, *up = gate + places * inner;
+    for (std::int64_t p = 0; p < places; ++p) std::copy_n(c.x + input_row(p) * hidden, hidden, x + p * hidden);
+    bool int8 = std::any_of(groups.begin(), groups.end(), [&](const Group& g) {
+        return wants_int8(g.expert->gate) || wants_int8(g.expert->up) || wants_int8(g.expert->down);
+    });
+    auto rows_of = [&](const Activations& all, const Group& g, const Matrix& w) {
+        Activations a{all.x + g.first * all.stride, all.stride, nullptr, nullptr, 0};
+        if (wants_int8(w)) {
+            a.q = all.q + g.first * all.q_stride;
+            a.q_scales = all.q_scales + g.first * all.q_stride / 32;
+            a.q_stride = all.q_stride;
+        }
+        return a;
+    };
+    auto for_blocks = [&](auto rows_of_expert, std::int64_t total_work, auto body) {
+        std::vector<std::pair<const Group*, std::int64_t>> items;
+        for (const auto& g : groups)
+            for (std::int64_t n = 0; n < rows_of_expert(g); n += kBlock) items.emplace_back(&g, n);
+        each(static_cast<std::int64_t>(items.size()), total_work, [&](std::int64_t i, int) {
+            const Group& g = *items[static_cast<std::size_t>(i)].first;
+            std::int64_t first = items[static_cast<std::size_t>(i)].second;
+            body(g, first, std::min(first + kBlock, rows_of_expert(g)));
+        });
+    };
+
+    Activations input{x, hidden, nullptr, nullptr, 0};
+    if (int8) input = quantize_rows(x, hidden, hidden, static_cast<int>(places), expert_input_);
+    for_blocks([](const Group& g) { return g.expert->gate.rows; }, 2 * work,
+               [&](const Group& g, std::int64_t first, std::int64_t last) {
+                   auto rows = static_cast<int>(g.rows);
+                   float *to_gate = gate + g.first * inner, *to_up = up + g.first * inner;
+                   kernels_.matmul(g.expert->gate, first, last, rows_of(input, g, g.expert->gate), rows, to_gate, inner);
+                   kernels_.matmul(g.expert->up, first, last, rows_of(input, g, g.expert->up), rows, to_up, inner);
+                   for (std::int64_t r = 0; r < g.rows; ++r)
+                       kernels_.swiglu(to_gate + r * inner + first, to_up + r * inner + first,
+                                       route_weight(g.first + r), g.limit, last - first);
+               });
+
+    float* result = partial_.reserve(static_cast<std::size_t>(places * hidden));  // the inputs are still being read
+    Activations activated{gate, inner, nullptr, nullptr, 0};
+    if (int8) activated = quantize_rows(gate, inner, inner, static_cast<int>(places), expert_hidden_);
+    for_blocks([](const Group& g) { return g.expert->down.rows; }, work,
+               [&](const Group& g, std::int64_t first, std::int64_t last) {
+                   kernels_.matmul(g.expert->down, first, last, rows_of(activated, g, g.expert->down),
+                                   static_cast<int>(g.rows), result + g.first * hidden, hidden);
+               });
+    // Where each slot's result lies among the places.
+    std::vector<std::int64_t> place(static_cast<std::size_t>(places));
+    for (std::int64_t p = 0; p < places; ++p) place[static_cast<std::size_t>(result_row(p))] = p;
+    each(c.rows, places * hidden, [&](std::int64_t r, int) {
+        float* y = c.y + r * hidden;
+        std::copy_n(result + place[static_cast<std::size_t>(r * c.top_k)] * hidden, hidden, y);
+        for (int i = 1; i < c.top_k; ++i)
+            kernels_.add(y, result + place[static_cast<std::size_t>(r * c.top_k + i)] * hidden, hidden);
+        kernels_.add(y, result + place[static_cast<std::size_t>(slots + r)] * hidden, hidden);
+    });
+}
+
+}  // namespace cachalot::cpu

@@ -1,0 +1,69 @@
+// The inner loops, one set per instruction set, behind one table of function pointers.
+//
+// A new instruction set is a vector header (simd_*.h) and a file of three lines that includes kernels.inl with it;
+// nothing else changes. The table is chosen once, at run time, from what the processor can do.
+//
+// Every function works on one thread. Lengths are multiples of 32 (checked when a model is bound). The order in which
+// an element's sum is taken depends on its length only, never on its neighbours: a row gives the same bits alone and
+// in a batch.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/views.h"
+#include "tensor/matrix.h"
+
+namespace cachalot::cpu {
+
+// Rows of activations, as float32 and (when not null) rounded to int8 with one scale per 32 values.
+struct Activations {
+    const float* x = nullptr;
+    std::int64_t stride = 0;  // floats from row to row
+    const std::int8_t* q = nullptr;
+    const float* q_scales = nullptr;
+    std::int64_t q_stride = 0;  // int8 values from row to row; scales: q_stride / 32
+};
+
+struct Table {
+    const char* name;
+
+    // y[r * y_stride + n] = row n of w times activations r, for n in [first, last), r in [0, rows)
+    void (*matmul)(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& x, int rows, float* y,
+                   std::int64_t y_stride);
+    // q = round(x / scale), scale = max|x| / 127 for each 32 values
+    void (*quantize)(const float* x, std::int64_t n, std::int8_t* q, float* scales);
+
+    // x = weight * x / rms(x); weight null: ones
+    void (*rms_norm)(float* x, const float* weight, float eps, int n);
+    float (*sum_of_squares)(const float* x, std::int64_t n);
+
+    // out[h * keys + i] = scale * q[h] . k[i]; q: [heads, n], k: [keys, n]
+    void (*scores)(const float* q, int heads, const float* k, int keys, int n, float scale, float* out);
+    // out[i] += sum over h of max(0, q[h] . k[i]) * weights[h]
+    void (*index_scores)(const float* q, const float* weights, int heads, const float* k, int keys, int n, float* out);
+    // acc = acc * rescale + sum over i of p[i] * v[i]; v: [keys, n]
+    void (*accumulate)(float* acc, float rescale, const float* p, const float* v, int keys, int n);
+    // x[i] = exp(x[i] - largest); returns the sum
+    float (*exp_sum)(float* x, float largest, int n);
+
+    // g = weight * silu(min(g, limit)) * clamp(u, -limit, limit)
+    void (*swiglu)(float* g, const float* u, float weight, float limit, std::int64_t n);
+
+    // out = sum over j of pre[j] * streams[j]; streams: [4, n]
+    void (*collapse)(const float* pre, const float* streams, float* out, int n);
+    // streams[k] = post[k] * out + sum over j of comb[j][k] * streams[j]
+    void (*spread)(const float* out, const float* post, const float* comb, float* streams, int n);
+
+    void (*decode_row)(const RowFormat& format, const std::byte* row, float* x);
+    void (*add)(float* y, const float* x, std::int64_t n);
+};
+
+// Throws InternalError. Out of line, so that the kernel files contain no code but their own.
+[[noreturn]] void unsupported_type(DType type);
+
+// The table for `isa`, or null if this build or processor has none. "scalar" always exists.
+const Table* scalar_table();
+const Table* avx2_table();
+const Table* avx512_table();
+
+}  // namespace cachalot::cpu

@@ -1,0 +1,68 @@
+// Router and experts.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/reference/reference.h"
+
+namespace cachalot::reference {
+namespace {
+
+float affinity(float logit) {  // sqrt(softplus(x)), softplus linear above 20
+    return std::sqrt(logit > 20.0f ? logit : std::log1p(std::exp(logit)));
+}
+
+// y += down( weight * silu(min(g, limit)) * clamp(u, -limit, limit) )
+void swiglu(const ExpertWeights& e, const float* x, float weight, float limit, float* y) {
+    std::int64_t hidden = e.gate.rows;
+    std::vector<float> g(static_cast<std::size_t>(hidden)), u(g), out(static_cast<std::size_t>(e.down.rows));
+    project({&e.gate, x, e.gate.columns, g.data(), hidden}, 1);
+    project({&e.up, x, e.up.columns, u.data(), hidden}, 1);
+    for (std::int64_t i = 0; i < hidden; ++i) {
+        float gate = std::min(g[i], limit), up = std::clamp(u[i], -limit, limit);
+        g[i] = weight * (gate / (1.0f + std::exp(-gate))) * up;
+    }
+    project({&e.down, g.data(), hidden, out.data(), e.down.rows}, 1);
+    for (std::int64_t i = 0; i < e.down.rows; ++i) y[i] += out[i];
+}
+
+}  // namespace
+
+void route(const RouteCall& c) {
+    for (int r = 0; r < c.rows; ++r) {
+        const float* logits = c.logits + std::int64_t(r) * c.experts;
+        std::int32_t* ids = c.ids + std::int64_t(r) * c.top_k;
+        float* weights = c.weights + std::int64_t(r) * c.top_k;
+        if (c.table) {
+            std::copy_n(c.table + std::int64_t(c.tokens[r]) * c.top_k, c.top_k, ids);
+        } else {  // the bias balances the load: it takes part in the choice, not in the weights
+            std::vector<std::pair<float, std::int32_t>> order;
+            for (int e = 0; e < c.experts; ++e) {
+                float score = affinity(logits[e]) + c.bias[e];
+                order.emplace_back(std::isnan(score) ? -std::numeric_limits<float>::infinity() : score, e);
+            }
+            std::stable_sort(order.begin(), order.end(), [](auto& a, auto& b) { return a.first > b.first; });
+            for (int i = 0; i < c.top_k; ++i) ids[i] = order[i].second;
+        }
+        float sum = 0;
+        for (int i = 0; i < c.top_k; ++i) sum += weights[i] = affinity(logits[ids[i]]);
+        for (int i = 0; i < c.top_k; ++i) weights[i] = weights[i] / sum * c.scale;
+    }
+}
+
+void experts(const ExpertsCall& c) {
+    std::int64_t hidden = c.shared->down.rows;
+    for (int r = 0; r < c.rows; ++r) {
+        const float* x = c.x + r * hidden;
+        float* y = c.y + r * hidden;
+        std::fill_n(y, hidden, 0.0f);
+        for (int i = 0; i < c.top_k; ++i) {
+            std::int64_t slot = std::int64_t(r) * c.top_k + i;
+            swiglu(*c.experts[c.ids[slot]], x, c.weights[slot], c.limit, y);
+        }
+        swiglu(*c.shared, x, 1.0f, c.shared_limit, y);
+    }
+}
+
+}  // namespace cachalot::reference

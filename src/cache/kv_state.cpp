@@ -1,0 +1,103 @@
+#include "cache/kv_state.h"
+
+#include "base/error.h"
+
+namespace cachalot {
+namespace {
+
+CompressorState make_compressor(int ratio, bool overlap, const RowFormat& format) {
+    CompressorState c;
+    c.ratio = ratio;
+    c.overlap = overlap;
+    c.rows = PagedRows(format.bytes());
+    std::int64_t keep = (overlap ? 2 : 1) * ratio - 1, width = (overlap ? 2 : 1) * format.size;
+    c.kv = RowRing(keep, width * 4);
+    c.score = RowRing(keep, width * 4);
+    return c;
+}
+
+// Visits the rows of the rings that a continuation at `length` reaches: use(ring, first position).
+template <class State, class Use>
+void needed_rows(State& layer, std::int64_t length, const Use& use) {
+    use(layer.window, std::max<std::int64_t>(0, length - layer.window.keep()));
+    for (auto* c : {&layer.compressed, &layer.index})
+        if (c->ratio) {
+            use(c->kv, c->first_needed(length));
+            use(c->score, c->first_needed(length));
+        }
+}
+
+}  // namespace
+
+KvState::KvState(const Config& config, KvPrecision precision) : precision_(precision) {
+    using Kind = RowFormat::Kind;
+    bool f32 = precision == KvPrecision::f32;
+    latent_format_ = {f32 ? Kind::f32 : Kind::fp8_kv, config.head_dim, config.rope_dim};
+    index_format_ = {f32 ? Kind::f32 : Kind::fp4_key, config.index_head_dim, config.rope_dim};
+    for (auto kind : config.layer_kinds) {
+        LayerState layer;
+        layer.window = RowRing(config.sliding_window - 1, latent_format_.bytes());
+        if (kind == LayerKind::csa) {
+            layer.compressed = make_compressor(kCsaRatio, true, latent_format_);
+            layer.index = make_compressor(kCsaRatio, true, index_format_);
+        } else if (kind == LayerKind::hca) {
+            layer.compressed = make_compressor(kHcaRatio, false, latent_format_);
+        }
+        layers_.push_back(std::move(layer));
+    }
+}
+
+void KvState::extend(std::int64_t count) {
+    each_compressor([&](CompressorState& c) { c.rows.extend((length_ + count) / c.ratio); });
+    floor_ = std::max(floor_, length_ + count - kRollback);  // the rings are overwritten from now on
+}
+
+void KvState::advance(std::int64_t count) { length_ += count; }
+
+void KvState::rollback(std::int64_t length) {
+    if (length > length_ || length < floor_)
+        fail("cannot go back from {} to {} tokens: only the last {} can be taken back", length_, length, length_ - floor_);
+    length_ = length;
+    each_compressor([&](CompressorState& c) { c.rows.truncate(length / c.ratio); });
+}
+
+KvCheckpoint KvState::checkpoint() const {
+    KvCheckpoint saved;
+    saved.precision = precision_;
+    saved.length = length_;
+    for (const auto& layer : layers_) {
+        saved.layers.push_back({layer.compressed.rows, layer.index.rows});
+        needed_rows(layer, length_, [&](const RowRing& ring, std::int64_t first) { ring.save(first, length_, saved.rings); });
+    }
+    return saved;
+}
+
+void KvState::restore(const KvCheckpoint& saved) {
+    bool fits = saved.precision == precision_ && saved.layers.size() == layers_.size();
+    for (std::size_t l = 0; fits && l < layers_.size(); ++l)
+        fits = saved.layers[l].compressed.row_bytes() == layers_[l].compressed.rows.row_bytes() &&
+               saved.layers[l].index.row_bytes() == layers_[l].index.rows.row_bytes();
+    if (!fits) fail("the checkpoint belongs to another model or to another precision of the KV cache");
+    const std::byte* rings = saved.rings.data();
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+        layers_[l].compressed.rows = saved.layers[l].compressed;
+        layers_[l].index.rows = saved.layers[l].index;
+        needed_rows(layers_[l], saved.length,
+                    [&](RowRing& ring, std::int64_t first) { rings = ring.load(first, saved.length, rings); });
+    }
+    CACHALOT_CHECK(rings == saved.rings.data() + saved.rings.size());
+    length_ = floor_ = saved.length;
+}
+
+std::int64_t KvState::bytes() const {
+    std::int64_t total = 0;
+    for (const auto& layer : layers_) {
+        total += layer.window.bytes();
+        for (const auto* c : {&layer.compressed, &layer.index})
+            if (c->ratio)
+                total += static_cast<std::int64_t>(c->rows.pages()) * c->rows.page_bytes() + c->kv.bytes() + c->score.bytes();
+    }
+    return total;
+}
+
+}  // namespace cachalot

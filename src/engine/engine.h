@@ -1,0 +1,62 @@
+// The engine: a model, the processor it runs on, and the memory of a pass.
+//
+// It evaluates tokens on a sequence's state and hands out logits; it knows nothing of prompts, sampling or text
+// (generation.h). One thread at a time may use an engine.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "cache/expert_store.h"
+#include "cache/kv_state.h"
+#include "layers/forward.h"
+#include "model/model.h"
+
+namespace cachalot {
+
+struct EngineOptions {
+    int threads = 0;                                // 0: one per available core
+    Precision precision = Precision::fast;          // exact: activations stay float32
+    KvPrecision kv = KvPrecision::reference;        // f32: no rounding of the cache
+    int chunk = 512;                                // most tokens of a prompt evaluated in one pass
+    std::int64_t context = 0;                       // most tokens of a sequence; 0: what the model was trained for
+    std::optional<std::string> isa;                 // see CpuOptions
+};
+
+class Engine {
+  public:
+    // Throws Error for options that are out of range.
+    Engine(std::shared_ptr<const Model> model, const EngineOptions& options = {});
+
+    const Model& model() const { return *model_; }
+    const Backend& backend() const { return *backend_; }
+    const EngineOptions& options() const { return options_; }
+    std::int64_t context() const { return options_.context; }
+
+    KvState new_state() const { return KvState(model_->config, options_.kv); }
+
+    // Runs one pass over the segments; see layers/forward.h. Throws Error, before anything is computed, if a token is
+    // out of range or a sequence would grow beyond the context. The logits are valid until the next pass.
+    std::span<float> step(std::span<const Segment> segments);
+
+    // Evaluates any number of tokens in passes of at most `chunk`, and returns the logits [vocab] of the last. Calls
+    // progress(tokens done) after each pass; if it returns false the rest is left out and the result is empty.
+    using Progress = std::function<bool(std::int64_t done)>;
+    std::span<float> prefill(KvState& state, std::span<const std::int32_t> tokens, const Progress& progress = {});
+
+    void observe_layers(LayerObserver observer) { observer_ = std::move(observer); }
+
+  private:
+    std::shared_ptr<const Model> model_;
+    EngineOptions options_;
+    std::unique_ptr<Backend> backend_;
+    ResidentExpertStore experts_;
+    Workspace workspace_;
+    LayerObserver observer_;
+};
+
+}  // namespace cachalot

@@ -1,0 +1,92 @@
+// One answer being written: from the logits of the last position to text, token by token.
+//
+// A Generation does not run the model. It says which tokens have to be evaluated next, takes their logits, and returns
+// the text that may be shown; so the same object serves a loop of one and a scheduler of many.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "sampling/logprobs.h"
+#include "sampling/sampler.h"
+#include "sampling/stop.h"
+#include "text/stream_decoder.h"
+
+namespace cachalot {
+
+struct GenerationOptions {
+    SamplingOptions sampling;
+    std::int64_t max_tokens = -1;    // -1: until the context is full
+    std::vector<std::string> stops;  // the text ends before the first of them
+    bool ignore_eos = false;
+    bool show_special = false;       // include the text of special tokens
+    int top_logprobs = -1;           // -1: no log-probabilities
+};
+
+enum class FinishReason { none, eos, stop, length, cancelled };
+const char* name(FinishReason reason);  // "stop" for eos and stop, as the APIs have it
+
+class Generation {
+  public:
+    // `prompt` must not be empty; `state` may already hold a prefix of it. Throws Error for options out of range.
+    Generation(const Engine& engine, std::vector<std::int32_t> prompt, GenerationOptions options);
+
+    // Tokens to evaluate before the next accept(): the whole prompt at first, then the newest token.
+    std::span<const std::int32_t> pending() const { return std::span(tokens_).subspan(evaluated_); }
+    void mark_evaluated(std::size_t count) { evaluated_ += count; }
+
+    // Chooses the next token from the logits [vocab] of the last token (which are changed), and returns the text that
+    // may be shown now: often empty, never a part of a character or of a stop string.
+    std::string accept(std::span<float> logits);
+
+    // Ends the answer from outside.
+    std::string cancel();
+
+    bool finished() const { return reason_ != FinishReason::none; }
+    FinishReason reason() const { return reason_; }
+    const std::vector<std::int32_t>& tokens() const { return tokens_; }  // prompt and answer
+    std::size_t prompt_tokens() const { return prompt_size_; }
+    std::size_t completion_tokens() const { return tokens_.size() - prompt_size_ + (reason_ == FinishReason::eos); }
+    const std::optional<Logprobs>& logprobs() const { return logprobs_; }  // of the last accepted token
+
+  private:
+    std::string finish(FinishReason reason, std::string text);
+
+    const Tokenizer& tokenizer_;
+    GenerationOptions options_;
+    std::vector<std::int32_t> tokens_;
+    std::size_t prompt_size_;
+    std::size_t evaluated_ = 0;
+    std::size_t limit_;  // of tokens_.size()
+    Sampler sampler_;
+    StreamDecoder decoder_;
+    StopMatcher stops_;
+    FinishReason reason_ = FinishReason::none;
+    std::optional<Logprobs> logprobs_;
+};
+
+// How long the two halves of an answer took.
+struct Timings {
+    double prefill_seconds = 0, decode_seconds = 0;
+    std::int64_t prefill_tokens = 0, decode_tokens = 0;  // evaluated in each
+};
+
+struct GenerationCallbacks {
+    // Tokens of the prompt evaluated so far; false cancels.
+    std::function<bool(std::int64_t done, std::int64_t total)> on_prefill;
+    // Text to show (not empty); false cancels.
+    std::function<bool(const std::string& text)> on_text;
+    // Asked before every token; true cancels.
+    std::function<bool()> cancelled;
+};
+
+// Runs one generation to its end on a state that holds the first state.length() tokens of the prompt. Afterwards the
+// state holds every token of generation.tokens() but the last, which has not been evaluated.
+Timings run(Engine& engine, KvState& state, Generation& generation, const GenerationCallbacks& callbacks = {});
+
+}  // namespace cachalot

@@ -1,0 +1,60 @@
+// A model on disk, whatever its layout: one or several GGUF files, or the directory of a DeepSeek release.
+//
+// Tensors are asked for by their GGUF name; a release is translated (tensor_names.h). Nothing is read before it is
+// used: matrices are views into mapped files.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "tensor/matrix.h"
+#include "text/tokenizer.h"
+
+namespace cachalot {
+
+class Checkpoint {
+  public:
+    virtual ~Checkpoint() = default;
+
+    // Opens a GGUF file (of a split model: the first part) or a release directory. Throws Error.
+    static std::unique_ptr<Checkpoint> open(const std::filesystem::path& path);
+
+    const Config& config() const { return config_; }
+    const std::string& source() const { return source_; }  // the path, which starts every message
+
+    virtual Tokenizer tokenizer() const = 0;
+
+    // What the author recommends, where a file says so.
+    struct SamplingDefaults {
+        std::optional<float> temperature, top_p;
+    };
+    virtual SamplingDefaults sampling_defaults() const = 0;
+
+    // The [rows, columns] matrix of that name. Throws Error if it is missing, has another shape or a type that no
+    // kernel takes.
+    Matrix matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const;
+
+    // Expert `expert` of the [experts, rows, columns] tensor of that name; throws Error likewise.
+    virtual Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,
+                          std::int64_t columns) const = 0;
+
+    // The same as float32, from any type of numbers; as int32, from I32 or I64.
+    std::vector<float> floats(const std::string& name, std::int64_t rows, std::int64_t columns) const;
+    std::vector<std::int32_t> integers(const std::string& name, std::int64_t rows, std::int64_t columns) const;
+
+  protected:
+    // The tensor's bytes as a matrix, its shape checked; rows = 1 also stands for a vector of `columns`.
+    virtual Matrix view(const std::string& name, std::int64_t rows, std::int64_t columns) const = 0;
+
+    // Throws Error unless the type and the width suit the kernels.
+    void check_matrix(const std::string& name, const Matrix& matrix) const;
+
+    Config config_;
+    std::string source_;
+};
+
+}  // namespace cachalot

@@ -1,0 +1,58 @@
+#include "model/gguf_checkpoint.h"
+
+#include "base/error.h"
+
+namespace cachalot {
+namespace {
+
+std::vector<std::string> strings(const GgufMetadata& metadata, std::string_view key) {
+    auto views = metadata.get<std::vector<std::string_view>>(key);
+    return {views.begin(), views.end()};
+}
+
+}  // namespace
+
+GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : file_(path) {
+    source_ = file_.source();
+    config_ = config_from_gguf(file_);
+}
+
+Tokenizer GgufCheckpoint::tokenizer() const {
+    const auto& m = file_.metadata();
+    // Names that are in use for this family's pre-tokenizer; files by unknown tools may name it otherwise, so only a
+    // different algorithm is refused.
+    if (auto model = m.get_or<std::string_view>("tokenizer.ggml.model", "gpt2"); model != "gpt2")
+        fail("{}: tokenizer.ggml.model is '{}', expected 'gpt2' (byte-level BPE)", source_, model);
+    TokenizerData data;
+    data.tokens = strings(m, "tokenizer.ggml.tokens");
+    data.merges = strings(m, "tokenizer.ggml.merges");
+    data.types = m.get<std::vector<std::int32_t>>("tokenizer.ggml.token_type");
+    data.bos = m.get_or<std::int32_t>("tokenizer.ggml.bos_token_id", 0);
+    data.eos = m.get_or<std::int32_t>("tokenizer.ggml.eos_token_id", 1);
+    return Tokenizer(std::move(data), source_);
+}
+
+Checkpoint::SamplingDefaults GgufCheckpoint::sampling_defaults() const {
+    return {file_.metadata().find<float>("general.sampling.temp"), file_.metadata().find<float>("general.sampling.top_p")};
+}
+
+Matrix GgufCheckpoint::view(const std::string& name, std::int64_t rows, std::int64_t columns) const {
+    const TensorView& t = file_.get(name);
+    bool fits = (t.shape.size() == 2 && t.shape[0] == rows && t.shape[1] == columns) ||
+                (t.shape.size() == 1 && rows == 1 && t.shape[0] == columns);
+    if (!fits) fail("{}: tensor {} has shape {}, expected [{}, {}]", source_, name, shape_text(t.shape), rows, columns);
+    return {t.dtype, rows, columns, t.data.data(), row_bytes(t.dtype, columns)};
+}
+
+Matrix GgufCheckpoint::expert(const std::string& name, int expert, int experts, std::int64_t rows,
+                              std::int64_t columns) const {
+    const TensorView& t = file_.get(name);
+    if (t.shape != std::vector<std::int64_t>{experts, rows, columns})
+        fail("{}: tensor {} has shape {}, expected [{}, {}, {}]", source_, name, shape_text(t.shape), experts, rows, columns);
+    std::int64_t stride = row_bytes(t.dtype, columns);
+    Matrix m{t.dtype, rows, columns, t.data.data() + expert * rows * stride, stride};
+    check_matrix(name, m);
+    return m;
+}
+
+}  // namespace cachalot

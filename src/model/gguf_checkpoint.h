@@ -1,0 +1,22 @@
+#pragma once
+
+#include "file/gguf.h"
+#include "model/checkpoint.h"
+
+namespace cachalot {
+
+class GgufCheckpoint final : public Checkpoint {
+  public:
+    explicit GgufCheckpoint(const std::filesystem::path& path);
+
+    Tokenizer tokenizer() const override;
+    SamplingDefaults sampling_defaults() const override;
+    Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows, std::int64_t columns) const override;
+
+  private:
+    Matrix view(const std::string& name, std::int64_t rows, std::int64_t columns) const override;
+
+    Gguf file_;
+};
+
+}  // namespace cachalot

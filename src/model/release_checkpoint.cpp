@@ -1,0 +1,101 @@
+#include "model/release_checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "file/json.h"
+#include "file/text_file.h"
+#include "model/tensor_names.h"
+
+namespace cachalot {
+namespace {
+
+// ".weight" -> ".scale"
+std::string scale_name(const std::string& name) {
+    constexpr std::string_view suffix = ".weight";
+    CACHALOT_CHECK(name.ends_with(suffix));
+    return name.substr(0, name.size() - suffix.size()) + ".scale";
+}
+
+std::int64_t blocks(std::int64_t n, std::int64_t block) { return (n + block - 1) / block; }
+
+}  // namespace
+
+ReleaseCheckpoint::ReleaseCheckpoint(const std::filesystem::path& directory)
+    : directory_(directory), tensors_(directory) {
+    source_ = directory.string();
+    config_ = read_config(directory);
+    if (config_.name.empty()) config_.name = std::filesystem::absolute(directory).lexically_normal().filename().string();
+    for (auto& spec : model_tensors(config_)) names_.emplace(spec.gguf, spec.release);
+}
+
+Tokenizer ReleaseCheckpoint::tokenizer() const {
+    auto path = directory_ / "tokenizer.json";
+    return Tokenizer::from_json(read_text_file(path), path.string());
+}
+
+Checkpoint::SamplingDefaults ReleaseCheckpoint::sampling_defaults() const {
+    auto path = directory_ / "generation_config.json";
+    if (!std::filesystem::exists(path)) return {};
+    auto json = parse_json(read_text_file(path), path.string());
+    auto number = [&](const char* key) -> std::optional<float> {
+        auto it = json.find(key);
+        if (it == json.end() || !it->is_number()) return {};
+        return it->get<float>();
+    };
+    return {number("temperature"), number("top_p")};
+}
+
+const std::string& ReleaseCheckpoint::release_name(const std::string& name) const {
+    auto it = names_.find(name);
+    CACHALOT_CHECK(it != names_.end());
+    return it->second;
+}
+
+Matrix ReleaseCheckpoint::view(const std::string& name, std::int64_t rows, std::int64_t columns) const {
+    return stored(release_name(name), rows, columns);
+}
+
+Matrix ReleaseCheckpoint::expert(const std::string& name, int expert, int, std::int64_t rows, std::int64_t columns) const {
+    Matrix m = stored(fmt::format(fmt::runtime(release_name(name)), expert), rows, columns);
+    check_matrix(name, m);
+    return m;
+}
+
+Matrix ReleaseCheckpoint::stored(const std::string& name, std::int64_t rows, std::int64_t columns) const {
+    const TensorView& t = tensors_.get(name);
+    auto require = [&](const TensorView& tensor, std::int64_t r, std::int64_t c) {
+        bool fits = (tensor.shape.size() == 2 && tensor.shape[0] == r && tensor.shape[1] == c) ||
+                    (tensor.shape.size() == 1 && r == 1 && tensor.shape[0] == c);
+        if (!fits)
+            fail("{}: tensor {} has shape {}, expected [{}, {}]", source_, tensor.name, shape_text(tensor.shape), r, c);
+    };
+    Matrix m{t.dtype, rows, columns, t.data.data(), 0};
+    std::int64_t scale_rows = 0, scale_columns = 0;
+    if (t.dtype == DType::i8) {  // two FP4 values in a byte
+        m.dtype = DType::fp4_pairs;
+        require(t, rows, columns / 2);
+        scale_rows = rows;
+        scale_columns = blocks(columns, kFp4Block);
+    } else {
+        require(t, rows, columns);
+        if (t.dtype == DType::f8_e4m3) {
+            scale_rows = blocks(rows, kFp8Block);
+            scale_columns = blocks(columns, kFp8Block);
+        }
+    }
+    m.stride = row_bytes(m.dtype, columns);
+    if (scale_rows) {
+        const TensorView& s = tensors_.get(scale_name(name));
+        require(s, scale_rows, scale_columns);
+        if (s.dtype != DType::f8_e8m0)
+            fail("{}: tensor {} has type {}, expected f8_e8m0", source_, s.name, cachalot::name(s.dtype));
+        m.scales = reinterpret_cast<const std::uint8_t*>(s.data.data());
+        m.scale_stride = scale_columns;
+    }
+    return m;
+}
+
+}  // namespace cachalot

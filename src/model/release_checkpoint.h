@@ -1,0 +1,30 @@
+// DeepSeek's own layout: config.json, tokenizer.json and safetensors. FP8 matrices and FP4 experts have their scales
+// in a second tensor named `.scale`.
+#pragma once
+
+#include <map>
+
+#include "file/safetensors.h"
+#include "model/checkpoint.h"
+
+namespace cachalot {
+
+class ReleaseCheckpoint final : public Checkpoint {
+  public:
+    explicit ReleaseCheckpoint(const std::filesystem::path& directory);
+
+    Tokenizer tokenizer() const override;
+    SamplingDefaults sampling_defaults() const override;
+    Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows, std::int64_t columns) const override;
+
+  private:
+    Matrix view(const std::string& name, std::int64_t rows, std::int64_t columns) const override;
+    Matrix stored(const std::string& release_name, std::int64_t rows, std::int64_t columns) const;
+    const std::string& release_name(const std::string& name) const;
+
+    std::filesystem::path directory_;
+    Safetensors tensors_;
+    std::map<std::string, std::string> names_;  // GGUF name -> release name
+};
+
+}  // namespace cachalot

@@ -1,0 +1,32 @@
+// Every tensor of a V4 model: its GGUF name, its name in DeepSeek's releases, its shape.
+//
+// The one place that knows names. Binding, reading a release and converting all walk this list, which follows from the
+// configuration alone.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+
+namespace cachalot {
+
+struct TensorSpec {
+    enum class Kind : std::uint8_t {
+        matrix,    // [rows, columns], multiplied with activations
+        experts,   // [experts, rows, columns]; a release has one tensor for each expert
+        floats,    // [rows, columns] small parameters, used as float32; [columns] if rows is 1
+        integers,  // [rows, columns]
+    };
+    Kind kind;
+    std::string gguf;
+    std::string release;  // of `experts`: with {} in place of the expert's number
+    std::int64_t rows, columns;
+    int experts = 0;
+};
+
+// In the order of the forward pass.
+std::vector<TensorSpec> model_tensors(const Config& config);
+
+}  // namespace cachalot

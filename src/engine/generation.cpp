@@ -51,7 +51,7 @@ std::string Generation::accept(std::span<float> logits) {
     sampler_.accept(token);
     tokens_.push_back(token);
     std::string text;
-    if (options_.show_special || !tokenizer_.is_special(token)) text = decoder_.push(tokenizer_.bytes(token));
+    if (shows(token)) text = decoder_.push(tokenizer_.bytes(token));
     auto released = stops_.push(text);
     if (released.matched) {
         reason_ = FinishReason::stop;
@@ -59,6 +59,13 @@ std::string Generation::accept(std::span<float> logits) {
     }
     if (tokens_.size() >= limit_) return finish(FinishReason::length, std::move(released.text));
     return released.text;
+}
+
+bool Generation::shows(std::int32_t token) const {
+    using Special = GenerationOptions::Special;
+    if (options_.special == Special::all || !tokenizer_.is_special(token)) return true;
+    const auto& text = tokenizer_.bytes(token);
+    return options_.special == Special::structure && (text == "<think>" || text == "</think>" || text == "｜DSML｜");
 }
 
 std::string Generation::cancel() { return finished() ? std::string() : finish(FinishReason::cancelled, {}); }

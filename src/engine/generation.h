@@ -24,7 +24,9 @@ struct GenerationOptions {
     std::int64_t max_tokens = -1;    // -1: until the context is full
     std::vector<std::string> stops;  // the text ends before the first of them
     bool ignore_eos = false;
-    bool show_special = false;       // include the text of special tokens
+    // Which special tokens appear in the text: those that structure an answer (<think>, </think>, ｜DSML｜) are for a
+    // CompletionParser to read.
+    enum class Special { none, structure, all } special = Special::none;
     int top_logprobs = -1;           // -1: no log-probabilities
 };
 
@@ -56,6 +58,7 @@ class Generation {
 
   private:
     std::string finish(FinishReason reason, std::string text);
+    bool shows(std::int32_t token) const;
 
     const Tokenizer& tokenizer_;
     GenerationOptions options_;

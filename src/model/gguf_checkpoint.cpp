@@ -1,6 +1,7 @@
 #include "model/gguf_checkpoint.h"
 
 #include "base/error.h"
+#include "file/gguf_writer.h"
 
 namespace cachalot {
 namespace {
@@ -34,6 +35,11 @@ Tokenizer GgufCheckpoint::tokenizer() const {
 
 Checkpoint::SamplingDefaults GgufCheckpoint::sampling_defaults() const {
     return {file_.metadata().find<float>("general.sampling.temp"), file_.metadata().find<float>("general.sampling.top_p")};
+}
+
+void GgufCheckpoint::write_metadata(GgufWriter& writer) const {
+    for (const auto& value : file_.metadata().values())
+        if (!GgufWriter::is_container_key(value.key)) writer.copy(value);
 }
 
 Matrix GgufCheckpoint::view(const std::string& name, std::int64_t rows, std::int64_t columns) const {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "file/gguf_writer.h"
 #include "file/json.h"
 #include "file/text_file.h"
 #include "model/tensor_names.h"
@@ -46,6 +47,24 @@ Checkpoint::SamplingDefaults ReleaseCheckpoint::sampling_defaults() const {
         return it->get<float>();
     };
     return {number("temperature"), number("top_p")};
+}
+
+void ReleaseCheckpoint::write_metadata(GgufWriter& writer) const {
+    write_config(config_, writer);
+    auto defaults = sampling_defaults();
+    if (defaults.temperature) writer.set<float>("general.sampling.temp", *defaults.temperature);
+    if (defaults.top_p) writer.set<float>("general.sampling.top_p", *defaults.top_p);
+
+    Tokenizer tokens = tokenizer();
+    const TokenizerData& data = tokens.data();
+    writer.set("tokenizer.ggml.model", "gpt2");      // byte-level BPE
+    writer.set("tokenizer.ggml.pre", "joyai-llm");   // the name that other engines know these three patterns by
+    writer.set_strings("tokenizer.ggml.tokens", data.tokens);
+    writer.set_array<std::int32_t>("tokenizer.ggml.token_type", data.types);
+    writer.set_strings("tokenizer.ggml.merges", data.merges);
+    writer.set<std::uint32_t>("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(data.bos));
+    writer.set<std::uint32_t>("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(data.eos));
+    writer.set<bool>("tokenizer.ggml.add_bos_token", false);  // the prompt encoding writes it
 }
 
 const std::string& ReleaseCheckpoint::release_name(const std::string& name) const {

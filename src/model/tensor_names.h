@@ -19,7 +19,15 @@ struct TensorSpec {
         floats,    // [rows, columns] small parameters, used as float32; [columns] if rows is 1
         integers,  // [rows, columns]
     };
+    // How a conversion treats it.
+    enum class Role : std::uint8_t {
+        experts,     // routed experts
+        dense,       // the matrices that a release stores in FP8: attention projections, shared experts
+        embeddings,  // token embedding and output head
+        sensitive,   // everything else: small, and kept as it is
+    };
     Kind kind;
+    Role role;
     std::string gguf;
     std::string release;  // of `experts`: with {} in place of the expert's number
     std::int64_t rows, columns;

@@ -2,6 +2,7 @@
 add_library(cachalot_warnings INTERFACE)
 target_compile_options(cachalot_warnings INTERFACE
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wno-unused-parameter -Wno-sign-compare
+  -Wno-missing-field-initializers
   # Numerics: every kernel is compared with a scalar reference, so the compiler may not reassociate or contract.
   -ffp-contract=off -fno-math-errno)
 if(CACHALOT_WERROR)

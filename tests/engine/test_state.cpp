@@ -1,0 +1,163 @@
+// The same tokens give the same logits however they are cut into passes, and the state can be forked, saved, restored
+// and rolled back exactly.
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "support/nano.h"
+
+namespace cachalot {
+namespace {
+
+using test::Golden;
+
+std::vector<float> copy(std::span<const float> v) { return {v.begin(), v.end()}; }
+
+class Chunks : public testing::Test {
+  protected:
+    Engine engine = test::exact_engine();
+    std::vector<std::int32_t> ids = Golden::ids("prefix.ids");
+    std::size_t vocab = static_cast<std::size_t>(engine.model().config.vocab_size);
+
+    std::span<const float> row(const std::vector<float>& logits, std::size_t i) const {
+        return std::span(logits).subspan(i * vocab, vocab);
+    }
+};
+
+TEST_F(Chunks, EveryChunkSizeGivesTheLogitsOfSingleSteps) {
+    auto stepped_state = engine.new_state();
+    auto stepped = test::all_logits(engine, stepped_state, ids, 1);
+    for (std::size_t chunk : {3, 64, 65, 66, 128, 500}) {
+        // 65 tokens are the most that are computed in place in the rings; a few such chunks are enough
+        std::size_t n = chunk == 65 || chunk == 66 ? 300 : ids.size();
+        auto state = engine.new_state();
+        auto logits = test::all_logits(engine, state, std::span(ids).first(n), chunk);
+        EXPECT_LT(test::largest_difference(logits, std::span(stepped).first(logits.size())), 1e-4) << chunk;
+    }
+    // A pass of any length leaves a state from which the next token continues as if stepped.
+    for (std::size_t n : {1, 2, 3, 4, 5, 127, 128, 129, 130, 131, 132, 133, 255, 256, 257, 511, 512, 513, 514, 515, 516, 517}) {
+        auto state = engine.new_state();
+        auto logits = copy(engine.prefill(state, std::span(ids).first(n)));
+        EXPECT_LT(test::largest_difference(logits, row(stepped, n - 1)), 1e-4) << n;
+        logits = copy(engine.prefill(state, std::span(ids).subspan(n, 1)));
+        EXPECT_LT(test::largest_difference(logits, row(stepped, n)), 1e-4) << n << " + 1";
+    }
+}
+
+TEST_F(Chunks, ExactModeGivesTheSameBits) {
+    auto whole_state = engine.new_state(), stepped_state = engine.new_state();
+    auto part = std::span(ids).first(300);
+    auto whole = test::all_logits(engine, whole_state, part, 300);
+    auto stepped = test::all_logits(engine, stepped_state, part, 1);
+    EXPECT_EQ(whole, stepped);
+}
+
+TEST_F(Chunks, RoundedCachesAreCutIndependentToo) {
+    Engine rounded(test::nano(), {2, Precision::exact, KvPrecision::reference});
+    auto a = rounded.new_state(), b = rounded.new_state();
+    auto part = std::span(ids).first(600);
+    EXPECT_EQ(test::all_logits(rounded, a, part, 600), test::all_logits(rounded, b, part, 7));
+}
+
+TEST_F(Chunks, SequencesInOneBatchDoNotMeet) {
+    auto a = engine.new_state(), b = engine.new_state();
+    auto other = Golden::ids("prose.ids");
+    auto alone_a = test::all_logits(engine, a, std::span(ids).first(140), 140);
+    auto alone_b = test::all_logits(engine, b, std::span(other).first(90), 90);
+    auto c = engine.new_state(), d = engine.new_state();
+    Segment segments[] = {{&c, std::span(ids).first(140), true}, {&d, std::span(other).first(90), true}};
+    auto both = copy(engine.step(segments));
+    alone_a.insert(alone_a.end(), alone_b.begin(), alone_b.end());
+    EXPECT_EQ(both, alone_a);
+}
+
+TEST_F(Chunks, RollbackIsExact) {
+    for (auto kv : {KvPrecision::f32, KvPrecision::reference}) {
+        Engine e(test::nano(), {2, Precision::exact, kv});
+        auto state = e.new_state();
+        auto expected_state = e.new_state();
+        auto expected = test::all_logits(e, expected_state, std::span(ids).first(420), 420);
+        e.prefill(state, std::span(ids).first(300));
+        // Go forward over wrong tokens across borders of groups and pages, and back, again and again.
+        std::vector<std::int32_t> wrong(64, 77);
+        for (std::int64_t count : {1, 3, 4, 17, 60, 64}) {
+            auto length = state.length();
+            for (std::int64_t i = 0; i < count; i += 9)
+                e.prefill(state, std::span(wrong).first(static_cast<std::size_t>(std::min<std::int64_t>(9, count - i))));
+            state.rollback(length);
+            auto logits = copy(e.prefill(state, std::span(ids).subspan(static_cast<std::size_t>(length), 20)));
+            EXPECT_EQ(logits, copy(row(expected, static_cast<std::size_t>(length) + 19))) << count;
+        }
+    }
+}
+
+TEST_F(Chunks, RollbackHasALimitThatIsTold) {
+    auto state = engine.new_state();
+    engine.prefill(state, std::span(ids).first(500));
+    EXPECT_EQ(state.rollback_limit(), 500 - kRollback);
+    EXPECT_THROW(state.rollback(500 - kRollback - 1), Error);
+    EXPECT_THROW(state.rollback(501), Error);
+    EXPECT_EQ(state.length(), 500);
+    state.rollback(500 - kRollback);
+    auto short_state = engine.new_state();
+    engine.prefill(short_state, std::span(ids).first(40));
+    short_state.rollback(0);
+    EXPECT_EQ(copy(engine.prefill(short_state, std::span(ids).first(40))),
+              copy(engine.prefill(state = engine.new_state(), std::span(ids).first(40))));
+}
+
+TEST_F(Chunks, ForksAndCheckpointsContinueExactlyAndOnTheirOwn) {
+    for (auto kv : {KvPrecision::f32, KvPrecision::reference}) {
+        Engine e(test::nano(), {2, Precision::exact, kv});
+        for (std::size_t n : {5, 128, 130, 600}) {
+            auto state = e.new_state();
+            e.prefill(state, std::span(ids).first(n));
+            auto fork = state.fork();
+            auto saved = state.checkpoint();
+            auto rest = std::span(ids).subspan(n, 150);
+            std::vector<std::int32_t> other(rest.rbegin(), rest.rend());
+            auto expected_other = copy(e.prefill(fork, other));  // writes where the original will write
+            auto expected = copy(e.prefill(state, rest));
+            auto restored = e.new_state();
+            e.prefill(restored, std::span(other).first(33));  // a state with a past
+            restored.restore(saved);
+            EXPECT_EQ(restored.length(), static_cast<std::int64_t>(n));
+            EXPECT_EQ(copy(e.prefill(restored, rest)), expected) << n;
+            restored.restore(saved);
+            EXPECT_EQ(copy(e.prefill(restored, other)), expected_other) << n;
+        }
+    }
+}
+
+TEST_F(Chunks, ACheckpointOfAnotherPrecisionIsRefused) {
+    Engine rounded(test::nano(), {1});
+    auto state = engine.new_state();
+    engine.prefill(state, std::span(ids).first(10));
+    auto other = rounded.new_state();
+    EXPECT_THROW(other.restore(state.checkpoint()), Error);
+}
+
+TEST_F(Chunks, CheckpointsAreSmall) {
+    Engine e(test::nano(), {2});
+    auto state = e.new_state();
+    e.prefill(state, std::span(ids).first(1024));
+    auto saved = state.checkpoint();
+    // 8 windows of 127 rows of 200 bytes, and one past group of the overlapping compressors
+    EXPECT_EQ(saved.rings.size(), 8u * 127 * 200 + 3 * 2 * 4 * (256 + 256) * 4);
+}
+
+TEST_F(Chunks, InputThatCannotBeEvaluatedChangesNothing) {
+    Engine small(test::nano(), {1, Precision::exact, KvPrecision::f32, 16, 64});
+    auto state = small.new_state();
+    small.prefill(state, std::span(ids).first(60));
+    EXPECT_THROW(small.prefill(state, std::span(ids).first(5)), Error);
+    std::int32_t bad[] = {5, 8192}, negative[] = {-1};
+    EXPECT_THROW(small.prefill(state, bad), Error);
+    EXPECT_THROW(small.prefill(state, negative), Error);
+    EXPECT_EQ(state.length(), 60);
+    EXPECT_NO_THROW(small.prefill(state, std::span(ids).first(4)));
+    EXPECT_THROW(Engine(test::nano(), {-1}), Error);
+    EXPECT_THROW(Engine(test::nano(), {1, Precision::fast, KvPrecision::f32, 16, 1 << 30}), Error);
+}
+
+}  // namespace
+}  // namespace cachalot

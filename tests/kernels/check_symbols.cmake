@@ -1,0 +1,11 @@
+# Fails if an object file defines a global symbol other than its table function.
+foreach(object ${OBJECTS})
+  execute_process(COMMAND ${NM} --demangle --defined-only --extern-only ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX REPLACE "\n+$" "" symbols "${symbols}")
+  string(REPLACE "\n" ";" symbols "${symbols}")
+  foreach(symbol ${symbols})
+    if(NOT symbol MATCHES "_table\\(\\)$")
+      message(SEND_ERROR "${object} defines ${symbol}")
+    endif()
+  endforeach()
+endforeach()

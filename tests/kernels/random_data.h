@@ -1,0 +1,63 @@
+// Random inputs for kernel tests, the same on every run.
+#pragma once
+
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "tensor/convert.h"
+#include "tensor/float_formats.h"
+#include "tensor/matrix.h"
+
+namespace cachalot::test {
+
+class RandomData {
+  public:
+    explicit RandomData(unsigned seed) : engine_(seed) {}
+
+    int integer(int low, int high) { return std::uniform_int_distribution<int>(low, high)(engine_); }
+    float normal(float scale = 1.0f) { return std::normal_distribution<float>(0, scale)(engine_); }
+    std::vector<float> vector(std::int64_t n, float scale = 1.0f) {
+        std::vector<float> v(static_cast<std::size_t>(n));
+        for (float& x : v) x = normal(scale);
+        return v;
+    }
+
+  private:
+    std::mt19937 engine_;
+};
+
+// A random weight matrix of any type that kernels take, with the memory it lives in.
+struct RandomMatrix {
+    std::vector<std::byte> bytes;
+    std::vector<std::uint8_t> scales;
+    Matrix matrix;
+
+    RandomMatrix(DType type, std::int64_t rows, std::int64_t columns, RandomData& random) {
+        std::int64_t stride = row_bytes(type, columns);
+        bytes.resize(static_cast<std::size_t>(rows * stride));
+        matrix = {type, rows, columns, bytes.data(), stride};
+        if (type == DType::f8_e4m3 || type == DType::fp4_pairs) {
+            for (auto& b : bytes) {
+                int code = random.integer(0, 255);
+                if (type == DType::f8_e4m3 && (code & 0x7f) == 0x7f) code ^= 1;  // NaN
+                b = static_cast<std::byte>(code);
+            }
+            bool fp8 = type == DType::f8_e4m3;
+            matrix.scale_stride = fp8 ? (columns + kFp8Block - 1) / kFp8Block : columns / kFp4Block;
+            scales.resize(static_cast<std::size_t>((fp8 ? (rows + kFp8Block - 1) / kFp8Block : rows) * matrix.scale_stride));
+            for (auto& s : scales) s = static_cast<std::uint8_t>(random.integer(fp8 ? 112 : 118, fp8 ? 118 : 126));
+            matrix.scales = scales.data();
+            return;
+        }
+        for (std::int64_t r = 0; r < rows; ++r) {
+            auto values = random.vector(columns, 0.1f);
+            quantize_row(type, values, {bytes.data() + r * stride, static_cast<std::size_t>(stride)});
+        }
+    }
+};
+
+inline constexpr DType kWeightTypes[] = {DType::f32,       DType::f16,   DType::bf16, DType::f8_e4m3,
+                                         DType::fp4_pairs, DType::mxfp4, DType::q8_0};
+
+}  // namespace cachalot::test

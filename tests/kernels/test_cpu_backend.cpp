@@ -1,0 +1,392 @@
+// Every operation of the CPU backend against the scalar reference, on every instruction set of this machine.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+
+#include "base/cpu_features.h"
+#include "base/error.h"
+#include "kernels/backend.h"
+#include "kernels/random_data.h"
+#include "kernels/reference/rows.h"
+
+namespace cachalot {
+namespace {
+
+using test::kWeightTypes;
+using test::RandomData;
+using test::RandomMatrix;
+
+void expect_close(std::span<const float> expected, std::span<const float> actual, float relative) {
+    ASSERT_EQ(expected.size(), actual.size());
+    float scale = 1e-6f;
+    for (float v : expected) scale = std::max(scale, std::fabs(v));
+    for (std::size_t i = 0; i < expected.size(); ++i)
+        ASSERT_NEAR(expected[i], actual[i], relative * scale) << "element " << i << " of " << expected.size();
+}
+
+std::vector<std::string> instruction_sets() {
+    std::vector<std::string> sets = {"scalar"};
+    if (cpu_features().avx2) sets.push_back("avx2");
+    if (cpu_features().avx512_vnni) sets.push_back("avx512");
+    return sets;
+}
+
+class CpuBackendTest : public testing::TestWithParam<std::string> {
+  protected:
+    std::unique_ptr<Backend> backend(Precision precision = Precision::exact, int threads = 3) {
+        return make_cpu_backend({threads, precision, GetParam()});
+    }
+    std::unique_ptr<Backend> reference = make_reference_backend();
+    RandomData random{7};
+};
+
+INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest, testing::ValuesIn(instruction_sets()),
+                         [](const auto& param) { return param.param; });
+
+TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
+    EXPECT_EQ(std::string(backend()->name()), "cpu " + GetParam() + " x3");
+    ::setenv("CACHALOT_ISA", GetParam().c_str(), 1);
+    EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + GetParam() + " x1");
+    ::unsetenv("CACHALOT_ISA");
+}
+
+TEST(CpuBackend, AnUnknownInstructionSetIsAnError) {
+    EXPECT_THROW(make_cpu_backend({1, Precision::fast, "mmx"}), Error);
+}
+
+TEST_P(CpuBackendTest, ExactProductsOfEveryType) {
+    auto cpu = backend();
+    for (DType type : kWeightTypes)
+        for (int rows : {1, 2, 3, 4, 7, 17, 33})
+            for (auto [outputs, columns] : {std::pair{1, 32}, {37, 96}, {130, 288}}) {
+                SCOPED_TRACE(testing::Message() << name(type) << " [" << outputs << ", " << columns << "] x " << rows);
+                RandomMatrix w(type, outputs, columns, random);
+                auto x = random.vector(std::int64_t(rows) * columns);
+                std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
+                Projection p{&w.matrix, x.data(), columns, expected.data(), outputs};
+                reference->project({&p, 1}, rows);
+                p.y = actual.data();
+                cpu->project({&p, 1}, rows);
+                expect_close(expected, actual, 2e-6f);
+            }
+}
+
+// Rounding activations to int8 costs at most half a step per value: amax / 254 for each of the 32.
+TEST_P(CpuBackendTest, FastProductsStayWithinTheRoundingOfTheActivations) {
+    auto cpu = backend(Precision::fast);
+    for (DType type : kWeightTypes)
+        for (int rows : {1, 2, 5, 16}) {
+            SCOPED_TRACE(testing::Message() << name(type) << " x " << rows);
+            int outputs = 45, columns = 256;
+            RandomMatrix w(type, outputs, columns, random);
+            auto x = random.vector(std::int64_t(rows) * columns);
+            // What the integer path should compute: the reference on activations rounded the same way.
+            auto rounded = x;
+            bool integer = type == DType::mxfp4 || type == DType::fp4_pairs || type == DType::q8_0;
+            for (std::size_t b = 0; integer && b < rounded.size(); b += 32) {
+                float amax = 0;
+                for (std::size_t i = b; i < b + 32; ++i) amax = std::max(amax, std::fabs(x[i]));
+                for (std::size_t i = b; i < b + 32; ++i)
+                    rounded[i] = std::nearbyint(x[i] * (127.0f / amax)) * (amax / 127.0f);
+            }
+            std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
+            Projection p{&w.matrix, rounded.data(), columns, expected.data(), outputs};
+            reference->project({&p, 1}, rows);
+            p.x = x.data();
+            p.y = actual.data();
+            cpu->project({&p, 1}, rows);
+            expect_close(expected, actual, 2e-6f);
+        }
+}
+
+TEST_P(CpuBackendTest, ARowGivesTheSameBitsAloneAndInABatch) {
+    for (auto precision : {Precision::exact, Precision::fast}) {
+        auto cpu = backend(precision);
+        for (DType type : kWeightTypes) {
+            RandomMatrix w(type, 67, 160, random);
+            int rows = 21;
+            auto x = random.vector(rows * 160);
+            std::vector<float> batch(static_cast<std::size_t>(rows * 67)), alone(67);
+            Projection p{&w.matrix, x.data(), 160, batch.data(), 67};
+            cpu->project({&p, 1}, rows);
+            for (int r = 0; r < rows; ++r) {
+                Projection one{&w.matrix, x.data() + r * 160, 160, alone.data(), 67};
+                cpu->project({&one, 1}, 1);
+                for (int n = 0; n < 67; ++n) ASSERT_EQ(alone[n], batch[r * 67 + n]) << name(type);
+            }
+        }
+    }
+}
+
+TEST_P(CpuBackendTest, SeveralProductsAndStridesAtOnce) {
+    auto cpu = backend(Precision::fast);
+    RandomMatrix a(DType::q8_0, 33, 64, random), b(DType::bf16, 40, 64, random), c(DType::mxfp4, 8, 128, random);
+    auto x = random.vector(5 * 192);
+    std::vector<float> together(5 * 90), apart(together);
+    Projection all[] = {{&a.matrix, x.data(), 192, together.data(), 90},
+                        {&b.matrix, x.data() + 64, 192, together.data() + 33, 90},
+                        {&c.matrix, x.data() + 64, 192, together.data() + 73, 90}};
+    cpu->project(all, 5);
+    for (auto p : all) {
+        p.y = apart.data() + (p.y - together.data());
+        cpu->project({&p, 1}, 5);
+    }
+    EXPECT_EQ(together, apart);
+}
+
+TEST_P(CpuBackendTest, Norms) {
+    auto cpu = backend();
+    for (int n : {32, 128, 512}) {
+        auto x = random.vector(3 * n, 3.0f), w = random.vector(n), y = x;
+        reference->rms_norm(x.data(), w.data(), 1e-6f, 3, n);
+        cpu->rms_norm(y.data(), w.data(), 1e-6f, 3, n);
+        expect_close(x, y, 1e-6f);
+    }
+}
+
+// Cosines and sines of arbitrary angles for `rows` rows.
+struct Angles {
+    std::vector<float> cosine, sine;
+    RotaryView view;
+    Angles(int rows, int half, RandomData& random) {
+        for (int i = 0; i < rows * half; ++i) {
+            float angle = random.normal(10);
+            cosine.push_back(std::cos(angle));
+            sine.push_back(std::sin(angle));
+        }
+        view = {cosine.data(), sine.data(), half};
+    }
+};
+
+TEST_P(CpuBackendTest, QueryHeads) {
+    auto cpu = backend();
+    Angles angles(4, 32, random);
+    auto q = random.vector(4 * 3 * 128), r = q;
+    reference->query_heads(q.data(), 1e-6f, angles.view, 4, 3, 128);
+    cpu->query_heads(r.data(), 1e-6f, angles.view, 4, 3, 128);
+    expect_close(q, r, 1e-6f);
+}
+
+TEST_P(CpuBackendTest, HyperConnections) {
+    auto cpu = backend();
+    HyperConnectionParams params{96, 20, 1e-6f, 1e-6f};
+    RandomMatrix fn(DType::f32, 24, 4 * 96, random), head_fn(DType::f16, 4, 4 * 96, random);
+    auto base = random.vector(24), scale = random.vector(3), norm = random.vector(96);
+    for (int rows : {1, 2, 9}) {
+        auto streams = random.vector(rows * 4 * 96), other = streams;
+        std::vector<float> x[2], post[2], comb[2];
+        for (int i = 0; i < 2; ++i) {
+            x[i].resize(static_cast<std::size_t>(rows * 96));
+            post[i].resize(static_cast<std::size_t>(rows * 4));
+            comb[i].resize(static_cast<std::size_t>(rows * 16));
+            auto& b = i ? *cpu : *reference;
+            auto& s = i ? other : streams;
+            b.hyper_connection_pre({fn.matrix, base.data(), scale.data()}, params, norm.data(), s.data(), rows,
+                                   x[i].data(), post[i].data(), comb[i].data());
+            b.hyper_connection_post(params, x[i].data(), post[i].data(), comb[i].data(), s.data(), rows);
+        }
+        expect_close(x[0], x[1], 3e-6f);
+        expect_close(post[0], post[1], 3e-6f);
+        expect_close(comb[0], comb[1], 3e-6f);
+        expect_close(streams, other, 3e-6f);
+        // Sinkhorn has converged: columns sum to one, rows nearly.
+        for (int r = 0; r < rows; ++r)
+            for (int k = 0; k < 4; ++k) {
+                const float* c = comb[1].data() + r * 16;
+                EXPECT_NEAR(c[k] + c[4 + k] + c[8 + k] + c[12 + k], 1.0f, 1e-5f);
+                EXPECT_NEAR(c[4 * k] + c[4 * k + 1] + c[4 * k + 2] + c[4 * k + 3], 1.0f, 0.05f);
+            }
+        for (int i = 0; i < 2; ++i)
+            (i ? *cpu : *reference)
+                .hyper_connection_head({head_fn.matrix, base.data(), scale.data()}, params, norm.data(), streams.data(),
+                                       rows, x[i].data());
+        expect_close(x[0], x[1], 3e-6f);
+    }
+}
+
+TEST_P(CpuBackendTest, LatentRowsAreEncodedAlike) {
+    auto cpu = backend();
+    auto norm = random.vector(128);
+    Angles angles(5, 32, random);
+    auto kv = random.vector(5 * 128);
+    for (auto kind : {RowFormat::Kind::f32, RowFormat::Kind::fp8_kv}) {
+        RowFormat format{kind, 128, 64};
+        std::vector<std::byte> rings[2];
+        for (int i = 0; i < 2; ++i) {
+            rings[i].resize(static_cast<std::size_t>(8 * format.bytes()));
+            LatentCall call{6, 5, kv.data(), norm.data(), 1e-6f, angles.view, format, {rings[i].data(), 8, format.bytes()}};
+            (i ? *cpu : *reference).latent({&call, 1});
+        }
+        for (int p = 6; p < 11; ++p) {
+            std::vector<float> a(128), b(128);
+            decode_row(format, rings[0].data() + p % 8 * format.bytes(), a.data());
+            decode_row(format, rings[1].data() + p % 8 * format.bytes(), b.data());
+            // FP8: a value next to a rounding border may fall on either side, one step of 1/8 at most
+            expect_close(a, b, kind == RowFormat::Kind::f32 ? 1e-6f : 0.07f);
+        }
+    }
+}
+
+// Compressor, indexer and attention of one layer over one sequence, in chunks. `Layer` owns the state.
+struct Layer {
+    static constexpr int kSize = 128, kRotary = 64, kHeads = 5, kTopK = 6;
+    int ratio;
+    RowFormat format;
+    std::vector<std::byte> window, rows;
+    std::vector<float> kv, score;
+    std::vector<std::byte*> pages;
+
+    Layer(int r, RowFormat f) : ratio(r), format(f) {
+        window.resize(static_cast<std::size_t>(512 * f.bytes()));
+        rows.resize(static_cast<std::size_t>(256 * f.bytes()));
+        kv.resize(512 * 2 * kSize);
+        score.resize(512 * 2 * kSize);
+        for (int p = 0; p < 4; ++p) pages.push_back(rows.data() + p * 64 * f.bytes());
+    }
+    int width() const { return ratio == 4 ? 2 * kSize : kSize; }
+    RingView ring(std::vector<float>& v) const { return {reinterpret_cast<std::byte*>(v.data()), 512, width() * 4}; }
+    PagedView paged() const { return {pages.data(), 6, format.bytes()}; }
+};
+
+TEST_P(CpuBackendTest, CompressorIndexerAndAttention) {
+    auto cpu = backend();
+    for (int ratio : {0, 4, 128})
+        for (auto kind : {RowFormat::Kind::f32, RowFormat::Kind::fp8_kv}) {
+            SCOPED_TRACE(testing::Message() << "ratio " << ratio << ", format " << static_cast<int>(kind));
+            RowFormat format{kind, Layer::kSize, Layer::kRotary};
+            Layer a(ratio, format), b(ratio, format);
+            auto norm = random.vector(Layer::kSize), sinks = random.vector(Layer::kHeads);
+            auto frequencies = random.vector(32), ape = random.vector(std::int64_t(std::max(ratio, 1)) * a.width());
+            std::int64_t start = 0;
+            for (int rows : {1, 2, 5, 130, 1, 60, 64}) {
+                Angles angles(rows, 32, random);
+                auto latent = random.vector(std::int64_t(rows) * Layer::kSize);
+                auto kv = random.vector(std::int64_t(rows) * a.width()), gate = random.vector(std::int64_t(rows) * a.width());
+                auto q = random.vector(std::int64_t(rows) * Layer::kHeads * Layer::kSize, 0.3f);
+                auto index_q = random.vector(std::int64_t(rows) * 2 * Layer::kSize);
+                auto index_weights = random.vector(std::int64_t(rows) * 2);
+                std::vector<float> out[2];
+                std::vector<std::int32_t> selected[2];
+                for (int i = 0; i < 2; ++i) {
+                    auto& backend = i ? *cpu : *reference;
+                    auto& layer = i ? b : a;
+                    auto iq = index_q;
+                    RingView window{layer.window.data(), 512, format.bytes()};
+                    LatentCall store{start, rows, latent.data(), norm.data(), 1e-6f, angles.view, format, window};
+                    backend.latent({&store, 1});
+                    selected[i].assign(static_cast<std::size_t>(rows * Layer::kTopK), -1);
+                    if (ratio) {
+                        CompressCall pool{start, rows, kv.data(), gate.data(), ape.data(), layer.width(), ratio, ratio == 4,
+                                          layer.ring(layer.kv), layer.ring(layer.score), norm.data(), 1e-6f,
+                                          frequencies.data(), false, format, layer.paged()};
+                        backend.compress({&pool, 1});
+                    }
+                    if (ratio == 4) {
+                        IndexCall choose{start, rows, iq.data(), index_weights.data(), angles.view, 2, ratio, format,
+                                         layer.paged(), Layer::kTopK, selected[i].data()};
+                        backend.index({&choose, 1});
+                    }
+                    out[i].resize(q.size());
+                    AttendCall attend{start, rows, q.data(), out[i].data(), angles.view, Layer::kHeads, format, 128, window,
+                                      ratio, layer.paged(), ratio == 4 ? selected[i].data() : nullptr, Layer::kTopK,
+                                      sinks.data()};
+                    backend.attend({&attend, 1});
+                }
+                start += rows;
+                std::vector<float> pooled[2];
+                for (std::int64_t g = 0; ratio && g < start / ratio; ++g)
+                    for (int i = 0; i < 2; ++i) {
+                        pooled[i].resize(pooled[i].size() + Layer::kSize);
+                        decode_row(format, (i ? b : a).paged().row(g), pooled[i].data() + pooled[i].size() - Layer::kSize);
+                    }
+                bool rounds = kind != RowFormat::Kind::f32;
+                expect_close(pooled[0], pooled[1], rounds ? 0.07f : 3e-6f);
+                EXPECT_EQ(selected[0], selected[1]);
+                expect_close(out[0], out[1], rounds ? 0.05f : 3e-6f);
+                if (rounds) b.window = a.window, b.rows = a.rows;  // borders of rounding must not add up
+            }
+        }
+}
+
+TEST_P(CpuBackendTest, AttentionOfARowDoesNotDependOnItsBatch) {
+    auto cpu = backend();
+    RowFormat format{RowFormat::Kind::f32, 64, 32};
+    auto window = random.vector(256 * 64), sinks = random.vector(8), q = random.vector(40 * 8 * 64);
+    RingView ring{reinterpret_cast<std::byte*>(window.data()), 256, format.bytes()};
+    Angles angles(40, 16, random);
+    std::vector<float> batch(q.size()), alone(8 * 64);
+    AttendCall call{100, 40, q.data(), batch.data(), angles.view, 8, format, 128, ring, 0, {}, nullptr, 0, sinks.data()};
+    cpu->attend({&call, 1});
+    for (int r = 0; r < 40; ++r) {
+        RotaryView rotary{angles.view.cosine + r * 16, angles.view.sine + r * 16, 16};
+        AttendCall one{100 + r, 1, q.data() + r * 512, alone.data(), rotary, 8, format, 128, ring, 0, {}, nullptr, 0, sinks.data()};
+        cpu->attend({&one, 1});
+        for (int i = 0; i < 512; ++i) ASSERT_EQ(alone[i], batch[r * 512 + i]);
+    }
+}
+
+TEST_P(CpuBackendTest, RouterAndExperts) {
+    constexpr int kHidden = 64, kInner = 96, kExperts = 9, kTop = 3;
+    for (DType type : {DType::mxfp4, DType::fp4_pairs, DType::bf16}) {
+        std::vector<RandomMatrix> matrices;
+        matrices.reserve(3 * (kExperts + 1));
+        std::vector<ExpertWeights> experts;
+        auto make = [&](DType t) {
+            for (int i = 0; i < 2; ++i) matrices.emplace_back(t, kInner, kHidden, random);
+            matrices.emplace_back(t, kHidden, kInner, random);
+            auto* m = &matrices[matrices.size() - 3];
+            return ExpertWeights{m[0].matrix, m[1].matrix, m[2].matrix};
+        };
+        for (int e = 0; e < kExperts; ++e) experts.push_back(make(type));
+        ExpertWeights shared = make(DType::bf16);
+        std::vector<const ExpertWeights*> pointers;
+        for (const auto& e : experts) pointers.push_back(&e);
+        auto bias = random.vector(kExperts);
+        std::vector<std::int32_t> table;
+        for (int i = 0; i < 20 * kTop; ++i) table.push_back(random.integer(0, kExperts - 1));
+        for (int rows : {1, 4, 50})
+            for (bool hash : {false, true}) {
+                auto logits = random.vector(rows * kExperts, 5), x = random.vector(rows * kHidden, 4);
+                std::vector<std::int32_t> tokens, ids[2];
+                for (int r = 0; r < rows; ++r) tokens.push_back(random.integer(0, 19));
+                std::vector<float> weights[2], y[2];
+                auto cpu = backend();
+                for (int i = 0; i < 2; ++i) {
+                    auto& backend = i ? *cpu : *reference;
+                    ids[i].resize(static_cast<std::size_t>(rows * kTop));
+                    weights[i].resize(ids[i].size());
+                    y[i].resize(static_cast<std::size_t>(rows * kHidden));
+                    backend.route({rows, logits.data(), kExperts, kTop, hash ? nullptr : bias.data(),
+                                   hash ? table.data() : nullptr, tokens.data(), 1.5f, ids[i].data(), weights[i].data()});
+                    backend.experts({rows, x.data(), y[i].data(), kTop, ids[i].data(), weights[i].data(), pointers, &shared,
+                                     2.0f, 1.5f});
+                }
+                EXPECT_EQ(ids[0], ids[1]);
+                expect_close(weights[0], weights[1], 1e-6f);
+                expect_close(y[0], y[1], 5e-6f);
+            }
+    }
+}
+
+TEST_P(CpuBackendTest, BrokenWeightsGiveBrokenNumbersNotCrashes) {
+    auto cpu = backend(Precision::fast);
+    float nan = std::nanf("");
+    std::vector<float> logits(9, nan), bias(9, 0.0f), weights(3);
+    std::vector<std::int32_t> ids(3, -1), token(1, 0);
+    cpu->route({1, logits.data(), 9, 3, bias.data(), nullptr, token.data(), 1.0f, ids.data(), weights.data()});
+    for (auto id : ids) EXPECT_TRUE(id >= 0 && id < 9);
+    RandomMatrix w(DType::mxfp4, 8, 64, random);
+    std::vector<float> x(64, nan), y(8);
+    Projection p{&w.matrix, x.data(), 64, y.data(), 8};
+    cpu->project({&p, 1}, 1);
+    RowFormat format{RowFormat::Kind::fp8_kv, 128, 64};
+    std::vector<std::byte> row(static_cast<std::size_t>(format.bytes()));
+    std::vector<float> values(128, nan);
+    encode_row(format, values.data(), row.data());
+    values.assign(128, HUGE_VALF);
+    encode_row(format, values.data(), row.data());
+}
+
+}  // namespace
+}  // namespace cachalot

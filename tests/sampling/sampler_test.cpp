@@ -150,6 +150,31 @@ TEST(Sampler, FindsTheNucleusOfAWholeVocabulary) {
     EXPECT_LT(expected.size(), 30000u);
 }
 
+TEST(Sampler, TopPStopsAtTheTokenThatReachesIt) {
+    auto drawn = [](std::vector<float> logits, float p) {
+        Sampler sampler({.top_p = p, .seed = 9}, static_cast<int>(logits.size()));
+        std::set<std::int32_t> tokens;
+        for (int i = 0; i < 2000; ++i) tokens.insert(sample(sampler, logits));
+        return tokens;
+    };
+    std::vector<float> logits;
+    for (float probability : {0.1f, 0.4f, 0.2f, 0.3f}) logits.push_back(std::log(probability));
+    EXPECT_THAT(drawn(logits, 0.399f), ElementsAre(1));
+    EXPECT_THAT(drawn(logits, 0.401f), ElementsAre(1, 3));
+    EXPECT_THAT(drawn(logits, 0.699f), ElementsAre(1, 3));
+    EXPECT_THAT(drawn(logits, 0.701f), ElementsAre(1, 2, 3));
+    EXPECT_THAT(drawn(logits, 0.901f), ElementsAre(0, 1, 2, 3));
+
+    // Equal shares of 1/64 are exact in binary, so "reaches" can be told from "exceeds". Lower ids rank
+    // first.
+    const std::vector<float> equal(64, 0.0f);
+    for (int kept : {1, 31, 32, 33, 40, 63}) {
+        const auto tokens = drawn(equal, static_cast<float>(kept) / 64);
+        EXPECT_EQ(tokens.size(), static_cast<std::size_t>(kept));
+        EXPECT_EQ(*tokens.rbegin(), kept - 1);
+    }
+}
+
 TEST(Sampler, TopPKeepsAtLeastTheBestToken) {
     Sampler sampler({.top_p = 0.0f, .seed = 3}, 10);
     for (int i = 0; i < 50; ++i)

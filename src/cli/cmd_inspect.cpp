@@ -1,0 +1,134 @@
+// cachalot inspect: what is in a file, without computing anything.
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "file/gguf.h"
+#include "file/safetensors.h"
+#include "model/tensor_names.h"
+
+namespace cachalot::cli {
+namespace {
+
+struct Options {
+    ModelOptions model;
+    std::string path;
+    bool tensors = false, metadata = false, json = false;
+};
+
+struct TypeSum {
+    std::int64_t tensors = 0;
+    std::uint64_t bytes = 0;
+};
+
+const char* kind_name(LayerKind kind) {
+    switch (kind) {
+        case LayerKind::window: return "window";
+        case LayerKind::csa: return "csa";
+        case LayerKind::hca: return "hca";
+    }
+    return "?";
+}
+
+nlohmann::ordered_json config_json(const Config& c) {
+    auto kinds = nlohmann::ordered_json::array();
+    for (auto k : c.layer_kinds) kinds.push_back(kind_name(k));
+    return {{"name", c.name},
+            {"vocab_size", c.vocab_size},
+            {"hidden_size", c.hidden_size},
+            {"layers", c.layers},
+            {"layer_kinds", kinds},
+            {"context_length", c.context_length},
+            {"heads", c.heads},
+            {"head_dim", c.head_dim},
+            {"experts", c.experts},
+            {"experts_per_token", c.experts_per_token},
+            {"hash_layers", c.hash_layers}};
+}
+
+void print_config(const Config& c) {
+    std::map<LayerKind, int> kinds;
+    for (auto k : c.layer_kinds) ++kinds[k];
+    print_line(fmt::format("model     {}", c.name.empty() ? "(unnamed)" : c.name));
+    print_line(fmt::format("layers    {}: {} window, {} CSA, {} HCA; the first {} route by token id", c.layers,
+                           kinds[LayerKind::window], kinds[LayerKind::csa], kinds[LayerKind::hca], c.hash_layers));
+    print_line(fmt::format("width     {}, {} heads of {}, window {}, indexer top-k {}", c.hidden_size, c.heads, c.head_dim,
+                           c.sliding_window, c.index_top_k));
+    print_line(fmt::format("experts   {} of {}, {} active, {} shared", c.experts, c.expert_hidden_size, c.experts_per_token,
+                           c.shared_experts));
+    print_line(fmt::format("context   {} tokens, vocabulary {}", c.context_length, c.vocab_size));
+}
+
+void inspect(const Options& o) {
+    std::filesystem::path path = o.path.empty() ? o.model.resolved_path() : o.path;
+    bool release = std::filesystem::is_directory(path);
+    std::unique_ptr<TensorFile> file;
+    const Gguf* gguf = nullptr;
+    if (release || path.extension() == ".safetensors" || path.extension() == ".json") {
+        file = std::make_unique<Safetensors>(path);
+    } else {
+        auto opened = std::make_unique<Gguf>(path);
+        gguf = opened.get();
+        file = std::move(opened);
+    }
+    // A file of another architecture can be looked at, too.
+    std::optional<Config> config;
+    std::string why_not = "a file of tensors only";
+    try {
+        if (gguf) config = config_from_gguf(*gguf);
+        if (release) config = read_config(path);
+    } catch (const Error& e) {
+        why_not = e.what();
+    }
+    std::map<std::string, TypeSum> types;
+    std::uint64_t total = 0, size = 0;
+    for (const auto& t : file->tensors()) {
+        auto& sum = types[t.type];
+        ++sum.tensors;
+        sum.bytes += t.view.data.size();
+        total += t.view.data.size();
+    }
+    for (const auto& f : file->files()) size += f.size();
+
+    if (o.json) {
+        nlohmann::ordered_json result = {{"path", path.string()}, {"files", file->files().size()}, {"bytes", size}};
+        if (config) result["config"] = config_json(*config);
+        else result["not_runnable"] = why_not;
+        for (const auto& [type, sum] : types) result["types"][type] = {{"tensors", sum.tensors}, {"bytes", sum.bytes}};
+        for (const auto& t : file->tensors())
+            result["tensors"].push_back({{"name", t.view.name}, {"type", t.type}, {"shape", t.view.shape},
+                                         {"file", t.file}, {"offset", t.offset}, {"bytes", t.view.data.size()}});
+        if (gguf)
+            for (const auto& v : gguf->metadata().values()) result["metadata"][v.key] = value_text(v);
+        return print_line(result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    }
+    print_line(fmt::format("{}: {} file(s), {}", path.string(), file->files().size(), human_bytes(size)));
+    if (config) print_config(*config);
+    else print_line("cannot be run: " + why_not);
+    print_line(fmt::format("tensors   {}, {}", file->tensors().size(), human_bytes(total)));
+    for (const auto& [type, sum] : types)
+        print_line(fmt::format("  {:<12} {:>7}  {:>12}", type, sum.tensors, human_bytes(sum.bytes)));
+    if (o.metadata && gguf)
+        for (const auto& v : gguf->metadata().values())
+            print_line(fmt::format("  {:<48} {:<14} {}", v.key, type_text(v), value_text(v)));
+    if (o.tensors)
+        for (const auto& t : file->tensors())
+            print_line(fmt::format("  {:<44} {:<10} {:<22} {:>12}", t.view.name, t.type, shape_text(t.view.shape),
+                                   human_bytes(t.view.data.size())));
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+    auto o = std::make_shared<Options>();
+    auto* command = app.add_subcommand("inspect", "What is in a model file: shape, types, metadata, tensors");
+    command->add_option("path", o->path, "GGUF file, safetensors file or release directory")->type_name("PATH");
+    o->model.add_to(*command, false);
+    command->add_flag("--metadata", o->metadata, "list the metadata of a GGUF file");
+    command->add_flag("--tensors", o->tensors, "list every tensor");
+    command->add_flag("--json", o->json, "everything as JSON");
+    command->callback([o] { inspect(*o); });
+}
+
+}  // namespace cachalot::cli

@@ -1,0 +1,132 @@
+#include "cli/command.h"
+
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/error.h"
+#include "file/text_file.h"
+
+namespace cachalot::cli {
+namespace {
+
+// The nano model: in the source tree that the program was built from, or installed beside it.
+std::string shipped_model() {
+    std::error_code error;
+    auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+    std::vector<std::filesystem::path> places = {std::filesystem::path(CACHALOT_SOURCE_DIR) / "models/nano/nano.gguf"};
+    if (!error) {
+        places.push_back(program.parent_path() / "../../models/nano/nano.gguf");
+        places.push_back(program.parent_path() / "../share/cachalot/nano.gguf");
+    }
+    for (const auto& place : places)
+        if (std::filesystem::exists(place, error)) return place.lexically_normal().string();
+    fail("no model: give one with -m FILE or $CACHALOT_MODEL");
+}
+
+}  // namespace
+
+void ModelOptions::add_to(CLI::App& app, bool engine) {
+    app.add_option("-m,--model", path, "GGUF file (of a split model the first part) or release directory")->type_name("PATH");
+    if (!engine) return;
+    app.add_option("-t,--threads", threads, "threads; 0: one per core")->check(CLI::Range(0, 1024))->type_name("N");
+    app.add_option("-c,--ctx", context, "most tokens of a conversation; 0: what the model was trained for")->type_name("N");
+    app.add_option("--chunk", chunk, "tokens of a prompt that are evaluated together")->check(CLI::Range(1, 65536))->capture_default_str()->type_name("N");
+    app.add_flag("--exact", exact, "keep activations in float32 (slower; default: int8 with 4- and 8-bit weights)");
+    app.add_option("--kv", kv, "cache: fp8 (as DeepSeek's own code rounds it) or f32 (no rounding)")
+        ->check(CLI::IsMember({"fp8", "f32"}))->capture_default_str();
+}
+
+std::string ModelOptions::resolved_path() const {
+    if (!path.empty()) return path;
+    if (const char* environment = std::getenv("CACHALOT_MODEL"); environment && *environment) return environment;
+    return shipped_model();
+}
+
+std::shared_ptr<const Model> ModelOptions::load() const { return Model::load(resolved_path()); }
+
+Engine ModelOptions::engine(std::shared_ptr<const Model> model) const {
+    EngineOptions options;
+    options.threads = threads;
+    options.precision = exact ? Precision::exact : Precision::fast;
+    options.kv = kv == "f32" ? KvPrecision::f32 : KvPrecision::reference;
+    options.chunk = chunk;
+    options.context = context;
+    return Engine(std::move(model), options);
+}
+
+Progress::Progress(std::string what, std::string unit, bool bytes)
+    : what_(std::move(what)), unit_(std::move(unit)), bytes_(bytes), terminal_(isatty(STDERR_FILENO)) {}
+
+void Progress::update(std::uint64_t done, std::uint64_t total) {
+    auto now = Clock::now();
+    double elapsed = std::chrono::duration<double>(now - start_).count();
+    if (elapsed < 1 || now - last_ < (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5))) return;
+    last_ = now;
+    double share = total ? static_cast<double>(done) / static_cast<double>(total) : 0;
+    double left = share > 0 ? elapsed / share - elapsed : 0;
+    std::string counts = bytes_ ? fmt::format("{} of {}", human_bytes(done), human_bytes(total))
+                                : fmt::format("{} of {} {}", done, total, unit_);
+    std::string rate = bytes_ ? human_bytes(static_cast<std::uint64_t>(static_cast<double>(done) / elapsed)) + "/s"
+                              : fmt::format("{:.1f} {}/s", static_cast<double>(done) / elapsed, unit_);
+    if (terminal_) {
+        constexpr int kWidth = 24;
+        int filled = static_cast<int>(share * kWidth);
+        fmt::print(stderr, "\r\033[K{} [{}{}] {:3.0f} %  {}  {}  {:.0f} s left", what_, std::string(static_cast<std::size_t>(filled), '='),
+                   std::string(static_cast<std::size_t>(kWidth - filled), ' '), share * 100, counts, rate, left);
+        std::fflush(stderr);
+        drawn_ = true;
+    } else {
+        fmt::print(stderr, "{}: {:.0f} %, {}, {}, {:.0f} s left\n", what_, share * 100, counts, rate, left);
+    }
+}
+
+void Progress::clear() {
+    if (drawn_) fmt::print(stderr, "\r\033[K");
+    drawn_ = false;
+}
+
+std::string input_text(const std::string& text, const std::string& file) {
+    if (!text.empty()) return text;
+    if (!file.empty() && file != "-") return read_text_file(file);
+    if (file.empty() && isatty(STDIN_FILENO)) fail("no input: give a text with -p, a file with -f, or pipe it in");
+    return read_text_file("/dev/stdin");
+}
+
+std::vector<std::int32_t> read_ids(const std::string& file) {
+    std::string text = read_text_file(file);
+    std::vector<std::int32_t> ids;
+    const char *p = text.data(), *end = p + text.size();
+    auto is_separator = [](char c) { return c == ',' || c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
+    while (p != end) {
+        if (is_separator(*p)) {
+            ++p;
+            continue;
+        }
+        std::int32_t id;
+        auto [next, error] = std::from_chars(p, end, id);
+        if (error != std::errc() || (next != end && !is_separator(*next)))
+            fail("{}: byte {}: not a token id", file, p - text.data());
+        ids.push_back(id);
+        p = next;
+    }
+    return ids;
+}
+
+void print_line(const std::string& line) {
+    if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fputc('\n', stdout) == EOF ||
+        std::fflush(stdout) != 0)
+        fail("cannot write to standard output");
+}
+
+std::string human_bytes(std::uint64_t bytes) {
+    const char* units[] = {"B", "kB", "MB", "GB", "TB"};
+    auto value = static_cast<double>(bytes);
+    int unit = 0;
+    while (value >= 1000 && unit < 4) value /= 1000, ++unit;
+    return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", value, units[unit]);
+}
+
+}  // namespace cachalot::cli

@@ -1,0 +1,75 @@
+// What the subcommands share: choosing and opening a model, options of the engine, progress, output.
+//
+// Results go to stdout, everything else to stderr. A command reports failure by throwing Error; main turns it into
+// one line and exit status 1. CLI11 handles usage errors (status 2).
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace cachalot::cli {
+
+// -m/--model and what else decides how a model is run.
+struct ModelOptions {
+    std::string path;  // empty: $CACHALOT_MODEL, else the nano model
+    int threads = 0;
+    std::int64_t context = 0;
+    int chunk = 512;
+    bool exact = false;
+    std::string kv = "fp8";
+
+    void add_to(CLI::App& app, bool engine = true);  // engine: false if only the file is looked at
+
+    // Resolved as above. Throws Error if nothing is there.
+    std::string resolved_path() const;
+    std::shared_ptr<const Model> load() const;
+    Engine engine(std::shared_ptr<const Model> model) const;
+    Engine engine() const { return engine(load()); }
+};
+
+// A line on stderr that shows how far long work has come: a bar on a terminal, a plain line every few seconds
+// elsewhere. Draws nothing for work that ends within a second.
+class Progress {
+  public:
+    // what: "prompt", "converting"; unit: "tokens"; bytes: show MB
+    Progress(std::string what, std::string unit, bool bytes = false);
+    ~Progress() { clear(); }
+    void update(std::uint64_t done, std::uint64_t total);
+    void clear();
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    std::string what_, unit_;
+    bool bytes_, terminal_, drawn_ = false;
+    Clock::time_point start_ = Clock::now(), last_ = start_;
+};
+
+// The text of -p, else of -f (a path, "-" for stdin), else of stdin. Throws Error if there is none.
+std::string input_text(const std::string& text, const std::string& file);
+
+// Token ids separated by commas or white space. Throws Error naming the file and the offset.
+std::vector<std::int32_t> read_ids(const std::string& file);
+
+// Prints a line or a JSON value to stdout. Throws Error if stdout cannot be written.
+void print_line(const std::string& line);
+
+std::string human_bytes(std::uint64_t bytes);  // "49.98 MB"
+
+// Registration, one function per file cmd_*.cpp. The options live as long as the app.
+void add_bench(CLI::App& app);
+void add_chat(CLI::App& app);
+void add_convert(CLI::App& app);
+void add_inspect(CLI::App& app);
+void add_logits(CLI::App& app);
+void add_perplexity(CLI::App& app);
+void add_run(CLI::App& app);
+void add_tokenize(CLI::App& app);
+
+}  // namespace cachalot::cli

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "text/text_part.h"
 #include "text/tokenizer_bpe.h"
 
 namespace cachalot {
@@ -35,16 +36,6 @@ struct TokenizerData {
     std::vector<int> types;  // by id, values of TokenType
     std::vector<std::string> merges;  // by rank, "left right"
     int bos = 0, eos = 0;             // ids
-};
-
-enum class SpecialTokens {
-    parse,    // the text of a special token becomes its id; the leftmost, then the longest wins
-    literal,  // it is ordinary text: for everything that a user, a tool or a file supplied
-};
-
-struct TextPart {
-    std::string text;
-    SpecialTokens mode;
 };
 
 // Immutable; one object may be used by several threads at once.

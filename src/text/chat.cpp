@@ -1,0 +1,194 @@
+#include "text/chat.h"
+
+#include <array>
+#include <utility>
+
+#include "base/error.h"
+#include "text/chat_json.h"
+
+namespace cachalot {
+
+using nlohmann::ordered_json;
+
+namespace {
+
+constexpr std::array<std::pair<std::string_view, Role>, 6> kRoles = {{
+    {"system", Role::system},
+    {"developer", Role::developer},
+    {"user", Role::user},
+    {"assistant", Role::assistant},
+    {"tool", Role::tool},
+    {"latest_reminder", Role::latest_reminder},
+}};
+
+constexpr std::array<std::pair<std::string_view, QuickTask>, 6> kTasks = {{
+    {"action", QuickTask::action},
+    {"query", QuickTask::query},
+    {"authority", QuickTask::authority},
+    {"domain", QuickTask::domain},
+    {"title", QuickTask::title},
+    {"read_url", QuickTask::read_url},
+}};
+
+// A value together with its place in the request, for error messages.
+struct Field {
+    const ordered_json*
+        value;  // null if the field is missing or JSON null: clients send both and mean the same
+    std::string path;
+
+    explicit operator bool() const { return value != nullptr; }
+
+    [[noreturn]] void wrong(std::string_view expected) const {
+        if (!value) fail("{}: missing, expected {}", path, expected);
+        fail("{}: expected {}, found {}", path, expected, value->type_name());
+    }
+
+    const ordered_json& object() const {
+        if (!value || !value->is_object()) wrong("an object");
+        return *value;
+    }
+    const ordered_json& array() const {
+        if (!value || !value->is_array()) wrong("an array");
+        return *value;
+    }
+    const std::string& string() const {
+        if (!value || !value->is_string()) wrong("a string");
+        return value->get_ref<const std::string&>();
+    }
+
+    Field operator[](const char* name) const {
+        const ordered_json& members = object();
+        const auto found = members.find(name);
+        const bool present = found != members.end() && !found->is_null();
+        return {present ? &*found : nullptr, path.empty() ? name : path + "." + name};
+    }
+    Field operator[](std::size_t index) const {
+        return {&array().at(index), fmt::format("{}[{}]", path, index)};
+    }
+};
+
+std::string string_or_empty(const Field& field) { return field ? field.string() : std::string(); }
+
+// An unknown name quoted in an error, cut where a hostile one would flood the log.
+std::string quoted(const std::string& name) {
+    constexpr std::size_t kLongest = 40;
+    if (name.size() > kLongest) return fmt::format("of {} bytes", name.size());
+    std::string text = "'";
+    append_json_escaped(text, name);
+    return text + "'";
+}
+
+template <class Value, std::size_t count>
+Value named_value(const Field& field, std::string_view what,
+                  const std::array<std::pair<std::string_view, Value>, count>& values) {
+    const std::string& name = field.string();
+    for (const auto& [known, value] : values)
+        if (name == known) return value;
+    fail("{}: unknown {} {}", field.path, what, quoted(name));
+}
+
+std::vector<ContentPart> read_content(const Field& field) {
+    if (!field) return {};
+    if (field.value->is_string()) return {{"text", field.string()}};
+    if (!field.value->is_array()) field.wrong("a string or an array of parts");
+    std::vector<ContentPart> parts;
+    for (std::size_t i = 0; i < field.value->size(); i++) {
+        const Field part = field[i];
+        std::string type = part["type"].string();
+        std::string text = type == "text" ? part["text"].string() : std::string();
+        parts.push_back({std::move(type), std::move(text)});
+    }
+    return parts;
+}
+
+ToolCall read_tool_call(const Field& field) {
+    const Field function = field["function"];
+    ToolCall call{string_or_empty(field["id"]), function["name"].string(), {}};
+    const Field arguments = function["arguments"];
+    if (arguments && arguments.value->is_object()) {
+        call.arguments = python_json(*arguments.value);
+    } else {
+        call.arguments = string_or_empty(arguments);
+    }
+    return call;
+}
+
+Message read_message(const Field& field) {
+    Message message;
+    message.role = named_value(field["role"], "role", kRoles);
+    message.content = read_content(field["content"]);
+    const Field reasoning = field["reasoning_content"];
+    message.reasoning = string_or_empty(reasoning ? reasoning : field["reasoning"]);
+    if (const Field calls = field["tool_calls"])
+        for (std::size_t i = 0; i < calls.array().size(); i++)
+            message.tool_calls.push_back(read_tool_call(calls[i]));
+    message.tool_call_id = string_or_empty(field["tool_call_id"]);
+    if (const Field task = field["task"]) message.task = named_value(task, "task", kTasks);
+    if (const Field without_eos = field["wo_eos"]) {
+        if (!without_eos.value->is_boolean()) without_eos.wrong("true or false");
+        message.without_eos = without_eos.value->get<bool>();
+    }
+    const bool instructs = message.role == Role::system || message.role == Role::developer;
+    if (const Field tools = field["tools"]) {
+        message.tools = tools_from_json(*tools.value, tools.path);
+        if (!instructs && !message.tools.empty())
+            fail("{}: only system and developer messages can carry tools", tools.path);
+    }
+    if (const Field format = field["response_format"]) {
+        if (!instructs)
+            fail("{}: only system and developer messages can carry a response format", format.path);
+        message.response_format = format.object();
+    }
+    return message;
+}
+
+}  // namespace
+
+Message text_message(Role role, std::string text) {
+    Message message;
+    message.role = role;
+    message.content.push_back({"text", std::move(text)});
+    return message;
+}
+
+std::string content_text(const std::vector<ContentPart>& content) {
+    std::string text;
+    for (const ContentPart& part : content) {
+        if (&part != &content.front()) text += "\n\n";
+        if (part.type == "text") {
+            text += part.text;
+        } else {
+            text += "[Unsupported " + part.type + "]";
+        }
+    }
+    return text;
+}
+
+std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_view path) {
+    const Field list{&json, std::string(path)};
+    std::vector<ordered_json> functions;
+    for (std::size_t i = 0; i < list.array().size(); i++) {
+        const Field tool = list[i];
+        const Field type = tool["type"];
+        if (type && type.string() != "function") continue;
+        const Field function = tool["function"];
+        if (function["name"].string().empty()) fail("{}.name: must not be empty", function.path);
+        functions.push_back(*function.value);
+    }
+    return functions;
+}
+
+Conversation conversation_from_json(const ordered_json& json) {
+    Conversation conversation;
+    Field messages{&json, "messages"};
+    if (json.is_object()) {
+        const Field root{&json, ""};
+        messages = root["messages"];
+        if (const Field tools = root["tools"]) conversation.tools = tools_from_json(*tools.value, tools.path);
+    }
+    for (std::size_t i = 0; i < messages.array().size(); i++)
+        conversation.messages.push_back(read_message(messages[i]));
+    return conversation;
+}
+
+}  // namespace cachalot

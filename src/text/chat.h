@@ -1,0 +1,66 @@
+// A conversation as clients send it, before it becomes a prompt (text/prompt.h).
+//
+// The JSON shape read here is OpenAI's chat shape with DeepSeek's additions; other dialects are translated
+// into these types by whoever speaks them.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cachalot {
+
+enum class Role { system, developer, user, assistant, tool, latest_reminder };
+
+// DeepSeek's quick tasks: a message marked with one is answered by a short classification instead of a reply.
+enum class QuickTask { action, query, authority, domain, title, read_url };
+
+struct ContentPart {
+    std::string type;  // "text", else something the model cannot read
+    std::string text;  // of a "text" part
+};
+
+struct ToolCall {
+    std::string id;  // may be empty
+    std::string name;
+    std::string arguments;  // JSON text exactly as the client sent it, valid or not
+};
+
+struct Message {
+    Role role = Role::user;
+    std::vector<ContentPart> content;
+    std::string reasoning;             // assistant
+    std::vector<ToolCall> tool_calls;  // assistant
+    std::string tool_call_id;          // tool: the call it answers
+    std::optional<QuickTask> task;     // the message asks for a quick task
+    bool without_eos = false;          // assistant: the turn is unfinished, generation continues it
+    std::vector<nlohmann::ordered_json>
+        tools;  // system, developer: function objects {"name", "parameters", ...}
+    nlohmann::ordered_json response_format;  // system, developer: JSON schema of the answer, null if none
+};
+
+struct Conversation {
+    std::vector<Message> messages;
+    std::vector<nlohmann::ordered_json> tools;  // go to the first system or developer message
+    nlohmann::ordered_json response_format;     // goes there too; null if none
+};
+
+// A message of one text part.
+Message text_message(Role role, std::string text);
+
+// The parts joined by blank lines, as the model was trained to see them; a part that is no text reads
+// "[Unsupported TYPE]".
+std::string content_text(const std::vector<ContentPart>& content);
+
+// Reads an array of messages, or an object with "messages" and perhaps "tools". Unknown fields are ignored.
+// Throws Error naming the field: "messages[3].role: unknown role 'x'".
+Conversation conversation_from_json(const nlohmann::ordered_json& json);
+
+// The function objects of an OpenAI list of tools. Tools of other types (clients send "web_search" and the
+// like to whoever listens) are skipped. `path` names the list in errors.
+std::vector<nlohmann::ordered_json> tools_from_json(const nlohmann::ordered_json& json,
+                                                    std::string_view path);
+
+}  // namespace cachalot

@@ -1,0 +1,94 @@
+#include "text/chat.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace cachalot {
+namespace {
+
+using nlohmann::ordered_json;
+
+Conversation read(const std::string& json) { return conversation_from_json(ordered_json::parse(json)); }
+
+std::string error_of(const std::string& json) {
+    try {
+        read(json);
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return "no error";
+}
+
+TEST(Chat, ReadsEveryField) {
+    const Conversation conversation = read(R"({
+        "model": "x", "tools": [{"type": "function", "function": {"name": "f", "z": 1, "a": 2}}],
+        "messages": [
+            {"role": "system", "content": "S", "response_format": {"type": "object"},
+             "tools": [{"type": "web_search"}, {"function": {"name": "g"}}]},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}],
+             "task": "read_url"},
+            {"role": "assistant", "content": null, "reasoning_content": "R", "wo_eos": true, "tool_calls": [
+                {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"x\":1}"}},
+                {"function": {"name": "g", "arguments": {"y": [1.0]}}}]},
+            {"role": "tool", "tool_call_id": "1", "content": "T", "mask": 1},
+            {"role": "latest_reminder"}, {"role": "developer", "reasoning": "Q"}]})");
+    ASSERT_EQ(conversation.messages.size(), 6U);
+    ASSERT_EQ(conversation.tools.size(), 1U);
+    EXPECT_EQ(conversation.tools[0].dump(), R"({"name":"f","z":1,"a":2})");
+    const Message& system = conversation.messages[0];
+    EXPECT_EQ(system.role, Role::system);
+    EXPECT_EQ(content_text(system.content), "S");
+    ASSERT_EQ(system.tools.size(), 1U);
+    EXPECT_EQ(system.tools[0]["name"], "g");
+    EXPECT_EQ(system.response_format["type"], "object");
+    const Message& user = conversation.messages[1];
+    EXPECT_EQ(content_text(user.content), "a\n\n[Unsupported image_url]");
+    EXPECT_EQ(user.task, QuickTask::read_url);
+    const Message& assistant = conversation.messages[2];
+    EXPECT_EQ(content_text(assistant.content), "");
+    EXPECT_EQ(assistant.reasoning, "R");
+    EXPECT_TRUE(assistant.without_eos);
+    ASSERT_EQ(assistant.tool_calls.size(), 2U);
+    EXPECT_EQ(assistant.tool_calls[0].id, "1");
+    EXPECT_EQ(assistant.tool_calls[0].arguments, "{\"x\":1}");
+    EXPECT_EQ(assistant.tool_calls[1].arguments, "{\"y\": [1.0]}");
+    EXPECT_EQ(conversation.messages[3].tool_call_id, "1");
+    EXPECT_EQ(conversation.messages[4].role, Role::latest_reminder);
+    EXPECT_EQ(conversation.messages[5].reasoning, "Q");
+}
+
+TEST(Chat, ErrorsNameTheField) {
+    EXPECT_EQ(error_of("\"x\""), "messages: expected an array, found string");
+    EXPECT_EQ(error_of("{}"), "messages: missing, expected an array");
+    EXPECT_EQ(error_of("[1]"), "messages[0]: expected an object, found number");
+    EXPECT_EQ(error_of("[{}]"), "messages[0].role: missing, expected a string");
+    EXPECT_EQ(error_of(R"([{"role": "user"}, {"role": "x"}])"), "messages[1].role: unknown role 'x'");
+    EXPECT_EQ(error_of(R"([{"role": "a\nb"}])"), "messages[0].role: unknown role 'a\\nb'");
+    EXPECT_EQ(error_of("[{\"role\": \"" + std::string(1000, 'x') + "\"}]"),
+              "messages[0].role: unknown role of 1000 bytes");
+    EXPECT_EQ(error_of(R"([{"role": "user", "content": 1}])"),
+              "messages[0].content: expected a string or an array of parts, found number");
+    EXPECT_EQ(error_of(R"([{"role": "user", "content": [{"type": "text"}]}])"),
+              "messages[0].content[0].text: missing, expected a string");
+    EXPECT_EQ(error_of(R"([{"role": "user", "content": ["x"]}])"),
+              "messages[0].content[0]: expected an object, found string");
+    EXPECT_EQ(error_of(R"([{"role": "assistant", "tool_calls": {}}])"),
+              "messages[0].tool_calls: expected an array, found object");
+    EXPECT_EQ(error_of(R"([{"role": "assistant", "tool_calls": [{"id": "1"}]}])"),
+              "messages[0].tool_calls[0].function: missing, expected an object");
+    EXPECT_EQ(
+        error_of(R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": []}}]}])"),
+        "messages[0].tool_calls[0].function.arguments: expected a string, found array");
+    EXPECT_EQ(error_of(R"([{"role": "user", "task": "sing"}])"), "messages[0].task: unknown task 'sing'");
+    EXPECT_EQ(error_of(R"([{"role": "assistant", "wo_eos": 1}])"),
+              "messages[0].wo_eos: expected true or false, found number");
+    EXPECT_EQ(error_of(R"({"messages": [], "tools": [{"type": "function", "function": {"name": ""}}]})"),
+              "tools[0].function.name: must not be empty");
+    EXPECT_EQ(error_of(R"([{"role": "user", "tools": [{"function": {"name": "f"}}]}])"),
+              "messages[0].tools: only system and developer messages can carry tools");
+}
+
+}  // namespace
+}  // namespace cachalot

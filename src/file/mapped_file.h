@@ -1,0 +1,65 @@
+// A file mapped read-only into memory.
+//
+// A model is larger than RAM, so it is never read as a whole: the mapping costs a few microseconds to set up,
+// pages arrive from disk when they are touched, and the kernel drops them again under memory pressure.
+//
+// The price of a mapping is that the file stays shared with the rest of the machine. If somebody truncates it
+// while we run (an interrupted download that restarts, a copy over it), touching a page behind the new end
+// raises SIGBUS, which kills the process. There is no cure inside a library: a signal handler is global state
+// that belongs to the program, and the kernel offers no lock that keeps a file from shrinking. What is done
+// about it:
+//
+//   - every address comes from a size that was checked when the file was opened and copied out of the
+//   mapping, so a
+//     file that is changed under us yields wrong numbers but never an address outside the mapping;
+//   - `check_not_truncated` compares the file's size now with the size that was mapped. It costs one system
+//   call;
+//     the readers call it whenever a tensor is looked up, and long-lived users may call it before each unit
+//     of work. It turns the usual accident into an Error, and leaves a window between the check and the
+//     touch;
+//   - replacing a model by rename (as GgufWriter, package managers and download tools do) is always safe: the
+//   mapping keeps the
+//     old file alive.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+
+namespace cachalot {
+
+class MappedFile {
+  public:
+    // Maps the whole file; reads nothing. Throws Error naming the path if it is missing, not readable or not
+    // a regular file. An empty file gives an empty span.
+    explicit MappedFile(const std::filesystem::path& path);
+    ~MappedFile();
+    MappedFile(MappedFile&& other) noexcept;
+    MappedFile& operator=(MappedFile&& other) noexcept;
+
+    const std::string& path() const { return path_; }
+    std::size_t size() const { return bytes_.size(); }
+    std::span<const std::byte> bytes() const { return bytes_; }
+
+    // Throws Error if the file is now shorter than what was mapped.
+    void check_not_truncated() const;
+
+    // Tells the kernel how a part of the file will be used. A hint: it has no other effect and never fails.
+    enum class Access {
+        random,      // no read-ahead
+        sequential,  // aggressive read-ahead
+        will_need,   // start reading now, in the background
+    };
+    void advise(Access access, std::span<const std::byte> part) const;
+    void advise(Access access) const { advise(access, bytes_); }
+
+  private:
+    void close() noexcept;
+
+    std::string path_;
+    int descriptor_ = -1;
+    std::span<const std::byte> bytes_;
+};
+
+}  // namespace cachalot

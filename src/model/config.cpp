@@ -1,0 +1,114 @@
+#include "model/config.h"
+
+#include <bit>
+#include <cmath>
+#include <utility>
+
+#include "base/error.h"
+#include "file/in_quotes.h"
+
+namespace cachalot {
+namespace {
+
+class Checker {
+  public:
+    explicit Checker(std::string_view source) : source_(source) {}
+
+    void range(std::string_view what, std::int64_t value, std::int64_t low, std::int64_t high) const {
+        if (value < low || value > high)
+            fail("{}: {} is {}, expected {} to {}", source_, what, value, low, high);
+    }
+    void positive(std::string_view what, float value) const {
+        if (!std::isfinite(value) || value <= 0)
+            fail("{}: {} is {}, expected a positive number", source_, what, value);
+    }
+    void multiple(std::string_view what, std::int64_t value, std::int64_t of) const {
+        if (value % of != 0) fail("{}: {} is {}, expected a multiple of {}", source_, what, value, of);
+    }
+    void limits(std::string_view what, const std::vector<float>& values, int layers) const {
+        if (std::cmp_not_equal(values.size(), layers))
+            fail("{}: {} has {} entries for {} layers", source_, what, values.size(), layers);
+        for (float value : values) positive(what, value);
+    }
+
+  private:
+    std::string_view source_;
+};
+
+}  // namespace
+
+void validate(const Config& c, std::string_view source) {
+    const Checker check(source);
+    check.range("the vocabulary size", c.vocab_size, 1, 1 << 20);
+    check.range("the number of layers", c.layers, 1, kMaxLayers);
+    // Positions are multiplied with rope frequencies in float32, which counts exactly up to 2^24.
+    check.range("the context length", c.context_length, 1, 1 << 24);
+
+    // Whatever is the input of a matrix is a row of blocks of 32.
+    check.range("the hidden size", c.hidden_size, 32, 1 << 16);
+    check.multiple("the hidden size", c.hidden_size, 32);
+    check.range("the q-lora rank", c.q_lora_rank, 32, 1 << 16);
+    check.multiple("the q-lora rank", c.q_lora_rank, 32);
+
+    check.range("the number of heads", c.heads, 1, 1024);
+    check.range("the head dimension", c.head_dim, 2, 4096);
+    check.range("the rope dimension", c.rope_dim, 2, c.head_dim);
+    check.multiple("the rope dimension", c.rope_dim, 2);
+    // The dimensions that are not rotated are rounded to FP8 in groups of 64.
+    check.multiple("the head dimension without rope", c.head_dim - c.rope_dim, 64);
+    check.range("the number of output groups", c.output_groups, 1, c.heads);
+    check.multiple("the number of heads", c.heads, c.output_groups);
+    check.multiple("the width of an output group", c.heads / c.output_groups * c.head_dim, 32);
+    check.range("the output rank", c.output_lora_rank, 1, 1 << 16);
+    check.multiple("the total output rank", std::int64_t{c.output_groups} * c.output_lora_rank, 32);
+    check.range("the sliding window", c.sliding_window, 1, 1 << 16);
+    if (std::cmp_not_equal(c.layer_kinds.size(), c.layers))
+        fail("{}: {} compression ratios for {} layers", source, c.layer_kinds.size(), c.layers);
+
+    // The frequencies of YaRN divide by the logarithm of theta.
+    for (float theta : {c.rope.theta, c.rope.compress_theta})
+        if (!std::isfinite(theta) || theta <= 1)
+            fail("{}: rope theta is {}, expected a number above 1", source, theta);
+    if (!std::isfinite(c.rope.yarn_factor) || c.rope.yarn_factor < 1)
+        fail("{}: the YaRN factor is {}, expected at least 1", source, c.rope.yarn_factor);
+    check.range("the YaRN original context", c.rope.yarn_original_context, 1, 1 << 24);
+    check.positive("YaRN beta_slow", c.rope.yarn_beta_slow);
+    check.positive("YaRN beta_fast", c.rope.yarn_beta_fast);
+    if (c.rope.yarn_beta_fast < c.rope.yarn_beta_slow)
+        fail("{}: YaRN beta_fast {} is below beta_slow {}", source, c.rope.yarn_beta_fast,
+             c.rope.yarn_beta_slow);
+    check.positive("the norm epsilon", c.norm_eps);
+
+    // Hadamard rotation needs a power of two, FP4 rounding groups of 32.
+    check.range("the number of indexer heads", c.index_heads, 1, 1024);
+    check.range("the indexer head dimension", c.index_head_dim, 32, 4096);
+    if (!std::has_single_bit(static_cast<unsigned>(c.index_head_dim)) || c.index_head_dim <= c.rope_dim)
+        fail("{}: the indexer head dimension is {}, expected a power of two above the rope dimension {}",
+             source, c.index_head_dim, c.rope_dim);
+    check.range("the indexer's top k", c.index_top_k, 1, 1 << 20);
+
+    check.range("the number of experts", c.experts, 1, 4096);
+    check.range("the number of experts per token", c.experts_per_token, 1, c.experts);
+    if (c.shared_experts != 1) fail("{}: {} shared experts; only 1 is supported", source, c.shared_experts);
+    check.range("the expert hidden size", c.expert_hidden_size, 32, 1 << 16);
+    check.multiple("the expert hidden size", c.expert_hidden_size, 32);
+    check.range("the number of hash layers", c.hash_layers, 0, c.layers);
+    check.positive("the routed scale", c.routed_scale);
+    check.limits("the SwiGLU limit", c.swiglu_limit, c.layers);
+    check.limits("the SwiGLU limit of the shared expert", c.swiglu_limit_shared, c.layers);
+
+    check.range("the number of Sinkhorn iterations", c.sinkhorn_iterations, 1, 1000);
+    check.positive("the hyper-connection epsilon", c.hyper_connection_eps);
+    check.range("the begin-of-text id", c.bos, 0, c.vocab_size - 1);
+    check.range("the end-of-text id", c.eos, 0, c.vocab_size - 1);
+}
+
+void check_architecture(std::string_view name, std::string_view source) {
+    if (name == "deepseek_v4" || name == "deepseek4") return;
+    if (name.starts_with("deepseek_v41") || name == "deepseek41")
+        fail("{}: DeepSeek V4.1 is not supported yet", source);
+    fail("{}: the architecture {} is not supported; Cachalot runs DeepSeek V4 (deepseek_v4, deepseek4)",
+         source, in_quotes(name));
+}
+
+}  // namespace cachalot

@@ -21,12 +21,8 @@ void require(bool condition) {
 void add(Completion& sum, const std::vector<CompletionEvent>& events) {
     for (const CompletionEvent& event : events) {
         switch (event.kind) {
-            case CompletionEvent::Kind::reasoning:
-                sum.reasoning += event.text;
-                break;
-            case CompletionEvent::Kind::content:
-                sum.content += event.text;
-                break;
+            case CompletionEvent::Kind::reasoning: sum.reasoning += event.text; break;
+            case CompletionEvent::Kind::content: sum.content += event.text; break;
             case CompletionEvent::Kind::call_start:
                 require(event.call == sum.tool_calls.size());
                 sum.tool_calls.push_back({event.text, {}, true});
@@ -34,8 +30,7 @@ void add(Completion& sum, const std::vector<CompletionEvent>& events) {
             case CompletionEvent::Kind::call_arguments:
                 sum.tool_calls.at(event.call).arguments += event.text;
                 break;
-            case CompletionEvent::Kind::call_end:
-                require(event.call + 1 == sum.tool_calls.size());
+            case CompletionEvent::Kind::call_end: require(event.call + 1 == sum.tool_calls.size());
         }
     }
 }

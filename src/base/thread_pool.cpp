@@ -66,8 +66,10 @@ void ThreadPool::parallel_for(std::int64_t count, const std::function<void(std::
     }
     run_items(0);
     for (int spin = 0; running_.load(std::memory_order_acquire) != 0;) {
-        if (++spin < kSpins) relax();
-        else std::this_thread::yield();
+        if (++spin < kSpins)
+            relax();
+        else
+            std::this_thread::yield();
     }
     body_ = nullptr;
     if (error_) {
@@ -93,7 +95,8 @@ void ThreadPool::run_items(int thread) {
 void ThreadPool::worker(int thread) {
     std::uint64_t seen = 0;
     for (;;) {
-        for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen && !stop_; ++spin)
+        for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen && !stop_;
+             ++spin)
             relax();
         if (generation_.load(std::memory_order_acquire) == seen) {
             std::unique_lock lock(mutex_);

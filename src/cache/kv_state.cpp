@@ -56,7 +56,8 @@ void KvState::advance(std::int64_t count) { length_ += count; }
 
 void KvState::rollback(std::int64_t length) {
     if (length > length_ || length < floor_)
-        fail("cannot go back from {} to {} tokens: only the last {} can be taken back", length_, length, length_ - floor_);
+        fail("cannot go back from {} to {} tokens: only the last {} can be taken back", length_, length,
+             length_ - floor_);
     length_ = length;
     each_compressor([&](CompressorState& c) { c.rows.truncate(length / c.ratio); });
 }
@@ -67,7 +68,8 @@ KvCheckpoint KvState::checkpoint() const {
     saved.length = length_;
     for (const auto& layer : layers_) {
         saved.layers.push_back({layer.compressed.rows, layer.index.rows});
-        needed_rows(layer, length_, [&](const RowRing& ring, std::int64_t first) { ring.save(first, length_, saved.rings); });
+        needed_rows(layer, length_,
+                    [&](const RowRing& ring, std::int64_t first) { ring.save(first, length_, saved.rings); });
     }
     return saved;
 }
@@ -82,8 +84,9 @@ void KvState::restore(const KvCheckpoint& saved) {
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         layers_[l].compressed.rows = saved.layers[l].compressed;
         layers_[l].index.rows = saved.layers[l].index;
-        needed_rows(layers_[l], saved.length,
-                    [&](RowRing& ring, std::int64_t first) { rings = ring.load(first, saved.length, rings); });
+        needed_rows(layers_[l], saved.length, [&](RowRing& ring, std::int64_t first) {
+            rings = ring.load(first, saved.length, rings);
+        });
     }
     CACHALOT_CHECK(rings == saved.rings.data() + saved.rings.size());
     length_ = floor_ = saved.length;
@@ -95,7 +98,8 @@ std::int64_t KvState::bytes() const {
         total += layer.window.bytes();
         for (const auto* c : {&layer.compressed, &layer.index})
             if (c->ratio)
-                total += static_cast<std::int64_t>(c->rows.pages()) * c->rows.page_bytes() + c->kv.bytes() + c->score.bytes();
+                total += static_cast<std::int64_t>(c->rows.pages()) * c->rows.page_bytes() + c->kv.bytes() +
+                         c->score.bytes();
     }
     return total;
 }

@@ -99,7 +99,8 @@ struct KvCheckpoint {
     KvPrecision precision = KvPrecision::reference;
     std::int64_t length = 0;
     std::vector<Layer> layers;
-    std::vector<std::byte> rings;  // layer by layer: window, kv, score, index kv, index score; oldest row first
+    std::vector<std::byte>
+        rings;  // layer by layer: window, kv, score, index kv, index score; oldest row first
 };
 
 }  // namespace cachalot

@@ -30,7 +30,8 @@ class PagedRows {
     // Makes room for rows up to `size`; the new ones are to be written through view().
     void extend(std::int64_t size) {
         if (size <= size_) return;
-        if (auto last = static_cast<std::size_t>(size_ >> kPageShift); last < pages_.size() && pages_[last].use_count() > 1) {
+        if (auto last = static_cast<std::size_t>(size_ >> kPageShift);
+            last < pages_.size() && pages_[last].use_count() > 1) {
             auto own = new_page();
             std::memcpy(own.get(), pages_[last].get(), static_cast<std::size_t>(page_bytes()));
             addresses_[last] = own.get();

@@ -23,7 +23,9 @@ class RowRing {
   public:
     RowRing() = default;
     RowRing(std::int64_t keep, std::int64_t row_bytes)
-        : keep_(keep), row_bytes_(row_bytes), capacity_(keep + 1 + kRollback),
+        : keep_(keep),
+          row_bytes_(row_bytes),
+          capacity_(keep + 1 + kRollback),
           rows_(static_cast<std::size_t>(capacity_ * row_bytes)) {}
 
     // A view in which rows start-keep .. start+count-1 have room and those before `start` are filled.
@@ -37,7 +39,8 @@ class RowRing {
 
     // Takes over the rows of a view that `open` returned.
     void close(const RingView& opened, std::int64_t start, std::int64_t count) {
-        if (opened.data != rows_.data()) copy(opened, view(), start + std::max<std::int64_t>(0, count - capacity_), start + count);
+        if (opened.data != rows_.data())
+            copy(opened, view(), start + std::max<std::int64_t>(0, count - capacity_), start + count);
     }
 
     // Appends the rows that positions >= length need, oldest first: those from `first` to length - 1.
@@ -61,7 +64,8 @@ class RowRing {
     RingView view() { return {rows_.data(), capacity_, row_bytes_}; }
 
     static void copy(const RingView& from, const RingView& to, std::int64_t first, std::int64_t last) {
-        for (auto p = first; p < last; ++p) std::memcpy(to.row(p), from.row(p), static_cast<std::size_t>(from.row_bytes));
+        for (auto p = first; p < last; ++p)
+            std::memcpy(to.row(p), from.row(p), static_cast<std::size_t>(from.row_bytes));
     }
 
     std::int64_t keep_ = 0, row_bytes_ = 0, capacity_ = 0;

@@ -14,14 +14,18 @@ struct Options {
 
 void run_convert(const Options& o) {
     if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
-    auto type = [](const std::string& name) { return name.empty() ? std::nullopt : std::optional(parse_dtype(name)); };
+    auto type = [](const std::string& name) {
+        return name.empty() ? std::nullopt : std::optional(parse_dtype(name));
+    };
     auto checkpoint = Checkpoint::open(o.input);
     Progress progress("converting", "bytes", true);
-    auto summary = convert(*checkpoint, o.output, {type(o.experts), type(o.dense), type(o.embeddings), o.threads},
-                           [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
+    auto summary =
+        convert(*checkpoint, o.output, {type(o.experts), type(o.dense), type(o.embeddings), o.threads},
+                [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
     progress.clear();
-    print_line(fmt::format("{}: {}, {} tensors, {}", o.output, human_bytes(summary.bytes), summary.tensors,
-                           summary.changed ? fmt::format("{} of them rounded", summary.changed) : "none rounded"));
+    print_line(
+        fmt::format("{}: {}, {} tensors, {}", o.output, human_bytes(summary.bytes), summary.tensors,
+                    summary.changed ? fmt::format("{} of them rounded", summary.changed) : "none rounded"));
 }
 
 }  // namespace
@@ -32,12 +36,18 @@ void add_convert(CLI::App& app) {
     command->add_option("input", o->input, "release directory or GGUF file")->required()->type_name("INPUT");
     command->add_option("output", o->output, "the file to write")->required()->type_name("OUTPUT");
     command->add_option("--experts", o->experts, "type of the routed experts")->type_name("TYPE");
-    command->add_option("--dense", o->dense, "type of attention projections and shared experts")->type_name("TYPE");
-    command->add_option("--embeddings", o->embeddings, "type of token embedding and output head")->type_name("TYPE");
+    command->add_option("--dense", o->dense, "type of attention projections and shared experts")
+        ->type_name("TYPE");
+    command->add_option("--embeddings", o->embeddings, "type of token embedding and output head")
+        ->type_name("TYPE");
     command->add_flag("--force", o->force, "replace OUTPUT if it exists");
-    command->add_option("-t,--threads", o->threads, "threads; 0: one per core")->check(CLI::Range(0, 1024))->type_name("N");
-    command->footer("TYPE is f32, f16, bf16, q8_0 or mxfp4. Without a type nothing is lost: FP4 experts become MXFP4 bit\n"
-                    "for bit, FP8 matrices BF16, the rest stays. Router, compressors, norms are always kept.");
+    command->add_option("-t,--threads", o->threads, "threads; 0: one per core")
+        ->check(CLI::Range(0, 1024))
+        ->type_name("N");
+    command->footer(
+        "TYPE is f32, f16, bf16, q8_0 or mxfp4. Without a type nothing is lost: FP4 experts become MXFP4 "
+        "bit\n"
+        "for bit, FP8 matrices BF16, the rest stays. Router, compressors, norms are always kept.");
     command->callback([o] { run_convert(*o); });
 }
 

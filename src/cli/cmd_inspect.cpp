@@ -51,12 +51,13 @@ void print_config(const Config& c) {
     std::map<LayerKind, int> kinds;
     for (auto k : c.layer_kinds) ++kinds[k];
     print_line(fmt::format("model     {}", c.name.empty() ? "(unnamed)" : c.name));
-    print_line(fmt::format("layers    {}: {} window, {} CSA, {} HCA; the first {} route by token id", c.layers,
-                           kinds[LayerKind::window], kinds[LayerKind::csa], kinds[LayerKind::hca], c.hash_layers));
-    print_line(fmt::format("width     {}, {} heads of {}, window {}, indexer top-k {}", c.hidden_size, c.heads, c.head_dim,
-                           c.sliding_window, c.index_top_k));
-    print_line(fmt::format("experts   {} of {}, {} active, {} shared", c.experts, c.expert_hidden_size, c.experts_per_token,
-                           c.shared_experts));
+    print_line(fmt::format("layers    {}: {} window, {} CSA, {} HCA; the first {} route by token id",
+                           c.layers, kinds[LayerKind::window], kinds[LayerKind::csa], kinds[LayerKind::hca],
+                           c.hash_layers));
+    print_line(fmt::format("width     {}, {} heads of {}, window {}, indexer top-k {}", c.hidden_size,
+                           c.heads, c.head_dim, c.sliding_window, c.index_top_k));
+    print_line(fmt::format("experts   {} of {}, {} active, {} shared", c.experts, c.expert_hidden_size,
+                           c.experts_per_token, c.shared_experts));
     print_line(fmt::format("context   {} tokens, vocabulary {}", c.context_length, c.vocab_size));
 }
 
@@ -92,20 +93,30 @@ void inspect(const Options& o) {
     for (const auto& f : file->files()) size += f.size();
 
     if (o.json) {
-        nlohmann::ordered_json result = {{"path", path.string()}, {"files", file->files().size()}, {"bytes", size}};
-        if (config) result["config"] = config_json(*config);
-        else result["not_runnable"] = why_not;
-        for (const auto& [type, sum] : types) result["types"][type] = {{"tensors", sum.tensors}, {"bytes", sum.bytes}};
+        nlohmann::ordered_json result = {
+            {"path", path.string()}, {"files", file->files().size()}, {"bytes", size}};
+        if (config)
+            result["config"] = config_json(*config);
+        else
+            result["not_runnable"] = why_not;
+        for (const auto& [type, sum] : types)
+            result["types"][type] = {{"tensors", sum.tensors}, {"bytes", sum.bytes}};
         for (const auto& t : file->tensors())
-            result["tensors"].push_back({{"name", t.view.name}, {"type", t.type}, {"shape", t.view.shape},
-                                         {"file", t.file}, {"offset", t.offset}, {"bytes", t.view.data.size()}});
+            result["tensors"].push_back({{"name", t.view.name},
+                                         {"type", t.type},
+                                         {"shape", t.view.shape},
+                                         {"file", t.file},
+                                         {"offset", t.offset},
+                                         {"bytes", t.view.data.size()}});
         if (gguf)
             for (const auto& v : gguf->metadata().values()) result["metadata"][v.key] = value_text(v);
         return print_line(result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     }
     print_line(fmt::format("{}: {} file(s), {}", path.string(), file->files().size(), human_bytes(size)));
-    if (config) print_config(*config);
-    else print_line("cannot be run: " + why_not);
+    if (config)
+        print_config(*config);
+    else
+        print_line("cannot be run: " + why_not);
     print_line(fmt::format("tensors   {}, {}", file->tensors().size(), human_bytes(total)));
     for (const auto& [type, sum] : types)
         print_line(fmt::format("  {:<12} {:>7}  {:>12}", type, sum.tensors, human_bytes(sum.bytes)));
@@ -114,8 +125,8 @@ void inspect(const Options& o) {
             print_line(fmt::format("  {:<48} {:<14} {}", v.key, type_text(v), value_text(v)));
     if (o.tensors)
         for (const auto& t : file->tensors())
-            print_line(fmt::format("  {:<44} {:<10} {:<22} {:>12}", t.view.name, t.type, shape_text(t.view.shape),
-                                   human_bytes(t.view.data.size())));
+            print_line(fmt::format("  {:<44} {:<10} {:<22} {:>12}", t.view.name, t.type,
+                                   shape_text(t.view.shape), human_bytes(t.view.data.size())));
 }
 
 }  // namespace
@@ -123,7 +134,8 @@ void inspect(const Options& o) {
 void add_inspect(CLI::App& app) {
     auto o = std::make_shared<Options>();
     auto* command = app.add_subcommand("inspect", "What is in a model file: shape, types, metadata, tensors");
-    command->add_option("path", o->path, "GGUF file, safetensors file or release directory")->type_name("PATH");
+    command->add_option("path", o->path, "GGUF file, safetensors file or release directory")
+        ->type_name("PATH");
     o->model.add_to(*command, false);
     command->add_flag("--metadata", o->metadata, "list the metadata of a GGUF file");
     command->add_flag("--tensors", o->tensors, "list every tensor");

@@ -37,7 +37,9 @@ void add_logits(CLI::App& app) {
     o->model.add_to(*command);
     command->add_option("--tokens", o->tokens, "token ids: --tokens 0,5,7")->delimiter(',')->type_name("IDS");
     command->add_option("--tokens-file", o->tokens_file, "read the ids from a file")->type_name("FILE");
-    command->add_option("--out", o->output, "float32, little-endian, [tokens, vocab]")->required()->type_name("FILE");
+    command->add_option("--out", o->output, "float32, little-endian, [tokens, vocab]")
+        ->required()
+        ->type_name("FILE");
     command->add_flag("--step", o->step, "evaluate one token at a time");
     command->callback([o] { logits(*o); });
 }

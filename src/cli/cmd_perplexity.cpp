@@ -24,7 +24,8 @@ void perplexity(const Options& o) {
                    ? engine.model().tokenizer.encode(input_text(o.text, o.file), SpecialTokens::literal)
                    : read_ids(o.tokens_file);
     if (ids.size() < 2) fail("the text has {} tokens; at least 2 are needed", ids.size());
-    auto window = static_cast<std::size_t>(o.model.context ? o.model.context : std::min(kWindow, engine.context()));
+    auto window =
+        static_cast<std::size_t>(o.model.context ? o.model.context : std::min(kWindow, engine.context()));
     const auto vocab = static_cast<std::size_t>(engine.model().config.vocab_size);
     auto chunk = static_cast<std::size_t>(engine.options().chunk);
     Progress progress("evaluating", "tokens");
@@ -55,10 +56,16 @@ void perplexity(const Options& o) {
     double n = static_cast<double>(count), mean = sum / n;
     double error = count > 1 ? std::sqrt(std::max(0.0, squares / n - mean * mean) / (n - 1)) : 0;
     if (o.json)
-        return print_line(nlohmann::ordered_json{{"tokens", count}, {"window", window}, {"nll", mean}, {"nll_error", error},
-                                                 {"perplexity", std::exp(mean)}, {"nll_by_window", pieces}}.dump());
-    print_line(fmt::format("{} tokens in windows of {}: nll {:.5f} +- {:.5f}, perplexity {:.4f}", count, window, mean, error,
-                           std::exp(mean)));
+        return print_line(nlohmann::ordered_json{
+            {"tokens", count},
+            {"window", window},
+            {"nll", mean},
+            {"nll_error", error},
+            {"perplexity", std::exp(mean)},
+            {"nll_by_window",
+             pieces}}.dump());
+    print_line(fmt::format("{} tokens in windows of {}: nll {:.5f} +- {:.5f}, perplexity {:.4f}", count,
+                           window, mean, error, std::exp(mean)));
 }
 
 }  // namespace
@@ -70,7 +77,8 @@ void add_perplexity(CLI::App& app) {
     command->add_option("-p,--text", o->text, "the text; else -f, else stdin");
     command->add_option("-f,--file", o->file, "read the text from a file")->type_name("FILE");
     command->add_option("--tokens-file", o->tokens_file, "or token ids from a file")->type_name("FILE");
-    command->footer("The text is cut into windows of --ctx tokens (default 2048), each evaluated on its own.");
+    command->footer(
+        "The text is cut into windows of --ctx tokens (default 2048), each evaluated on its own.");
     command->add_flag("--json", o->json, R"(print {"tokens", "nll", "perplexity", ...})");
     command->callback([o] { perplexity(*o); });
 }

@@ -21,7 +21,8 @@ void tokenize(const Options& o) {
     auto checkpoint = Checkpoint::open(o.model.resolved_path());
     Tokenizer tokenizer = checkpoint->tokenizer();
     if (!o.decode.empty()) return print_line(tokenizer.decode(o.decode));
-    auto ids = tokenizer.encode(input_text(o.text, o.file), o.special ? SpecialTokens::parse : SpecialTokens::literal);
+    auto ids = tokenizer.encode(input_text(o.text, o.file),
+                                o.special ? SpecialTokens::parse : SpecialTokens::literal);
     if (o.json) {
         nlohmann::ordered_json result = {{"tokens", ids}, {"count", ids.size()}};
         if (o.pieces)
@@ -45,10 +46,13 @@ void add_tokenize(CLI::App& app) {
     o->model.add_to(*command, false);
     command->add_option("-p,--text", o->text, "the text; else -f, else stdin");
     command->add_option("-f,--file", o->file, "read the text from a file")->type_name("FILE");
-    command->add_flag("--special", o->special, "recognise special tokens such as <think> (default: they are text)");
+    command->add_flag("--special", o->special,
+                      "recognise special tokens such as <think> (default: they are text)");
     command->add_flag("--count", o->count, "print only how many there are");
     command->add_flag("--pieces", o->pieces, "print each token with its text");
-    command->add_option("--decode", o->decode, "ids to turn into text: --decode 5,17,9")->delimiter(',')->type_name("IDS");
+    command->add_option("--decode", o->decode, "ids to turn into text: --decode 5,17,9")
+        ->delimiter(',')
+        ->type_name("IDS");
     command->add_flag("--json", o->json, R"(print {"tokens": [...], "count": N})");
     command->callback([o] { tokenize(*o); });
 }

@@ -16,7 +16,8 @@ namespace {
 std::string shipped_model() {
     std::error_code error;
     auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-    std::vector<std::filesystem::path> places = {std::filesystem::path(CACHALOT_SOURCE_DIR) / "models/nano/nano.gguf"};
+    std::vector<std::filesystem::path> places = {std::filesystem::path(CACHALOT_SOURCE_DIR) /
+                                                 "models/nano/nano.gguf"};
     if (!error) {
         places.push_back(program.parent_path() / "../../models/nano/nano.gguf");
         places.push_back(program.parent_path() / "../share/cachalot/nano.gguf");
@@ -29,19 +30,29 @@ std::string shipped_model() {
 }  // namespace
 
 void ModelOptions::add_to(CLI::App& app, bool engine) {
-    app.add_option("-m,--model", path, "GGUF file (of a split model the first part) or release directory")->type_name("PATH");
+    app.add_option("-m,--model", path, "GGUF file (of a split model the first part) or release directory")
+        ->type_name("PATH");
     if (!engine) return;
-    app.add_option("-t,--threads", threads, "threads; 0: one per core")->check(CLI::Range(0, 1024))->type_name("N");
-    app.add_option("-c,--ctx", context, "most tokens of a conversation; 0: what the model was trained for")->type_name("N");
-    app.add_option("--chunk", chunk, "tokens of a prompt that are evaluated together")->check(CLI::Range(1, 65536))->capture_default_str()->type_name("N");
-    app.add_flag("--exact", exact, "keep activations in float32 (slower; default: int8 with 4- and 8-bit weights)");
+    app.add_option("-t,--threads", threads, "threads; 0: one per core")
+        ->check(CLI::Range(0, 1024))
+        ->type_name("N");
+    app.add_option("-c,--ctx", context, "most tokens of a conversation; 0: what the model was trained for")
+        ->type_name("N");
+    app.add_option("--chunk", chunk, "tokens of a prompt that are evaluated together")
+        ->check(CLI::Range(1, 65536))
+        ->capture_default_str()
+        ->type_name("N");
+    app.add_flag("--exact", exact,
+                 "keep activations in float32 (slower; default: int8 with 4- and 8-bit weights)");
     app.add_option("--kv", kv, "cache: fp8 (as DeepSeek's own code rounds it) or f32 (no rounding)")
-        ->check(CLI::IsMember({"fp8", "f32"}))->capture_default_str();
+        ->check(CLI::IsMember({"fp8", "f32"}))
+        ->capture_default_str();
 }
 
 std::string ModelOptions::resolved_path() const {
     if (!path.empty()) return path;
-    if (const char* environment = std::getenv("CACHALOT_MODEL"); environment && *environment) return environment;
+    if (const char* environment = std::getenv("CACHALOT_MODEL"); environment && *environment)
+        return environment;
     return shipped_model();
 }
 
@@ -63,19 +74,23 @@ Progress::Progress(std::string what, std::string unit, bool bytes)
 void Progress::update(std::uint64_t done, std::uint64_t total) {
     auto now = Clock::now();
     double elapsed = std::chrono::duration<double>(now - start_).count();
-    if (elapsed < 1 || now - last_ < (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5))) return;
+    if (elapsed < 1 || now - last_ < (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5)))
+        return;
     last_ = now;
     double share = total ? static_cast<double>(done) / static_cast<double>(total) : 0;
     double left = share > 0 ? elapsed / share - elapsed : 0;
     std::string counts = bytes_ ? fmt::format("{} of {}", human_bytes(done), human_bytes(total))
                                 : fmt::format("{} of {} {}", done, total, unit_);
-    std::string rate = bytes_ ? human_bytes(static_cast<std::uint64_t>(static_cast<double>(done) / elapsed)) + "/s"
-                              : fmt::format("{:.1f} {}/s", static_cast<double>(done) / elapsed, unit_);
+    std::string rate =
+        bytes_ ? human_bytes(static_cast<std::uint64_t>(static_cast<double>(done) / elapsed)) + "/s"
+               : fmt::format("{:.1f} {}/s", static_cast<double>(done) / elapsed, unit_);
     if (terminal_) {
         constexpr int kWidth = 24;
         int filled = static_cast<int>(share * kWidth);
-        fmt::print(stderr, "\r\033[K{} [{}{}] {:3.0f} %  {}  {}  {:.0f} s left", what_, std::string(static_cast<std::size_t>(filled), '='),
-                   std::string(static_cast<std::size_t>(kWidth - filled), ' '), share * 100, counts, rate, left);
+        fmt::print(stderr, "\r\033[K{} [{}{}] {:3.0f} %  {}  {}  {:.0f} s left", what_,
+                   std::string(static_cast<std::size_t>(filled), '='),
+                   std::string(static_cast<std::size_t>(kWidth - filled), ' '), share * 100, counts, rate,
+                   left);
         std::fflush(stderr);
         drawn_ = true;
     } else {
@@ -91,7 +106,8 @@ void Progress::clear() {
 std::string input_text(const std::string& text, const std::string& file) {
     if (!text.empty()) return text;
     if (!file.empty() && file != "-") return read_text_file(file);
-    if (file.empty() && isatty(STDIN_FILENO)) fail("no input: give a text with -p, a file with -f, or pipe it in");
+    if (file.empty() && isatty(STDIN_FILENO))
+        fail("no input: give a text with -p, a file with -f, or pipe it in");
     return read_text_file("/dev/stdin");
 }
 

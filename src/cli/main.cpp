@@ -10,8 +10,9 @@ int main(int argc, char** argv) {
     app.set_version_flag("--version", std::string("cachalot ") + CACHALOT_VERSION);
     app.require_subcommand(1);
     app.failure_message(CLI::FailureMessage::help);
-    app.footer("Without -m a command uses $CACHALOT_MODEL, else the nano model that comes with the project.\n"
-               "'cachalot COMMAND --help' explains a command.");
+    app.footer(
+        "Without -m a command uses $CACHALOT_MODEL, else the nano model that comes with the project.\n"
+        "'cachalot COMMAND --help' explains a command.");
     cli::add_run(app);
     cli::add_chat(app);
     cli::add_tokenize(app);

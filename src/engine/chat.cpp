@@ -11,19 +11,23 @@ namespace cachalot {
 std::size_t ChatSession::reuse(std::span<const std::int32_t> prompt) {
     auto limit = std::min(tokens_.size(), prompt.size() - 1);
     auto common = static_cast<std::int64_t>(
-        std::mismatch(tokens_.begin(), tokens_.begin() + static_cast<std::ptrdiff_t>(limit), prompt.begin()).first -
+        std::mismatch(tokens_.begin(), tokens_.begin() + static_cast<std::ptrdiff_t>(limit), prompt.begin())
+            .first -
         tokens_.begin());
     while (!checkpoints_.empty() && checkpoints_.back().length > common) checkpoints_.pop_back();
-    if (common >= state_.rollback_limit()) state_.rollback(common);
-    else if (!checkpoints_.empty()) state_.restore(checkpoints_.back());
-    else state_ = engine_.new_state();
+    if (common >= state_.rollback_limit())
+        state_.rollback(common);
+    else if (!checkpoints_.empty())
+        state_.restore(checkpoints_.back());
+    else
+        state_ = engine_.new_state();
     auto reused = static_cast<std::size_t>(state_.length());
     tokens_.assign(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(reused));
     return reused;
 }
 
-ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptions& chat, GenerationOptions options,
-                               const ChatCallbacks& callbacks) {
+ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptions& chat,
+                               GenerationOptions options, const ChatCallbacks& callbacks) {
     Prompt prompt = encode_prompt(conversation, chat);
     if (prompt.continuation == Continuation::nothing)
         fail("the conversation ends with a finished answer: add a user message");
@@ -54,9 +58,13 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     if (header > result.cached_tokens && header < tokens.size()) {
         auto start = std::chrono::steady_clock::now();
         auto part = std::span(tokens).subspan(result.cached_tokens, header - result.cached_tokens);
-        go_on = !engine_.prefill(state_, part, [&](std::int64_t done) { return on_prefill(done, 0) && not_cancelled(); }).empty();
+        go_on = !engine_
+                     .prefill(state_, part,
+                              [&](std::int64_t done) { return on_prefill(done, 0) && not_cancelled(); })
+                     .empty();
         before = state_.length() - static_cast<std::int64_t>(result.cached_tokens);
-        result.timings.prefill_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        result.timings.prefill_seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         result.timings.prefill_tokens = before;
         if (go_on) {
             checkpoints_.push_back(state_.checkpoint());
@@ -65,7 +73,8 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     }
     if (go_on) {
         auto timings = run(engine_, state_, generation,
-                           {on_prefill, [&](const std::string& text) { return pass_on(parser.feed(text)); }, callbacks.cancelled});
+                           {on_prefill, [&](const std::string& text) { return pass_on(parser.feed(text)); },
+                            callbacks.cancelled});
         result.timings.prefill_seconds += timings.prefill_seconds;
         result.timings.prefill_tokens += timings.prefill_tokens;
         result.timings.decode_seconds = timings.decode_seconds;
@@ -78,7 +87,8 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     result.completion = parser.completion();
     result.completion_tokens = generation.completion_tokens();
     result.finish_reason = name(generation.reason());
-    if (!result.completion.tool_calls.empty() && result.finish_reason == "stop") result.finish_reason = "tool_calls";
+    if (!result.completion.tool_calls.empty() && result.finish_reason == "stop")
+        result.finish_reason = "tool_calls";
     return result;
 }
 

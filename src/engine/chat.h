@@ -47,8 +47,8 @@ class ChatSession {
 
     Engine& engine_;
     KvState state_;
-    std::vector<std::int32_t> tokens_;       // that state_ holds
-    std::deque<KvCheckpoint> checkpoints_;   // of prefixes of tokens_, shortest first
+    std::vector<std::int32_t> tokens_;      // that state_ holds
+    std::deque<KvCheckpoint> checkpoints_;  // of prefixes of tokens_, shortest first
 };
 
 }  // namespace cachalot

@@ -12,7 +12,8 @@ EngineOptions checked(EngineOptions o, const Config& config) {
     if (o.chunk < 1 || o.chunk > 65536) fail("chunk: {} is out of range (1 to 65536)", o.chunk);
     if (o.context == 0) o.context = config.context_length;
     if (o.context < 1 || o.context > config.context_length)
-        fail("context: {} is out of range (the model was trained for {} tokens)", o.context, config.context_length);
+        fail("context: {} is out of range (the model was trained for {} tokens)", o.context,
+             config.context_length);
     return o;
 }
 
@@ -28,7 +29,8 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
 std::span<float> Engine::step(std::span<const Segment> segments) {
     for (const auto& s : segments) {
         auto length = s.state->length() + static_cast<std::int64_t>(s.tokens.size());
-        if (length > options_.context) fail("the context is full: {} tokens, the limit is {}", length, options_.context);
+        if (length > options_.context)
+            fail("the context is full: {} tokens, the limit is {}", length, options_.context);
         for (auto token : s.tokens)
             if (token < 0 || token >= model_->config.vocab_size)
                 fail("token {} is out of range (the vocabulary has {})", token, model_->config.vocab_size);
@@ -36,7 +38,8 @@ std::span<float> Engine::step(std::span<const Segment> segments) {
     return forward(*backend_, model_->config, model_->weights, experts_, segments, workspace_, observer_);
 }
 
-std::span<float> Engine::prefill(KvState& state, std::span<const std::int32_t> tokens, const Progress& progress) {
+std::span<float> Engine::prefill(KvState& state, std::span<const std::int32_t> tokens,
+                                 const Progress& progress) {
     if (auto length = state.length() + static_cast<std::int64_t>(tokens.size()); length > options_.context)
         fail("the prompt has {} tokens, the context holds {}", length, options_.context);
     std::span<float> logits;

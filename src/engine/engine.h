@@ -19,12 +19,12 @@
 namespace cachalot {
 
 struct EngineOptions {
-    int threads = 0;                                // 0: one per available core
-    Precision precision = Precision::fast;          // exact: activations stay float32
-    KvPrecision kv = KvPrecision::reference;        // f32: no rounding of the cache
-    int chunk = 512;                                // most tokens of a prompt evaluated in one pass
-    std::int64_t context = 0;                       // most tokens of a sequence; 0: what the model was trained for
-    std::optional<std::string> isa;                 // see CpuOptions
+    int threads = 0;                          // 0: one per available core
+    Precision precision = Precision::fast;    // exact: activations stay float32
+    KvPrecision kv = KvPrecision::reference;  // f32: no rounding of the cache
+    int chunk = 512;                          // most tokens of a prompt evaluated in one pass
+    std::int64_t context = 0;                 // most tokens of a sequence; 0: what the model was trained for
+    std::optional<std::string> isa;           // see CpuOptions
 };
 
 class Engine {
@@ -46,7 +46,8 @@ class Engine {
     // Evaluates any number of tokens in passes of at most `chunk`, and returns the logits [vocab] of the last. Calls
     // progress(tokens done) after each pass; if it returns false the rest is left out and the result is empty.
     using Progress = std::function<bool(std::int64_t done)>;
-    std::span<float> prefill(KvState& state, std::span<const std::int32_t> tokens, const Progress& progress = {});
+    std::span<float> prefill(KvState& state, std::span<const std::int32_t> tokens,
+                             const Progress& progress = {});
 
     void observe_layers(LayerObserver observer) { observer_ = std::move(observer); }
 

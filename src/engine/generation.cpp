@@ -8,7 +8,9 @@ namespace cachalot {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 }  // namespace
 
@@ -36,7 +38,8 @@ Generation::Generation(const Engine& engine, std::vector<std::int32_t> prompt, G
     if (prompt_size_ > context) fail("the prompt has {} tokens, the context holds {}", prompt_size_, context);
     // One token more than the context holds may be chosen, since the last one is not evaluated.
     limit_ = context + 1;
-    if (options_.max_tokens >= 0) limit_ = std::min(limit_, prompt_size_ + static_cast<std::size_t>(options_.max_tokens));
+    if (options_.max_tokens >= 0)
+        limit_ = std::min(limit_, prompt_size_ + static_cast<std::size_t>(options_.max_tokens));
     if (limit_ == prompt_size_) reason_ = FinishReason::length;
     sampler_.accept_prompt(tokens_);
 }
@@ -65,7 +68,8 @@ bool Generation::shows(std::int32_t token) const {
     using Special = GenerationOptions::Special;
     if (options_.special == Special::all || !tokenizer_.is_special(token)) return true;
     const auto& text = tokenizer_.bytes(token);
-    return options_.special == Special::structure && (text == "<think>" || text == "</think>" || text == "｜DSML｜");
+    return options_.special == Special::structure &&
+           (text == "<think>" || text == "</think>" || text == "｜DSML｜");
 }
 
 std::string Generation::cancel() { return finished() ? std::string() : finish(FinishReason::cancelled, {}); }
@@ -81,7 +85,9 @@ std::string Generation::finish(FinishReason reason, std::string text) {
 
 Timings run(Engine& engine, KvState& state, Generation& generation, const GenerationCallbacks& callbacks) {
     Timings timings;
-    auto emit = [&](const std::string& text) { return text.empty() || !callbacks.on_text || callbacks.on_text(text); };
+    auto emit = [&](const std::string& text) {
+        return text.empty() || !callbacks.on_text || callbacks.on_text(text);
+    };
     auto cancel = [&] { emit(generation.cancel()); };
     if (generation.finished()) return timings;
 
@@ -90,11 +96,13 @@ Timings run(Engine& engine, KvState& state, Generation& generation, const Genera
     auto prompt = generation.pending();
     CACHALOT_CHECK(!prompt.empty());
     auto logits = engine.prefill(state, prompt, [&](std::int64_t done) {
-        bool go_on = !callbacks.on_prefill || callbacks.on_prefill(done, static_cast<std::int64_t>(prompt.size()));
+        bool go_on =
+            !callbacks.on_prefill || callbacks.on_prefill(done, static_cast<std::int64_t>(prompt.size()));
         return go_on && !(callbacks.cancelled && callbacks.cancelled());
     });
     timings.prefill_seconds = seconds_since(start);
-    timings.prefill_tokens = state.length() - static_cast<std::int64_t>(generation.prompt_tokens() - prompt.size());
+    timings.prefill_tokens =
+        state.length() - static_cast<std::int64_t>(generation.prompt_tokens() - prompt.size());
     if (logits.empty()) {
         cancel();
         return timings;

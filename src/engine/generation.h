@@ -27,7 +27,7 @@ struct GenerationOptions {
     // Which special tokens appear in the text: those that structure an answer (<think>, </think>, ｜DSML｜) are for a
     // CompletionParser to read.
     enum class Special { none, structure, all } special = Special::none;
-    int top_logprobs = -1;           // -1: no log-probabilities
+    int top_logprobs = -1;  // -1: no log-probabilities
 };
 
 enum class FinishReason { none, eos, stop, length, cancelled };
@@ -53,7 +53,9 @@ class Generation {
     FinishReason reason() const { return reason_; }
     const std::vector<std::int32_t>& tokens() const { return tokens_; }  // prompt and answer
     std::size_t prompt_tokens() const { return prompt_size_; }
-    std::size_t completion_tokens() const { return tokens_.size() - prompt_size_ + (reason_ == FinishReason::eos); }
+    std::size_t completion_tokens() const {
+        return tokens_.size() - prompt_size_ + (reason_ == FinishReason::eos);
+    }
     const std::optional<Logprobs>& logprobs() const { return logprobs_; }  // of the last accepted token
 
   private:
@@ -90,6 +92,7 @@ struct GenerationCallbacks {
 
 // Runs one generation to its end on a state that holds the first state.length() tokens of the prompt. Afterwards the
 // state holds every token of generation.tokens() but the last, which has not been evaluated.
-Timings run(Engine& engine, KvState& state, Generation& generation, const GenerationCallbacks& callbacks = {});
+Timings run(Engine& engine, KvState& state, Generation& generation,
+            const GenerationCallbacks& callbacks = {});
 
 }  // namespace cachalot

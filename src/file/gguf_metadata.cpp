@@ -50,32 +50,19 @@ using Element = std::variant<std::uint64_t, std::int64_t, double, bool, std::str
 
 Element read_element(ByteReader& reader, GgufType type, std::string_view key) {
     switch (type) {
-        case GgufType::u8:
-            return std::uint64_t{reader.read<std::uint8_t>(key)};
-        case GgufType::i8:
-            return std::int64_t{reader.read<std::int8_t>(key)};
-        case GgufType::u16:
-            return std::uint64_t{reader.read<std::uint16_t>(key)};
-        case GgufType::i16:
-            return std::int64_t{reader.read<std::int16_t>(key)};
-        case GgufType::u32:
-            return std::uint64_t{reader.read<std::uint32_t>(key)};
-        case GgufType::i32:
-            return std::int64_t{reader.read<std::int32_t>(key)};
-        case GgufType::u64:
-            return reader.read<std::uint64_t>(key);
-        case GgufType::i64:
-            return reader.read<std::int64_t>(key);
-        case GgufType::f32:
-            return double{reader.read<float>(key)};
-        case GgufType::f64:
-            return reader.read<double>(key);
-        case GgufType::boolean:
-            return reader.read<std::uint8_t>(key) != 0;
-        case GgufType::string:
-            return reader.read_string(key);
-        case GgufType::array:
-            break;
+        case GgufType::u8: return std::uint64_t{reader.read<std::uint8_t>(key)};
+        case GgufType::i8: return std::int64_t{reader.read<std::int8_t>(key)};
+        case GgufType::u16: return std::uint64_t{reader.read<std::uint16_t>(key)};
+        case GgufType::i16: return std::int64_t{reader.read<std::int16_t>(key)};
+        case GgufType::u32: return std::uint64_t{reader.read<std::uint32_t>(key)};
+        case GgufType::i32: return std::int64_t{reader.read<std::int32_t>(key)};
+        case GgufType::u64: return reader.read<std::uint64_t>(key);
+        case GgufType::i64: return reader.read<std::int64_t>(key);
+        case GgufType::f32: return double{reader.read<float>(key)};
+        case GgufType::f64: return reader.read<double>(key);
+        case GgufType::boolean: return reader.read<std::uint8_t>(key) != 0;
+        case GgufType::string: return reader.read_string(key);
+        case GgufType::array: break;
     }
     CACHALOT_CHECK(false);
 }

@@ -24,9 +24,7 @@ void parse_json_members(std::string_view text, std::string_view source, const Js
         if (++values > limits.values)
             fail("{}: {} holds more than {} values", source, in_quotes(member), limits.values);
         switch (event) {
-            case Event::object_start:
-                keys.emplace_back();
-                [[fallthrough]];
+            case Event::object_start: keys.emplace_back(); [[fallthrough]];
             case Event::array_start:
                 if (depth >= limits.depth)
                     fail("{}: JSON is nested more than {} levels deep", source, limits.depth);
@@ -42,12 +40,9 @@ void parse_json_members(std::string_view text, std::string_view source, const Js
                 }
                 return true;
             }
-            case Event::object_end:
-                keys.pop_back();
-                break;
+            case Event::object_end: keys.pop_back(); break;
             case Event::array_end:
-            case Event::value:
-                break;
+            case Event::value: break;
         }
         if (depth != 1) return true;
         on_member(member, value);
@@ -61,7 +56,7 @@ void parse_json_members(std::string_view text, std::string_view source, const Js
     }
 }
 
-json parse_json(std::string_view text, std::string_view source, const JsonLimits& limits) {
+json parse_file_json(std::string_view text, std::string_view source, const JsonLimits& limits) {
     json result = json::object();
     parse_json_members(text, source, limits,
                        [&](const std::string& name, json& value) { result[name] = std::move(value); });

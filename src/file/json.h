@@ -21,7 +21,7 @@ struct JsonLimits {
 };
 
 // Parses a text whose outermost value is an object. Throws Error starting with `source`.
-nlohmann::json parse_json(std::string_view text, std::string_view source, const JsonLimits& limits = {});
+nlohmann::json parse_file_json(std::string_view text, std::string_view source, const JsonLimits& limits = {});
 
 // The same for a large object: calls `on_member` for each member of the outermost object as soon as it is
 // complete and forgets it, so that memory holds one member at a time.

@@ -56,17 +56,17 @@ struct LatentCall {
 
 // Learned pooling of token rows into compressed rows, see layers/compressor.h.
 struct CompressCall {
-    std::int64_t start = 0;         // position of the first new token
-    int rows = 0;                   // new tokens
-    const float* kv = nullptr;      // [rows, width]
-    const float* gate = nullptr;    // [rows, width]
-    const float* ape = nullptr;     // [ratio, width], added to the gate by position mod ratio
-    int width = 0;                  // floats per token: 2n with overlap, n without
+    std::int64_t start = 0;       // position of the first new token
+    int rows = 0;                 // new tokens
+    const float* kv = nullptr;    // [rows, width]
+    const float* gate = nullptr;  // [rows, width]
+    const float* ape = nullptr;   // [ratio, width], added to the gate by position mod ratio
+    int width = 0;                // floats per token: 2n with overlap, n without
     int ratio = 0;
-    bool overlap = false;           // pool the previous group's first half with this group's second half
-    RingView kv_state;              // [position] width floats; receives the new rows
-    RingView score_state;           // the same, gate + ape
-    const float* norm = nullptr;    // [n]
+    bool overlap = false;         // pool the previous group's first half with this group's second half
+    RingView kv_state;            // [position] width floats; receives the new rows
+    RingView score_state;         // the same, gate + ape
+    const float* norm = nullptr;  // [n]
     float norm_eps = 1e-6f;
     const float* frequencies = nullptr;  // [R/2]
     bool hadamard = false;               // rotate the result by the Hadamard matrix (indexer keys)
@@ -86,7 +86,8 @@ struct IndexCall {
     RowFormat format;
     PagedView keys;
     int top_k = 0;
-    std::int32_t* selected = nullptr;  // [rows, top_k] ascending; filled only where more than top_k rows are visible
+    std::int32_t* selected =
+        nullptr;  // [rows, top_k] ascending; filled only where more than top_k rows are visible
 };
 
 // Attention of the rows of one sequence over its window and its compressed rows.
@@ -130,8 +131,8 @@ struct ExpertsCall {
     const float* x = nullptr;  // [rows, H]
     float* y = nullptr;        // [rows, H], overwritten
     int top_k = 0;
-    const std::int32_t* ids = nullptr;  // [rows, top_k]
-    const float* weights = nullptr;     // [rows, top_k]
+    const std::int32_t* ids = nullptr;              // [rows, top_k]
+    const float* weights = nullptr;                 // [rows, top_k]
     std::span<const ExpertWeights* const> experts;  // [E]; those named by ids are present
     const ExpertWeights* shared = nullptr;
     float limit = 0, shared_limit = 0;
@@ -141,24 +142,26 @@ class Backend {
   public:
     virtual ~Backend() = default;
 
-    virtual const char* name() const = 0;
+    virtual const char* name() const = 0;  // "cpu avx2 x2"
+    virtual int threads() const = 0;
 
     // x[row] = the token's embedding, repeated in the four streams. streams: [rows, S, H]
     virtual void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) = 0;
 
     // The mixing in front of a sub-layer, with its norm. streams [rows, S, H] -> x [rows, H] (collapsed and
     // RMS-normalised with `norm`), post [rows, S], comb [rows, S (source), S (destination)].
-    virtual void hyper_connection_pre(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
-                                      const float* norm, const float* streams, int rows, float* x, float* post,
-                                      float* comb) = 0;
+    virtual void hyper_connection_pre(const HyperConnectionWeights& weights,
+                                      const HyperConnectionParams& params, const float* norm,
+                                      const float* streams, int rows, float* x, float* post, float* comb) = 0;
 
     // streams[k] = post[k] * out + sum over j of comb[j][k] * streams[j]
-    virtual void hyper_connection_post(const HyperConnectionParams& params, const float* out, const float* post,
-                                       const float* comb, float* streams, int rows) = 0;
+    virtual void hyper_connection_post(const HyperConnectionParams& params, const float* out,
+                                       const float* post, const float* comb, float* streams, int rows) = 0;
 
     // The collapse in front of the head: streams [rows, S, H] -> x [rows, H], normalised with `norm`.
-    virtual void hyper_connection_head(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
-                                       const float* norm, const float* streams, int rows, float* x) = 0;
+    virtual void hyper_connection_head(const HyperConnectionWeights& weights,
+                                       const HyperConnectionParams& params, const float* norm,
+                                       const float* streams, int rows, float* x) = 0;
 
     // Independent matrix products over the same rows, done together.
     virtual void project(std::span<const Projection> projections, int rows) = 0;
@@ -167,7 +170,8 @@ class Backend {
     virtual void rms_norm(float* x, const float* weight, float eps, int rows, int n) = 0;
 
     // Queries: every head is RMS-normalised without a weight, then its last R dims are rotated. q: [rows, heads, D]
-    virtual void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads, int head_dim) = 0;
+    virtual void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
+                             int head_dim) = 0;
 
     // One call per sequence of the batch; the calls of a span are independent of each other.
     virtual void latent(std::span<const LatentCall> calls) = 0;

@@ -24,7 +24,8 @@ struct RowFormat {
 
     std::int64_t bytes() const {
         switch (kind) {
-            case Kind::fp8_kv: return (size - rotary + 2 * rotary + (size - rotary) / kKvQuantGroup + 7) / 8 * 8;
+            case Kind::fp8_kv:
+                return (size - rotary + 2 * rotary + (size - rotary) / kKvQuantGroup + 7) / 8 * 8;
             case Kind::fp4_key: return size / 2 + size / kKeyQuantGroup;
             case Kind::f32: break;
         }

@@ -45,9 +45,10 @@ void close_rings(int layer, std::span<const BatchRows> segments, std::vector<Ope
 
 // The compressor: a learned, per-channel softmax pooling of each group's tokens into one row. Used for the latent
 // rows of CSA and HCA layers and, narrower and Hadamard-rotated, for the indexer's keys.
-CompressCall compressor(const Config& c, const CompressorWeights& w, CompressorState& state, const BatchRows& s,
-                        const AlignedBuffer<float>& kv, const AlignedBuffer<float>& gate, const RingView& kv_ring,
-                        const RingView& score_ring, const RowFormat& format, bool hadamard, const Workspace& ws) {
+CompressCall compressor(const Config& c, const CompressorWeights& w, CompressorState& state,
+                        const BatchRows& s, const AlignedBuffer<float>& kv, const AlignedBuffer<float>& gate,
+                        const RingView& kv_ring, const RingView& score_ring, const RowFormat& format,
+                        bool hadamard, const Workspace& ws) {
     CompressCall call;
     call.start = s.start;
     call.rows = s.count;
@@ -89,16 +90,20 @@ void attention(Backend& backend, const Config& c, const AttentionWeights& w, int
         from_x.push_back(into(ws.pool_gate, w.compressor.gate, ws.x.data()));  // [rows, width]
     }
     if (indexed) {
-        from_x.push_back(into(ws.index_weights, w.indexer.weights, ws.x.data()));       // [rows, index_heads]
-        from_x.push_back(into(ws.index_kv, w.indexer.compressor.kv, ws.x.data()));      // [rows, 2 * index_head_dim]
-        from_x.push_back(into(ws.index_gate, w.indexer.compressor.gate, ws.x.data()));  // [rows, 2 * index_head_dim]
+        from_x.push_back(into(ws.index_weights, w.indexer.weights, ws.x.data()));  // [rows, index_heads]
+        from_x.push_back(
+            into(ws.index_kv, w.indexer.compressor.kv, ws.x.data()));  // [rows, 2 * index_head_dim]
+        from_x.push_back(
+            into(ws.index_gate, w.indexer.compressor.gate, ws.x.data()));  // [rows, 2 * index_head_dim]
     }
     backend.project(from_x, rows);
 
     // Queries, of attention and indexer, from the low-rank latent.
     backend.rms_norm(ws.q_low.data(), w.q_norm.data(), c.norm_eps, rows, c.q_lora_rank);
     std::vector<Projection> from_q = {into(ws.q, w.q_b, ws.q_low.data())};  // [rows, heads, D]
-    if (indexed) from_q.push_back(into(ws.index_q, w.indexer.q_b, ws.q_low.data()));  // [rows, index_heads, index_head_dim]
+    if (indexed)
+        from_q.push_back(
+            into(ws.index_q, w.indexer.q_b, ws.q_low.data()));  // [rows, index_heads, index_head_dim]
     backend.project(from_q, rows);
     backend.query_heads(ws.q.data(), c.norm_eps, ws.rope.rows(ratio != 0, 0), rows, c.heads, c.head_dim);
 
@@ -107,7 +112,8 @@ void attention(Backend& backend, const Config& c, const AttentionWeights& w, int
     std::vector<IndexCall> choices;
     std::vector<AttendCall> attends;
     float* attended = ws.attended.reserve(static_cast<std::size_t>(n * c.heads * D));
-    std::int32_t* selected = indexed ? ws.selected.reserve(static_cast<std::size_t>(n * c.index_top_k)) : nullptr;
+    std::int32_t* selected =
+        indexed ? ws.selected.reserve(static_cast<std::size_t>(n * c.index_top_k)) : nullptr;
     for (std::size_t i = 0; i < segments.size(); ++i) {
         const auto& s = segments[i];
         KvState& kv = *s.state;
@@ -116,8 +122,8 @@ void attention(Backend& backend, const Config& c, const AttentionWeights& w, int
         latents.push_back({s.start, s.count, ws.kv.data() + s.first * D, w.kv_norm.data(), c.norm_eps, rotary,
                            kv.latent_format(), open[i].window});
         if (ratio)
-            pools.push_back(compressor(c, w.compressor, state.compressed, s, ws.pool_kv, ws.pool_gate, open[i].kv,
-                                       open[i].score, kv.latent_format(), false, ws));
+            pools.push_back(compressor(c, w.compressor, state.compressed, s, ws.pool_kv, ws.pool_gate,
+                                       open[i].kv, open[i].score, kv.latent_format(), false, ws));
         if (indexed) {
             pools.push_back(compressor(c, w.indexer.compressor, state.index, s, ws.index_kv, ws.index_gate,
                                        open[i].index_kv, open[i].index_score, kv.index_format(), true, ws));

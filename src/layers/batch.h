@@ -21,7 +21,7 @@ struct Segment {
 // The rows of one segment inside the batch.
 struct BatchRows {
     KvState* state;
-    int first;           // row of the batch
+    int first;  // row of the batch
     int count;
     std::int64_t start;  // position of the first
 };

@@ -10,7 +10,7 @@
 namespace cachalot {
 
 // ws.x [rows, H] -> ws.out [rows, H]. Leaves the choice in ws.expert_ids [rows, k].
-void mixture_of_experts(Backend& backend, const Config& config, const LayerWeights& weights, ExpertStore& store, int layer,
-                        std::span<const std::int32_t> tokens, Workspace& ws);
+void mixture_of_experts(Backend& backend, const Config& config, const LayerWeights& weights,
+                        ExpertStore& store, int layer, std::span<const std::int32_t> tokens, Workspace& ws);
 
 }  // namespace cachalot

@@ -40,15 +40,17 @@ std::span<float> forward(Backend& backend, const Config& c, const Weights& w, Ex
     std::vector<BatchRows> batch;
     for (const auto& s : segments) {
         CACHALOT_CHECK(!s.tokens.empty());
-        batch.push_back({s.state, static_cast<int>(tokens.size()), static_cast<int>(s.tokens.size()), s.state->length()});
+        batch.push_back(
+            {s.state, static_cast<int>(tokens.size()), static_cast<int>(s.tokens.size()), s.state->length()});
         tokens.insert(tokens.end(), s.tokens.begin(), s.tokens.end());
     }
     const int rows = static_cast<int>(tokens.size());
     const std::int64_t H = c.hidden_size, n = rows;
-    const HyperConnectionParams mixing{c.hidden_size, c.sinkhorn_iterations, c.hyper_connection_eps, c.norm_eps};
+    const HyperConnectionParams mixing{c.hidden_size, c.sinkhorn_iterations, c.hyper_connection_eps,
+                                       c.norm_eps};
 
-    float* streams = ws.streams.reserve(static_cast<std::size_t>(n * kStreams * H));  // [rows, 4, H]
-    float* x = ws.x.reserve(static_cast<std::size_t>(n * H));                         // [rows, H]
+    float* streams = ws.streams.reserve(static_cast<std::size_t>(n * kStreams * H));   // [rows, 4, H]
+    float* x = ws.x.reserve(static_cast<std::size_t>(n * H));                          // [rows, H]
     float* post = ws.post.reserve(static_cast<std::size_t>(n * kStreams));             // [rows, 4]
     float* comb = ws.comb.reserve(static_cast<std::size_t>(n * kStreams * kStreams));  // [rows, 4, 4]
     ws.rope.prepare(batch, rows);
@@ -58,11 +60,13 @@ std::span<float> forward(Backend& backend, const Config& c, const Weights& w, Ex
     for (int l = 0; l < c.layers; ++l) {
         const LayerWeights& layer = w.layers[static_cast<std::size_t>(l)];
 
-        backend.hyper_connection_pre(layer.attention_mix, mixing, layer.attention_norm.data(), streams, rows, x, post, comb);
+        backend.hyper_connection_pre(layer.attention_mix, mixing, layer.attention_norm.data(), streams, rows,
+                                     x, post, comb);
         attention(backend, c, layer.attention, l, batch, rows, ws);
         backend.hyper_connection_post(mixing, ws.out.data(), post, comb, streams, rows);
 
-        backend.hyper_connection_pre(layer.expert_mix, mixing, layer.expert_norm.data(), streams, rows, x, post, comb);
+        backend.hyper_connection_pre(layer.expert_mix, mixing, layer.expert_norm.data(), streams, rows, x,
+                                     post, comb);
         mixture_of_experts(backend, c, layer, store, l, tokens, ws);
         backend.hyper_connection_post(mixing, ws.out.data(), post, comb, streams, rows);
 
@@ -73,7 +77,8 @@ std::span<float> forward(Backend& backend, const Config& c, const Weights& w, Ex
 
     const int wanted = gather_head_rows(segments, batch, streams, kStreams * H);
     backend.hyper_connection_head(w.head_mix, mixing, w.norm.data(), streams, wanted, x);
-    float* logits = ws.logits.reserve(static_cast<std::size_t>(wanted) * static_cast<std::size_t>(c.vocab_size));
+    float* logits =
+        ws.logits.reserve(static_cast<std::size_t>(wanted) * static_cast<std::size_t>(c.vocab_size));
     Projection head{&w.head, x, H, logits, c.vocab_size};  // [wanted, vocab]
     backend.project({&head, 1}, wanted);
 

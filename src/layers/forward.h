@@ -11,13 +11,15 @@
 namespace cachalot {
 
 // Called after each layer, for tests and traces: streams [rows, 4, H], expert ids [rows, k].
-using LayerObserver = std::function<void(int layer, std::span<const float> streams, std::span<const std::int32_t> experts)>;
+using LayerObserver =
+    std::function<void(int layer, std::span<const float> streams, std::span<const std::int32_t> experts)>;
 
 // Runs the tokens of all segments through the model and advances their states. Returns the logits [n, vocab] of the
 // rows asked for, in order; they are valid until the next call with this workspace.
 //
 // Token ids must be in range and the segments' states distinct. If it throws, the states are as before.
 std::span<float> forward(Backend& backend, const Config& config, const Weights& weights, ExpertStore& experts,
-                         std::span<const Segment> segments, Workspace& ws, const LayerObserver& observer = {});
+                         std::span<const Segment> segments, Workspace& ws,
+                         const LayerObserver& observer = {});
 
 }  // namespace cachalot

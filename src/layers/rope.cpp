@@ -48,7 +48,8 @@ void RopeTables::prepare(std::span<const BatchRows> segments, int rows) {
 }
 
 RotaryView RopeTables::rows(bool compressed, int first_row) const {
-    return {cosine_[compressed].data() + first_row * half_, sine_[compressed].data() + first_row * half_, half_};
+    return {cosine_[compressed].data() + first_row * half_, sine_[compressed].data() + first_row * half_,
+            half_};
 }
 
 }  // namespace cachalot

@@ -34,8 +34,8 @@ class RopeTables {
 
   private:
     int half_;
-    std::vector<float> frequencies_[2];          // [compressed][R/2]
-    AlignedBuffer<float> cosine_[2], sine_[2];   // [compressed][rows, R/2]
+    std::vector<float> frequencies_[2];         // [compressed][R/2]
+    AlignedBuffer<float> cosine_[2], sine_[2];  // [compressed][rows, R/2]
 };
 
 }  // namespace cachalot

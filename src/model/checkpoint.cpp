@@ -17,13 +17,17 @@ std::unique_ptr<Checkpoint> Checkpoint::open(const std::filesystem::path& path) 
 
 void Checkpoint::check_matrix(const std::string& name, const Matrix& m) const {
     // The kernels take 32 columns at a time.
-    if (m.columns % 32 != 0) fail("{}: tensor {} has {} columns, not a multiple of 32", source_, name, m.columns);
-    if (!is_float_like(m.dtype)) fail("{}: tensor {} has type {}, not one of numbers", source_, name, cachalot::name(m.dtype));
+    if (m.columns % 32 != 0)
+        fail("{}: tensor {} has {} columns, not a multiple of 32", source_, name, m.columns);
+    if (!is_float_like(m.dtype))
+        fail("{}: tensor {} has type {}, not one of numbers", source_, name, cachalot::name(m.dtype));
 }
 
-std::vector<float> Checkpoint::floats(const std::string& name, std::int64_t rows, std::int64_t columns) const {
+std::vector<float> Checkpoint::floats(const std::string& name, std::int64_t rows,
+                                      std::int64_t columns) const {
     Matrix m = view(name, rows, columns);
-    if (!is_float_like(m.dtype)) fail("{}: tensor {} has type {}, not one of numbers", source_, name, cachalot::name(m.dtype));
+    if (!is_float_like(m.dtype))
+        fail("{}: tensor {} has type {}, not one of numbers", source_, name, cachalot::name(m.dtype));
     std::vector<float> values(static_cast<std::size_t>(rows * columns));
     for (std::int64_t r = 0; r < rows; ++r)
         dequantize_row(m, r, {values.data() + r * columns, static_cast<std::size_t>(columns)});
@@ -36,7 +40,8 @@ Matrix Checkpoint::matrix(const std::string& name, std::int64_t rows, std::int64
     return m;
 }
 
-std::vector<std::int32_t> Checkpoint::integers(const std::string& name, std::int64_t rows, std::int64_t columns) const {
+std::vector<std::int32_t> Checkpoint::integers(const std::string& name, std::int64_t rows,
+                                               std::int64_t columns) const {
     Matrix m = view(name, rows, columns);
     std::vector<std::int32_t> values(static_cast<std::size_t>(rows * columns));
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -46,7 +51,8 @@ std::vector<std::int32_t> Checkpoint::integers(const std::string& name, std::int
             std::int64_t wide;
             std::memcpy(&wide, m.data + i * 8, 8);
             values[i] = static_cast<std::int32_t>(wide);
-            if (values[i] != wide) fail("{}: tensor {}, element {}: {} is out of range", source_, name, i, wide);
+            if (values[i] != wide)
+                fail("{}: tensor {}, element {}: {} is out of range", source_, name, i, wide);
         } else {
             fail("{}: tensor {} has type {}, not one of integers", source_, name, cachalot::name(m.dtype));
         }

@@ -46,7 +46,8 @@ class Checkpoint {
 
     // The same as float32, from any type of numbers; as int32, from I32 or I64.
     std::vector<float> floats(const std::string& name, std::int64_t rows, std::int64_t columns) const;
-    std::vector<std::int32_t> integers(const std::string& name, std::int64_t rows, std::int64_t columns) const;
+    std::vector<std::int32_t> integers(const std::string& name, std::int64_t rows,
+                                       std::int64_t columns) const;
 
     // Sets the keys of a GGUF file that describe this model: configuration, tokenizer, defaults.
     virtual void write_metadata(GgufWriter& writer) const = 0;

@@ -81,12 +81,9 @@ struct Config {
 
     int ratio(int layer) const {  // tokens per compressed row, 0 for none
         switch (layer_kinds[static_cast<std::size_t>(layer)]) {
-            case LayerKind::csa:
-                return kCsaRatio;
-            case LayerKind::hca:
-                return kHcaRatio;
-            case LayerKind::window:
-                break;
+            case LayerKind::csa: return kCsaRatio;
+            case LayerKind::hca: return kHcaRatio;
+            case LayerKind::window: break;
         }
         return 0;
     }

@@ -94,12 +94,9 @@ int count_vocabulary(const Gguf& file, const Reader& reader) {
 
 LayerKind layer_kind(std::int32_t ratio, const std::string& source) {
     switch (ratio) {
-        case 0:
-            return LayerKind::window;
-        case kCsaRatio:
-            return LayerKind::csa;
-        case kHcaRatio:
-            return LayerKind::hca;
+        case 0: return LayerKind::window;
+        case kCsaRatio: return LayerKind::csa;
+        case kHcaRatio: return LayerKind::hca;
         default:
             fail("{}: key '{}' holds {}, expected 0, 4 or 128", source, key("attention.compress_ratios"),
                  ratio);

@@ -156,17 +156,10 @@ std::vector<LayerKind> read_layer_kinds(const Fields& top, int layers) {
     for (int i = 0; i < layers; ++i) {
         const json& ratio = ratios[static_cast<std::size_t>(i)];
         switch (top.to_integer<int>("compress_ratios", ratio, 0, kHcaRatio)) {
-            case 0:
-                kinds.push_back(LayerKind::window);
-                break;
-            case kCsaRatio:
-                kinds.push_back(LayerKind::csa);
-                break;
-            case kHcaRatio:
-                kinds.push_back(LayerKind::hca);
-                break;
-            default:
-                top.refuse("compress_ratios", ratio, "0, 4 or 128");
+            case 0: kinds.push_back(LayerKind::window); break;
+            case kCsaRatio: kinds.push_back(LayerKind::csa); break;
+            case kHcaRatio: kinds.push_back(LayerKind::hca); break;
+            default: top.refuse("compress_ratios", ratio, "0, 4 or 128");
         }
     }
     return kinds;
@@ -175,7 +168,7 @@ std::vector<LayerKind> read_layer_kinds(const Fields& top, int layers) {
 }  // namespace
 
 Config config_from_json(std::string_view text, std::string_view source) {
-    const json root = parse_json(text, source);
+    const json root = parse_file_json(text, source);
     const Fields top(root, source);
     check_architecture(top.text("model_type"), source);
     top.only("num_key_value_heads", 1);

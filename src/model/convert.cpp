@@ -39,9 +39,13 @@ void check_target(const std::optional<DType>& type) {
 
 class Converter {
   public:
-    Converter(const Checkpoint& checkpoint, const std::filesystem::path& output, const ConvertOptions& options,
-              const ConvertProgress& progress)
-        : source_(checkpoint), options_(options), progress_(progress), writer_(output), pool_(options.threads) {
+    Converter(const Checkpoint& checkpoint, const std::filesystem::path& output,
+              const ConvertOptions& options, const ConvertProgress& progress)
+        : source_(checkpoint),
+          options_(options),
+          progress_(progress),
+          writer_(output),
+          pool_(options.threads) {
         for (const auto& type : {options.experts, options.dense, options.embeddings}) check_target(type);
     }
 
@@ -77,7 +81,8 @@ class Converter {
         DType type = DType::f32;
         if (s.kind == TensorSpec::Kind::integers) type = DType::i32;
         if (s.kind == TensorSpec::Kind::experts) shape.insert(shape.begin(), s.experts);
-        if (s.kind == TensorSpec::Kind::matrix || s.kind == TensorSpec::Kind::experts) type = target(s, first_matrix(s).dtype);
+        if (s.kind == TensorSpec::Kind::matrix || s.kind == TensorSpec::Kind::experts)
+            type = target(s, first_matrix(s).dtype);
         writer_.declare(s.gguf, type, shape);
     }
 
@@ -91,7 +96,8 @@ class Converter {
         } else {
             Matrix first = first_matrix(s);
             DType type = target(s, first.dtype);
-            if (type != first.dtype && type != lossless(first.dtype) && type != DType::f32) ++summary_.changed;
+            if (type != first.dtype && type != lossless(first.dtype) && type != DType::f32)
+                ++summary_.changed;
             write_matrix(s, first, type);
             for (int e = 1; e < s.experts; ++e) {
                 Matrix m = source_.expert(s.gguf, e, s.experts, s.rows, s.columns);
@@ -121,11 +127,13 @@ class Converter {
         }
     }
 
-    static void convert_row(const Matrix& m, std::int64_t row, DType type, std::span<float> values, std::span<std::byte> out) {
+    static void convert_row(const Matrix& m, std::int64_t row, DType type, std::span<float> values,
+                            std::span<std::byte> out) {
         if (type == m.dtype) {
             std::memcpy(out.data(), m.row(row), out.size());
         } else if (type == DType::mxfp4 && m.dtype == DType::fp4_pairs) {
-            repack_fp4_row(reinterpret_cast<const std::uint8_t*>(m.row(row)), m.row_scales(row), m.columns, out);
+            repack_fp4_row(reinterpret_cast<const std::uint8_t*>(m.row(row)), m.row_scales(row), m.columns,
+                           out);
         } else {
             dequantize_row(m, row, values);
             quantize_row(type, values, out);
@@ -150,8 +158,8 @@ class Converter {
 
 }  // namespace
 
-ConvertSummary convert(const Checkpoint& checkpoint, const std::filesystem::path& output, const ConvertOptions& options,
-                       const ConvertProgress& progress) {
+ConvertSummary convert(const Checkpoint& checkpoint, const std::filesystem::path& output,
+                       const ConvertOptions& options, const ConvertProgress& progress) {
     return Converter(checkpoint, output, options, progress).run();
 }
 

@@ -30,7 +30,7 @@ using ConvertProgress = std::function<void(std::uint64_t done, std::uint64_t tot
 
 // Streams the model through a few megabytes of memory. The file appears under its name only when it is complete.
 // Throws Error naming file and tensor.
-ConvertSummary convert(const Checkpoint& checkpoint, const std::filesystem::path& output, const ConvertOptions& options,
-                       const ConvertProgress& progress = {});
+ConvertSummary convert(const Checkpoint& checkpoint, const std::filesystem::path& output,
+                       const ConvertOptions& options, const ConvertProgress& progress = {});
 
 }  // namespace cachalot

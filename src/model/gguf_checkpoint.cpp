@@ -34,7 +34,8 @@ Tokenizer GgufCheckpoint::tokenizer() const {
 }
 
 Checkpoint::SamplingDefaults GgufCheckpoint::sampling_defaults() const {
-    return {file_.metadata().find<float>("general.sampling.temp"), file_.metadata().find<float>("general.sampling.top_p")};
+    return {file_.metadata().find<float>("general.sampling.temp"),
+            file_.metadata().find<float>("general.sampling.top_p")};
 }
 
 void GgufCheckpoint::write_metadata(GgufWriter& writer) const {
@@ -46,7 +47,9 @@ Matrix GgufCheckpoint::view(const std::string& name, std::int64_t rows, std::int
     const TensorView& t = file_.get(name);
     bool fits = (t.shape.size() == 2 && t.shape[0] == rows && t.shape[1] == columns) ||
                 (t.shape.size() == 1 && rows == 1 && t.shape[0] == columns);
-    if (!fits) fail("{}: tensor {} has shape {}, expected [{}, {}]", source_, name, shape_text(t.shape), rows, columns);
+    if (!fits)
+        fail("{}: tensor {} has shape {}, expected [{}, {}]", source_, name, shape_text(t.shape), rows,
+             columns);
     return {t.dtype, rows, columns, t.data.data(), row_bytes(t.dtype, columns)};
 }
 
@@ -54,7 +57,8 @@ Matrix GgufCheckpoint::expert(const std::string& name, int expert, int experts, 
                               std::int64_t columns) const {
     const TensorView& t = file_.get(name);
     if (t.shape != std::vector<std::int64_t>{experts, rows, columns})
-        fail("{}: tensor {} has shape {}, expected [{}, {}, {}]", source_, name, shape_text(t.shape), experts, rows, columns);
+        fail("{}: tensor {} has shape {}, expected [{}, {}, {}]", source_, name, shape_text(t.shape), experts,
+             rows, columns);
     std::int64_t stride = row_bytes(t.dtype, columns);
     Matrix m{t.dtype, rows, columns, t.data.data() + expert * rows * stride, stride};
     check_matrix(name, m);

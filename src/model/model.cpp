@@ -10,7 +10,8 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path) {
     Tokenizer tokenizer = checkpoint->tokenizer();
     // A smaller vocabulary would leave logits without text; a larger one, tokens without embedding.
     if (tokenizer.size() != config.vocab_size)
-        fail("{}: the tokenizer has {} tokens, the model {}", checkpoint->source(), tokenizer.size(), config.vocab_size);
+        fail("{}: the tokenizer has {} tokens, the model {}", checkpoint->source(), tokenizer.size(),
+             config.vocab_size);
     config.bos = tokenizer.bos();
     config.eos = tokenizer.eos();
     Weights weights = bind_weights(*checkpoint);

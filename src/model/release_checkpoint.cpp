@@ -28,19 +28,28 @@ ReleaseCheckpoint::ReleaseCheckpoint(const std::filesystem::path& directory)
     : directory_(directory), tensors_(directory) {
     source_ = directory.string();
     config_ = read_config(directory);
-    if (config_.name.empty()) config_.name = std::filesystem::absolute(directory).lexically_normal().filename().string();
+    if (config_.name.empty())
+        config_.name = std::filesystem::absolute(directory).lexically_normal().filename().string();
     for (auto& spec : model_tensors(config_)) names_.emplace(spec.gguf, spec.release);
 }
 
 Tokenizer ReleaseCheckpoint::tokenizer() const {
     auto path = directory_ / "tokenizer.json";
-    return Tokenizer::from_json(read_text_file(path), path.string());
+    Tokenizer tokenizer = Tokenizer::from_json(read_text_file(path), path.string());
+    if (tokenizer.size() >= config_.vocab_size) return tokenizer;
+    // The embedding of a release has rows for which the tokenizer has no token.
+    TokenizerData data = tokenizer.data();
+    for (int id = tokenizer.size(); id < config_.vocab_size; ++id) {
+        data.tokens.push_back(fmt::format("[unused{}]", id));
+        data.types.push_back(static_cast<int>(TokenType::unused));
+    }
+    return Tokenizer(std::move(data), path.string());
 }
 
 Checkpoint::SamplingDefaults ReleaseCheckpoint::sampling_defaults() const {
     auto path = directory_ / "generation_config.json";
     if (!std::filesystem::exists(path)) return {};
-    auto json = parse_json(read_text_file(path), path.string());
+    auto json = parse_file_json(read_text_file(path), path.string());
     auto number = [&](const char* key) -> std::optional<float> {
         auto it = json.find(key);
         if (it == json.end() || !it->is_number()) return {};
@@ -57,8 +66,9 @@ void ReleaseCheckpoint::write_metadata(GgufWriter& writer) const {
 
     Tokenizer tokens = tokenizer();
     const TokenizerData& data = tokens.data();
-    writer.set("tokenizer.ggml.model", "gpt2");      // byte-level BPE
-    writer.set("tokenizer.ggml.pre", "joyai-llm");   // the name that other engines know these three patterns by
+    writer.set("tokenizer.ggml.model", "gpt2");  // byte-level BPE
+    writer.set("tokenizer.ggml.pre",
+               "joyai-llm");  // the name that other engines know these three patterns by
     writer.set_strings("tokenizer.ggml.tokens", data.tokens);
     writer.set_array<std::int32_t>("tokenizer.ggml.token_type", data.types);
     writer.set_strings("tokenizer.ggml.merges", data.merges);
@@ -77,7 +87,8 @@ Matrix ReleaseCheckpoint::view(const std::string& name, std::int64_t rows, std::
     return stored(release_name(name), rows, columns);
 }
 
-Matrix ReleaseCheckpoint::expert(const std::string& name, int expert, int, std::int64_t rows, std::int64_t columns) const {
+Matrix ReleaseCheckpoint::expert(const std::string& name, int expert, int, std::int64_t rows,
+                                 std::int64_t columns) const {
     Matrix m = stored(fmt::format(fmt::runtime(release_name(name)), expert), rows, columns);
     check_matrix(name, m);
     return m;
@@ -89,7 +100,8 @@ Matrix ReleaseCheckpoint::stored(const std::string& name, std::int64_t rows, std
         bool fits = (tensor.shape.size() == 2 && tensor.shape[0] == r && tensor.shape[1] == c) ||
                     (tensor.shape.size() == 1 && r == 1 && tensor.shape[0] == c);
         if (!fits)
-            fail("{}: tensor {} has shape {}, expected [{}, {}]", source_, tensor.name, shape_text(tensor.shape), r, c);
+            fail("{}: tensor {} has shape {}, expected [{}, {}]", source_, tensor.name,
+                 shape_text(tensor.shape), r, c);
     };
     Matrix m{t.dtype, rows, columns, t.data.data(), 0};
     std::int64_t scale_rows = 0, scale_columns = 0;

@@ -15,7 +15,8 @@ class ReleaseCheckpoint final : public Checkpoint {
 
     Tokenizer tokenizer() const override;
     SamplingDefaults sampling_defaults() const override;
-    Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows, std::int64_t columns) const override;
+    Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,
+                  std::int64_t columns) const override;
     void write_metadata(GgufWriter& writer) const override;
 
   private:

@@ -14,7 +14,8 @@ class List {
 
     std::vector<TensorSpec> build() {
         std::int64_t streams = std::int64_t(kStreams) * c_.hidden_size;
-        add(Kind::matrix, "token_embd.weight", "embed.weight", c_.vocab_size, c_.hidden_size, Role::embeddings);
+        add(Kind::matrix, "token_embd.weight", "embed.weight", c_.vocab_size, c_.hidden_size,
+            Role::embeddings);
         for (layer_ = 0; layer_ < c_.layers; ++layer_) add_layer(streams);
         layer_ = -1;
         add(Kind::matrix, "output_hc_fn.weight", "hc_head_fn", kStreams, streams);
@@ -26,8 +27,8 @@ class List {
     }
 
   private:
-    void add(Kind kind, const std::string& gguf, const std::string& release, std::int64_t rows, std::int64_t columns,
-             Role role = Role::sensitive) {
+    void add(Kind kind, const std::string& gguf, const std::string& release, std::int64_t rows,
+             std::int64_t columns, Role role = Role::sensitive) {
         list_.push_back({kind, role, layer_ < 0 ? gguf : fmt::format("blk.{}.{}", layer_, gguf),
                          layer_ < 0 ? release : fmt::format("layers.{}.{}", layer_, release), rows, columns,
                          role == Role::experts ? c_.experts : 0});
@@ -36,10 +37,14 @@ class List {
     void add_layer(std::int64_t streams) {
         constexpr int kMix = kStreams * (kStreams + 2);
         for (const char* part : {"attn", "ffn"}) {
-            add(Kind::matrix, fmt::format("hc_{}_fn.weight", part), fmt::format("hc_{}_fn", part), kMix, streams);
-            add(Kind::floats, fmt::format("hc_{}_base.weight", part), fmt::format("hc_{}_base", part), 1, kMix);
-            add(Kind::floats, fmt::format("hc_{}_scale.weight", part), fmt::format("hc_{}_scale", part), 1, 3);
-            add(Kind::floats, fmt::format("{}_norm.weight", part), fmt::format("{}_norm.weight", part), 1, c_.hidden_size);
+            add(Kind::matrix, fmt::format("hc_{}_fn.weight", part), fmt::format("hc_{}_fn", part), kMix,
+                streams);
+            add(Kind::floats, fmt::format("hc_{}_base.weight", part), fmt::format("hc_{}_base", part), 1,
+                kMix);
+            add(Kind::floats, fmt::format("hc_{}_scale.weight", part), fmt::format("hc_{}_scale", part), 1,
+                3);
+            add(Kind::floats, fmt::format("{}_norm.weight", part), fmt::format("{}_norm.weight", part), 1,
+                c_.hidden_size);
         }
         add_attention();
         add_experts();
@@ -54,7 +59,8 @@ class List {
         add(Kind::floats, "attn_kv_a_norm.weight", "attn.kv_norm.weight", 1, d);
         add(Kind::floats, "attn_sinks.weight", "attn.attn_sink", 1, c_.heads);
         std::int64_t low_rank = std::int64_t(c_.output_groups) * c_.output_lora_rank;
-        add(Kind::matrix, "attn_output_a.weight", "attn.wo_a.weight", low_rank, c_.heads / c_.output_groups * d, Role::dense);
+        add(Kind::matrix, "attn_output_a.weight", "attn.wo_a.weight", low_rank,
+            c_.heads / c_.output_groups * d, Role::dense);
         add(Kind::matrix, "attn_output_b.weight", "attn.wo_b.weight", h, low_rank, Role::dense);
         auto kind = c_.layer_kinds[static_cast<std::size_t>(layer_)];
         if (kind == LayerKind::window) return;
@@ -78,7 +84,8 @@ class List {
         std::int64_t h = c_.hidden_size, inner = c_.expert_hidden_size;
         add(Kind::matrix, "ffn_gate_inp.weight", "ffn.gate.weight", c_.experts, h);
         if (layer_ < c_.hash_layers)
-            add(Kind::integers, "ffn_gate_tid2eid.weight", "ffn.gate.tid2eid", c_.vocab_size, c_.experts_per_token);
+            add(Kind::integers, "ffn_gate_tid2eid.weight", "ffn.gate.tid2eid", c_.vocab_size,
+                c_.experts_per_token);
         else
             add(Kind::floats, "exp_probs_b.bias", "ffn.gate.bias", 1, c_.experts);
         add(Kind::experts, "ffn_gate_exps.weight", "ffn.experts.{}.w1.weight", inner, h, Role::experts);

@@ -12,7 +12,10 @@ namespace {
 class Binder {
   public:
     Binder(const Checkpoint& checkpoint, int layer)
-        : source_(checkpoint), c_(checkpoint.config()), layer_(layer), prefix_(layer < 0 ? "" : fmt::format("blk.{}.", layer)) {}
+        : source_(checkpoint),
+          c_(checkpoint.config()),
+          layer_(layer),
+          prefix_(layer < 0 ? "" : fmt::format("blk.{}.", layer)) {}
 
     Matrix matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const {
         return source_.matrix(prefix_ + name, rows, columns);
@@ -35,8 +38,10 @@ class Binder {
         w.expert_norm = floats("ffn_norm.weight", 1, c_.hidden_size);
         w.attention = attention();
         w.router = matrix("ffn_gate_inp.weight", c_.experts, c_.hidden_size);
-        if (layer_ < c_.hash_layers) w.table = hash_table();
-        else w.router_bias = floats("exp_probs_b.bias", 1, c_.experts);
+        if (layer_ < c_.hash_layers)
+            w.table = hash_table();
+        else
+            w.router_bias = floats("exp_probs_b.bias", 1, c_.experts);
         for (int e = 0; e < c_.experts; ++e) w.experts.push_back(expert(e));
         std::int64_t h = c_.hidden_size, inner = c_.expert_hidden_size;
         w.shared = {matrix("ffn_gate_shexp.weight", inner, h), matrix("ffn_up_shexp.weight", inner, h),
@@ -54,7 +59,8 @@ class Binder {
         w.kv = matrix("attn_kv.weight", d, h);
         w.kv_norm = floats("attn_kv_a_norm.weight", 1, d);
         w.sinks = floats("attn_sinks.weight", 1, c_.heads);
-        Matrix output_a = matrix("attn_output_a.weight", c_.output_groups * o, c_.heads / c_.output_groups * d);
+        Matrix output_a =
+            matrix("attn_output_a.weight", c_.output_groups * o, c_.heads / c_.output_groups * d);
         // An FP8 matrix can only be cut where its blocks are; config validation makes o a multiple of them then.
         if (output_a.dtype == DType::f8_e4m3 && o % kFp8Block != 0)
             fail("{}: output rank {} is not a multiple of the FP8 block {}", source_.source(), o, kFp8Block);
@@ -62,7 +68,8 @@ class Binder {
         w.output_b = matrix("attn_output_b.weight", h, c_.output_groups * o);
         if (c_.ratio(layer_) != 0) w.compressor = compressor("attn_compressor_", d);
         if (c_.ratio(layer_) == kCsaRatio) {
-            w.indexer.q_b = matrix("indexer.attn_q_b.weight", std::int64_t(c_.index_heads) * c_.index_head_dim, q);
+            w.indexer.q_b =
+                matrix("indexer.attn_q_b.weight", std::int64_t(c_.index_heads) * c_.index_head_dim, q);
             w.indexer.weights = matrix("indexer.proj.weight", c_.index_heads, h);
             w.indexer.compressor = compressor("indexer_compressor_", c_.index_head_dim);
         }
@@ -71,7 +78,8 @@ class Binder {
 
     CompressorWeights compressor(const std::string& name, std::int64_t n) const {
         std::int64_t ratio = c_.ratio(layer_), width = ratio == kCsaRatio ? 2 * n : n;
-        return {matrix(name + "kv.weight", width, c_.hidden_size), matrix(name + "gate.weight", width, c_.hidden_size),
+        return {matrix(name + "kv.weight", width, c_.hidden_size),
+                matrix(name + "gate.weight", width, c_.hidden_size),
                 floats(name + "ape.weight", ratio, width), floats(name + "norm.weight", 1, n)};
     }
 

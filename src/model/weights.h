@@ -15,17 +15,17 @@ namespace cachalot {
 
 class Checkpoint;
 
-struct MixWeights {  // parameters of one hyper-connection
-    Matrix fn;                        // [24 or 4, 4H]
-    std::vector<float> base, scale;   // [24 or 4], [3 or 1]
+struct MixWeights {                  // parameters of one hyper-connection
+    Matrix fn;                       // [24 or 4, 4H]
+    std::vector<float> base, scale;  // [24 or 4], [3 or 1]
 
     operator HyperConnectionWeights() const { return {fn, base.data(), scale.data()}; }
 };
 
 struct CompressorWeights {
-    Matrix kv, gate;         // [width, H]; width = 2n with overlap, n without
-    std::vector<float> ape;  // [ratio, width]
-    std::vector<float> norm; // [n]
+    Matrix kv, gate;          // [width, H]; width = 2n with overlap, n without
+    std::vector<float> ape;   // [ratio, width]
+    std::vector<float> norm;  // [n]
 };
 
 struct IndexerWeights {
@@ -35,31 +35,31 @@ struct IndexerWeights {
 };
 
 struct AttentionWeights {
-    Matrix q_a;                      // [q_lora_rank, H]
-    std::vector<float> q_norm;       // [q_lora_rank]
-    Matrix q_b;                      // [heads * D, q_lora_rank]
-    Matrix kv;                       // [D, H]
-    std::vector<float> kv_norm;      // [D]
-    std::vector<Matrix> output_a;    // [groups] of [output_lora_rank, heads/groups * D]
-    Matrix output_b;                 // [H, groups * output_lora_rank]
-    std::vector<float> sinks;        // [heads]
-    CompressorWeights compressor;    // layers with a ratio; n = D
-    IndexerWeights indexer;          // CSA layers
+    Matrix q_a;                    // [q_lora_rank, H]
+    std::vector<float> q_norm;     // [q_lora_rank]
+    Matrix q_b;                    // [heads * D, q_lora_rank]
+    Matrix kv;                     // [D, H]
+    std::vector<float> kv_norm;    // [D]
+    std::vector<Matrix> output_a;  // [groups] of [output_lora_rank, heads/groups * D]
+    Matrix output_b;               // [H, groups * output_lora_rank]
+    std::vector<float> sinks;      // [heads]
+    CompressorWeights compressor;  // layers with a ratio; n = D
+    IndexerWeights indexer;        // CSA layers
 };
 
 struct LayerWeights {
     MixWeights attention_mix, expert_mix;
     std::vector<float> attention_norm, expert_norm;  // [H]
     AttentionWeights attention;
-    Matrix router;                    // [E, H]
-    std::vector<float> router_bias;   // [E], learned layers
-    std::vector<std::int32_t> table;  // [vocab, k], hash layers
+    Matrix router;                       // [E, H]
+    std::vector<float> router_bias;      // [E], learned layers
+    std::vector<std::int32_t> table;     // [vocab, k], hash layers
     std::vector<ExpertWeights> experts;  // [E]
     ExpertWeights shared;
 };
 
 struct Weights {
-    Matrix embedding;         // [vocab, H]
+    Matrix embedding;  // [vocab, H]
     std::vector<LayerWeights> layers;
     MixWeights head_mix;
     std::vector<float> norm;  // [H]

@@ -117,7 +117,8 @@ void dequantize_row(const Matrix& m, std::int64_t row, std::span<float> out) {
 }
 
 void quantize_row(DType type, std::span<const float> values, std::span<std::byte> out) {
-    CACHALOT_CHECK(static_cast<std::int64_t>(out.size()) == row_bytes(type, static_cast<std::int64_t>(values.size())));
+    CACHALOT_CHECK(static_cast<std::int64_t>(out.size()) ==
+                   row_bytes(type, static_cast<std::int64_t>(values.size())));
     std::byte* p = out.data();
     switch (type) {
         case DType::f32: std::memcpy(p, values.data(), values.size_bytes()); return;
@@ -128,16 +129,19 @@ void quantize_row(DType type, std::span<const float> values, std::span<std::byte
             for (float v : values) store(p, f32_to_bf16(v)), p += 2;
             return;
         case DType::q8_0:
-            for (std::size_t b = 0; b < values.size(); b += 32, p += 34) quantize_q8_0(values.subspan(b, 32), p);
+            for (std::size_t b = 0; b < values.size(); b += 32, p += 34)
+                quantize_q8_0(values.subspan(b, 32), p);
             return;
         case DType::mxfp4:
-            for (std::size_t b = 0; b < values.size(); b += 32, p += 17) quantize_mxfp4(values.subspan(b, 32), p);
+            for (std::size_t b = 0; b < values.size(); b += 32, p += 17)
+                quantize_mxfp4(values.subspan(b, 32), p);
             return;
         default: fail("cannot convert to type {}", name(type));
     }
 }
 
-void repack_fp4_row(const std::uint8_t* pairs, const std::uint8_t* scales, std::int64_t columns, std::span<std::byte> out) {
+void repack_fp4_row(const std::uint8_t* pairs, const std::uint8_t* scales, std::int64_t columns,
+                    std::span<std::byte> out) {
     CACHALOT_CHECK(static_cast<std::int64_t>(out.size()) == row_bytes(DType::mxfp4, columns));
     auto code = [&](std::int64_t i) { return i % 2 ? pairs[i / 2] >> 4 : pairs[i / 2] & 15; };
     std::byte* p = out.data();

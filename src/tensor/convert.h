@@ -23,6 +23,7 @@ void quantize_row(DType type, std::span<const float> values, std::span<std::byte
 
 // fp4_pairs (release layout) to mxfp4 (GGUF layout): the same codes and scales in another order, bit for bit.
 // Takes one row of `columns` values; out has row_bytes(mxfp4, columns) bytes.
-void repack_fp4_row(const std::uint8_t* pairs, const std::uint8_t* scales, std::int64_t columns, std::span<std::byte> out);
+void repack_fp4_row(const std::uint8_t* pairs, const std::uint8_t* scales, std::int64_t columns,
+                    std::span<std::byte> out);
 
 }  // namespace cachalot

@@ -21,7 +21,8 @@ static inline float bf16_to_f32(std::uint16_t h) { return std::bit_cast<float>(s
 
 static inline std::uint16_t f32_to_bf16(float f) {
     auto bits = std::bit_cast<std::uint32_t>(f);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>((bits >> 16) | 0x40);  // keep NaN
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return static_cast<std::uint16_t>((bits >> 16) | 0x40);  // keep NaN
     bits += 0x7fff + ((bits >> 16) & 1);
     return static_cast<std::uint16_t>(bits >> 16);
 }
@@ -87,14 +88,22 @@ static inline float e2m1_to_f32(std::uint8_t code) { return (code & 8) ? -kE2m1[
 static inline std::uint8_t f32_to_e2m1(float f) {
     float a = std::fabs(f);
     std::uint8_t code;
-    if (a <= 0.25f) code = 0;
-    else if (a < 0.75f) code = 1;
-    else if (a <= 1.25f) code = 2;
-    else if (a < 1.75f) code = 3;
-    else if (a <= 2.5f) code = 4;
-    else if (a < 3.5f) code = 5;
-    else if (a <= 5.0f) code = 6;
-    else code = 7;
+    if (a <= 0.25f)
+        code = 0;
+    else if (a < 0.75f)
+        code = 1;
+    else if (a <= 1.25f)
+        code = 2;
+    else if (a < 1.75f)
+        code = 3;
+    else if (a <= 2.5f)
+        code = 4;
+    else if (a < 3.5f)
+        code = 5;
+    else if (a <= 5.0f)
+        code = 6;
+    else
+        code = 7;
     return std::signbit(f) && code ? code | 8 : code;
 }
 

@@ -19,9 +19,10 @@ struct Matrix {
     std::int64_t rows = 0;
     std::int64_t columns = 0;
     const std::byte* data = nullptr;
-    std::int64_t stride = 0;               // bytes from row to row
-    const std::uint8_t* scales = nullptr;  // E8M0; f8_e4m3: [rows/128, columns/128] rounded up; fp4_pairs: [rows, columns/32]
-    std::int64_t scale_stride = 0;         // bytes from one row of scales to the next
+    std::int64_t stride = 0;  // bytes from row to row
+    const std::uint8_t* scales =
+        nullptr;  // E8M0; f8_e4m3: [rows/128, columns/128] rounded up; fp4_pairs: [rows, columns/32]
+    std::int64_t scale_stride = 0;  // bytes from one row of scales to the next
 
     const std::byte* row(std::int64_t r) const { return data + r * stride; }
     const std::uint8_t* row_scales(std::int64_t r) const {
@@ -37,7 +38,9 @@ struct Matrix {
     }
     // Bytes read when the whole matrix is used once.
     std::int64_t bytes() const {
-        std::int64_t scale_rows = !scales ? 0 : dtype == DType::f8_e4m3 ? (rows + kFp8Block - 1) / kFp8Block : rows;
+        std::int64_t scale_rows = !scales                   ? 0
+                                  : dtype == DType::f8_e4m3 ? (rows + kFp8Block - 1) / kFp8Block
+                                                            : rows;
         return rows * stride + scale_rows * scale_stride;
     }
 };

@@ -78,23 +78,12 @@ void append_value(std::string& out, const ordered_json& value, int depth) {
             out += ']';
             break;
         }
-        case ordered_json::value_t::string:
-            out += json_string(value.get_ref<const std::string&>());
-            break;
-        case ordered_json::value_t::boolean:
-            out += value.get<bool>() ? "true" : "false";
-            break;
-        case ordered_json::value_t::number_integer:
-            out += fmt::to_string(value.get<std::int64_t>());
-            break;
-        case ordered_json::value_t::number_unsigned:
-            out += fmt::to_string(value.get<std::uint64_t>());
-            break;
-        case ordered_json::value_t::number_float:
-            out += python_float(value.get<double>());
-            break;
-        default:
-            out += "null";
+        case ordered_json::value_t::string: out += json_string(value.get_ref<const std::string&>()); break;
+        case ordered_json::value_t::boolean: out += value.get<bool>() ? "true" : "false"; break;
+        case ordered_json::value_t::number_integer: out += fmt::to_string(value.get<std::int64_t>()); break;
+        case ordered_json::value_t::number_unsigned: out += fmt::to_string(value.get<std::uint64_t>()); break;
+        case ordered_json::value_t::number_float: out += python_float(value.get<double>()); break;
+        default: out += "null";
     }
 }
 
@@ -222,27 +211,13 @@ std::string python_json(const ordered_json& value) {
 void append_json_escaped(std::string& out, std::string_view text) {
     for (const char c : text) {
         switch (c) {
-            case '"':
-                out += "\\\"";
-                break;
-            case '\\':
-                out += "\\\\";
-                break;
-            case '\n':
-                out += "\\n";
-                break;
-            case '\r':
-                out += "\\r";
-                break;
-            case '\t':
-                out += "\\t";
-                break;
-            case '\b':
-                out += "\\b";
-                break;
-            case '\f':
-                out += "\\f";
-                break;
+            case '"': out += "\\\""; break;
+            case '\\': out += "\\\\"; break;
+            case '\n': out += "\\n"; break;
+            case '\r': out += "\\r"; break;
+            case '\t': out += "\\t"; break;
+            case '\b': out += "\\b"; break;
+            case '\f': out += "\\f"; break;
             default:
                 if (static_cast<unsigned char>(c) < 0x20) {
                     fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));

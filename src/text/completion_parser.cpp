@@ -74,14 +74,11 @@ std::vector<CompletionEvent> CompletionParser::advance() {
 bool CompletionParser::step() {
     switch (state_) {
         case State::reasoning:
-        case State::content:
-            return head_ ? step_head() : step_text();
+        case State::content: return head_ ? step_head() : step_text();
         case State::block:
-        case State::invoke:
-            return step_tags();
+        case State::invoke: return step_tags();
         case State::string_value:
-        case State::json_value:
-            return step_value();
+        case State::json_value: return step_value();
     }
     CACHALOT_CHECK(!"a state");
 }
@@ -122,16 +119,13 @@ CompletionParser::Answer CompletionParser::followed_by(std::size_t at,
     if (buffer_[at + spaces] != '<') return Answer::no;
     const Item next = look(at + spaces);
     switch (next.kind) {
-        case Item::Kind::more:
-            return Answer::more;
+        case Item::Kind::more: return Answer::more;
         case Item::Kind::eos:
-        case Item::Kind::cut_tag:
-            return Answer::yes;
+        case Item::Kind::cut_tag: return Answer::yes;
         case Item::Kind::tag:
             return std::find(kinds.begin(), kinds.end(), next.tag.kind) != kinds.end() ? Answer::yes
                                                                                        : Answer::no;
-        default:
-            break;
+        default: break;
     }
     // At the end of the text the beginning of a tag will do.
     const std::string_view rest = std::string_view(buffer_).substr(at + spaces);
@@ -285,25 +279,16 @@ bool CompletionParser::step_tags() {
     if (at == buffer_.size()) return false;
     const Item item = look(at);
     switch (item.kind) {
-        case Item::Kind::more:
-            return false;
-        case Item::Kind::eos:
-            at_ = buffer_.size();
-            return true;
+        case Item::Kind::more: return false;
+        case Item::Kind::eos: at_ = buffer_.size(); return true;
         case Item::Kind::tag:
             at_ = at + item.length;
             handle_tag(item.tag);
             return true;
-        case Item::Kind::cut_tag:
-            drop(buffer_.size(), Repair::truncated);
-            return true;
+        case Item::Kind::cut_tag: drop(buffer_.size(), Repair::truncated); return true;
         case Item::Kind::think_start:
-        case Item::Kind::think_end:
-            drop(at + item.length, Repair::stray_think_tag);
-            return true;
-        default:
-            drop(at + 1, Repair::text_in_block);
-            return true;
+        case Item::Kind::think_end: drop(at + item.length, Repair::stray_think_tag); return true;
+        default: drop(at + 1, Repair::text_in_block); return true;
     }
 }
 
@@ -338,8 +323,7 @@ void CompletionParser::handle_tag(const DsmlTag& tag) {
             if (!in_call) break;
             open_parameter(tag);
             return;
-        default:
-            break;
+        default: break;
     }
     completion_.repairs.insert(Repair::stray_tag);
 }
@@ -454,36 +438,21 @@ void CompletionParser::emit(CompletionEvent::Kind kind, std::string_view text, s
 
 std::string_view to_string(Repair repair) {
     switch (repair) {
-        case Repair::think_end_missing:
-            return "</think> is missing";
-        case Repair::stray_think_tag:
-            return "stray think tag dropped";
-        case Repair::calls_start_missing:
-            return "<tool_calls> is missing";
-        case Repair::calls_end_missing:
-            return "</tool_calls> is missing";
-        case Repair::invoke_end_missing:
-            return "</invoke> is missing";
-        case Repair::parameter_end_missing:
-            return "</parameter> is missing";
-        case Repair::string_attribute_missing:
-            return "parameter without string attribute";
-        case Repair::invalid_json_value:
-            return "parameter value is not valid JSON";
-        case Repair::duplicate_parameter:
-            return "duplicate parameter dropped";
-        case Repair::text_in_block:
-            return "text between tags dropped";
-        case Repair::stray_tag:
-            return "stray tag dropped";
-        case Repair::tag_as_text:
-            return "tag outside of a block kept as text";
-        case Repair::empty_block:
-            return "empty block of calls";
-        case Repair::text_after_calls:
-            return "text after the calls";
-        case Repair::truncated:
-            return "ended inside a call";
+        case Repair::think_end_missing: return "</think> is missing";
+        case Repair::stray_think_tag: return "stray think tag dropped";
+        case Repair::calls_start_missing: return "<tool_calls> is missing";
+        case Repair::calls_end_missing: return "</tool_calls> is missing";
+        case Repair::invoke_end_missing: return "</invoke> is missing";
+        case Repair::parameter_end_missing: return "</parameter> is missing";
+        case Repair::string_attribute_missing: return "parameter without string attribute";
+        case Repair::invalid_json_value: return "parameter value is not valid JSON";
+        case Repair::duplicate_parameter: return "duplicate parameter dropped";
+        case Repair::text_in_block: return "text between tags dropped";
+        case Repair::stray_tag: return "stray tag dropped";
+        case Repair::tag_as_text: return "tag outside of a block kept as text";
+        case Repair::empty_block: return "empty block of calls";
+        case Repair::text_after_calls: return "text after the calls";
+        case Repair::truncated: return "ended inside a call";
     }
     CACHALOT_CHECK(!"a value of Repair");
 }

@@ -128,18 +128,12 @@ std::string_view effort_prefix(const ChatOptions& options) {
 
 std::string_view task_token(QuickTask task) {
     switch (task) {
-        case QuickTask::action:
-            return "<｜action｜>";
-        case QuickTask::query:
-            return "<｜query｜>";
-        case QuickTask::authority:
-            return "<｜authority｜>";
-        case QuickTask::domain:
-            return "<｜domain｜>";
-        case QuickTask::title:
-            return "<｜title｜>";
-        case QuickTask::read_url:
-            return "<｜read_url｜>";
+        case QuickTask::action: return "<｜action｜>";
+        case QuickTask::query: return "<｜query｜>";
+        case QuickTask::authority: return "<｜authority｜>";
+        case QuickTask::domain: return "<｜domain｜>";
+        case QuickTask::title: return "<｜title｜>";
+        case QuickTask::read_url: return "<｜read_url｜>";
     }
     CACHALOT_CHECK(!"a value of QuickTask");
 }

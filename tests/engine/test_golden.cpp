@@ -13,7 +13,8 @@ using test::Golden;
 
 class GoldenPrompt : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Prompts, GoldenPrompt,
-                         testing::Values("capital", "think_sum", "prose", "tool", "retrieval_1k", "retrieval_4k"),
+                         testing::Values("capital", "think_sum", "prose", "tool", "retrieval_1k",
+                                         "retrieval_4k"),
                          [](const auto& param) { return param.param; });
 
 TEST_P(GoldenPrompt, LogProbabilitiesInExactArithmetic) {
@@ -71,7 +72,8 @@ TEST(GoldenGreedy, ContinuationsInExactArithmetic) {
 
 TEST(GoldenGreedy, AnswersInDefaultPrecision) {
     Engine engine(test::nano(), {2});
-    for (std::string name : {"capital", "tool"}) EXPECT_EQ(greedy(engine, name), Golden::ids(name + ".greedy")) << name;
+    for (std::string name : {"capital", "tool"})
+        EXPECT_EQ(greedy(engine, name), Golden::ids(name + ".greedy")) << name;
 }
 
 TEST(GoldenLayers, StreamsAndExpertsOfEveryLayer) {
@@ -80,14 +82,16 @@ TEST(GoldenLayers, StreamsAndExpertsOfEveryLayer) {
     auto ids = Golden::ids("capital.ids");
     auto k = static_cast<std::size_t>(engine.model().config.experts_per_token);
     int layers = 0;
-    engine.observe_layers([&](int layer, std::span<const float> streams, std::span<const std::int32_t> experts) {
-        auto prefix = "capital.layer" + std::to_string(layer);
-        EXPECT_LT(test::largest_difference(streams, Golden::floats(prefix + ".streams")), 1e-3) << prefix;
-        std::vector<std::int32_t> sorted(experts.begin(), experts.end());
-        for (std::size_t i = 0; i < sorted.size(); i += k) std::sort(sorted.begin() + i, sorted.begin() + i + k);
-        EXPECT_EQ(sorted, Golden::ids(prefix + ".experts")) << prefix;
-        ++layers;
-    });
+    engine.observe_layers(
+        [&](int layer, std::span<const float> streams, std::span<const std::int32_t> experts) {
+            auto prefix = "capital.layer" + std::to_string(layer);
+            EXPECT_LT(test::largest_difference(streams, Golden::floats(prefix + ".streams")), 1e-3) << prefix;
+            std::vector<std::int32_t> sorted(experts.begin(), experts.end());
+            for (std::size_t i = 0; i < sorted.size(); i += k)
+                std::sort(sorted.begin() + i, sorted.begin() + i + k);
+            EXPECT_EQ(sorted, Golden::ids(prefix + ".experts")) << prefix;
+            ++layers;
+        });
     engine.prefill(state, ids);
     EXPECT_EQ(layers, engine.model().config.layers);
 }
@@ -96,10 +100,14 @@ TEST(GoldenLayers, StreamsAndExpertsOfEveryLayer) {
 TEST(GoldenPrefix, LastLogitsAtEveryBorder) {
     auto engine = test::exact_engine();
     auto ids = Golden::ids("prefix.ids");
-    for (std::size_t n : {1, 2, 3, 4, 5, 7, 8, 9, 127, 128, 129, 131, 132, 133, 255, 256, 257, 511, 512, 513, 516, 517, 640, 1024, 1025, 1100}) {
+    for (std::size_t n : {1,   2,   3,   4,   5,   7,   8,   9,   127, 128, 129,  131,  132,
+                          133, 255, 256, 257, 511, 512, 513, 516, 517, 640, 1024, 1025, 1100}) {
         auto state = engine.new_state();
         auto logits = engine.prefill(state, std::span(ids).first(n));
-        EXPECT_LT(test::largest_difference(logits, Golden::floats("prefix" + std::to_string(n) + ".last_logits")), 2e-3) << n;
+        EXPECT_LT(
+            test::largest_difference(logits, Golden::floats("prefix" + std::to_string(n) + ".last_logits")),
+            2e-3)
+            << n;
     }
 }
 

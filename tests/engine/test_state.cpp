@@ -34,7 +34,8 @@ TEST_F(Chunks, EveryChunkSizeGivesTheLogitsOfSingleSteps) {
         EXPECT_LT(test::largest_difference(logits, std::span(stepped).first(logits.size())), 1e-4) << chunk;
     }
     // A pass of any length leaves a state from which the next token continues as if stepped.
-    for (std::size_t n : {1, 2, 3, 4, 5, 127, 128, 129, 130, 131, 132, 133, 255, 256, 257, 511, 512, 513, 514, 515, 516, 517}) {
+    for (std::size_t n : {1,   2,   3,   4,   5,   127, 128, 129, 130, 131, 132,
+                          133, 255, 256, 257, 511, 512, 513, 514, 515, 516, 517}) {
         auto state = engine.new_state();
         auto logits = copy(engine.prefill(state, std::span(ids).first(n)));
         EXPECT_LT(test::largest_difference(logits, row(stepped, n - 1)), 1e-4) << n;
@@ -82,9 +83,11 @@ TEST_F(Chunks, RollbackIsExact) {
         for (std::int64_t count : {1, 3, 4, 17, 60, 64}) {
             auto length = state.length();
             for (std::int64_t i = 0; i < count; i += 9)
-                e.prefill(state, std::span(wrong).first(static_cast<std::size_t>(std::min<std::int64_t>(9, count - i))));
+                e.prefill(state, std::span(wrong).first(
+                                     static_cast<std::size_t>(std::min<std::int64_t>(9, count - i))));
             state.rollback(length);
-            auto logits = copy(e.prefill(state, std::span(ids).subspan(static_cast<std::size_t>(length), 20)));
+            auto logits =
+                copy(e.prefill(state, std::span(ids).subspan(static_cast<std::size_t>(length), 20)));
             EXPECT_EQ(logits, copy(row(expected, static_cast<std::size_t>(length) + 19))) << count;
         }
     }

@@ -13,7 +13,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 TEST(Json, ParsesAnObject) {
-    const auto value = parse_json(R"({"a": 1, "b": {"a": [true, null, "x"]}, "c": []})", "test");
+    const auto value = parse_file_json(R"({"a": 1, "b": {"a": [true, null, "x"]}, "c": []})", "test");
     EXPECT_EQ(value.dump(), R"({"a":1,"b":{"a":[true,null,"x"]},"c":[]})");
 }
 
@@ -27,7 +27,7 @@ TEST(Json, MembersArriveInOrder) {
 
 TEST(Json, RefusesWhatTwoParsersCouldReadDifferently) {
     const auto refused = [](std::string_view text) {
-        return error_of([&] { parse_json(text, "file.json"); });
+        return error_of([&] { parse_file_json(text, "file.json"); });
     };
     EXPECT_THAT(refused(R"({"a": 1, "a": 2})"),
                 AllOf(StartsWith("file.json:"), HasSubstr("'a' appears twice")));
@@ -39,15 +39,15 @@ TEST(Json, RefusesWhatTwoParsersCouldReadDifferently) {
 }
 
 TEST(Json, SameKeyInDifferentObjectsIsFine) {
-    EXPECT_NO_THROW(parse_json(R"({"a": {"k": 1}, "b": {"k": 1, "a": {"k": 2}}})", "test"));
+    EXPECT_NO_THROW(parse_file_json(R"({"a": {"k": 1}, "b": {"k": 1, "a": {"k": 2}}})", "test"));
 }
 
 TEST(Json, LimitsDepthAndSize) {
     const auto refused = [](const std::string& text, const JsonLimits& limits) {
-        return error_of([&] { parse_json(text, "test", limits); });
+        return error_of([&] { parse_file_json(text, "test", limits); });
     };
     EXPECT_THAT(refused("{\"a\":" + std::string(100'000, '['), {}), HasSubstr("levels deep"));
-    EXPECT_NO_THROW(parse_json(R"({"a": {"b": []}})", "test", {.depth = 3}));
+    EXPECT_NO_THROW(parse_file_json(R"({"a": {"b": []}})", "test", {.depth = 3}));
     EXPECT_THAT(refused(R"({"a": {"b": [[]]}})", {.depth = 3}), HasSubstr("3 levels deep"));
     EXPECT_THAT(refused(R"({"a": [1, 2, 3, 4, 5]})", {.values = 4}),
                 HasSubstr("'a' holds more than 4 values"));

@@ -45,8 +45,10 @@ struct RandomMatrix {
             }
             bool fp8 = type == DType::f8_e4m3;
             matrix.scale_stride = fp8 ? (columns + kFp8Block - 1) / kFp8Block : columns / kFp4Block;
-            scales.resize(static_cast<std::size_t>((fp8 ? (rows + kFp8Block - 1) / kFp8Block : rows) * matrix.scale_stride));
-            for (auto& s : scales) s = static_cast<std::uint8_t>(random.integer(fp8 ? 112 : 118, fp8 ? 118 : 126));
+            scales.resize(static_cast<std::size_t>((fp8 ? (rows + kFp8Block - 1) / kFp8Block : rows) *
+                                                   matrix.scale_stride));
+            for (auto& s : scales)
+                s = static_cast<std::uint8_t>(random.integer(fp8 ? 112 : 118, fp8 ? 118 : 126));
             matrix.scales = scales.data();
             return;
         }

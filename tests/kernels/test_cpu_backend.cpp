@@ -60,7 +60,8 @@ TEST_P(CpuBackendTest, ExactProductsOfEveryType) {
     for (DType type : kWeightTypes)
         for (int rows : {1, 2, 3, 4, 7, 17, 33})
             for (auto [outputs, columns] : {std::pair{1, 32}, {37, 96}, {130, 288}}) {
-                SCOPED_TRACE(testing::Message() << name(type) << " [" << outputs << ", " << columns << "] x " << rows);
+                SCOPED_TRACE(testing::Message()
+                             << name(type) << " [" << outputs << ", " << columns << "] x " << rows);
                 RandomMatrix w(type, outputs, columns, random);
                 auto x = random.vector(std::int64_t(rows) * columns);
                 std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
@@ -121,7 +122,8 @@ TEST_P(CpuBackendTest, ARowGivesTheSameBitsAloneAndInABatch) {
 
 TEST_P(CpuBackendTest, SeveralProductsAndStridesAtOnce) {
     auto cpu = backend(Precision::fast);
-    RandomMatrix a(DType::q8_0, 33, 64, random), b(DType::bf16, 40, 64, random), c(DType::mxfp4, 8, 128, random);
+    RandomMatrix a(DType::q8_0, 33, 64, random), b(DType::bf16, 40, 64, random),
+        c(DType::mxfp4, 8, 128, random);
     auto x = random.vector(5 * 192);
     std::vector<float> together(5 * 90), apart(together);
     Projection all[] = {{&a.matrix, x.data(), 192, together.data(), 90},
@@ -182,8 +184,8 @@ TEST_P(CpuBackendTest, HyperConnections) {
             comb[i].resize(static_cast<std::size_t>(rows * 16));
             auto& b = i ? *cpu : *reference;
             auto& s = i ? other : streams;
-            b.hyper_connection_pre({fn.matrix, base.data(), scale.data()}, params, norm.data(), s.data(), rows,
-                                   x[i].data(), post[i].data(), comb[i].data());
+            b.hyper_connection_pre({fn.matrix, base.data(), scale.data()}, params, norm.data(), s.data(),
+                                   rows, x[i].data(), post[i].data(), comb[i].data());
             b.hyper_connection_post(params, x[i].data(), post[i].data(), comb[i].data(), s.data(), rows);
         }
         expect_close(x[0], x[1], 3e-6f);
@@ -199,8 +201,8 @@ TEST_P(CpuBackendTest, HyperConnections) {
             }
         for (int i = 0; i < 2; ++i)
             (i ? *cpu : *reference)
-                .hyper_connection_head({head_fn.matrix, base.data(), scale.data()}, params, norm.data(), streams.data(),
-                                       rows, x[i].data());
+                .hyper_connection_head({head_fn.matrix, base.data(), scale.data()}, params, norm.data(),
+                                       streams.data(), rows, x[i].data());
         expect_close(x[0], x[1], 3e-6f);
     }
 }
@@ -215,7 +217,8 @@ TEST_P(CpuBackendTest, LatentRowsAreEncodedAlike) {
         std::vector<std::byte> rings[2];
         for (int i = 0; i < 2; ++i) {
             rings[i].resize(static_cast<std::size_t>(8 * format.bytes()));
-            LatentCall call{6, 5, kv.data(), norm.data(), 1e-6f, angles.view, format, {rings[i].data(), 8, format.bytes()}};
+            LatentCall call{6,     5,           kv.data(), norm.data(),
+                            1e-6f, angles.view, format,    {rings[i].data(), 8, format.bytes()}};
             (i ? *cpu : *reference).latent({&call, 1});
         }
         for (int p = 6; p < 11; ++p) {
@@ -245,7 +248,9 @@ struct Layer {
         for (int p = 0; p < 4; ++p) pages.push_back(rows.data() + p * 64 * f.bytes());
     }
     int width() const { return ratio == 4 ? 2 * kSize : kSize; }
-    RingView ring(std::vector<float>& v) const { return {reinterpret_cast<std::byte*>(v.data()), 512, width() * 4}; }
+    RingView ring(std::vector<float>& v) const {
+        return {reinterpret_cast<std::byte*>(v.data()), 512, width() * 4};
+    }
     PagedView paged() const { return {pages.data(), 6, format.bytes()}; }
 };
 
@@ -257,12 +262,14 @@ TEST_P(CpuBackendTest, CompressorIndexerAndAttention) {
             RowFormat format{kind, Layer::kSize, Layer::kRotary};
             Layer a(ratio, format), b(ratio, format);
             auto norm = random.vector(Layer::kSize), sinks = random.vector(Layer::kHeads);
-            auto frequencies = random.vector(32), ape = random.vector(std::int64_t(std::max(ratio, 1)) * a.width());
+            auto frequencies = random.vector(32),
+                 ape = random.vector(std::int64_t(std::max(ratio, 1)) * a.width());
             std::int64_t start = 0;
             for (int rows : {1, 2, 5, 130, 1, 60, 64}) {
                 Angles angles(rows, 32, random);
                 auto latent = random.vector(std::int64_t(rows) * Layer::kSize);
-                auto kv = random.vector(std::int64_t(rows) * a.width()), gate = random.vector(std::int64_t(rows) * a.width());
+                auto kv = random.vector(std::int64_t(rows) * a.width()),
+                     gate = random.vector(std::int64_t(rows) * a.width());
                 auto q = random.vector(std::int64_t(rows) * Layer::kHeads * Layer::kSize, 0.3f);
                 auto index_q = random.vector(std::int64_t(rows) * 2 * Layer::kSize);
                 auto index_weights = random.vector(std::int64_t(rows) * 2);
@@ -273,24 +280,41 @@ TEST_P(CpuBackendTest, CompressorIndexerAndAttention) {
                     auto& layer = i ? b : a;
                     auto iq = index_q;
                     RingView window{layer.window.data(), 512, format.bytes()};
-                    LatentCall store{start, rows, latent.data(), norm.data(), 1e-6f, angles.view, format, window};
+                    LatentCall store{start, rows,        latent.data(), norm.data(),
+                                     1e-6f, angles.view, format,        window};
                     backend.latent({&store, 1});
                     selected[i].assign(static_cast<std::size_t>(rows * Layer::kTopK), -1);
                     if (ratio) {
-                        CompressCall pool{start, rows, kv.data(), gate.data(), ape.data(), layer.width(), ratio, ratio == 4,
-                                          layer.ring(layer.kv), layer.ring(layer.score), norm.data(), 1e-6f,
-                                          frequencies.data(), false, format, layer.paged()};
+                        CompressCall pool{start,
+                                          rows,
+                                          kv.data(),
+                                          gate.data(),
+                                          ape.data(),
+                                          layer.width(),
+                                          ratio,
+                                          ratio == 4,
+                                          layer.ring(layer.kv),
+                                          layer.ring(layer.score),
+                                          norm.data(),
+                                          1e-6f,
+                                          frequencies.data(),
+                                          false,
+                                          format,
+                                          layer.paged()};
                         backend.compress({&pool, 1});
                     }
                     if (ratio == 4) {
-                        IndexCall choose{start, rows, iq.data(), index_weights.data(), angles.view, 2, ratio, format,
-                                         layer.paged(), Layer::kTopK, selected[i].data()};
+                        IndexCall choose{
+                            start, rows,   iq.data(),     index_weights.data(), angles.view,       2,
+                            ratio, format, layer.paged(), Layer::kTopK,         selected[i].data()};
                         backend.index({&choose, 1});
                     }
                     out[i].resize(q.size());
-                    AttendCall attend{start, rows, q.data(), out[i].data(), angles.view, Layer::kHeads, format, 128, window,
-                                      ratio, layer.paged(), ratio == 4 ? selected[i].data() : nullptr, Layer::kTopK,
-                                      sinks.data()};
+                    AttendCall attend{start,         rows,          q.data(),
+                                      out[i].data(), angles.view,   Layer::kHeads,
+                                      format,        128,           window,
+                                      ratio,         layer.paged(), ratio == 4 ? selected[i].data() : nullptr,
+                                      Layer::kTopK,  sinks.data()};
                     backend.attend({&attend, 1});
                 }
                 start += rows;
@@ -298,7 +322,8 @@ TEST_P(CpuBackendTest, CompressorIndexerAndAttention) {
                 for (std::int64_t g = 0; ratio && g < start / ratio; ++g)
                     for (int i = 0; i < 2; ++i) {
                         pooled[i].resize(pooled[i].size() + Layer::kSize);
-                        decode_row(format, (i ? b : a).paged().row(g), pooled[i].data() + pooled[i].size() - Layer::kSize);
+                        decode_row(format, (i ? b : a).paged().row(g),
+                                   pooled[i].data() + pooled[i].size() - Layer::kSize);
                     }
                 bool rounds = kind != RowFormat::Kind::f32;
                 expect_close(pooled[0], pooled[1], rounds ? 0.07f : 3e-6f);
@@ -316,11 +341,13 @@ TEST_P(CpuBackendTest, AttentionOfARowDoesNotDependOnItsBatch) {
     RingView ring{reinterpret_cast<std::byte*>(window.data()), 256, format.bytes()};
     Angles angles(40, 16, random);
     std::vector<float> batch(q.size()), alone(8 * 64);
-    AttendCall call{100, 40, q.data(), batch.data(), angles.view, 8, format, 128, ring, 0, {}, nullptr, 0, sinks.data()};
+    AttendCall call{100, 40,   q.data(), batch.data(), angles.view, 8, format,
+                    128, ring, 0,        {},           nullptr,     0, sinks.data()};
     cpu->attend({&call, 1});
     for (int r = 0; r < 40; ++r) {
         RotaryView rotary{angles.view.cosine + r * 16, angles.view.sine + r * 16, 16};
-        AttendCall one{100 + r, 1, q.data() + r * 512, alone.data(), rotary, 8, format, 128, ring, 0, {}, nullptr, 0, sinks.data()};
+        AttendCall one{100 + r, 1, q.data() + r * 512, alone.data(), rotary, 8, format, 128, ring, 0, {},
+                       nullptr, 0, sinks.data()};
         cpu->attend({&one, 1});
         for (int i = 0; i < 512; ++i) ASSERT_EQ(alone[i], batch[r * 512 + i]);
     }
@@ -358,9 +385,10 @@ TEST_P(CpuBackendTest, RouterAndExperts) {
                     weights[i].resize(ids[i].size());
                     y[i].resize(static_cast<std::size_t>(rows * kHidden));
                     backend.route({rows, logits.data(), kExperts, kTop, hash ? nullptr : bias.data(),
-                                   hash ? table.data() : nullptr, tokens.data(), 1.5f, ids[i].data(), weights[i].data()});
-                    backend.experts({rows, x.data(), y[i].data(), kTop, ids[i].data(), weights[i].data(), pointers, &shared,
-                                     2.0f, 1.5f});
+                                   hash ? table.data() : nullptr, tokens.data(), 1.5f, ids[i].data(),
+                                   weights[i].data()});
+                    backend.experts({rows, x.data(), y[i].data(), kTop, ids[i].data(), weights[i].data(),
+                                     pointers, &shared, 2.0f, 1.5f});
                 }
                 EXPECT_EQ(ids[0], ids[1]);
                 expect_close(weights[0], weights[1], 1e-6f);
@@ -374,7 +402,8 @@ TEST_P(CpuBackendTest, BrokenWeightsGiveBrokenNumbersNotCrashes) {
     float nan = std::nanf("");
     std::vector<float> logits(9, nan), bias(9, 0.0f), weights(3);
     std::vector<std::int32_t> ids(3, -1), token(1, 0);
-    cpu->route({1, logits.data(), 9, 3, bias.data(), nullptr, token.data(), 1.0f, ids.data(), weights.data()});
+    cpu->route(
+        {1, logits.data(), 9, 3, bias.data(), nullptr, token.data(), 1.0f, ids.data(), weights.data()});
     for (auto id : ids) EXPECT_TRUE(id >= 0 && id < 9);
     RandomMatrix w(DType::mxfp4, 8, 64, random);
     std::vector<float> x(64, nan), y(8);

@@ -24,7 +24,8 @@ TEST(Rows, Fp8RoundsInGroupsOf64AndKeepsTheRotatedDimsInBf16) {
         float amax = 1e-4f;
         for (int i = 0; i < 64; ++i) amax = std::max(amax, std::fabs(x[g * 64 + i]));
         float scale = std::exp2(std::ceil(std::log2(amax / 448)));
-        for (int i = g * 64; i < g * 64 + 64; ++i) EXPECT_EQ(y[i], e4m3_to_f32(f32_to_e4m3(x[i] / scale)) * scale) << i;
+        for (int i = g * 64; i < g * 64 + 64; ++i)
+            EXPECT_EQ(y[i], e4m3_to_f32(f32_to_e4m3(x[i] / scale)) * scale) << i;
     }
     for (int i = 128; i < 192; ++i) EXPECT_EQ(y[i], round_to_bf16(x[i]));
 }
@@ -44,7 +45,8 @@ TEST(Rows, Fp4RoundsInGroupsOf32) {
         float amax = 0;
         for (int i = 0; i < 32; ++i) amax = std::max(amax, std::fabs(x[g * 32 + i]));
         float scale = std::exp2(std::ceil(std::log2(amax / 6)));
-        for (int i = g * 32; i < g * 32 + 32; ++i) EXPECT_EQ(y[i], e2m1_to_f32(f32_to_e2m1(x[i] / scale)) * scale);
+        for (int i = g * 32; i < g * 32 + 32; ++i)
+            EXPECT_EQ(y[i], e2m1_to_f32(f32_to_e2m1(x[i] / scale)) * scale);
     }
 }
 

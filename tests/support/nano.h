@@ -49,7 +49,8 @@ inline std::int32_t argmax(std::span<const float> logits) {
 }
 
 // All logits [tokens, vocab] of a prompt, evaluated in chunks of the given size.
-inline std::vector<float> all_logits(Engine& engine, KvState& state, std::span<const std::int32_t> ids, std::size_t chunk) {
+inline std::vector<float> all_logits(Engine& engine, KvState& state, std::span<const std::int32_t> ids,
+                                     std::size_t chunk) {
     std::vector<float> logits;
     for (std::size_t first = 0; first < ids.size(); first += chunk) {
         Segment segment{&state, ids.subspan(first, std::min(chunk, ids.size() - first)), true};

@@ -24,7 +24,8 @@ TEST(Convert, RepackingFp4KeepsEveryValue) {
     test::RandomMatrix pairs(DType::fp4_pairs, 3, 256, random);
     for (int r = 0; r < 3; ++r) {
         std::vector<std::byte> packed(static_cast<std::size_t>(row_bytes(DType::mxfp4, 256)));
-        repack_fp4_row(reinterpret_cast<const std::uint8_t*>(pairs.matrix.row(r)), pairs.matrix.row_scales(r), 256, packed);
+        repack_fp4_row(reinterpret_cast<const std::uint8_t*>(pairs.matrix.row(r)), pairs.matrix.row_scales(r),
+                       256, packed);
         Matrix m{DType::mxfp4, 1, 256, packed.data(), static_cast<std::int64_t>(packed.size())};
         std::vector<float> a(256), b(256);
         dequantize_row(pairs.matrix, r, a);

@@ -46,10 +46,14 @@ TEST(FloatFormats, E4m3AndE2m1RoundToNearestEven) {
         if (i % 3 == 0) x = e4m3_to_f32(static_cast<std::uint8_t>(engine() % 127)) * 1.0625f;  // often a tie
         float clamped = std::fmin(std::fmax(x, -448.0f), 448.0f);
         float a = std::fabs(clamped);
-        EXPECT_EQ(std::fabs(e4m3_to_f32(f32_to_e4m3(x))), nearest(a, 127, [](int c) { return e4m3_to_f32(static_cast<std::uint8_t>(c)); })) << x;
+        EXPECT_EQ(std::fabs(e4m3_to_f32(f32_to_e4m3(x))),
+                  nearest(a, 127, [](int c) { return e4m3_to_f32(static_cast<std::uint8_t>(c)); }))
+            << x;
     }
     for (float x = -7; x <= 7; x += 0.03125f)
-        EXPECT_EQ(std::fabs(e2m1_to_f32(f32_to_e2m1(x))), nearest(std::fabs(x), 8, [](int c) { return kE2m1[c]; })) << x;
+        EXPECT_EQ(std::fabs(e2m1_to_f32(f32_to_e2m1(x))),
+                  nearest(std::fabs(x), 8, [](int c) { return kE2m1[c]; }))
+            << x;
     EXPECT_EQ(f32_to_e4m3(NAN), 0x7f);
 }
 
@@ -62,8 +66,8 @@ TEST(FloatFormats, HalvesRoundTrip) {
     }
     EXPECT_EQ(f16_to_f32(0x3c00), 1.0f);
     EXPECT_EQ(f32_to_f16(65504.0f), 0x7bff);
-    EXPECT_EQ(f32_to_f16(65520.0f), 0x7c00);          // rounds to infinity
-    EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), 0x3c00);   // tie to even
+    EXPECT_EQ(f32_to_f16(65520.0f), 0x7c00);         // rounds to infinity
+    EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), 0x3c00);  // tie to even
     EXPECT_EQ(f32_to_f16(1.0f + 0x1.8p-10f), 0x3c02);
     EXPECT_EQ(f32_to_f16(0x1p-24f), 1);
     EXPECT_TRUE(std::isnan(f16_to_f32(f32_to_f16(NAN))));

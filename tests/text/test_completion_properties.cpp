@@ -103,14 +103,9 @@ rc::Gen<std::string> damaged_completion() {
             const std::size_t length = *rc::gen::inRange<std::size_t>(0, 40);
             const std::string piece = *rc::gen::elementOf(kPieces);
             switch (*rc::gen::inRange(0, 3)) {
-                case 0:
-                    text.erase(at, length);
-                    break;
-                case 1:
-                    text.insert(at, text.substr(at, length));
-                    break;
-                default:
-                    text.insert(at, piece);
+                case 0: text.erase(at, length); break;
+                case 1: text.insert(at, text.substr(at, length)); break;
+                default: text.insert(at, piece);
             }
         }
         return text;
@@ -184,12 +179,8 @@ RC_GTEST_PROP(CompletionProperties, EventsAddUpToTheResult, ()) {
     Completion sum;
     for (const CompletionEvent& event : parsed.events) {
         switch (event.kind) {
-            case Kind::reasoning:
-                sum.reasoning += event.text;
-                break;
-            case Kind::content:
-                sum.content += event.text;
-                break;
+            case Kind::reasoning: sum.reasoning += event.text; break;
+            case Kind::content: sum.content += event.text; break;
             case Kind::call_start:
                 RC_ASSERT(event.call == sum.tool_calls.size());
                 sum.tool_calls.push_back({event.text, {}, true});
@@ -198,8 +189,7 @@ RC_GTEST_PROP(CompletionProperties, EventsAddUpToTheResult, ()) {
                 RC_ASSERT(event.call + 1 == sum.tool_calls.size());
                 sum.tool_calls.back().arguments += event.text;
                 break;
-            case Kind::call_end:
-                RC_ASSERT(event.call + 1 == sum.tool_calls.size());
+            case Kind::call_end: RC_ASSERT(event.call + 1 == sum.tool_calls.size());
         }
     }
     RC_ASSERT(sum.reasoning == parsed.completion.reasoning);

@@ -20,7 +20,7 @@ namespace cachalot::cpu {
 namespace {
 
 constexpr int kKeyTile = 32;
-constexpr std::int64_t kIndexBlock = 64;                  // keys in one item of the indexer's scan
+constexpr std::int64_t kIndexBlock = 64;                       // keys in one item of the indexer's scan
 constexpr std::int64_t kIndexScratch = std::int64_t(1) << 22;  // floats of scores held at once: 16 MiB
 
 // Pools one compressed row: per channel, softmax over the rows' scores. Channel c of row s of the previous group is
@@ -70,7 +70,8 @@ Visible visible_rows(const AttendCall& c, int r) {
 
 }  // namespace
 
-void CpuBackend::query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads, int head_dim) {
+void CpuBackend::query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
+                             int head_dim) {
     each(rows, std::int64_t(rows) * heads * head_dim * 2, [&](std::int64_t r, int) {
         for (int h = 0; h < heads; ++h) {
             float* head = q + (r * heads + h) * head_dim;
@@ -85,7 +86,8 @@ void CpuBackend::latent(std::span<const LatentCall> calls) {
     for (const auto& c : calls)
         each(c.rows, std::int64_t(c.rows) * c.format.size * 8, [&](std::int64_t r, int thread) {
             int d = c.format.size;
-            float* kv = scratch_[static_cast<std::size_t>(thread)].values.reserve(static_cast<std::size_t>(d));
+            float* kv =
+                scratch_[static_cast<std::size_t>(thread)].values.reserve(static_cast<std::size_t>(d));
             std::copy_n(c.kv + r * d, d, kv);
             kernels_.rms_norm(kv, c.norm, c.norm_eps, d);
             reference::rotate(kv, d, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half,
@@ -108,7 +110,8 @@ void CpuBackend::compress(std::span<const CompressCall> calls) {
         std::int64_t first = c.start / c.ratio, groups = (c.start + c.rows) / c.ratio - first;
         int n = c.format.size, half = c.format.rotary / 2;
         each(groups, groups * n * c.ratio * 16, [&](std::int64_t i, int thread) {
-            float* x = scratch_[static_cast<std::size_t>(thread)].values.reserve(static_cast<std::size_t>(n + 2 * half));
+            float* x = scratch_[static_cast<std::size_t>(thread)].values.reserve(
+                static_cast<std::size_t>(n + 2 * half));
             float *cosine = x + n, *sine = cosine + half;
             pool(c, first + i, x);
             kernels_.rms_norm(x, c.norm, c.norm_eps, n);
@@ -131,7 +134,8 @@ void CpuBackend::index(std::span<const IndexCall> calls) {
         auto skip = static_cast<int>(std::clamp<std::int64_t>(needed - c.start, 0, c.rows));
         // Scores of as many rows as fit in the scratch are held at once.
         std::int64_t most = (c.start + c.rows) / c.ratio;
-        auto block = static_cast<int>(std::clamp<std::int64_t>(kIndexScratch / std::max<std::int64_t>(most, 1), 1, 64));
+        auto block = static_cast<int>(
+            std::clamp<std::int64_t>(kIndexScratch / std::max<std::int64_t>(most, 1), 1, 64));
         for (int r = skip; r < c.rows; r += block) {
             IndexCall part = c;
             part.start += r;
@@ -164,7 +168,8 @@ void CpuBackend::index_one(const IndexCall& c) {
         auto& scratch = scratch_[static_cast<std::size_t>(thread)];
         std::int64_t first = b * kIndexBlock, count = std::min(kIndexBlock, most - first);
         float* keys = scratch.keys.reserve(static_cast<std::size_t>(kIndexBlock * n));
-        for (std::int64_t i = 0; i < count; ++i) kernels_.decode_row(c.format, c.keys.row(first + i), keys + i * n);
+        for (std::int64_t i = 0; i < count; ++i)
+            kernels_.decode_row(c.format, c.keys.row(first + i), keys + i * n);
         // The common factor (n * heads)^-1/2 of the scores does not change their order; it is left out.
         for (std::int64_t r = 0; r < c.rows; ++r)
             kernels_.index_scores(c.q + r * c.heads * n, c.weights + r * c.heads, c.heads, keys,
@@ -194,53 +199,56 @@ void CpuBackend::attend(std::span<const AttendCall> calls) {
         int parts = (c.heads + head_block - 1) / head_block;
         std::int64_t keys_last = c.window_size + visible_rows(c, c.rows - 1).count;
         float scale = 1.0f / std::sqrt(static_cast<float>(d));
-        each(std::int64_t(c.rows) * parts, c.rows * keys_last * c.heads * d, [&](std::int64_t item, int thread) {
-            auto r = static_cast<int>(item / parts);
-            int head = static_cast<int>(item % parts) * head_block, heads = std::min(head_block, c.heads - head);
-            std::int64_t position = c.start + r, at = (std::int64_t(r) * c.heads + head) * d;
-            const float* q = c.q + at;
-            float* out = c.out + at;
+        each(std::int64_t(c.rows) * parts, c.rows * keys_last * c.heads * d,
+             [&](std::int64_t item, int thread) {
+                 auto r = static_cast<int>(item / parts);
+                 int head = static_cast<int>(item % parts) * head_block,
+                     heads = std::min(head_block, c.heads - head);
+                 std::int64_t position = c.start + r, at = (std::int64_t(r) * c.heads + head) * d;
+                 const float* q = c.q + at;
+                 float* out = c.out + at;
 
-            auto& scratch = scratch_[static_cast<std::size_t>(thread)];
-            float* keys = scratch.keys.reserve(static_cast<std::size_t>(kKeyTile * d));
-            float* scores = scratch.scores.reserve(static_cast<std::size_t>(heads * kKeyTile));
-            float* largest = scratch.values.reserve(static_cast<std::size_t>(2 * heads));
-            float* sum = largest + heads;
-            for (int h = 0; h < heads; ++h) {
-                largest[h] = std::max(c.sinks[head + h], -1e30f);
-                sum[h] = std::exp(c.sinks[head + h] - largest[h]);
-            }
-            std::fill_n(out, std::int64_t(heads) * d, 0.0f);
+                 auto& scratch = scratch_[static_cast<std::size_t>(thread)];
+                 float* keys = scratch.keys.reserve(static_cast<std::size_t>(kKeyTile * d));
+                 float* scores = scratch.scores.reserve(static_cast<std::size_t>(heads * kKeyTile));
+                 float* largest = scratch.values.reserve(static_cast<std::size_t>(2 * heads));
+                 float* sum = largest + heads;
+                 for (int h = 0; h < heads; ++h) {
+                     largest[h] = std::max(c.sinks[head + h], -1e30f);
+                     sum[h] = std::exp(c.sinks[head + h] - largest[h]);
+                 }
+                 std::fill_n(out, std::int64_t(heads) * d, 0.0f);
 
-            std::int64_t oldest = std::max<std::int64_t>(0, position - c.window_size + 1);
-            std::int64_t in_window = position - oldest + 1;
-            Visible compressed = visible_rows(c, r);
-            std::int64_t total = in_window + compressed.count;
-            for (std::int64_t first = 0; first < total; first += kKeyTile) {
-                auto count = static_cast<int>(std::min<std::int64_t>(kKeyTile, total - first));
-                for (int i = 0; i < count; ++i) {
-                    std::int64_t key = first + i;
-                    const std::byte* row = key < in_window ? c.window.row(oldest + key)
-                                                           : c.compressed.row(compressed[key - in_window]);
-                    kernels_.decode_row(c.format, row, keys + i * d);
-                }
-                kernels_.scores(q, heads, keys, count, d, scale, scores);
-                for (int h = 0; h < heads; ++h) {
-                    float* p = scores + h * count;
-                    float high = std::max(largest[h], *std::max_element(p, p + count));
-                    float rescale = std::exp(largest[h] - high);
-                    largest[h] = high;
-                    sum[h] = sum[h] * rescale + kernels_.exp_sum(p, high, count);
-                    kernels_.accumulate(out + h * d, rescale, p, keys, count, d);
-                }
-            }
-            for (int h = 0; h < heads; ++h) {
-                float inverse = 1.0f / sum[h];
-                for (int i = 0; i < d; ++i) out[h * d + i] *= inverse;
-                reference::rotate(out + h * d, d, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half,
-                                  c.rotary.half, true);
-            }
-        });
+                 std::int64_t oldest = std::max<std::int64_t>(0, position - c.window_size + 1);
+                 std::int64_t in_window = position - oldest + 1;
+                 Visible compressed = visible_rows(c, r);
+                 std::int64_t total = in_window + compressed.count;
+                 for (std::int64_t first = 0; first < total; first += kKeyTile) {
+                     auto count = static_cast<int>(std::min<std::int64_t>(kKeyTile, total - first));
+                     for (int i = 0; i < count; ++i) {
+                         std::int64_t key = first + i;
+                         const std::byte* row = key < in_window
+                                                    ? c.window.row(oldest + key)
+                                                    : c.compressed.row(compressed[key - in_window]);
+                         kernels_.decode_row(c.format, row, keys + i * d);
+                     }
+                     kernels_.scores(q, heads, keys, count, d, scale, scores);
+                     for (int h = 0; h < heads; ++h) {
+                         float* p = scores + h * count;
+                         float high = std::max(largest[h], *std::max_element(p, p + count));
+                         float rescale = std::exp(largest[h] - high);
+                         largest[h] = high;
+                         sum[h] = sum[h] * rescale + kernels_.exp_sum(p, high, count);
+                         kernels_.accumulate(out + h * d, rescale, p, keys, count, d);
+                     }
+                 }
+                 for (int h = 0; h < heads; ++h) {
+                     float inverse = 1.0f / sum[h];
+                     for (int i = 0; i < d; ++i) out[h * d + i] *= inverse;
+                     reference::rotate(out + h * d, d, c.rotary.cosine + r * c.rotary.half,
+                                       c.rotary.sine + r * c.rotary.half, c.rotary.half, true);
+                 }
+             });
     }
 }
 

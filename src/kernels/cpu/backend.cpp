@@ -68,7 +68,9 @@ void sinkhorn(float* c, int iterations, float eps) {
 
 }  // namespace
 
-void unsupported_type(DType type) { throw InternalError(fmt::format("no kernel for weights of type {}", cachalot::name(type))); }
+void unsupported_type(DType type) {
+    throw InternalError(fmt::format("no kernel for weights of type {}", cachalot::name(type)));
+}
 
 CpuBackend::CpuBackend(const CpuOptions& options)
     : kernels_(choose_table(options.isa)), precision_(options.precision), pool_(options.threads) {
@@ -86,8 +88,8 @@ void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens
 }
 
 // [rows, fn.rows] = (fn v) / rms(v), v = all streams of a row
-const float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* streams,
-                               int rows) {
+const float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+                               const float* streams, int rows) {
     std::int64_t n = std::int64_t(kStreams) * p.hidden, m = w.fn.rows;
     float* mix = mixes_.reserve(static_cast<std::size_t>(rows * m));
     Projection projection{&w.fn, streams, n, mix, m};
@@ -100,8 +102,9 @@ const float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConne
     return mix;
 }
 
-void CpuBackend::hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
-                                      const float* streams, int rows, float* x, float* post, float* comb) {
+void CpuBackend::hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+                                      const float* norm, const float* streams, int rows, float* x,
+                                      float* post, float* comb) {
     const float* mix = mixes(w, p, streams, rows);
     each(rows, std::int64_t(rows) * p.hidden * 8, [&](std::int64_t r, int) {
         const float* m = mix + r * w.fn.rows;  // [pre 0..3 | post 4..7 | comb 8..23]
@@ -118,7 +121,8 @@ void CpuBackend::hyper_connection_pre(const HyperConnectionWeights& w, const Hyp
 void CpuBackend::hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
                                        const float* comb, float* streams, int rows) {
     each(rows, std::int64_t(rows) * p.hidden * 8, [&](std::int64_t r, int) {
-        kernels_.spread(out + r * p.hidden, post + r * 4, comb + r * 16, streams + r * kStreams * p.hidden, p.hidden);
+        kernels_.spread(out + r * p.hidden, post + r * 4, comb + r * 16, streams + r * kStreams * p.hidden,
+                        p.hidden);
     });
 }
 
@@ -185,12 +189,14 @@ void CpuBackend::project(std::span<const Projection> projections, int rows) {
             a.q_scales += r * a.q_stride / 32;
         }
         kernels_.matmul(*p.weight, first, std::min(first + kWeightBlock, p.weight->rows), a,
-                        static_cast<int>(std::min<std::int64_t>(kRowBlock, rows - r)), p.y + r * p.y_stride, p.y_stride);
+                        static_cast<int>(std::min<std::int64_t>(kRowBlock, rows - r)), p.y + r * p.y_stride,
+                        p.y_stride);
     });
 }
 
 void CpuBackend::rms_norm(float* x, const float* weight, float eps, int rows, int n) {
-    each(rows, std::int64_t(rows) * n * 2, [&](std::int64_t r, int) { kernels_.rms_norm(x + r * n, weight, eps, n); });
+    each(rows, std::int64_t(rows) * n * 2,
+         [&](std::int64_t r, int) { kernels_.rms_norm(x + r * n, weight, eps, n); });
 }
 
 }  // namespace cachalot::cpu

@@ -19,6 +19,7 @@ class CpuBackend final : public Backend {
     explicit CpuBackend(const CpuOptions& options);
 
     const char* name() const override { return name_.c_str(); }
+    int threads() const override { return pool_.size(); }
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override;
     void hyper_connection_pre(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
@@ -30,7 +31,8 @@ class CpuBackend final : public Backend {
                                const float* norm, const float* streams, int rows, float* x) override;
     void project(std::span<const Projection> projections, int rows) override;
     void rms_norm(float* x, const float* weight, float eps, int rows, int n) override;
-    void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads, int head_dim) override;
+    void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
+                     int head_dim) override;
     void latent(std::span<const LatentCall> calls) override;
     void compress(std::span<const CompressCall> calls) override;
     void index(std::span<const IndexCall> calls) override;
@@ -53,15 +55,18 @@ class CpuBackend final : public Backend {
     void each(std::int64_t items, std::int64_t work, const Body& body) {
         if (work < kSmallWork)
             for (std::int64_t i = 0; i < items; ++i) body(i, 0);
-        else pool_.parallel_for(items, body);
+        else
+            pool_.parallel_for(items, body);
     }
-    static constexpr std::int64_t kSmallWork = 20'000;  // a few microseconds, as long as waking a thread takes
+    static constexpr std::int64_t kSmallWork =
+        20'000;  // a few microseconds, as long as waking a thread takes
 
     bool wants_int8(const Matrix& w) const;
-    Activations quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows, Quantized& out);
+    Activations quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows,
+                              Quantized& out);
     void index_one(const IndexCall& call);
-    const float* mixes(const HyperConnectionWeights& weights, const HyperConnectionParams& params, const float* streams,
-                       int rows);
+    const float* mixes(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
+                       const float* streams, int rows);
 
     const Table& kernels_;
     Precision precision_;

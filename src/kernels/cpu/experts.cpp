@@ -36,15 +36,18 @@ void CpuBackend::route(const RouteCall& c) {
         if (c.table) {
             std::copy_n(c.table + std::int64_t(c.tokens[r]) * c.top_k, c.top_k, ids);
         } else {
-            float* score = scratch_[static_cast<std::size_t>(thread)].values.reserve(static_cast<std::size_t>(c.experts));
+            float* score = scratch_[static_cast<std::size_t>(thread)].values.reserve(
+                static_cast<std::size_t>(c.experts));
             for (int e = 0; e < c.experts; ++e) {
                 score[e] = affinity(logits[e]) + c.bias[e];
-                if (std::isnan(score[e])) score[e] = -std::numeric_limits<float>::infinity();  // broken weights
+                if (std::isnan(score[e]))
+                    score[e] = -std::numeric_limits<float>::infinity();  // broken weights
             }
             for (int i = 0; i < c.top_k; ++i) {  // k is small: k passes beat a sort
                 int best = -1;
                 for (int e = 0; e < c.experts; ++e)
-                    if ((best < 0 || score[e] > score[best]) && std::find(ids, ids + i, e) == ids + i) best = e;
+                    if ((best < 0 || score[e] > score[best]) && std::find(ids, ids + i, e) == ids + i)
+                        best = e;
                 ids[i] = best;
             }
         }
@@ -68,7 +71,8 @@ void CpuBackend::experts(const ExpertsCall& c) {
         i = end;
     }
     groups.push_back({c.shared, slots, c.rows, c.shared_limit});
-    std::stable_sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) { return a.rows > b.rows; });
+    std::stable_sort(groups.begin(), groups.end(),
+                     [](const Group& a, const Group& b) { return a.rows > b.rows; });
 
     // Place p of the gathered rows: input row, route weight, and where its result goes.
     auto input_row = [&](std::int64_t p) { return p < slots ? order[p] / c.top_k : p - slots; };
@@ -84,7 +88,8 @@ void CpuBackend::experts(const ExpertsCall& c) {
     // Gather the inputs, so that an expert's rows lie together.
     float* x = hidden_.reserve(static_cast<std::size_t>(places * (hidden + 2 * inner)));
     float *gate = x + places * hidden, *up = gate + places * inner;
-    for (std::int64_t p = 0; p < places; ++p) std::copy_n(c.x + input_row(p) * hidden, hidden, x + p * hidden);
+    for (std::int64_t p = 0; p < places; ++p)
+        std::copy_n(c.x + input_row(p) * hidden, hidden, x + p * hidden);
     bool int8 = std::any_of(groups.begin(), groups.end(), [&](const Group& g) {
         return wants_int8(g.expert->gate) || wants_int8(g.expert->up) || wants_int8(g.expert->down);
     });
@@ -114,14 +119,17 @@ void CpuBackend::experts(const ExpertsCall& c) {
                [&](const Group& g, std::int64_t first, std::int64_t last) {
                    auto rows = static_cast<int>(g.rows);
                    float *to_gate = gate + g.first * inner, *to_up = up + g.first * inner;
-                   kernels_.matmul(g.expert->gate, first, last, rows_of(input, g, g.expert->gate), rows, to_gate, inner);
-                   kernels_.matmul(g.expert->up, first, last, rows_of(input, g, g.expert->up), rows, to_up, inner);
+                   kernels_.matmul(g.expert->gate, first, last, rows_of(input, g, g.expert->gate), rows,
+                                   to_gate, inner);
+                   kernels_.matmul(g.expert->up, first, last, rows_of(input, g, g.expert->up), rows, to_up,
+                                   inner);
                    for (std::int64_t r = 0; r < g.rows; ++r)
                        kernels_.swiglu(to_gate + r * inner + first, to_up + r * inner + first,
                                        route_weight(g.first + r), g.limit, last - first);
                });
 
-    float* result = partial_.reserve(static_cast<std::size_t>(places * hidden));  // the inputs are still being read
+    float* result =
+        partial_.reserve(static_cast<std::size_t>(places * hidden));  // the inputs are still being read
     Activations activated{gate, inner, nullptr, nullptr, 0};
     if (int8) activated = quantize_rows(gate, inner, inner, static_cast<int>(places), expert_hidden_);
     for_blocks([](const Group& g) { return g.expert->down.rows; }, work,

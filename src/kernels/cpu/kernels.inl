@@ -33,10 +33,14 @@ struct FromF32 {
     }
 };
 struct FromF16 {
-    static F load_vector(const std::byte* row, const std::uint8_t*, std::int64_t k) { return load_f16(row + 2 * k); }
+    static F load_vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
+        return load_f16(row + 2 * k);
+    }
 };
 struct FromBf16 {
-    static F load_vector(const std::byte* row, const std::uint8_t*, std::int64_t k) { return load_bf16(row + 2 * k); }
+    static F load_vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
+        return load_bf16(row + 2 * k);
+    }
 };
 struct FromE4m3 {
     static F load_vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
@@ -46,7 +50,8 @@ struct FromE4m3 {
 
 template <class Vector>
 struct ByVector {
-    static void load_block(const std::byte* row, const std::uint8_t* scales, std::int64_t k, F (&out)[kVectors]) {
+    static void load_block(const std::byte* row, const std::uint8_t* scales, std::int64_t k,
+                           F (&out)[kVectors]) {
         for (int v = 0; v < kVectors; ++v) out[v] = Vector::load_vector(row, scales, k + v * kLanes);
     }
 };
@@ -75,7 +80,8 @@ struct Q8_0 {
 };
 template <class Codes>
 struct ByCodes {
-    static void load_block(const std::byte* row, const std::uint8_t* scales, std::int64_t k, F (&out)[kVectors]) {
+    static void load_block(const std::byte* row, const std::uint8_t* scales, std::int64_t k,
+                           F (&out)[kVectors]) {
         float scale;
         std::int8_t bytes[32];
         store_bytes(bytes, Codes::codes(row, scales, k, scale));
@@ -86,7 +92,8 @@ struct ByCodes {
 // ---- tiles
 
 template <class Block, int NW, int NX>
-void float_tile(const Matrix& w, std::int64_t n, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride) {
+void float_tile(const Matrix& w, std::int64_t n, const float* x, std::int64_t x_stride, float* y,
+                std::int64_t y_stride) {
     const std::byte* rows[NW];
     const std::uint8_t* scales[NW];
     for (int i = 0; i < NW; ++i) {
@@ -109,8 +116,8 @@ void float_tile(const Matrix& w, std::int64_t n, const float* x, std::int64_t x_
 }
 
 template <class Codes, int NW, int NX>
-void integer_tile(const Matrix& w, std::int64_t n, const std::int8_t* q, const float* q_scales, std::int64_t q_stride,
-                  float* y, std::int64_t y_stride) {
+void integer_tile(const Matrix& w, std::int64_t n, const std::int8_t* q, const float* q_scales,
+                  std::int64_t q_stride, float* y, std::int64_t y_stride) {
     D acc[NW][NX];
     for (auto& line : acc)
         for (D& a : line) a = zero_d();
@@ -137,26 +144,27 @@ void cover(std::int64_t first, std::int64_t last, int rows, Tile tile) {
     };
     std::int64_t n = first;
     if (rows == 1)
-        for (; n + 4 <= last; n += 4) tile(std::integral_constant<int, 4>(), std::integral_constant<int, 1>(), n, 0);
+        for (; n + 4 <= last; n += 4)
+            tile(std::integral_constant<int, 4>(), std::integral_constant<int, 1>(), n, 0);
     for (; n + 2 <= last; n += 2) columns(std::integral_constant<int, 2>(), n);
     if (n < last) columns(std::integral_constant<int, 1>(), n);
 }
 
 template <class Block>
-void float_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows, float* y,
-                  std::int64_t y_stride) {
+void float_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
+                  float* y, std::int64_t y_stride) {
     cover(first, last, rows, [&](auto nw, auto nx, std::int64_t n, int r) {
         float_tile<Block, nw(), nx()>(w, n, a.x + r * a.stride, a.stride, y + r * y_stride, y_stride);
     });
 }
 
 template <class Codes>
-void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows, float* y,
-                 std::int64_t y_stride) {
+void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
+                 float* y, std::int64_t y_stride) {
     if (!a.q) return float_matmul<ByCodes<Codes>>(w, first, last, a, rows, y, y_stride);
     cover(first, last, rows, [&](auto nw, auto nx, std::int64_t n, int r) {
-        integer_tile<Codes, nw(), nx()>(w, n, a.q + r * a.q_stride, a.q_scales + r * a.q_stride / 32, a.q_stride,
-                                        y + r * y_stride, y_stride);
+        integer_tile<Codes, nw(), nx()>(w, n, a.q + r * a.q_stride, a.q_scales + r * a.q_stride / 32,
+                                        a.q_stride, y + r * y_stride, y_stride);
     });
 }
 
@@ -235,7 +243,8 @@ float exp_sum(float* x, float largest, int n) {
 }
 
 void swiglu(float* g, const float* u, float weight, float limit, std::int64_t n) {
-    F high = broadcast(limit), low = broadcast(-limit), w = broadcast(weight), one = broadcast(1), zero = broadcast(0);
+    F high = broadcast(limit), low = broadcast(-limit), w = broadcast(weight), one = broadcast(1),
+      zero = broadcast(0);
     for (std::int64_t i = 0; i < n; i += kLanes) {
         F gate = minimum(load(g + i), high), up = maximum(minimum(load(u + i), high), low);
         store(g + i, w * (gate / (one + exponential(zero - gate))) * up);
@@ -276,7 +285,8 @@ void scores(const float* q, int heads, const float* k, int keys, int n, float sc
     all_dots(q, heads, k, keys, n, [&](int h, int i, float d) { out[h * keys + i] = d * scale; });
 }
 
-void index_scores(const float* q, const float* weights, int heads, const float* k, int keys, int n, float* out) {
+void index_scores(const float* q, const float* weights, int heads, const float* k, int keys, int n,
+                  float* out) {
     std::fill_n(out, keys, 0.0f);
     all_dots(q, heads, k, keys, n, [&](int h, int i, float d) { out[i] += std::max(0.0f, d) * weights[h]; });
 }
@@ -323,7 +333,8 @@ void decode_row(const RowFormat& format, const std::byte* row, float* x) {
     const std::byte* rotated = row + plain;
     const auto* scales = reinterpret_cast<const std::uint8_t*>(rotated + 2 * format.rotary);
     for (int i = 0; i < plain; i += kLanes)
-        store(x + i, load_e4m3(row + i) * broadcast(cachalot::e8m0_to_f32(scales[i / cachalot::kKvQuantGroup])));
+        store(x + i,
+              load_e4m3(row + i) * broadcast(cachalot::e8m0_to_f32(scales[i / cachalot::kKvQuantGroup])));
     for (int i = 0; i < format.rotary; i += kLanes) store(x + plain + i, load_bf16(rotated + 2 * i));
 }
 
@@ -332,8 +343,8 @@ void add(float* y, const float* x, std::int64_t n) {
 }
 
 constexpr cachalot::cpu::Table make_table(const char* name) {
-    return {name,         matmul,     quantize, rms_norm, sum_of_squares, scores, index_scores,
-            accumulate,   exp_sum,    swiglu,   collapse, spread,         decode_row, add};
+    return {name,       matmul,  quantize, rms_norm, sum_of_squares, scores,     index_scores,
+            accumulate, exp_sum, swiglu,   collapse, spread,         decode_row, add};
 }
 
 }  // namespace

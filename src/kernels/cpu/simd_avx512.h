@@ -23,12 +23,16 @@ inline F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 inline F minimum(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline F maximum(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline F absolute(F a) { return {_mm512_abs_ps(a.v)}; }
-inline F round_even(F a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+inline F round_even(F a) {
+    return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 inline F times_pow2(F a, F n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 inline float reduce_add(F a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F a) { return _mm512_reduce_max_ps(a.v); }
 
-inline F load_f16(const std::byte* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+inline F load_f16(const std::byte* p) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
 inline F load_bf16(const std::byte* p) {
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
@@ -65,12 +69,14 @@ inline B32 unpack_pairs(const std::byte* p) {
     return {twice_e2m1(_mm256_and_si256(both, _mm256_set1_epi8(15)))};
 }
 
-struct D {  // a block of 32 bytes fills half a register; blocks have scales of their own, so they are not paired
+struct
+    D {  // a block of 32 bytes fills half a register; blocks have scales of their own, so they are not paired
     __m256 v;
 };
 inline D zero_d() { return {_mm256_setzero_ps()}; }
 inline D dot_scaled(B32 w, B32 x, float scale, D acc) {
-    __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_abs_epi8(w.v), _mm256_sign_epi8(x.v, w.v));
+    __m256i sums =
+        _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_abs_epi8(w.v), _mm256_sign_epi8(x.v, w.v));
     return {_mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(scale), acc.v)};
 }
 inline float reduce_add(D a) {

@@ -24,7 +24,9 @@ inline F minimum(F a, F b) { return {a.v < b.v ? a.v : b.v}; }
 inline F maximum(F a, F b) { return {a.v > b.v ? a.v : b.v}; }
 inline F absolute(F a) { return {std::fabs(a.v)}; }
 inline F round_even(F a) { return {std::nearbyint(a.v)}; }
-inline F times_pow2(F a, F n) { return {std::ldexp(a.v, static_cast<int>(n.v))}; }  // n integral, in [-126, 127]
+inline F times_pow2(F a, F n) {
+    return {std::ldexp(a.v, static_cast<int>(n.v))};
+}  // n integral, in [-126, 127]
 inline float reduce_add(F a) { return a.v; }
 inline float reduce_max(F a) { return a.v; }
 

@@ -28,8 +28,8 @@ struct Table {
     const char* name;
 
     // y[r * y_stride + n] = row n of w times activations r, for n in [first, last), r in [0, rows)
-    void (*matmul)(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& x, int rows, float* y,
-                   std::int64_t y_stride);
+    void (*matmul)(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& x, int rows,
+                   float* y, std::int64_t y_stride);
     // q = round(x / scale), scale = max|x| / 127 for each 32 values
     void (*quantize)(const float* x, std::int64_t n, std::int8_t* q, float* scales);
 
@@ -40,7 +40,8 @@ struct Table {
     // out[h * keys + i] = scale * q[h] . k[i]; q: [heads, n], k: [keys, n]
     void (*scores)(const float* q, int heads, const float* k, int keys, int n, float scale, float* out);
     // out[i] += sum over h of max(0, q[h] . k[i]) * weights[h]
-    void (*index_scores)(const float* q, const float* weights, int heads, const float* k, int keys, int n, float* out);
+    void (*index_scores)(const float* q, const float* weights, int heads, const float* k, int keys, int n,
+                         float* out);
     // acc = acc * rescale + sum over i of p[i] * v[i]; v: [keys, n]
     void (*accumulate)(float* acc, float rescale, const float* p, const float* v, int keys, int n);
     // x[i] = exp(x[i] - largest); returns the sum

@@ -55,7 +55,8 @@ void latent(const LatentCall& c) {
     for (int r = 0; r < c.rows; ++r) {
         std::vector<float> kv(c.kv + std::int64_t(r) * d, c.kv + std::int64_t(r + 1) * d);
         rms_norm(kv.data(), c.norm, c.norm_eps, d);
-        rotate(kv.data(), d, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half, c.rotary.half, false);
+        rotate(kv.data(), d, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half,
+               c.rotary.half, false);
         encode_row(c.format, kv.data(), c.window.row(c.start + r));
     }
 }
@@ -90,7 +91,8 @@ void index(const IndexCall& c) {
     for (int r = 0; r < c.rows; ++r) {
         float* q = c.q + std::int64_t(r) * c.heads * n;
         for (int h = 0; h < c.heads; ++h) {
-            rotate(q + h * n, n, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half, c.rotary.half, false);
+            rotate(q + h * n, n, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half,
+                   c.rotary.half, false);
             hadamard(q + h * n, n);
             if (c.format.kind == RowFormat::Kind::fp4_key) round_fp4(q + h * n, n);
         }
@@ -102,10 +104,12 @@ void index(const IndexCall& c) {
         for (std::int64_t j = 0; j < visible; ++j) {
             auto key = decoded(c.format, c.keys.row(j));
             for (int h = 0; h < c.heads; ++h)
-                score[j] += std::max(0.0f, dot(q + h * n, key.data(), n)) * (c.weights[std::int64_t(r) * c.heads + h] * scale);
+                score[j] += std::max(0.0f, dot(q + h * n, key.data(), n)) *
+                            (c.weights[std::int64_t(r) * c.heads + h] * scale);
         }
         for (float& s : score)
-            if (std::isnan(s)) s = -std::numeric_limits<float>::infinity();  // broken weights: any choice, but a choice
+            if (std::isnan(s))
+                s = -std::numeric_limits<float>::infinity();  // broken weights: any choice, but a choice
         std::vector<std::int32_t> order(static_cast<std::size_t>(visible));
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return score[a] > score[b]; });
@@ -125,7 +129,8 @@ void attend(const AttendCall& c) {
         std::int64_t visible = c.ratio ? (position + 1) / c.ratio : 0;
         bool chosen = c.selected && visible > c.top_k;
         for (std::int64_t i = 0; i < (chosen ? c.top_k : visible); ++i)
-            keys.push_back(decoded(c.format, c.compressed.row(chosen ? c.selected[std::int64_t(r) * c.top_k + i] : i)));
+            keys.push_back(
+                decoded(c.format, c.compressed.row(chosen ? c.selected[std::int64_t(r) * c.top_k + i] : i)));
         for (int h = 0; h < c.heads; ++h) {
             std::int64_t at = (std::int64_t(r) * c.heads + h) * d;
             // softmax over the keys; the sink takes part in the denominator only
@@ -141,7 +146,8 @@ void attend(const AttendCall& c) {
                 c.out[at + ch] = static_cast<float>(sum / denominator);
             }
             // keys are values, so the output carries their rotation; turning it back makes it relative to the query
-            rotate(c.out + at, d, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half, c.rotary.half, true);
+            rotate(c.out + at, d, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half,
+                   c.rotary.half, true);
         }
     }
 }

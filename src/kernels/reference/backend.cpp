@@ -9,6 +9,7 @@ namespace {
 class ReferenceBackend final : public Backend {
   public:
     const char* name() const override { return "reference"; }
+    int threads() const override { return 1; }
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {
         std::int64_t hidden = table.columns;
@@ -17,22 +18,23 @@ class ReferenceBackend final : public Backend {
                 dequantize_row(table, token, {streams, static_cast<std::size_t>(hidden)});
     }
 
-    void hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
-                              const float* streams, int rows, float* x, float* post, float* comb) override {
+    void hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+                              const float* norm, const float* streams, int rows, float* x, float* post,
+                              float* comb) override {
         for (std::int64_t r = 0; r < rows; ++r)
-            reference::hyper_connection_pre(w, p, norm, streams + r * 4 * p.hidden, x + r * p.hidden, post + r * 4,
-                                            comb + r * 16);
+            reference::hyper_connection_pre(w, p, norm, streams + r * 4 * p.hidden, x + r * p.hidden,
+                                            post + r * 4, comb + r * 16);
     }
 
-    void hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post, const float* comb,
-                               float* streams, int rows) override {
+    void hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
+                               const float* comb, float* streams, int rows) override {
         for (std::int64_t r = 0; r < rows; ++r)
             reference::hyper_connection_post(p, out + r * p.hidden, post + r * 4, comb + r * 16,
                                              streams + r * 4 * p.hidden);
     }
 
-    void hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
-                               const float* streams, int rows, float* x) override {
+    void hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+                               const float* norm, const float* streams, int rows, float* x) override {
         for (std::int64_t r = 0; r < rows; ++r)
             reference::hyper_connection_head(w, p, norm, streams + r * 4 * p.hidden, x + r * p.hidden);
     }
@@ -45,7 +47,8 @@ class ReferenceBackend final : public Backend {
         for (std::int64_t r = 0; r < rows; ++r) reference::rms_norm(x + r * n, weight, eps, n);
     }
 
-    void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads, int head_dim) override {
+    void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
+                     int head_dim) override {
         for (std::int64_t r = 0; r < rows; ++r)
             for (int h = 0; h < heads; ++h, q += head_dim) {
                 reference::rms_norm(q, nullptr, eps, head_dim);

@@ -16,7 +16,8 @@ constexpr int S = 4;
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 // m = (fn v) / rms(v), v = the four streams as one vector [S*H]
-std::vector<float> mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* streams) {
+std::vector<float> mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+                         const float* streams) {
     std::int64_t n = static_cast<std::int64_t>(S) * p.hidden;
     std::vector<float> m(static_cast<std::size_t>(w.fn.rows));
     project({&w.fn, streams, n, m.data(), w.fn.rows}, 1);
@@ -28,7 +29,8 @@ std::vector<float> mixes(const HyperConnectionWeights& w, const HyperConnectionP
 }
 
 // x = norm(sum over j of pre[j] * streams[j])
-void collapse(const float* pre, const HyperConnectionParams& p, const float* norm, const float* streams, float* x) {
+void collapse(const float* pre, const HyperConnectionParams& p, const float* norm, const float* streams,
+              float* x) {
     for (int i = 0; i < p.hidden; ++i) {
         float sum = 0;
         for (int j = 0; j < S; ++j) sum += pre[j] * streams[j * p.hidden + i];
@@ -79,8 +81,8 @@ void hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnection
     collapse(pre, p, norm, streams, x);
 }
 
-void hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post, const float* comb,
-                           float* streams) {
+void hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
+                           const float* comb, float* streams) {
     for (int i = 0; i < p.hidden; ++i) {
         float old[S];
         for (int j = 0; j < S; ++j) old[j] = streams[j * p.hidden + i];

@@ -13,8 +13,8 @@ void rotate(float* x, int n, const float* cosine, const float* sine, int half, b
 
 void hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
                           const float* streams, float* x, float* post, float* comb);
-void hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post, const float* comb,
-                           float* streams);
+void hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
+                           const float* comb, float* streams);
 void hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
                            const float* streams, float* x);
 

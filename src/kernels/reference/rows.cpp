@@ -31,7 +31,9 @@ constexpr float kFp4Floor = 6 * 0x1p-126f;
 void encode_row(const RowFormat& format, const float* x, std::byte* row) {
     auto* bytes = reinterpret_cast<std::uint8_t*>(row);
     switch (format.kind) {
-        case RowFormat::Kind::f32: std::memcpy(row, x, sizeof(float) * static_cast<std::size_t>(format.size)); return;
+        case RowFormat::Kind::f32:
+            std::memcpy(row, x, sizeof(float) * static_cast<std::size_t>(format.size));
+            return;
         case RowFormat::Kind::fp8_kv: {
             int plain = format.size - format.rotary;
             std::uint8_t* rotated = bytes + plain;
@@ -40,7 +42,8 @@ void encode_row(const RowFormat& format, const float* x, std::byte* row) {
                 const float* group = x + g * kKvQuantGroup;
                 int e = scale_exponent(largest_magnitude(group, kKvQuantGroup), kFp8Floor, 448.0f);
                 float inverse = exp2i(-e);
-                for (int i = 0; i < kKvQuantGroup; ++i) bytes[g * kKvQuantGroup + i] = f32_to_e4m3(group[i] * inverse);
+                for (int i = 0; i < kKvQuantGroup; ++i)
+                    bytes[g * kKvQuantGroup + i] = f32_to_e4m3(group[i] * inverse);
                 scales[g] = static_cast<std::uint8_t>(e + 127);
             }
             for (int i = 0; i < format.rotary; ++i) {
@@ -69,12 +72,15 @@ void encode_row(const RowFormat& format, const float* x, std::byte* row) {
 void decode_row(const RowFormat& format, const std::byte* row, float* x) {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(row);
     switch (format.kind) {
-        case RowFormat::Kind::f32: std::memcpy(x, row, sizeof(float) * static_cast<std::size_t>(format.size)); return;
+        case RowFormat::Kind::f32:
+            std::memcpy(x, row, sizeof(float) * static_cast<std::size_t>(format.size));
+            return;
         case RowFormat::Kind::fp8_kv: {
             int plain = format.size - format.rotary;
             const std::uint8_t* rotated = bytes + plain;
             const std::uint8_t* scales = rotated + 2 * format.rotary;
-            for (int i = 0; i < plain; ++i) x[i] = e4m3_to_f32(bytes[i]) * e8m0_to_f32(scales[i / kKvQuantGroup]);
+            for (int i = 0; i < plain; ++i)
+                x[i] = e4m3_to_f32(bytes[i]) * e8m0_to_f32(scales[i / kKvQuantGroup]);
             for (int i = 0; i < format.rotary; ++i) {
                 std::uint16_t half;
                 std::memcpy(&half, rotated + 2 * i, 2);

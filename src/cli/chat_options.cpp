@@ -1,0 +1,69 @@
+#include "cli/chat_options.h"
+
+#include <charconv>
+#include <random>
+
+#include "base/error.h"
+
+namespace cachalot::cli {
+namespace {
+
+// "17=-5" or "17=-inf"
+std::pair<std::int32_t, float> parse_bias(const std::string& text) {
+    std::pair<std::int32_t, float> bias;
+    const char *p = text.data(), *end = p + text.size();
+    auto id = std::from_chars(p, end, bias.first);
+    if (id.ec == std::errc() && id.ptr != end && *id.ptr == '=') {
+        auto value = std::from_chars(id.ptr + 1, end, bias.second);
+        if (value.ec == std::errc() && value.ptr == end) return bias;
+    }
+    fail("--bias: '{}' is not ID=VALUE", text);
+}
+
+}  // namespace
+
+void AnswerOptions::add_to(CLI::App& app) {
+    app.add_option("-s,--system", system, "system text")->type_name("TEXT");
+    app.add_option("--think", think, "reason before answering: off, on, high, max")->check(CLI::IsMember(kThinkModes))->capture_default_str();
+    app.add_flag("--april", april, "reasoning effort as the April preview was taught it (default: 0731 and later)");
+    app.add_option("-n,--max-tokens", max_tokens, "most tokens of an answer; -1: until the context is full")->check(CLI::Range(-1, 1 << 30))->capture_default_str()->type_name("N");
+    app.add_option("--temp", temperature, "temperature; 0: always the most probable token (default: the model's, else 1)")->type_name("X");
+    app.add_option("--top-p", top_p, "sample from the most probable tokens that make up this share (default: the model's, else 1)")->type_name("X");
+    app.add_option("--top-k", top_k, "sample from the K most probable tokens; 0: off")->capture_default_str()->type_name("K");
+    app.add_option("--min-p", min_p, "drop tokens less probable than this share of the best")->capture_default_str()->type_name("X");
+    app.add_option("--repetition-penalty", repetition, "divide the logits of tokens seen before by this")->capture_default_str()->type_name("X");
+    app.add_option("--presence-penalty", presence, "subtract this from tokens already in the answer")->capture_default_str()->type_name("X");
+    app.add_option("--frequency-penalty", frequency, "the same for each time they occur")->capture_default_str()->type_name("X");
+    app.add_option("--bias", biases, "add to a token's logit: --bias 17=-5, or =-inf to forbid it")->type_name("ID=X");
+    app.add_option("--seed", seed, "same seed, same text (default: a new one each time)")->type_name("N");
+    app.add_option("--stop", stops, "end the answer before this text; may be given several times")->type_name("TEXT");
+    app.add_flag("--ignore-eos", ignore_eos, "go on when the model ends its answer");
+}
+
+GenerationOptions AnswerOptions::generation(const Model& model) const {
+    auto recommended = model.checkpoint->sampling_defaults();
+    GenerationOptions o;
+    o.sampling.temperature = temperature.value_or(recommended.temperature.value_or(1.0f));
+    o.sampling.top_p = top_p.value_or(recommended.top_p.value_or(1.0f));
+    o.sampling.top_k = top_k;
+    o.sampling.min_p = min_p;
+    o.sampling.repetition_penalty = repetition;
+    o.sampling.presence_penalty = presence;
+    o.sampling.frequency_penalty = frequency;
+    o.sampling.seed = seed ? *seed : std::random_device()();
+    for (const auto& bias : biases) o.sampling.logit_bias.push_back(parse_bias(bias));
+    o.max_tokens = max_tokens;
+    o.stops = stops;
+    o.ignore_eos = ignore_eos;
+    return o;
+}
+
+ChatOptions AnswerOptions::chat(const std::string& mode) const {
+    ChatOptions o;
+    o.thinking = mode != "off";
+    o.effort = mode == "max" ? Effort::max : mode == "high" ? Effort::high : Effort::low;
+    o.effort_generation = april ? EffortGeneration::april_preview : EffortGeneration::since_0731;
+    return o;
+}
+
+}  // namespace cachalot::cli

@@ -1,0 +1,28 @@
+// What `run` and `chat` share: the options of an answer.
+#pragma once
+
+#include "cli/command.h"
+#include "engine/chat.h"
+
+namespace cachalot::cli {
+
+struct AnswerOptions {
+    std::string system, think = "off";
+    std::optional<float> temperature, top_p;  // none: what the model recommends
+    float min_p = 0, repetition = 1, presence = 0, frequency = 0;
+    int top_k = 0;
+    std::optional<std::uint64_t> seed;  // none: a new one each time
+    std::int64_t max_tokens = -1;
+    std::vector<std::string> stops, biases;
+    bool ignore_eos = false, april = false;
+
+    void add_to(CLI::App& app);
+    GenerationOptions generation(const Model& model) const;
+    ChatOptions chat() const { return chat(think); }
+    ChatOptions chat(const std::string& think_mode) const;
+};
+
+// "off", "on" (the release's default effort), "high", "max"
+inline const std::vector<std::string> kThinkModes = {"off", "on", "high", "max"};
+
+}  // namespace cachalot::cli

@@ -1,0 +1,124 @@
+// cachalot bench: how fast prompts are read and answers written, at chosen depths of context.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/cpu_features.h"
+#include "base/error.h"
+#include "cli/command.h"
+
+namespace cachalot::cli {
+namespace {
+
+struct Options {
+    ModelOptions model;
+    std::vector<std::int64_t> prefill = {512}, decode = {32}, depths = {0};
+    int repetitions = 3;
+    bool json = false;
+};
+
+struct Row {
+    std::string test;
+    std::int64_t tokens, depth;
+    double tokens_per_second, spread;  // mean and standard deviation over the repetitions
+};
+
+std::uint64_t peak_rss_bytes() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+#if defined(__APPLE__)
+    return static_cast<std::uint64_t>(usage.ru_maxrss);
+#else
+    return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+#endif
+}
+
+// Tokens that are as varied as text: what matters is that they spread over the experts.
+std::vector<std::int32_t> varied_tokens(std::int64_t count, int vocab) {
+    std::vector<std::int32_t> tokens;
+    std::uint32_t x = 12345;
+    for (std::int64_t i = 0; i < count; ++i) {
+        x = x * 1664525u + 1013904223u;
+        tokens.push_back(static_cast<std::int32_t>((x >> 8) % static_cast<std::uint32_t>(vocab)));
+    }
+    return tokens;
+}
+
+Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, std::int64_t count, int repetitions) {
+    bool decode = test == "decode";
+    auto tokens = varied_tokens(count, engine.model().config.vocab_size);
+    double sum = 0, squares = 0;
+    for (int i = -1; i < repetitions; ++i) {  // the first run warms up
+        auto state = engine.new_state();
+        state.restore(start);
+        auto begin = std::chrono::steady_clock::now();
+        if (decode)
+            for (auto& token : tokens) engine.prefill(state, std::span(&token, 1));
+        else engine.prefill(state, tokens);
+        double rate = static_cast<double>(count) / std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        if (i < 0) continue;
+        sum += rate;
+        squares += rate * rate;
+    }
+    double mean = sum / repetitions;
+    return {test, count, start.length, mean, std::sqrt(std::max(0.0, squares / repetitions - mean * mean))};
+}
+
+void bench(const Options& o) {
+    Engine engine = o.model.engine();
+    std::int64_t most = 0;
+    for (auto n : o.prefill) most = std::max(most, n);
+    for (auto n : o.decode) most = std::max(most, n);
+    std::vector<Row> rows;
+    auto depths = o.depths;
+    std::sort(depths.begin(), depths.end());
+    auto state = engine.new_state();
+    for (auto depth : depths) {
+        if (depth < 0 || depth + most > engine.context())
+            fail("depth {} and {} tokens do not fit in the context of {}", depth, most, engine.context());
+        Progress progress(fmt::format("filling to {}", depth), "tokens");
+        auto fill = varied_tokens(depth - state.length(), engine.model().config.vocab_size);
+        engine.prefill(state, fill, [&](std::int64_t done) {
+            progress.update(static_cast<std::uint64_t>(done), fill.size());
+            return true;
+        });
+        progress.clear();
+        auto start = state.checkpoint();
+        for (auto n : o.prefill)
+            if (n > 0) rows.push_back(measure(engine, start, "prefill", n, o.repetitions));
+        for (auto n : o.decode)
+            if (n > 0) rows.push_back(measure(engine, start, "decode", n, o.repetitions));
+    }
+    if (o.json) {
+        nlohmann::ordered_json result = {{"machine", {{"processor", cpu_features().name}, {"backend", engine.backend().name()}}},
+                                         {"model", engine.model().checkpoint->source()}};
+        for (const auto& r : rows)
+            result["rows"].push_back({{"test", r.test}, {"tokens", r.tokens}, {"depth", r.depth},
+                                      {"threads", engine.backend().threads()}, {"tokens_per_second", r.tokens_per_second},
+                                      {"spread", r.spread}, {"peak_rss_bytes", peak_rss_bytes()}});
+        return print_line(result.dump(2));
+    }
+    print_line(fmt::format("{}, {}", cpu_features().name, engine.backend().name()));
+    print_line(fmt::format("{:<8} {:>7} {:>8} {:>20}", "test", "tokens", "depth", "tokens/s"));
+    for (const auto& r : rows)
+        print_line(fmt::format("{:<8} {:>7} {:>8} {:>12.1f} +- {:.1f}", r.test, r.tokens, r.depth, r.tokens_per_second, r.spread));
+    print_line(fmt::format("peak memory {}", human_bytes(peak_rss_bytes())));
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+    auto o = std::make_shared<Options>();
+    auto* command = app.add_subcommand("bench", "Speed of prefill and decode");
+    o->model.add_to(*command);
+    command->add_option("-p,--prefill", o->prefill, "tokens of a prompt")->delimiter(',')->capture_default_str()->type_name("N,..");
+    command->add_option("-n,--decode", o->decode, "tokens of an answer")->delimiter(',')->capture_default_str()->type_name("N,..");
+    command->add_option("-d,--depth", o->depths, "tokens that are in the context before")->delimiter(',')->capture_default_str()->type_name("N,..");
+    command->add_option("-r,--repetitions", o->repetitions, "measurements of each")->check(CLI::Range(1, 1000))->capture_default_str()->type_name("N");
+    command->add_flag("--json", o->json, "print the result as JSON");
+    command->callback([o] { bench(*o); });
+}
+
+}  // namespace cachalot::cli

@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/error.h"
@@ -12,8 +13,9 @@
 namespace cachalot {
 namespace {
 
-// About 20 us on current machines: longer than the gap between two loops of a step, shorter than a time slice.
-constexpr int kSpins = 4000;
+// Some tens of microseconds on current machines: longer than the gap between two loops of a step, shorter than a
+// time slice.
+constexpr int kSpins = 2000;
 
 void relax() {
 #if defined(__x86_64__)
@@ -29,7 +31,11 @@ int available_cores() {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
 #endif
-    return std::max(1u, std::thread::hardware_concurrency());
+    return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+constexpr std::uint64_t claim_word(std::uint32_t loop, std::uint32_t left) {
+    return std::uint64_t(loop) << 32 | left;
 }
 
 }  // namespace
@@ -48,66 +54,66 @@ ThreadPool::~ThreadPool() {
     for (auto& w : workers_) w.join();
 }
 
-void ThreadPool::parallel_for(std::int64_t count, const std::function<void(std::int64_t, int)>& body) {
+void ThreadPool::parallel_for(std::int64_t count, const Body& body) {
     if (workers_.empty() || count <= 1) {
         for (std::int64_t i = 0; i < count; ++i) body(i, 0);
         return;
     }
+    CACHALOT_CHECK(count <= std::numeric_limits<std::uint32_t>::max());
     body_ = &body;
-    count_ = count;
-    next_.store(0, std::memory_order_relaxed);
-    running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_seq_cst);
-    // A worker counts itself as a sleeper under the lock and then looks at the generation again, so either we see
-    // the sleeper or the sleeper sees the new generation.
+    count_ = static_cast<std::uint32_t>(count);
+    done_.store(0, std::memory_order_relaxed);
+    claim_.store(claim_word(++loop_, count_), std::memory_order_seq_cst);
+    // A worker counts itself as a sleeper under the lock and then looks at the word again, so either we see the
+    // sleeper or the sleeper sees the new loop.
     if (sleepers_.load(std::memory_order_seq_cst) > 0) {
         { std::lock_guard lock(mutex_); }
         wake_.notify_all();
     }
-    run_items(0);
-    for (int spin = 0; running_.load(std::memory_order_acquire) != 0;) {
-        if (++spin < kSpins)
+    run_items(loop_, 0);
+    for (int spin = 0; done_.load(std::memory_order_acquire) != count_; ++spin) {
+        if (spin < kSpins)
             relax();
         else
             std::this_thread::yield();
     }
-    body_ = nullptr;
-    if (error_) {
-        auto error = std::exchange(error_, nullptr);
-        std::rethrow_exception(error);
-    }
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
-void ThreadPool::run_items(int thread) {
-    try {
-        for (;;) {
-            auto i = next_.fetch_add(1, std::memory_order_relaxed);
-            if (i >= count_) return;
-            (*body_)(i, thread);
+void ThreadPool::run_items(std::uint32_t loop, int thread) {
+    auto word = claim_.load(std::memory_order_acquire);
+    while (static_cast<std::uint32_t>(word >> 32) == loop && static_cast<std::uint32_t>(word) != 0) {
+        if (!claim_.compare_exchange_weak(word, word - 1, std::memory_order_acq_rel,
+                                          std::memory_order_acquire))
+            continue;
+        // The claim succeeded, so this loop is not over and body_ and count_ are its own. Items go out in order.
+        try {
+            (*body_)(count_ - static_cast<std::uint32_t>(word), thread);
+        } catch (...) {
+            std::lock_guard lock(error_mutex_);
+            if (!error_) error_ = std::current_exception();
         }
-    } catch (...) {
-        next_.store(count_, std::memory_order_relaxed);
-        std::lock_guard lock(error_mutex_);
-        if (!error_) error_ = std::current_exception();
+        done_.fetch_add(1, std::memory_order_acq_rel);
+        word = claim_.load(std::memory_order_acquire);
     }
 }
 
 void ThreadPool::worker(int thread) {
-    std::uint64_t seen = 0;
-    for (;;) {
-        for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen && !stop_;
-             ++spin)
+    auto current = [&](std::memory_order order) {
+        return static_cast<std::uint32_t>(claim_.load(order) >> 32);
+    };
+    std::uint32_t seen = 0;
+    while (!stop_) {
+        for (int spin = 0; spin < kSpins && current(std::memory_order_acquire) == seen && !stop_; ++spin)
             relax();
-        if (generation_.load(std::memory_order_acquire) == seen) {
+        if (current(std::memory_order_acquire) == seen) {
             std::unique_lock lock(mutex_);
             sleepers_.fetch_add(1, std::memory_order_seq_cst);
-            wake_.wait(lock, [&] { return generation_.load(std::memory_order_seq_cst) != seen || stop_; });
+            wake_.wait(lock, [&] { return current(std::memory_order_seq_cst) != seen || stop_; });
             sleepers_.fetch_sub(1, std::memory_order_seq_cst);
         }
-        if (stop_) return;
-        seen = generation_.load(std::memory_order_acquire);
-        run_items(thread);
-        running_.fetch_sub(1, std::memory_order_acq_rel);
+        seen = current(std::memory_order_acquire);
+        run_items(seen, thread);
     }
 }
 

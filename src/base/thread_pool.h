@@ -2,15 +2,21 @@
 //
 // Problem: a decode step runs a few hundred short loops, each a few microseconds to a millisecond. Waking a thread
 // through the kernel costs 5 to 50 us, so workers spin for a short while before they sleep; spinning for ever would
-// burn a core that another process could use and slow the thread that holds the work.
+// burn a core that another process could use. And a thread that has lost its core for a moment must not hold up the
+// others: waiting for every worker at the end of every loop makes two threads four times slower than one when
+// another process takes a core.
 //
-// `parallel_for` hands out indices dynamically from one atomic counter, so a thread that lost its core delays only
-// the item it holds. The result of an item may not depend on which thread runs it.
+// So a loop is over when its items are done, not when all workers have reported. Items are claimed one at a time from
+// an atomic word that holds the loop's number and how many items are left; a worker that comes late finds the number
+// changed or nothing left, and cannot touch a later loop by mistake. Only an item that was claimed is waited for.
+//
+// The result of an item may not depend on which thread runs it.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -30,22 +36,23 @@ class ThreadPool {
 
     // Calls body(index, thread) for every index in [0, count), thread in [0, size()); returns when all are done.
     // One caller at a time, not from inside a body. The first exception of a body is rethrown here.
-    void parallel_for(std::int64_t count, const std::function<void(std::int64_t index, int thread)>& body);
-
-    // The number of parallel_for calls that involved more than one thread: the synchronisations paid so far.
-    std::uint64_t synchronisations() const { return generation_.load(std::memory_order_relaxed); }
+    using Body = std::function<void(std::int64_t index, int thread)>;
+    void parallel_for(std::int64_t count, const Body& body);
 
   private:
     void worker(int thread);
-    void run_items(int thread);
+    void run_items(std::uint32_t loop, int thread);
 
     std::vector<std::thread> workers_;
-    const std::function<void(std::int64_t, int)>* body_ = nullptr;
-    std::int64_t count_ = 0;
-    std::atomic<std::int64_t> next_{0};
-    std::atomic<int> running_{0};               // workers that have not finished the current loop
-    std::atomic<std::uint64_t> generation_{0};  // one more for each loop
-    std::atomic<int> sleepers_{0};
+
+    // Written by the caller before `claim_` announces a loop, stable until its last claimed item is done.
+    const Body* body_ = nullptr;
+    std::uint32_t count_ = 0;
+    std::uint32_t loop_ = 0;
+
+    alignas(64) std::atomic<std::uint64_t> claim_{0};  // loop number << 32 | items left to claim
+    alignas(64) std::atomic<std::uint32_t> done_{0};   // items of the current loop that are done
+    alignas(64) std::atomic<int> sleepers_{0};
     std::atomic<bool> stop_{false};
     std::mutex mutex_;
     std::condition_variable wake_;

@@ -24,19 +24,42 @@ std::pair<std::int32_t, float> parse_bias(const std::string& text) {
 
 void AnswerOptions::add_to(CLI::App& app) {
     app.add_option("-s,--system", system, "system text")->type_name("TEXT");
-    app.add_option("--think", think, "reason before answering: off, on, high, max")->check(CLI::IsMember(kThinkModes))->capture_default_str();
-    app.add_flag("--april", april, "reasoning effort as the April preview was taught it (default: 0731 and later)");
-    app.add_option("-n,--max-tokens", max_tokens, "most tokens of an answer; -1: until the context is full")->check(CLI::Range(-1, 1 << 30))->capture_default_str()->type_name("N");
-    app.add_option("--temp", temperature, "temperature; 0: always the most probable token (default: the model's, else 1)")->type_name("X");
-    app.add_option("--top-p", top_p, "sample from the most probable tokens that make up this share (default: the model's, else 1)")->type_name("X");
-    app.add_option("--top-k", top_k, "sample from the K most probable tokens; 0: off")->capture_default_str()->type_name("K");
-    app.add_option("--min-p", min_p, "drop tokens less probable than this share of the best")->capture_default_str()->type_name("X");
-    app.add_option("--repetition-penalty", repetition, "divide the logits of tokens seen before by this")->capture_default_str()->type_name("X");
-    app.add_option("--presence-penalty", presence, "subtract this from tokens already in the answer")->capture_default_str()->type_name("X");
-    app.add_option("--frequency-penalty", frequency, "the same for each time they occur")->capture_default_str()->type_name("X");
-    app.add_option("--bias", biases, "add to a token's logit: --bias 17=-5, or =-inf to forbid it")->type_name("ID=X");
+    app.add_option("--think", think, "reason before answering: off, on, high, max")
+        ->check(CLI::IsMember(kThinkModes))
+        ->capture_default_str();
+    app.add_flag("--april", april,
+                 "reasoning effort as the April preview was taught it (default: 0731 and later)");
+    app.add_option("-n,--max-tokens", max_tokens, "most tokens of an answer; -1: until the context is full")
+        ->check(CLI::Range(-1, 1 << 30))
+        ->capture_default_str()
+        ->type_name("N");
+    app.add_option("--temp", temperature,
+                   "temperature; 0: always the most probable token (default: the model's, else 1)")
+        ->type_name("X");
+    app.add_option(
+           "--top-p", top_p,
+           "sample from the most probable tokens that make up this share (default: the model's, else 1)")
+        ->type_name("X");
+    app.add_option("--top-k", top_k, "sample from the K most probable tokens; 0: off")
+        ->capture_default_str()
+        ->type_name("K");
+    app.add_option("--min-p", min_p, "drop tokens less probable than this share of the best")
+        ->capture_default_str()
+        ->type_name("X");
+    app.add_option("--repetition-penalty", repetition, "divide the logits of tokens seen before by this")
+        ->capture_default_str()
+        ->type_name("X");
+    app.add_option("--presence-penalty", presence, "subtract this from tokens already in the answer")
+        ->capture_default_str()
+        ->type_name("X");
+    app.add_option("--frequency-penalty", frequency, "the same for each time they occur")
+        ->capture_default_str()
+        ->type_name("X");
+    app.add_option("--bias", biases, "add to a token's logit: --bias 17=-5, or =-inf to forbid it")
+        ->type_name("ID=X");
     app.add_option("--seed", seed, "same seed, same text (default: a new one each time)")->type_name("N");
-    app.add_option("--stop", stops, "end the answer before this text; may be given several times")->type_name("TEXT");
+    app.add_option("--stop", stops, "end the answer before this text; may be given several times")
+        ->type_name("TEXT");
     app.add_flag("--ignore-eos", ignore_eos, "go on when the model ends its answer");
 }
 

@@ -46,7 +46,8 @@ std::vector<std::int32_t> varied_tokens(std::int64_t count, int vocab) {
     return tokens;
 }
 
-Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, std::int64_t count, int repetitions) {
+Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, std::int64_t count,
+            int repetitions) {
     bool decode = test == "decode";
     auto tokens = varied_tokens(count, engine.model().config.vocab_size);
     double sum = 0, squares = 0;
@@ -56,8 +57,10 @@ Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, 
         auto begin = std::chrono::steady_clock::now();
         if (decode)
             for (auto& token : tokens) engine.prefill(state, std::span(&token, 1));
-        else engine.prefill(state, tokens);
-        double rate = static_cast<double>(count) / std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        else
+            engine.prefill(state, tokens);
+        double rate = static_cast<double>(count) /
+                      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         if (i < 0) continue;
         sum += rate;
         squares += rate * rate;
@@ -92,18 +95,24 @@ void bench(const Options& o) {
             if (n > 0) rows.push_back(measure(engine, start, "decode", n, o.repetitions));
     }
     if (o.json) {
-        nlohmann::ordered_json result = {{"machine", {{"processor", cpu_features().name}, {"backend", engine.backend().name()}}},
-                                         {"model", engine.model().checkpoint->source()}};
+        nlohmann::ordered_json result = {
+            {"machine", {{"processor", cpu_features().name}, {"backend", engine.backend().name()}}},
+            {"model", engine.model().checkpoint->source()}};
         for (const auto& r : rows)
-            result["rows"].push_back({{"test", r.test}, {"tokens", r.tokens}, {"depth", r.depth},
-                                      {"threads", engine.backend().threads()}, {"tokens_per_second", r.tokens_per_second},
-                                      {"spread", r.spread}, {"peak_rss_bytes", peak_rss_bytes()}});
+            result["rows"].push_back({{"test", r.test},
+                                      {"tokens", r.tokens},
+                                      {"depth", r.depth},
+                                      {"threads", engine.backend().threads()},
+                                      {"tokens_per_second", r.tokens_per_second},
+                                      {"spread", r.spread},
+                                      {"peak_rss_bytes", peak_rss_bytes()}});
         return print_line(result.dump(2));
     }
     print_line(fmt::format("{}, {}", cpu_features().name, engine.backend().name()));
     print_line(fmt::format("{:<8} {:>7} {:>8} {:>20}", "test", "tokens", "depth", "tokens/s"));
     for (const auto& r : rows)
-        print_line(fmt::format("{:<8} {:>7} {:>8} {:>12.1f} +- {:.1f}", r.test, r.tokens, r.depth, r.tokens_per_second, r.spread));
+        print_line(fmt::format("{:<8} {:>7} {:>8} {:>12.1f} +- {:.1f}", r.test, r.tokens, r.depth,
+                               r.tokens_per_second, r.spread));
     print_line(fmt::format("peak memory {}", human_bytes(peak_rss_bytes())));
 }
 
@@ -113,10 +122,22 @@ void add_bench(CLI::App& app) {
     auto o = std::make_shared<Options>();
     auto* command = app.add_subcommand("bench", "Speed of prefill and decode");
     o->model.add_to(*command);
-    command->add_option("-p,--prefill", o->prefill, "tokens of a prompt")->delimiter(',')->capture_default_str()->type_name("N,..");
-    command->add_option("-n,--decode", o->decode, "tokens of an answer")->delimiter(',')->capture_default_str()->type_name("N,..");
-    command->add_option("-d,--depth", o->depths, "tokens that are in the context before")->delimiter(',')->capture_default_str()->type_name("N,..");
-    command->add_option("-r,--repetitions", o->repetitions, "measurements of each")->check(CLI::Range(1, 1000))->capture_default_str()->type_name("N");
+    command->add_option("-p,--prefill", o->prefill, "tokens of a prompt")
+        ->delimiter(',')
+        ->capture_default_str()
+        ->type_name("N,..");
+    command->add_option("-n,--decode", o->decode, "tokens of an answer")
+        ->delimiter(',')
+        ->capture_default_str()
+        ->type_name("N,..");
+    command->add_option("-d,--depth", o->depths, "tokens that are in the context before")
+        ->delimiter(',')
+        ->capture_default_str()
+        ->type_name("N,..");
+    command->add_option("-r,--repetitions", o->repetitions, "measurements of each")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str()
+        ->type_name("N");
     command->add_flag("--json", o->json, "print the result as JSON");
     command->callback([o] { bench(*o); });
 }

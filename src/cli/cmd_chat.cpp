@@ -116,15 +116,20 @@ class LineReader {
 class Chat {
   public:
     explicit Chat(const Options& options)
-        : options_(options), engine_(options.model.engine()), session_(engine_), reader_("cachalot"),
-          think_(options.answer.think), system_(options.answer.system) {
+        : options_(options),
+          engine_(options.model.engine()),
+          session_(engine_),
+          reader_("cachalot"),
+          think_(options.answer.think),
+          system_(options.answer.system) {
         if (!options_.load.empty()) load(options_.load);
     }
 
     void loop() {
         const Config& c = engine_.model().config;
         fmt::print(stderr, "{}: {} layers, context {} tokens. /help lists the commands.\n",
-                   c.name.empty() ? engine_.model().checkpoint->source() : c.name, c.layers, engine_.context());
+                   c.name.empty() ? engine_.model().checkpoint->source() : c.name, c.layers,
+                   engine_.context());
         std::string line;
         while (reader_.read(line)) {
             if (line.empty()) continue;
@@ -147,7 +152,8 @@ class Chat {
     // Returns false to leave.
     bool command(const std::string& line) {
         auto space = line.find(' ');
-        std::string verb = line.substr(0, space), rest = space == std::string::npos ? "" : line.substr(space + 1);
+        std::string verb = line.substr(0, space),
+                    rest = space == std::string::npos ? "" : line.substr(space + 1);
         if (verb == "/quit" || verb == "/exit") return false;
         if (verb == "/help") {
             fmt::print("{}", kHelp);
@@ -201,18 +207,21 @@ class Chat {
         callbacks.on_event = [&](const CompletionEvent& event) {
             bool reasoning = event.kind == CompletionEvent::Kind::reasoning;
             if (!reasoning && event.kind != CompletionEvent::Kind::content) return true;
-            if (reasoning != in_reasoning) fmt::print("{}", reasoning ? (grey ? "\033[90m" : "") : (grey ? "\033[0m\n\n" : "\n\n"));
+            if (reasoning != in_reasoning)
+                fmt::print("{}", reasoning ? (grey ? "\033[90m" : "") : (grey ? "\033[0m\n\n" : "\n\n"));
             in_reasoning = reasoning;
             fmt::print("{}", event.text);
             std::fflush(stdout);
             return true;
         };
-        last_ = session_.answer(conversation(), options_.answer.chat(think_), options_.answer.generation(engine_.model()), callbacks);
+        last_ = session_.answer(conversation(), options_.answer.chat(think_),
+                                options_.answer.generation(engine_.model()), callbacks);
         if (in_reasoning && grey) fmt::print("\033[0m");
         fmt::print("\n");
         std::fflush(stdout);
         if (last_.finish_reason == "cancelled") fmt::print(stderr, "(stopped)\n");
-        if (last_.finish_reason == "length") fmt::print(stderr, "(cut: {} tokens)\n", last_.completion_tokens);
+        if (last_.finish_reason == "length")
+            fmt::print(stderr, "(cut: {} tokens)\n", last_.completion_tokens);
         Message reply = text_message(Role::assistant, last_.completion.content);
         reply.reasoning = last_.completion.reasoning;
         messages_.push_back(std::move(reply));
@@ -220,19 +229,24 @@ class Chat {
 
     void stats() const {
         const Timings& t = last_.timings;
-        auto rate = [](std::int64_t tokens, double seconds) { return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0; };
+        auto rate = [](std::int64_t tokens, double seconds) {
+            return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
+        };
         fmt::print("context   {} of {} tokens, {}\n", session_.tokens(), engine_.context(),
                    human_bytes(static_cast<std::uint64_t>(session_.state().bytes())));
-        fmt::print("prompt    {} tokens, {} of them reused, {:.1f}/s\n", last_.prompt_tokens, last_.cached_tokens,
-                   rate(t.prefill_tokens, t.prefill_seconds));
-        fmt::print("answer    {} tokens, {:.1f}/s\n", last_.completion_tokens, rate(t.decode_tokens, t.decode_seconds));
+        fmt::print("prompt    {} tokens, {} of them reused, {:.1f}/s\n", last_.prompt_tokens,
+                   last_.cached_tokens, rate(t.prefill_tokens, t.prefill_seconds));
+        fmt::print("answer    {} tokens, {:.1f}/s\n", last_.completion_tokens,
+                   rate(t.decode_tokens, t.decode_seconds));
     }
 
     void save(const std::string& path) const {
         if (path.empty()) fail("/save: give a file name");
         nlohmann::ordered_json list = nlohmann::ordered_json::array();
         for (const auto& m : conversation().messages) {
-            const char* role = m.role == Role::system ? "system" : m.role == Role::user ? "user" : "assistant";
+            const char* role = m.role == Role::system ? "system"
+                               : m.role == Role::user ? "user"
+                                                      : "assistant";
             nlohmann::ordered_json one = {{"role", role}, {"content", content_text(m.content)}};
             if (!m.reasoning.empty()) one["reasoning_content"] = m.reasoning;
             list.push_back(one);

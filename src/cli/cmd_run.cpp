@@ -24,7 +24,9 @@ struct Options {
 std::atomic<bool> interrupted{false};
 
 nlohmann::ordered_json timings_json(const Timings& t) {
-    auto rate = [](std::int64_t tokens, double seconds) { return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0; };
+    auto rate = [](std::int64_t tokens, double seconds) {
+        return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
+    };
     return {{"prefill_seconds", t.prefill_seconds},
             {"prefill_tokens_per_second", rate(t.prefill_tokens, t.prefill_seconds)},
             {"decode_seconds", t.decode_seconds},
@@ -33,9 +35,10 @@ nlohmann::ordered_json timings_json(const Timings& t) {
 
 void print_stats(const Timings& t, const KvState& state) {
     auto j = timings_json(t);
-    fmt::print(stderr, "prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}\n",
-               t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(), t.decode_tokens + 1,
-               t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
+    fmt::print(stderr,
+               "prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}\n",
+               t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(),
+               t.decode_tokens + 1, t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
                human_bytes(static_cast<std::uint64_t>(state.bytes())));
 }
 
@@ -45,10 +48,13 @@ nlohmann::ordered_json call_json(const ParsedToolCall& call) {
 
 Conversation conversation_of(const Options& o) {
     Conversation conversation;
-    if (!o.messages.empty()) conversation = conversation_from_json(parse_json(read_text_file(o.messages), o.messages));
-    else conversation.messages.push_back(text_message(Role::user, input_text(o.prompt, o.file)));
+    if (!o.messages.empty())
+        conversation = conversation_from_json(parse_json(read_text_file(o.messages), o.messages));
+    else
+        conversation.messages.push_back(text_message(Role::user, input_text(o.prompt, o.file)));
     if (!o.answer.system.empty())
-        conversation.messages.insert(conversation.messages.begin(), text_message(Role::system, o.answer.system));
+        conversation.messages.insert(conversation.messages.begin(),
+                                     text_message(Role::system, o.answer.system));
     if (!o.tools.empty()) {
         conversation.tools = tools_from_json(parse_json(read_text_file(o.tools), o.tools), o.tools);
         // The tools' descriptions are part of the system text; without one the encoder needs a place for them.
@@ -87,7 +93,8 @@ void run_chat(const Options& o, Engine& engine) {
         last = event.text;
         return true;
     };
-    auto result = session.answer(conversation_of(o), o.answer.chat(), o.answer.generation(engine.model()), callbacks);
+    auto result =
+        session.answer(conversation_of(o), o.answer.chat(), o.answer.generation(engine.model()), callbacks);
     if (in_reasoning && terminal) write_text("\033[0m");
     if (o.json) {
         nlohmann::ordered_json calls = nlohmann::ordered_json::array();
@@ -97,7 +104,8 @@ void run_chat(const Options& o, Engine& engine) {
             {"reasoning", result.completion.reasoning},
             {"tool_calls", calls},
             {"finish_reason", result.finish_reason},
-            {"usage", {{"prompt_tokens", result.prompt_tokens}, {"completion_tokens", result.completion_tokens}}},
+            {"usage",
+             {{"prompt_tokens", result.prompt_tokens}, {"completion_tokens", result.completion_tokens}}},
             {"timings", timings_json(result.timings)}};
         print_line(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else {
@@ -109,7 +117,8 @@ void run_chat(const Options& o, Engine& engine) {
 
 void run_raw(const Options& o, Engine& engine) {
     const Tokenizer& tokenizer = engine.model().tokenizer;
-    auto tokens = tokenizer.encode(input_text(o.prompt, o.file), o.special ? SpecialTokens::parse : SpecialTokens::literal);
+    auto tokens = tokenizer.encode(input_text(o.prompt, o.file),
+                                   o.special ? SpecialTokens::parse : SpecialTokens::literal);
     tokens.insert(tokens.begin(), tokenizer.bos());
     auto options = o.answer.generation(engine.model());
     if (o.special) options.special = GenerationOptions::Special::all;
@@ -117,34 +126,41 @@ void run_raw(const Options& o, Engine& engine) {
     auto state = engine.new_state();
     Progress progress("reading the prompt", "tokens");
     std::string text;
-    auto timings = run(engine, state, generation,
-                       {[&](std::int64_t done, std::int64_t total) {
-                            progress.update(static_cast<std::uint64_t>(done), static_cast<std::uint64_t>(total));
-                            if (done == total) progress.clear();
-                            return true;
-                        },
-                        [&](const std::string& piece) {
-                            text += piece;
-                            if (!o.json) write_text(piece);
-                            return true;
-                        },
-                        [] { return interrupted.load(); }});
+    auto timings =
+        run(engine, state, generation,
+            {[&](std::int64_t done, std::int64_t total) {
+                 progress.update(static_cast<std::uint64_t>(done), static_cast<std::uint64_t>(total));
+                 if (done == total) progress.clear();
+                 return true;
+             },
+             [&](const std::string& piece) {
+                 text += piece;
+                 if (!o.json) write_text(piece);
+                 return true;
+             },
+             [] { return interrupted.load(); }});
     if (o.json)
         print_line(nlohmann::ordered_json{{"text", text},
                                           {"reasoning", ""},
                                           {"tool_calls", nlohmann::ordered_json::array()},
                                           {"finish_reason", name(generation.reason())},
-                                          {"usage", {{"prompt_tokens", generation.prompt_tokens()}, {"completion_tokens", generation.completion_tokens()}}},
-                                          {"timings", timings_json(timings)}}.dump());
-    else if (!text.empty() && text.back() != '\n') write_text("\n");
+                                          {"usage",
+                                           {{"prompt_tokens", generation.prompt_tokens()},
+                                            {"completion_tokens", generation.completion_tokens()}}},
+                                          {"timings", timings_json(timings)}}
+                       .dump());
+    else if (!text.empty() && text.back() != '\n')
+        write_text("\n");
     if (o.stats) print_stats(timings, state);
 }
 
 void run_command(const Options& o) {
     Engine engine = o.model.engine();
     std::signal(SIGINT, [](int) { interrupted = true; });  // ends the answer; what there is stays printed
-    if (o.raw) run_raw(o, engine);
-    else run_chat(o, engine);
+    if (o.raw)
+        run_raw(o, engine);
+    else
+        run_chat(o, engine);
 }
 
 }  // namespace
@@ -155,13 +171,19 @@ void add_run(CLI::App& app) {
     o->model.add_to(*command);
     command->add_option("-p,--prompt", o->prompt, "the prompt; else -f, else stdin")->type_name("TEXT");
     command->add_option("-f,--file", o->file, "read the prompt from a file")->type_name("FILE");
-    command->add_option("--messages", o->messages, "a whole conversation: JSON as in OpenAI's chat API")->type_name("FILE");
-    command->add_option("--tools", o->tools, "tools that the model may call: JSON as in OpenAI's chat API; calls are printed as JSON")->type_name("FILE");
+    command->add_option("--messages", o->messages, "a whole conversation: JSON as in OpenAI's chat API")
+        ->type_name("FILE");
+    command
+        ->add_option("--tools", o->tools,
+                     "tools that the model may call: JSON as in OpenAI's chat API; calls are printed as JSON")
+        ->type_name("FILE");
     command->add_flag("--raw", o->raw, "continue the text as it is, without chat format");
-    command->add_flag("--special", o->special, "with --raw: recognise special tokens in the text and show them");
+    command->add_flag("--special", o->special,
+                      "with --raw: recognise special tokens in the text and show them");
     o->answer.add_to(*command);
     command->add_flag("--stats", o->stats, "print speed and memory to stderr");
-    command->add_flag("--json", o->json, "print one JSON object: text, reasoning, tool_calls, finish_reason, usage, timings");
+    command->add_flag("--json", o->json,
+                      "print one JSON object: text, reasoning, tool_calls, finish_reason, usage, timings");
     command->callback([o] { run_command(*o); });
 }
 

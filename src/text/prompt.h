@@ -9,7 +9,7 @@
 // `literal`: user text and tool results, but also names and values of tool arguments, tool schemas, earlier
 // answers and reasoning (the client sent them back and could have edited them), and the system text:
 // operators paste documents and agents paste file listings into it. A literal `<｜User｜>` reads as those
-// nine characters.
+// eight characters.
 #pragma once
 
 #include <cstddef>

@@ -99,7 +99,9 @@ class Reader {
     // Whether a setting is absent or has a value that turns it off.
     static bool off(const json& parent, const char* name) {
         const auto found = parent.find(name);
-        return found == parent.end() || found->is_null() || *found == false || *found == 0 || *found == "";
+        if (found == parent.end()) return true;
+        if (found->is_string()) return found->get_ref<const std::string&>().empty();
+        return found->is_null() || *found == false || *found == 0;
     }
 
     void check_supported(const json& model) {

@@ -1,0 +1,126 @@
+// What the dialects need of a model: one request in, a stream of events out.
+//
+// Every dialect parses its JSON into a Request and turns Events into its own bytes; nothing here knows JSON or HTTP. The
+// real model (engine_service) and the scripted one (scripted_service) implement Service, so clients can be tested
+// without weights, and a scheduler that batches requests can replace the queue without any dialect noticing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/generation.h"
+#include "text/chat.h"
+#include "text/prompt.h"
+
+namespace cachalot::server {
+
+// An error that the client is to see, in the terms that all dialects share. Thrown by parsing and by Service::submit,
+// delivered in an Event later. `code` is stable: "context_length_exceeded", "queue_full", "shutting_down", ...
+class ApiError : public Error {
+  public:
+    ApiError(int status, std::string code, const std::string& message, std::string param = {})
+        : Error(message), status(status), code(std::move(code)), param(std::move(param)) {}
+    int status;
+    std::string code;
+    std::string param;    // the field that is to blame
+    int retry_after = 0;  // seconds, for 429 and 503
+    // context_length_exceeded: the numbers, since each dialect has its own sentence for them
+    std::int64_t prompt_tokens = 0, max_tokens = 0, context = 0;
+};
+
+enum class ToolChoice { automatic, none, required, named };
+enum class Priority { interactive, normal, background };
+
+struct Request {
+    // Either a conversation or a raw text to continue (also as token ids).
+    bool raw = false;
+    Conversation conversation;
+    std::vector<TextPart> text;
+    std::vector<std::int32_t> tokens;
+    bool echo = false;  // raw: report the prompt's tokens and their log-probabilities, too
+
+    ChatOptions chat;
+    ToolChoice tool_choice = ToolChoice::automatic;
+    std::string named_tool;
+    bool parallel_tool_calls = true;
+    bool json_object = false;  // response_format: the content shall be a JSON object
+
+    GenerationOptions generation;
+    bool max_tokens_given = false;  // else the answer may fill the context
+    int n = 1;                      // choices
+
+    std::string tenant;  // cache namespace
+    Priority priority = Priority::normal;
+};
+
+struct Usage {
+    std::int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
+};
+
+struct Event {
+    enum class Kind {
+        started,          // taken from the queue; usage.prompt_tokens and cached_tokens are known
+        progress,         // done of total prompt tokens
+        reasoning,        // text
+        content,          // text
+        call_start,       // call, id, text = the tool's name
+        call_arguments,   // call, text = more of the JSON
+        call_end,         // call
+        prompt_logprobs,  // raw with echo: text = the prompt, logprobs of its tokens (the first has none)
+        finished,  // of one choice: finish_reason "stop", "length", "tool_calls"; stop_text if a stop string matched
+        done,    // all choices; usage is complete. The last event.
+        failed,  // error. The last event.
+    };
+    Kind kind;
+    int choice = 0;
+    std::string text;
+    std::size_t call = 0;
+    std::string id;
+    std::string finish_reason, stop_text;
+    std::int64_t progress_done = 0, progress_total = 0;
+    Usage usage;
+    std::vector<Logprobs> logprobs;  // of the tokens that make up `text`, if asked for
+    std::shared_ptr<const ApiError> error;
+};
+
+// A request that has been accepted.
+class Job {
+  public:
+    virtual ~Job() = default;
+    virtual void cancel() = 0;  // work stops within one step; no `done` follows
+};
+
+struct ModelInfo {
+    std::string id;  // what clients call it
+    std::int64_t created = 0;
+    std::int64_t context = 0;
+    int vocab_size = 0;
+};
+
+class Service {
+  public:
+    virtual ~Service() = default;
+    virtual const ModelInfo& info() const = 0;
+    virtual bool ready() const = 0;
+
+    // Queues a request. Events arrive on the worker's thread, in order; the sink must not block. Throws ApiError if the
+    // request cannot be run (queue full: 429; too long for the context: 400; shutting down: 503).
+    using Sink = std::function<void(const Event&)>;
+    virtual std::shared_ptr<Job> submit(Request request, Sink sink) = 0;
+
+    // For count_tokens, tokenize, detokenize, apply-template. Throw ApiError for input that cannot be handled.
+    virtual std::int64_t count_tokens(const Request& request) const = 0;
+    virtual std::string render(const Request& request) const = 0;  // the prompt's text
+    virtual std::vector<std::int32_t> tokenize(std::string_view text, bool parse_special) const = 0;
+    virtual std::string detokenize(std::span<const std::int32_t> tokens) const = 0;
+
+    // Refuses new requests; returns when the running ones are done, or cancels them at the deadline.
+    virtual void drain(std::chrono::steady_clock::time_point deadline) = 0;
+};
+
+}  // namespace cachalot::server

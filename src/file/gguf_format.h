@@ -3,10 +3,10 @@
 //   | "GGUF" | u32 version | u64 tensors | u64 keys | keys | directory | padding | data |
 //   key:       string name | u32 value type | value            string: u64 length | bytes, not terminated
 //   array:     u32 element type | u64 count | elements
-//   directory: string name | u32 dimensions | u64 each, contiguous one first | u32 ggml type | u64 offset in
-//   data
+//   directory: string name | u32 dimensions | u64 each, contiguous one first | u32 ggml type | u64 offset
 //
-// `data` and every tensor in it start on a multiple of the alignment. All integers are little endian.
+// Offsets count from `data`, which starts on a multiple of the alignment, as does every tensor in it. All
+// integers are little endian.
 #pragma once
 
 #include <cstdint>

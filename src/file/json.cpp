@@ -1,7 +1,6 @@
 #include "file/json.h"
 
 #include <set>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -11,56 +10,105 @@ namespace cachalot {
 
 using nlohmann::json;
 
-void parse_json_members(std::string_view text, std::string_view source, const JsonLimits& limits,
-                        const std::function<void(const std::string& name, json& value)>& on_member) {
-    std::vector<std::set<std::string>> keys;  // of each object that is open
-    std::string member;                       // the member of the outermost object that we are in
-    std::size_t values = 0;                   // in that member
+namespace {
 
-    const auto on_event = [&](int depth, json::parse_event_t event, json& value) {
+[[noreturn]] void fail_too_deep(std::string_view source, int max_depth) {
+    fail("{}: JSON is nested more than {} levels deep", source, max_depth);
+}
+
+[[noreturn]] void fail_no_object(std::string_view source) { fail("{}: expected a JSON object", source); }
+
+// Counts the depth and passes everything on.
+class Adapter : public json::json_sax_t {
+  public:
+    Adapter(std::string_view source, int max_depth, JsonHandler& handler)
+        : source_(source), max_depth_(max_depth), handler_(handler) {}
+
+    bool null() override { return other(); }
+    bool boolean(bool) override { return other(); }
+    bool number_integer(json::number_integer_t) override { return other(); }
+    bool number_float(json::number_float_t, const std::string&) override { return other(); }
+    bool binary(json::binary_t&) override { return other(); }
+    bool number_unsigned(json::number_unsigned_t value) override {
+        check_inside();
+        handler_.natural(depth_, value);
+        return true;
+    }
+    bool string(std::string& value) override {
+        check_inside();
+        handler_.text(depth_, value);
+        return true;
+    }
+    bool key(std::string& name) override {
+        handler_.key(depth_, name);
+        return true;
+    }
+    bool start_object(std::size_t) override { return open(false); }
+    bool start_array(std::size_t) override { return open(true); }
+    bool end_object() override { return close(); }
+    bool end_array() override { return close(); }
+    bool parse_error(std::size_t, const std::string&, const json::exception& error) override {
+        fail("{}: {}", source_, error.what());
+    }
+
+  private:
+    void check_inside() const {
+        if (depth_ == 0) fail_no_object(source_);
+    }
+    bool other() {
+        check_inside();
+        handler_.other(depth_);
+        return true;
+    }
+    bool open(bool is_array) {
+        if (depth_ == 0 && is_array) fail_no_object(source_);
+        if (depth_ == max_depth_) fail_too_deep(source_, max_depth_);
+        handler_.open(depth_++, is_array);
+        return true;
+    }
+    bool close() {
+        handler_.close(--depth_);
+        return true;
+    }
+
+    std::string_view source_;
+    int max_depth_;
+    JsonHandler& handler_;
+    int depth_ = 0;
+};
+
+}  // namespace
+
+void scan_json(std::string_view text, std::string_view source, int max_depth, JsonHandler& handler) {
+    Adapter adapter(source, max_depth, handler);
+    json::sax_parse(text.begin(), text.end(), &adapter);
+}
+
+json parse_file_json(std::string_view text, std::string_view source, int max_depth, std::size_t max_values) {
+    std::vector<std::set<std::string>> keys;  // of each object that is open
+    std::size_t values = 0;
+
+    const auto check = [&](int depth, json::parse_event_t event, json& value) {
         using Event = json::parse_event_t;
-        if (depth == 0 && (event == Event::array_start || event == Event::value))
-            fail("{}: expected a JSON object", source);
-        if (++values > limits.values)
-            fail("{}: {} holds more than {} values", source, in_quotes(member), limits.values);
-        switch (event) {
-            case Event::object_start: keys.emplace_back(); [[fallthrough]];
-            case Event::array_start:
-                if (depth >= limits.depth)
-                    fail("{}: JSON is nested more than {} levels deep", source, limits.depth);
-                return true;
-            case Event::key: {
-                const auto& key = value.get_ref<const std::string&>();
-                if (!keys.back().insert(key).second) fail("{}: key {} appears twice", source, in_quotes(key));
-                if (depth == 1) {
-                    member = key;
-                    values = 0;
-                    if (keys.back().size() > limits.members)
-                        fail("{}: more than {} entries", source, limits.members);
-                }
-                return true;
-            }
-            case Event::object_end: keys.pop_back(); break;
-            case Event::array_end:
-            case Event::value: break;
+        if (depth == 0 && (event == Event::array_start || event == Event::value)) fail_no_object(source);
+        if (++values > max_values) fail("{}: more than {} values", source, max_values);
+        if (event == Event::object_start || event == Event::array_start) {
+            if (depth == max_depth) fail_too_deep(source, max_depth);
         }
-        if (depth != 1) return true;
-        on_member(member, value);
-        return false;  // forget the value
+        if (event == Event::object_start) keys.emplace_back();
+        if (event == Event::object_end) keys.pop_back();
+        if (event == Event::key) {
+            const auto& key = value.get_ref<const std::string&>();
+            if (!keys.back().insert(key).second) fail("{}: key {} appears twice", source, in_quotes(key));
+        }
+        return true;  // keep the value
     };
 
     try {
-        [[maybe_unused]] const json emptied = json::parse(text.begin(), text.end(), on_event);
+        return json::parse(text.begin(), text.end(), check);
     } catch (const json::exception& error) {
         fail("{}: {}", source, error.what());
     }
-}
-
-json parse_file_json(std::string_view text, std::string_view source, const JsonLimits& limits) {
-    json result = json::object();
-    parse_json_members(text, source, limits,
-                       [&](const std::string& name, json& value) { result[name] = std::move(value); });
-    return result;
 }
 
 }  // namespace cachalot

@@ -9,17 +9,13 @@
 // that belongs to the program, and the kernel offers no lock that keeps a file from shrinking. What is done
 // about it:
 //
-//   - every address comes from a size that was checked when the file was opened and copied out of the
-//   mapping, so a
-//     file that is changed under us yields wrong numbers but never an address outside the mapping;
-//   - `check_not_truncated` compares the file's size now with the size that was mapped. It costs one system
-//   call;
-//     the readers call it whenever a tensor is looked up, and long-lived users may call it before each unit
-//     of work. It turns the usual accident into an Error, and leaves a window between the check and the
-//     touch;
-//   - replacing a model by rename (as GgufWriter, package managers and download tools do) is always safe: the
-//   mapping keeps the
-//     old file alive.
+//   - Every address comes from a size that was checked when the file was opened and copied out of the
+//     mapping, so a file that is changed under us yields wrong numbers but never an address outside.
+//   - `check_not_truncated` compares the size of the file now with the size that was mapped, one system
+//     call. The readers do it whenever a tensor is looked up; long-lived users may do it before each unit
+//     of work. It turns the usual accident into an Error, with a window left between check and touch.
+//   - Replacing a model by rename, as GgufWriter and download tools do, is always safe: the mapping keeps
+//     the old file alive.
 #pragma once
 
 #include <cstddef>

@@ -8,8 +8,8 @@
 //   swiglu_clamp_shexp           absent in ds4's; then the limit of the routed experts holds
 //   swiglu_clamp_exp             an array with an entry per layer, or one number for all
 //   compress_ratios              has extra entries for blocks of multi-token prediction
-//   nextn_predict_layers         may announce such blocks without shipping them; if they are there,
-//   block_count counts them
+//   nextn_predict_layers         may announce such blocks without shipping them; block_count counts those
+//                                that are there
 
 #include <limits>
 #include <utility>

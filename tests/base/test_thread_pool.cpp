@@ -28,7 +28,8 @@ TEST(ThreadPool, WhatABodyWroteIsVisibleAfterwards) {
     ThreadPool pool(4);
     std::vector<int> values(1000);
     for (int round = 0; round < 300; ++round) {
-        pool.parallel_for(1000, [&](std::int64_t i, int) { values[static_cast<std::size_t>(i)] += static_cast<int>(i); });
+        pool.parallel_for(
+            1000, [&](std::int64_t i, int) { values[static_cast<std::size_t>(i)] += static_cast<int>(i); });
         ASSERT_EQ(std::accumulate(values.begin(), values.end(), 0LL), 499500LL * (round + 1));
     }
 }
@@ -46,7 +47,11 @@ TEST(ThreadPool, SleepingWorkersWakeUp) {
 TEST(ThreadPool, AnExceptionReachesTheCallerAndThePoolGoesOn) {
     ThreadPool pool(3);
     for (int round = 0; round < 50; ++round) {
-        EXPECT_THROW(pool.parallel_for(100, [](std::int64_t i, int) { if (i == 57) fail("item {}", i); }), Error);
+        EXPECT_THROW(pool.parallel_for(100,
+                                       [](std::int64_t i, int) {
+                                           if (i == 57) fail("item {}", i);
+                                       }),
+                     Error);
         std::atomic<int> count{0};
         pool.parallel_for(100, [&](std::int64_t, int) { ++count; });
         EXPECT_EQ(count, 100);

@@ -17,12 +17,24 @@ TEST(Json, ParsesAnObject) {
     EXPECT_EQ(value.dump(), R"({"a":1,"b":{"a":[true,null,"x"]},"c":[]})");
 }
 
-TEST(Json, MembersArriveInOrder) {
+// Writes down what it receives.
+class Recorder : public JsonHandler {
+  public:
     std::string seen;
-    parse_json_members(
-        R"({"z": {"x": 1}, "b": 2, "a": [3], "c": {}})", "test", {},
-        [&](const std::string& name, nlohmann::json& value) { seen += name + value.dump() + ";"; });
-    EXPECT_EQ(seen, R"(z{"x":1};b2;a[3];c{};)");
+    void key(int depth, std::string& name) override { seen += fmt::format("{}k:{} ", depth, name); }
+    void text(int depth, std::string& value) override { seen += fmt::format("{}t:{} ", depth, value); }
+    void natural(int depth, std::uint64_t value) override { seen += fmt::format("{}n:{} ", depth, value); }
+    void other(int depth) override { seen += fmt::format("{}? ", depth); }
+    void open(int depth, bool is_array) override {
+        seen += fmt::format("{}{} ", depth, is_array ? '[' : '{');
+    }
+    void close(int depth) override { seen += fmt::format("{}. ", depth); }
+};
+
+TEST(Json, ScansInOrder) {
+    Recorder recorder;
+    scan_json(R"({"z": {"x": 1}, "b": [-2, 3.5, null, true, "s"], "a": 4})", "test", 2, recorder);
+    EXPECT_EQ(recorder.seen, "0{ 1k:z 1{ 2k:x 2n:1 1. 1k:b 1[ 2? 2? 2? 2? 2t:s 1. 1k:a 1n:4 0. ");
 }
 
 TEST(Json, RefusesWhatTwoParsersCouldReadDifferently) {
@@ -33,9 +45,16 @@ TEST(Json, RefusesWhatTwoParsersCouldReadDifferently) {
                 AllOf(StartsWith("file.json:"), HasSubstr("'a' appears twice")));
     EXPECT_THAT(refused(R"({"x": {"a": 1, "a": 1}})"), HasSubstr("appears twice"));
     EXPECT_THAT(refused(R"({"a": 1, "\u0061": 2})"), HasSubstr("appears twice"));
+}
+
+TEST(Json, RefusesMalformedText) {
     for (const char* text : {"", "{", "[]", "1", "\"x\"", "null", "{} x", "{\"a\": NaN}", "{\"a\": 01}",
-                             "{\"a\": 1e999}", "{\"a\": \"\xff\"}", "{'a': 1}", "{\"a\": 1,}"})
-        EXPECT_THAT(refused(text), StartsWith("file.json:")) << text;
+                             "{\"a\": 1e999}", "{\"a\": \"\xff\"}", "{'a': 1}", "{\"a\": 1,}"}) {
+        Recorder recorder;
+        EXPECT_THAT(error_of([&] { parse_file_json(text, "file.json"); }), StartsWith("file.json:")) << text;
+        EXPECT_THAT(error_of([&] { scan_json(text, "file.json", 16, recorder); }), StartsWith("file.json:"))
+            << text;
+    }
 }
 
 TEST(Json, SameKeyInDifferentObjectsIsFine) {
@@ -43,15 +62,17 @@ TEST(Json, SameKeyInDifferentObjectsIsFine) {
 }
 
 TEST(Json, LimitsDepthAndSize) {
-    const auto refused = [](const std::string& text, const JsonLimits& limits) {
-        return error_of([&] { parse_file_json(text, "test", limits); });
-    };
-    EXPECT_THAT(refused("{\"a\":" + std::string(100'000, '['), {}), HasSubstr("levels deep"));
-    EXPECT_NO_THROW(parse_file_json(R"({"a": {"b": []}})", "test", {.depth = 3}));
-    EXPECT_THAT(refused(R"({"a": {"b": [[]]}})", {.depth = 3}), HasSubstr("3 levels deep"));
-    EXPECT_THAT(refused(R"({"a": [1, 2, 3, 4, 5]})", {.values = 4}),
-                HasSubstr("'a' holds more than 4 values"));
-    EXPECT_THAT(refused(R"({"a": 1, "b": 2, "c": 3})", {.members = 2}), HasSubstr("more than 2 entries"));
+    const std::string deep = "{\"a\":" + std::string(100'000, '[');
+    Recorder recorder;
+    EXPECT_THAT(error_of([&] { parse_file_json(deep, "test"); }), HasSubstr("16 levels deep"));
+    EXPECT_THAT(error_of([&] { scan_json(deep, "test", 16, recorder); }), HasSubstr("16 levels deep"));
+    const char* three = R"({"a": {"b": [1]}})";
+    EXPECT_NO_THROW(parse_file_json(three, "test", 3));
+    EXPECT_NO_THROW(scan_json(three, "test", 3, recorder));
+    EXPECT_THROW(parse_file_json(three, "test", 2), Error);
+    EXPECT_THROW(scan_json(three, "test", 2, recorder), Error);
+    EXPECT_THAT(error_of([&] { parse_file_json(R"({"a": [1, 2, 3, 4, 5]})", "test", 16, 4); }),
+                HasSubstr("more than 4 values"));
 }
 
 }  // namespace

@@ -120,25 +120,33 @@ TEST(Safetensors, RefusesBadEntries) {
     EXPECT_THAT(one(f32, "[2]", "[8,0]"), HasSubstr("not [begin, end]"));
     EXPECT_THAT(one(f32, "[2]", "[0]"), HasSubstr("not [begin, end]"));
     EXPECT_THAT(one(f32, "[2]", "[0,8,8]"), HasSubstr("not [begin, end]"));
-    EXPECT_THAT(one(f32, "[2]", "[-8,8]"), HasSubstr("natural number"));
-    EXPECT_THAT(one(f32, "[2]", "[0,8.0]"), HasSubstr("natural number"));
+    EXPECT_THAT(one(f32, "[2]", "[-8,8]"), HasSubstr("neither a string nor a natural number"));
+    EXPECT_THAT(one(f32, "[2]", "[0,8.0]"), HasSubstr("neither a string nor a natural number"));
     EXPECT_THAT(one(f32, "[2]", "[0,18446744073709551615]"), HasSubstr("out of range"));
-    EXPECT_THAT(one(f32, "[2]", "\"0,8\""), HasSubstr("not an array"));
-    EXPECT_THAT(one(f32, "[-2]", "[0,8]"), HasSubstr("natural number"));
+    EXPECT_THAT(one(f32, "[2]", "\"0,8\""), HasSubstr("is a string"));
+    EXPECT_THAT(one(f32, "[-2]", "[0,8]"), HasSubstr("neither a string nor a natural number"));
     EXPECT_THAT(one(f32, "[4294967296,4294967296]", "[0,8]"), HasSubstr("overflows"));
     EXPECT_THAT(one(f32, "[4611686018427387904]", "[0,8]"), HasSubstr("overflows"));
     EXPECT_THAT(one(f32, "[9223372036854775808]", "[0,8]"), HasSubstr("out of range"));
-    EXPECT_THAT(one(f32, "[1,1,1,1,1,1,1,1,2]", "[0,8]"), HasSubstr("9 entries"));
-    EXPECT_THAT(one(f32, "{}", "[0,8]"), HasSubstr("not an array"));
-    EXPECT_THAT(one("7", "[2]", "[0,8]"), HasSubstr("'dtype' is not a string"));
+    EXPECT_THAT(one(f32, "[1,1,1,1,1,1,1,1,2]", "[0,8]"), HasSubstr("'shape' has more than 8 entries"));
+    EXPECT_THAT(one(f32, "{}", "[0,8]"), HasSubstr("is an object"));
+    EXPECT_THAT(one(f32, "2", "[0,8]"), HasSubstr("is a number"));
+    EXPECT_THAT(one(f32, "[[2]]", "[0,8]"), HasSubstr("3 levels deep"));
+    EXPECT_THAT(one(f32, "[\"2\"]", "[0,8]"), HasSubstr("is a string"));
+    EXPECT_THAT(one("7", "[2]", "[0,8]"), HasSubstr("is a number"));
+    EXPECT_THAT(one("[]", "[2]", "[0,8]"), HasSubstr("is an array"));
+    EXPECT_THAT(one("null", "[2]", "[0,8]"), HasSubstr("neither a string"));
     EXPECT_THAT(refused(R"({"t":{"dtype":"F32","shape":[2]}})", "12345678"),
                 HasSubstr("'data_offsets' is missing"));
     EXPECT_THAT(refused(R"({"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}})", "12345678"),
-                HasSubstr("unknown keys"));
-    EXPECT_THAT(refused(R"({"t":[]})", ""), HasSubstr("not an object"));
-    EXPECT_THAT(refused(R"({"t":7})", ""), HasSubstr("not an object"));
-    EXPECT_THAT(refused(R"({"__metadata__":{"a":1}})", ""), HasSubstr("metadata 'a' is not a string"));
-    EXPECT_THAT(refused(R"({"__metadata__":"a"})", ""), HasSubstr("not an object"));
+                HasSubstr("unknown key 'x'"));
+    EXPECT_THAT(refused(R"({"t":[]})", ""), HasSubstr("is an array"));
+    EXPECT_THAT(refused(R"({"t":7})", ""), HasSubstr("is a number"));
+    EXPECT_THAT(refused(R"({"t":"x"})", ""), HasSubstr("is a string"));
+    EXPECT_THAT(refused(R"({"t":{}})", ""), HasSubstr("'dtype' is missing"));
+    for (const char* metadata : {R"({"a":1})", R"({"a":{}})", R"({"a":[]})", R"("a")", "[]", "1", "null"})
+        EXPECT_THAT(refused(fmt::format(R"({{"__metadata__":{}}})", metadata), ""),
+                    HasSubstr("'__metadata__' is not an object of strings"));
 }
 
 TEST(Safetensors, RangesMustTileTheData) {
@@ -161,6 +169,9 @@ TEST(Safetensors, RefusesDuplicates) {
         HasSubstr("'a' appears twice"));
     EXPECT_THAT(refused(R"({"t":{"dtype":"I8","dtype":"F32","shape":[8],"data_offsets":[0,8]}})", "12345678"),
                 HasSubstr("'dtype' appears twice"));
+    EXPECT_THAT(refused(R"({"__metadata__":{"a":"1","a":"2"}})", ""),
+                HasSubstr("metadata 'a' appears twice"));
+    EXPECT_THAT(refused(R"({"__metadata__":{},"__metadata__":{}})", ""), HasSubstr("two '__metadata__'"));
 }
 
 TEST(Safetensors, EveryTruncationIsAnError) {
@@ -245,10 +256,15 @@ TEST_F(Sharded, DisagreementIsAnError) {
     EXPECT_THAT(refused(), HasSubstr("'three.safetensors' is missing"));
     index("{}");
     EXPECT_THAT(refused(), HasSubstr("'weight_map' is missing or empty"));
-    index("[]");
-    EXPECT_THAT(refused(), HasSubstr("not an object"));
-    index(R"({"a": 1})");
-    EXPECT_THAT(refused(), HasSubstr("'a' names no file"));
+    for (const char* bad : {"[]", "7", "null", "\"one.safetensors\"", R"({"a": 1})", R"({"a": {}})",
+                            R"({"a": null})", R"(["one.safetensors"])"}) {
+        index(bad);
+        EXPECT_THAT(refused(), HasSubstr("'weight_map' is not an object of file names")) << bad;
+    }
+    index(R"({"a": "one.safetensors", "a": "one.safetensors"})");
+    EXPECT_THAT(refused(), HasSubstr("'a' appears twice"));
+    index(R"({"a": "one.safetensors"}, "weight_map": {"c": "two.safetensors"})");
+    EXPECT_THAT(refused(), HasSubstr("two 'weight_map'"));
 }
 
 TEST_F(Sharded, TheIndexMayOnlyNameItsNeighbours) {

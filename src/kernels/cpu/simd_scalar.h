@@ -12,7 +12,11 @@ struct F {  // float vector
     static constexpr int kWidth = 1;
     float v;
 };
-inline F load(const float* p) { return {*p}; }
+inline F load(const float* p) {  // weights in a file may lie at any address
+    F a;
+    std::memcpy(&a.v, p, sizeof a.v);
+    return a;
+}
 inline void store(float* p, F a) { *p = a.v; }
 inline F broadcast(float x) { return {x}; }
 inline F operator+(F a, F b) { return {a.v + b.v}; }

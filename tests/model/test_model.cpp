@@ -23,7 +23,8 @@ class TinyModel : public testing::Test {
         test::TinyRelease make(release);
     }
 
-    static std::vector<float> logits(const std::filesystem::path& path, Precision precision = Precision::exact) {
+    static std::vector<float> logits(const std::filesystem::path& path,
+                                     Precision precision = Precision::exact) {
         Engine engine(Model::load(path), {2, precision, KvPrecision::f32});
         auto state = engine.new_state();
         std::vector<std::int32_t> tokens;
@@ -54,8 +55,9 @@ TEST_F(TinyModel, ReleaseAndConvertedFileComputeTheSameBits) {
 
 TEST_F(TinyModel, ChosenTypesChangeTheLogitsLittle) {
     auto expected = logits(release);
-    for (auto options : {ConvertOptions{{}, DType::q8_0, DType::q8_0}, ConvertOptions{DType::bf16, DType::f16, DType::f32},
-                         ConvertOptions{DType::q8_0, {}, {}}}) {
+    for (auto options :
+         {ConvertOptions{{}, DType::q8_0, DType::q8_0}, ConvertOptions{DType::bf16, DType::f16, DType::f32},
+          ConvertOptions{DType::q8_0, {}, {}}}) {
         auto summary = convert(*Checkpoint::open(release), gguf, options);
         EXPECT_GT(summary.changed, 0);
         auto actual = logits(gguf);
@@ -138,7 +140,8 @@ TEST_F(TinyModel, DamagedFilesAreErrorsOrWrongNumbers) {
         } else {
             // most of the file is the vocabulary; aim also at the keys in front and the directory behind it
             std::size_t region = round % 4 == 1 ? 3000 : bytes.size();
-            for (int flips = 0; flips < 4; ++flips) bytes[random() % region] ^= static_cast<char>(1 << random() % 8);
+            for (int flips = 0; flips < 4; ++flips)
+                bytes[random() % region] ^= static_cast<char>(1 << random() % 8);
         }
         std::ofstream(bad, std::ios::binary) << bytes;
         try {

@@ -2,6 +2,8 @@
 // I64 hash tables, spread over two shards with an index. Small enough to be written, damaged and loaded many times.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -45,7 +47,11 @@ inline nlohmann::json tiny_config() {
             {"compress_rope_theta", 160000},
             {"rope_theta", 10000},
             {"rope_scaling",
-             {{"type", "yarn"}, {"factor", 16}, {"original_max_position_embeddings", 4096}, {"beta_fast", 32}, {"beta_slow", 1}}},
+             {{"type", "yarn"},
+              {"factor", 16},
+              {"original_max_position_embeddings", 4096},
+              {"beta_fast", 32},
+              {"beta_slow", 1}}},
             {"index_n_heads", 2},
             {"index_head_dim", 128},
             {"index_topk", 4},
@@ -59,7 +65,10 @@ inline nlohmann::json tiny_config() {
             {"tie_word_embeddings", false},
             {"expert_dtype", "fp4"},
             {"quantization_config",
-             {{"quant_method", "fp8"}, {"fmt", "e4m3"}, {"scale_fmt", "ue8m0"}, {"weight_block_size", {128, 128}}}}};
+             {{"quant_method", "fp8"},
+              {"fmt", "e4m3"},
+              {"scale_fmt", "ue8m0"},
+              {"weight_block_size", {128, 128}}}}};
 }
 
 // A folder under the system's temporary one that disappears with the object.
@@ -86,7 +95,8 @@ class TinyRelease {
   public:
     explicit TinyRelease(std::filesystem::path folder) : folder_(std::move(folder)), engine_(42) {
         std::ofstream(folder_ / "config.json") << tiny_config();
-        std::filesystem::copy_file(std::string(CACHALOT_TEST_DATA) + "/tokenizer/nano.json", folder_ / "tokenizer.json");
+        std::filesystem::copy_file(std::string(CACHALOT_TEST_DATA) + "/tokenizer/nano.json",
+                                   folder_ / "tokenizer.json");
         Config config = config_from_json(tiny_config().dump(), "tiny");
         for (const auto& spec : model_tensors(config)) add(spec);
         add_bytes("mtp.0.norm.weight", "BF16", {64}, std::string(128, '\0'));  // to be ignored
@@ -102,7 +112,8 @@ class TinyRelease {
 
     float normal(float scale) { return std::normal_distribution<float>(0, scale)(engine_); }
 
-    void add_bytes(const std::string& name, const std::string& type, std::vector<std::int64_t> shape, std::string bytes) {
+    void add_bytes(const std::string& name, const std::string& type, std::vector<std::int64_t> shape,
+                   std::string bytes) {
         tensors_[name] = {type, std::move(shape), std::move(bytes)};
     }
 
@@ -126,7 +137,8 @@ class TinyRelease {
     void add(const TensorSpec& s) {
         const std::string& name = s.release;
         bool norm = name.ends_with("norm.weight");
-        std::vector<std::int64_t> shape = s.rows == 1 ? std::vector{s.columns} : std::vector{s.rows, s.columns};
+        std::vector<std::int64_t> shape =
+            s.rows == 1 ? std::vector{s.columns} : std::vector{s.rows, s.columns};
         if (s.kind == TensorSpec::Kind::integers) {
             std::string bytes;
             for (std::int64_t i = 0; i < s.rows * s.columns; ++i) {
@@ -137,17 +149,22 @@ class TinyRelease {
         } else if (s.kind == TensorSpec::Kind::experts) {
             for (int e = 0; e < s.experts; ++e) {
                 std::string codes, scales;
-                for (std::int64_t i = 0; i < s.rows * s.columns / 2; ++i) codes.push_back(static_cast<char>(engine_()));
-                for (std::int64_t i = 0; i < s.rows * s.columns / 32; ++i) scales.push_back(static_cast<char>(121 + engine_() % 3));
+                for (std::int64_t i = 0; i < s.rows * s.columns / 2; ++i)
+                    codes.push_back(static_cast<char>(engine_()));
+                for (std::int64_t i = 0; i < s.rows * s.columns / 32; ++i)
+                    scales.push_back(static_cast<char>(121 + engine_() % 3));
                 std::string one = fmt::format(fmt::runtime(name), e);
                 add_bytes(one, "I8", {s.rows, s.columns / 2}, codes);
-                add_bytes(one.substr(0, one.size() - 6) + "scale", "F8_E8M0", {s.rows, s.columns / 32}, scales);
+                add_bytes(one.substr(0, one.size() - 6) + "scale", "F8_E8M0", {s.rows, s.columns / 32},
+                          scales);
             }
         } else if (s.role == TensorSpec::Role::dense) {
             std::string codes, scales;
-            for (std::int64_t i = 0; i < s.rows * s.columns; ++i) codes.push_back(static_cast<char>(f32_to_e4m3(normal(8))));
+            for (std::int64_t i = 0; i < s.rows * s.columns; ++i)
+                codes.push_back(static_cast<char>(f32_to_e4m3(normal(8))));
             std::int64_t rows = (s.rows + 127) / 128, columns = (s.columns + 127) / 128;
-            for (std::int64_t i = 0; i < rows * columns; ++i) scales.push_back(static_cast<char>(120 + engine_() % 2));
+            for (std::int64_t i = 0; i < rows * columns; ++i)
+                scales.push_back(static_cast<char>(120 + engine_() % 2));
             add_bytes(name, "F8_E4M3", shape, codes);
             add_bytes(name.substr(0, name.size() - 6) + "scale", "F8_E8M0", {rows, columns}, scales);
         } else if (norm || s.role == TensorSpec::Role::embeddings || name.ends_with(".weight")) {
@@ -166,7 +183,9 @@ class TinyRelease {
             nlohmann::ordered_json header;
             for (std::size_t i = shard; i < names.size(); i += 2) {
                 const auto& t = tensors_[names[i]];
-                header[names[i]] = {{"dtype", t.type}, {"shape", t.shape}, {"data_offsets", {data.size(), data.size() + t.bytes.size()}}};
+                header[names[i]] = {{"dtype", t.type},
+                                    {"shape", t.shape},
+                                    {"data_offsets", {data.size(), data.size() + t.bytes.size()}}};
                 data += t.bytes;
                 index["weight_map"][names[i]] = file;
             }

@@ -1,0 +1,199 @@
+// The program as a user runs it.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "file/safetensors.h"
+#include "file/text_file.h"
+#include "support/nano.h"
+#include "support/tiny_release.h"
+
+namespace cachalot {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Outcome {
+    int status;
+    std::string out, err;
+};
+
+class Commands : public testing::Test {
+  protected:
+    // Runs `cachalot ARGUMENTS` in a shell, with `input` on stdin.
+    Outcome run(const std::string& arguments, const std::string& input = "") {
+        std::ofstream(path("stdin")) << input;
+        std::string command = fmt::format("'{}' {} <'{}' >'{}' 2>'{}'", CACHALOT_PROGRAM, arguments, path("stdin"),
+                                          path("stdout"), path("stderr"));
+        int status = std::system(command.c_str());
+        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text_file(path("stdout")), read_text_file(path("stderr"))};
+    }
+    std::string path(const std::string& name) const { return (folder.path() / name).string(); }
+
+    // Exit status 1 and one line on stderr that names the culprit.
+    void expect_error(const std::string& arguments, const std::string& culprit) {
+        auto o = run(arguments);
+        EXPECT_EQ(o.status, 1) << arguments << "\n" << o.err;
+        EXPECT_EQ(o.out, "") << arguments;
+        EXPECT_THAT(o.err, StartsWith("cachalot: "));
+        EXPECT_THAT(o.err, HasSubstr(culprit));
+        EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
+    }
+
+    test::TemporaryFolder folder;
+};
+
+TEST_F(Commands, RunAnswers) {
+    auto o = run("run -p 'What is the capital of France?' --temp 0");
+    EXPECT_EQ(o.status, 0);
+    EXPECT_THAT(o.out, HasSubstr("Paris"));
+    EXPECT_EQ(o.err, "");
+    EXPECT_EQ(run("run --temp 0", "What is the capital of France?").out, o.out);
+    std::ofstream(path("prompt.txt")) << "What is the capital of France?";
+    EXPECT_EQ(run("run --temp 0 -f " + path("prompt.txt")).out, o.out);
+}
+
+TEST_F(Commands, RunPrintsJson) {
+    auto result = json::parse(run("run -p 'What is 3 + 4?' --think on --temp 0 --json").out);
+    EXPECT_NE(result["text"], "");
+    EXPECT_NE(result["reasoning"], "");
+    EXPECT_EQ(result["tool_calls"], json::array());
+    EXPECT_EQ(result["finish_reason"], "stop");
+    EXPECT_EQ(result["usage"]["prompt_tokens"], 12);
+    EXPECT_GT(result["usage"]["completion_tokens"], 10);
+    EXPECT_TRUE(result["timings"].is_object());
+}
+
+TEST_F(Commands, RunCallsTools) {
+    std::ofstream(path("tools.json")) << R"([{"type": "function", "function": {"name": "get_weather",
+        "description": "Get the current weather for a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}])";
+    auto o = run("run --temp 0 -p 'What is the weather in Oslo?' --tools " + path("tools.json"));
+    EXPECT_EQ(o.status, 0) << o.err;
+    auto call = json::parse(o.out);
+    EXPECT_EQ(call["name"], "get_weather");
+    EXPECT_EQ(json::parse(call["arguments"].get<std::string>())["city"], "Oslo");
+    auto whole = json::parse(run("run --json --temp 0 -p 'What is the weather in Oslo?' --tools " + path("tools.json")).out);
+    EXPECT_EQ(whole["tool_calls"][0], call);
+    EXPECT_EQ(whole["finish_reason"], "tool_calls");
+}
+
+TEST_F(Commands, RunTakesSamplingOptions) {
+    auto a = run("run --raw -p 'It was a dark night' -n 12 --seed 5"), b = run("run --raw -p 'It was a dark night' -n 12 --seed 5");
+    EXPECT_EQ(a.status, 0);
+    EXPECT_EQ(a.out, b.out);
+    EXPECT_NE(a.out, run("run --raw -p 'It was a dark night' -n 12 --seed 6").out);
+    auto stopped = run("run -p 'What is the capital of France?' --temp 0 --stop Paris");
+    EXPECT_THAT(stopped.out, testing::Not(HasSubstr("Paris")));
+    EXPECT_EQ(run("run -p x --top-p 2").status, 1);
+    EXPECT_EQ(run("run -p x --temp nan").status, 1);
+    EXPECT_EQ(run("run -p x --bias 5").status, 1);
+}
+
+TEST_F(Commands, ChatKeepsTheConversationAndItsCommandsWork) {
+    auto saved = path("talk.json");
+    auto o = run("chat --temp 0", "What is the capital of France?\n/stats\n/think on\n/nonsense\nWhat is 3 + 4?\n/save " + saved +
+                                      "\n/retry\n/system Be brief.\n/system\n/new\n/quit\n");
+    EXPECT_EQ(o.status, 0) << o.err;
+    EXPECT_THAT(o.out, HasSubstr("Paris"));
+    EXPECT_THAT(o.out, HasSubstr("Be brief."));
+    EXPECT_THAT(o.err, HasSubstr("/nonsense"));
+    auto talk = json::parse(read_text_file(saved));
+    ASSERT_EQ(talk.size(), 4u);
+    EXPECT_EQ(talk[3]["role"], "assistant");
+    EXPECT_TRUE(talk[3].contains("reasoning_content"));
+    EXPECT_EQ(run("chat --temp 0 --load " + saved, "Thank you.\n").status, 0);
+}
+
+TEST_F(Commands, TokenizeAndBack) {
+    EXPECT_EQ(run("tokenize -p 'Hello world'").out, "6791 1225\n");
+    EXPECT_EQ(run("tokenize --decode 6791,1225").out, "Hello world\n");
+    EXPECT_EQ(run("tokenize -p '<think>' --special").out, "5\n");
+    EXPECT_NE(run("tokenize -p '<think>'").out, "5\n");
+    EXPECT_EQ(json::parse(run("tokenize --json", "a b c").out)["count"], json::parse(run("tokenize --json", "a b c").out)["tokens"].size());
+    expect_error("tokenize --decode 99999", "99999");
+}
+
+TEST_F(Commands, LogitsAreTheEnginesLogits) {
+    auto ids = test::Golden::ids("capital.ids");
+    std::ofstream file(path("ids"));
+    for (auto id : ids) file << id << ' ';
+    file.close();
+    EXPECT_EQ(run("logits --exact --kv f32 --tokens-file " + path("ids") + " --out " + path("a")).status, 0);
+    EXPECT_EQ(run("logits --exact --kv f32 --step --tokens-file " + path("ids") + " --out " + path("b")).status, 0);
+    EXPECT_EQ(run("logits --exact --kv f32 --chunk 3 --tokens-file " + path("ids") + " --out " + path("c")).status, 0);
+    auto a = read_text_file(path("a"));
+    EXPECT_EQ(a.size(), ids.size() * 8192 * 4);
+    EXPECT_EQ(a, read_text_file(path("b")));
+    EXPECT_EQ(a, read_text_file(path("c")));
+    std::vector<float> logits(ids.size() * 8192);
+    std::memcpy(logits.data(), a.data(), a.size());
+    EXPECT_LT(test::largest_difference(std::span(logits).last(8192), test::Golden::floats("capital.last_logits")), 2e-3);
+    expect_error("logits --tokens 5,9000 --out " + path("d"), "9000");
+    EXPECT_FALSE(std::filesystem::exists(path("d")));
+    expect_error("logits --tokens 5 --out /nowhere/at/all", "/nowhere/at/all");
+}
+
+TEST_F(Commands, PerplexityMatchesTheGoldenValue) {
+    auto ids = test::Golden::ids("val.ids");
+    std::ofstream file(path("ids"));
+    for (int i = 0; i < 2048; ++i) file << ids[i] << '\n';
+    file.close();
+    auto result = json::parse(run("perplexity --json --ctx 2048 --tokens-file " + path("ids")).out);
+    EXPECT_NEAR(result["nll"].get<double>(), test::Golden::floats("val.nll_2048")[0], 0.02);
+    EXPECT_EQ(result["tokens"], 2047);
+    expect_error("perplexity -p a", "at least 2");
+}
+
+TEST_F(Commands, InspectAndConvert) {
+    auto o = run("inspect");
+    EXPECT_THAT(o.out, HasSubstr("8: 2 window, 3 CSA, 3 HCA"));
+    auto all = json::parse(run("inspect --json").out);
+    EXPECT_EQ(all["config"]["experts"], 32);
+    EXPECT_EQ(all["tensors"].size(), 240u);
+    std::filesystem::create_directory(path("release"));
+    test::TinyRelease make(path("release"));
+    EXPECT_THAT(run("inspect " + path("release")).out, HasSubstr("F8_E4M3"));
+    EXPECT_EQ(run("convert " + path("release") + " " + path("tiny.gguf")).status, 0);
+    EXPECT_THAT(run("inspect --metadata --tensors " + path("tiny.gguf")).out, HasSubstr("blk.3.ffn_down_exps.weight"));
+    expect_error("convert " + path("release") + " " + path("tiny.gguf"), "--force");
+    EXPECT_EQ(run("convert --dense q8_0 --force " + path("tiny.gguf") + " " + path("tiny.gguf")).status, 0);
+    EXPECT_THAT(run("inspect " + path("tiny.gguf")).out, HasSubstr("Q8_0"));
+    expect_error("convert --experts q9 " + path("release") + " " + path("x.gguf"), "q9");
+}
+
+TEST_F(Commands, BenchPrintsItsRows) {
+    auto result = json::parse(run("bench -p 16 -n 4 -d 0,20 -r 1 --json").out);
+    ASSERT_EQ(result["rows"].size(), 4u);
+    EXPECT_EQ(result["rows"][3]["test"], "decode");
+    EXPECT_EQ(result["rows"][3]["depth"], 20);
+    EXPECT_GT(result["rows"][3]["tokens_per_second"], 0);
+}
+
+TEST_F(Commands, WrongUsageIsStatus2AndBadInputStatus1) {
+    EXPECT_EQ(run("").status, 2);
+    EXPECT_EQ(run("fly").status, 2);
+    EXPECT_EQ(run("run --nonsense").status, 2);
+    EXPECT_EQ(run("--help").status, 0);
+    EXPECT_EQ(run("run --help").status, 0);
+    EXPECT_THAT(run("--version").out, StartsWith("cachalot "));
+    expect_error("run -p hi -m /nowhere/x.gguf", "/nowhere/x.gguf");
+    std::ofstream(path("junk.gguf")) << "GGUFjunk";
+    expect_error("run -p hi -m " + path("junk.gguf"), "junk.gguf");
+    std::ofstream(path("empty.gguf")) << "";
+    expect_error("inspect " + path("empty.gguf"), "empty.gguf");
+    expect_error("run -p hi -c 999999999", "context");
+    expect_error("run -p hi -c 4", "the context holds 4");
+    expect_error("run --messages " + path("junk.gguf"), "junk.gguf");
+    std::ofstream(path("roles.json")) << R"([{"role": "king", "content": "x"}])";
+    expect_error("run --messages " + path("roles.json"), "messages[0].role");
+}
+
+}  // namespace
+}  // namespace cachalot

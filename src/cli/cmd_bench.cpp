@@ -8,6 +8,7 @@
 #include "base/cpu_features.h"
 #include "base/error.h"
 #include "cli/command.h"
+#include "model/cost.h"
 
 namespace cachalot::cli {
 namespace {
@@ -23,6 +24,7 @@ struct Row {
     std::string test;
     std::int64_t tokens, depth;
     double tokens_per_second, spread;  // mean and standard deviation over the repetitions
+    double share_of_limit = 0;         // decode: of the memory bandwidth; prefill: of the arithmetic peak
 };
 
 std::uint64_t peak_rss_bytes() {
@@ -94,10 +96,25 @@ void bench(const Options& o) {
         for (auto n : o.decode)
             if (n > 0) rows.push_back(measure(engine, start, "decode", n, o.repetitions));
     }
+    auto limits = engine.backend().measure_limits();
+    auto cost = token_cost(engine.model().config, engine.model().weights);
+    // In the default precision most products are of integers; in exact mode all are of floats.
+    double peak = o.model.exact ? limits.float_ops_per_second : limits.int8_ops_per_second;
+    for (auto& r : rows)
+        r.share_of_limit =
+            r.test == "decode"
+                ? r.tokens_per_second * static_cast<double>(cost.bytes) / limits.read_bytes_per_second
+                : r.tokens_per_second * static_cast<double>(cost.operations) / peak;
     if (o.json) {
-        nlohmann::ordered_json result = {
-            {"machine", {{"processor", cpu_features().name}, {"backend", engine.backend().name()}}},
-            {"model", engine.model().checkpoint->source()}};
+        nlohmann::ordered_json result = {{"machine",
+                                          {{"processor", cpu_features().name},
+                                           {"backend", engine.backend().name()},
+                                           {"read_bytes_per_second", limits.read_bytes_per_second},
+                                           {"float_ops_per_second", limits.float_ops_per_second},
+                                           {"int8_ops_per_second", limits.int8_ops_per_second}}},
+                                         {"bytes_per_token", cost.bytes},
+                                         {"operations_per_token", cost.operations},
+                                         {"model", engine.model().checkpoint->source()}};
         for (const auto& r : rows)
             result["rows"].push_back({{"test", r.test},
                                       {"tokens", r.tokens},
@@ -105,14 +122,23 @@ void bench(const Options& o) {
                                       {"threads", engine.backend().threads()},
                                       {"tokens_per_second", r.tokens_per_second},
                                       {"spread", r.spread},
+                                      {"share_of_limit", r.share_of_limit},
                                       {"peak_rss_bytes", peak_rss_bytes()}});
         return print_line(result.dump(2));
     }
     print_line(fmt::format("{}, {}", cpu_features().name, engine.backend().name()));
-    print_line(fmt::format("{:<8} {:>7} {:>8} {:>20}", "test", "tokens", "depth", "tokens/s"));
+    print_line(fmt::format("limits    memory {}/s, float32 {:.0f} Gop/s, int8 {:.0f} Gop/s",
+                           human_bytes(static_cast<std::uint64_t>(limits.read_bytes_per_second)),
+                           limits.float_ops_per_second / 1e9, limits.int8_ops_per_second / 1e9));
+    print_line(fmt::format("a token   reads {} of weights, takes {:.1f} Mop",
+                           human_bytes(static_cast<std::uint64_t>(cost.bytes)),
+                           static_cast<double>(cost.operations) / 1e6));
+    print_line(fmt::format("{:<8} {:>7} {:>8} {:>20}   {}", "test", "tokens", "depth", "tokens/s",
+                           "share of the limit"));
     for (const auto& r : rows)
-        print_line(fmt::format("{:<8} {:>7} {:>8} {:>12.1f} +- {:.1f}", r.test, r.tokens, r.depth,
-                               r.tokens_per_second, r.spread));
+        print_line(fmt::format("{:<8} {:>7} {:>8} {:>12.1f} +- {:<5.1f}  {:>5.1f} % of {}", r.test, r.tokens,
+                               r.depth, r.tokens_per_second, r.spread, 100 * r.share_of_limit,
+                               r.test == "decode" ? "memory" : "arithmetic"));
     print_line(fmt::format("peak memory {}", human_bytes(peak_rss_bytes())));
 }
 

@@ -33,8 +33,12 @@ void run_convert(const Options& o) {
 void add_convert(CLI::App& app) {
     auto o = std::make_shared<Options>();
     auto* command = app.add_subcommand("convert", "Writes a model as one GGUF file, with chosen types");
-    command->add_option("input", o->input, "release directory or GGUF file")->required()->type_name("INPUT");
-    command->add_option("output", o->output, "the file to write")->required()->type_name("OUTPUT");
+    command->add_option("input,-m,--model", o->input, "release directory or GGUF file")
+        ->required()
+        ->type_name("INPUT");
+    command->add_option("output,-o,--output", o->output, "the file to write")
+        ->required()
+        ->type_name("OUTPUT");
     command->add_option("--experts", o->experts, "type of the routed experts")->type_name("TYPE");
     command->add_option("--dense", o->dense, "type of attention projections and shared experts")
         ->type_name("TYPE");

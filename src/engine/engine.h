@@ -33,6 +33,7 @@ class Engine {
     Engine(std::shared_ptr<const Model> model, const EngineOptions& options = {});
 
     const Model& model() const { return *model_; }
+    Backend& backend() { return *backend_; }
     const Backend& backend() const { return *backend_; }
     const EngineOptions& options() const { return options_; }
     std::int64_t context() const { return options_.context; }

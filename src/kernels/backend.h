@@ -138,12 +138,20 @@ struct ExpertsCall {
     float limit = 0, shared_limit = 0;
 };
 
+// What the processor can do at best, measured: the floors of decode (bytes) and prefill (operations).
+struct MachineLimits {
+    double read_bytes_per_second = 0;  // from memory, all threads
+    double float_ops_per_second = 0;   // multiplications and additions of float32 in registers, all threads
+    double int8_ops_per_second = 0;    // the same of the int8 dot product that quantised weights use
+};
+
 class Backend {
   public:
     virtual ~Backend() = default;
 
     virtual const char* name() const = 0;  // "cpu avx2 x2"
     virtual int threads() const = 0;
+    virtual MachineLimits measure_limits() = 0;  // takes about a second
 
     // x[row] = the token's embedding, repeated in the four streams. streams: [rows, S, H]
     virtual void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) = 0;

@@ -29,10 +29,11 @@ class Commands : public testing::Test {
     // Runs `cachalot ARGUMENTS` in a shell, with `input` on stdin.
     Outcome run(const std::string& arguments, const std::string& input = "") {
         std::ofstream(path("stdin")) << input;
-        std::string command = fmt::format("'{}' {} <'{}' >'{}' 2>'{}'", CACHALOT_PROGRAM, arguments, path("stdin"),
-                                          path("stdout"), path("stderr"));
+        std::string command = fmt::format("'{}' {} <'{}' >'{}' 2>'{}'", CACHALOT_PROGRAM, arguments,
+                                          path("stdin"), path("stdout"), path("stderr"));
         int status = std::system(command.c_str());
-        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text_file(path("stdout")), read_text_file(path("stderr"))};
+        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text_file(path("stdout")),
+                read_text_file(path("stderr"))};
     }
     std::string path(const std::string& name) const { return (folder.path() / name).string(); }
 
@@ -79,13 +80,15 @@ TEST_F(Commands, RunCallsTools) {
     auto call = json::parse(o.out);
     EXPECT_EQ(call["name"], "get_weather");
     EXPECT_EQ(json::parse(call["arguments"].get<std::string>())["city"], "Oslo");
-    auto whole = json::parse(run("run --json --temp 0 -p 'What is the weather in Oslo?' --tools " + path("tools.json")).out);
+    auto whole = json::parse(
+        run("run --json --temp 0 -p 'What is the weather in Oslo?' --tools " + path("tools.json")).out);
     EXPECT_EQ(whole["tool_calls"][0], call);
     EXPECT_EQ(whole["finish_reason"], "tool_calls");
 }
 
 TEST_F(Commands, RunTakesSamplingOptions) {
-    auto a = run("run --raw -p 'It was a dark night' -n 12 --seed 5"), b = run("run --raw -p 'It was a dark night' -n 12 --seed 5");
+    auto a = run("run --raw -p 'It was a dark night' -n 12 --seed 5"),
+         b = run("run --raw -p 'It was a dark night' -n 12 --seed 5");
     EXPECT_EQ(a.status, 0);
     EXPECT_EQ(a.out, b.out);
     EXPECT_NE(a.out, run("run --raw -p 'It was a dark night' -n 12 --seed 6").out);
@@ -98,8 +101,9 @@ TEST_F(Commands, RunTakesSamplingOptions) {
 
 TEST_F(Commands, ChatKeepsTheConversationAndItsCommandsWork) {
     auto saved = path("talk.json");
-    auto o = run("chat --temp 0", "What is the capital of France?\n/stats\n/think on\n/nonsense\nWhat is 3 + 4?\n/save " + saved +
-                                      "\n/retry\n/system Be brief.\n/system\n/new\n/quit\n");
+    auto o = run("chat --temp 0",
+                 "What is the capital of France?\n/stats\n/think on\n/nonsense\nWhat is 3 + 4?\n/save " +
+                     saved + "\n/retry\n/system Be brief.\n/system\n/new\n/quit\n");
     EXPECT_EQ(o.status, 0) << o.err;
     EXPECT_THAT(o.out, HasSubstr("Paris"));
     EXPECT_THAT(o.out, HasSubstr("Be brief."));
@@ -116,7 +120,8 @@ TEST_F(Commands, TokenizeAndBack) {
     EXPECT_EQ(run("tokenize --decode 6791,1225").out, "Hello world\n");
     EXPECT_EQ(run("tokenize -p '<think>' --special").out, "5\n");
     EXPECT_NE(run("tokenize -p '<think>'").out, "5\n");
-    EXPECT_EQ(json::parse(run("tokenize --json", "a b c").out)["count"], json::parse(run("tokenize --json", "a b c").out)["tokens"].size());
+    EXPECT_EQ(json::parse(run("tokenize --json", "a b c").out)["count"],
+              json::parse(run("tokenize --json", "a b c").out)["tokens"].size());
     expect_error("tokenize --decode 99999", "99999");
 }
 
@@ -126,15 +131,20 @@ TEST_F(Commands, LogitsAreTheEnginesLogits) {
     for (auto id : ids) file << id << ' ';
     file.close();
     EXPECT_EQ(run("logits --exact --kv f32 --tokens-file " + path("ids") + " --out " + path("a")).status, 0);
-    EXPECT_EQ(run("logits --exact --kv f32 --step --tokens-file " + path("ids") + " --out " + path("b")).status, 0);
-    EXPECT_EQ(run("logits --exact --kv f32 --chunk 3 --tokens-file " + path("ids") + " --out " + path("c")).status, 0);
+    EXPECT_EQ(
+        run("logits --exact --kv f32 --step --tokens-file " + path("ids") + " --out " + path("b")).status, 0);
+    EXPECT_EQ(
+        run("logits --exact --kv f32 --chunk 3 --tokens-file " + path("ids") + " --out " + path("c")).status,
+        0);
     auto a = read_text_file(path("a"));
     EXPECT_EQ(a.size(), ids.size() * 8192 * 4);
     EXPECT_EQ(a, read_text_file(path("b")));
     EXPECT_EQ(a, read_text_file(path("c")));
     std::vector<float> logits(ids.size() * 8192);
     std::memcpy(logits.data(), a.data(), a.size());
-    EXPECT_LT(test::largest_difference(std::span(logits).last(8192), test::Golden::floats("capital.last_logits")), 2e-3);
+    EXPECT_LT(
+        test::largest_difference(std::span(logits).last(8192), test::Golden::floats("capital.last_logits")),
+        2e-3);
     expect_error("logits --tokens 5,9000 --out " + path("d"), "9000");
     EXPECT_FALSE(std::filesystem::exists(path("d")));
     expect_error("logits --tokens 5 --out /nowhere/at/all", "/nowhere/at/all");
@@ -161,7 +171,8 @@ TEST_F(Commands, InspectAndConvert) {
     test::TinyRelease make(path("release"));
     EXPECT_THAT(run("inspect " + path("release")).out, HasSubstr("F8_E4M3"));
     EXPECT_EQ(run("convert " + path("release") + " " + path("tiny.gguf")).status, 0);
-    EXPECT_THAT(run("inspect --metadata --tensors " + path("tiny.gguf")).out, HasSubstr("blk.3.ffn_down_exps.weight"));
+    EXPECT_THAT(run("inspect --metadata --tensors " + path("tiny.gguf")).out,
+                HasSubstr("blk.3.ffn_down_exps.weight"));
     expect_error("convert " + path("release") + " " + path("tiny.gguf"), "--force");
     EXPECT_EQ(run("convert --dense q8_0 --force " + path("tiny.gguf") + " " + path("tiny.gguf")).status, 0);
     EXPECT_THAT(run("inspect " + path("tiny.gguf")).out, HasSubstr("Q8_0"));

@@ -26,11 +26,18 @@ class GenerationTest : public testing::Test {
     Engine engine{test::nano(), {2}};
     std::vector<std::int32_t> prompt = test::Golden::ids("prose.ids");
 
-    std::string text_of(const GenerationOptions& options, FinishReason* reason = nullptr, std::size_t* tokens = nullptr) {
+    std::string text_of(const GenerationOptions& options, FinishReason* reason = nullptr,
+                        std::size_t* tokens = nullptr) {
         Generation generation(engine, prompt, options);
         auto state = engine.new_state();
         std::string text;
-        run(engine, state, generation, {{}, [&](const std::string& piece) { text += piece; return true; }, {}});
+        run(engine, state, generation,
+            {{},
+             [&](const std::string& piece) {
+                 text += piece;
+                 return true;
+             },
+             {}});
         if (reason) *reason = generation.reason();
         if (tokens) *tokens = generation.completion_tokens();
         return text;
@@ -64,7 +71,8 @@ TEST_F(GenerationTest, TheSameSeedGivesTheSameText) {
 }
 
 TEST_F(GenerationTest, AFullContextEndsTheAnswer) {
-    Engine small(test::nano(), {1, Precision::fast, KvPrecision::reference, 64, static_cast<std::int64_t>(prompt.size()) + 5});
+    Engine small(test::nano(), {1, Precision::fast, KvPrecision::reference, 64,
+                                static_cast<std::int64_t>(prompt.size()) + 5});
     Generation generation(small, prompt, greedy(-1));
     auto state = small.new_state();
     run(small, state, generation);
@@ -139,9 +147,12 @@ TEST_F(ChatTest, AnswersAndThinks) {
 TEST_F(ChatTest, CallsATool) {
     auto conversation = ask("What is the weather in Oslo?");
     conversation.messages.insert(conversation.messages.begin(), text_message(Role::system, ""));
-    conversation.tools = tools_from_json(parse_json(R"([{"type": "function", "function": {"name": "get_weather",
+    conversation.tools =
+        tools_from_json(parse_json(R"([{"type": "function", "function": {"name": "get_weather",
         "description": "Get the current weather for a city.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}])", "tools"), "tools");
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}])",
+                                   "tools"),
+                        "tools");
     auto result = ChatSession(engine).answer(conversation, plain, greedy());
     ASSERT_EQ(result.completion.tool_calls.size(), 1u);
     EXPECT_EQ(result.completion.tool_calls[0].name, "get_weather");
@@ -155,7 +166,8 @@ TEST_F(ChatTest, TurnsReuseThePrefixAndAnswerTheSame) {
         ChatSession session(engine);
         Conversation conversation;
         std::size_t reused = 0;
-        for (const char* question : {"What is the capital of Norway?", "And of Spain?", "What is 2 + 2?", "Thank you."}) {
+        for (const char* question :
+             {"What is the capital of Norway?", "And of Spain?", "What is 2 + 2?", "Thank you."}) {
             conversation.messages.push_back(text_message(Role::user, question));
             ChatOptions options{.thinking = thinking};
             auto result = session.answer(conversation, options, greedy(80));

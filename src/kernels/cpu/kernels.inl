@@ -342,9 +342,41 @@ void add(float* y, const float* x, std::int64_t n) {
     for (std::int64_t i = 0; i < n; i += kLanes) store(y + i, load(y + i) + load(x + i));
 }
 
+// ---- peaks. Enough independent chains to hide the latency of the arithmetic; `keep` stops the compiler from
+// noticing that nobody needs the result.
+
+template <class T>
+void keep(T& value) {
+    asm volatile("" : "+m"(value));
+}
+
+std::int64_t float_peak(std::int64_t rounds) {
+    constexpr int kChains = 12;
+    F acc[kChains], a = broadcast(0.999f), b = broadcast(1e-3f);
+    for (F& x : acc) x = b;
+    for (std::int64_t r = 0; r < rounds; ++r)
+        for (F& x : acc) x = fma(x, a, b);
+    for (F& x : acc) keep(x);
+    return rounds * kChains * kLanes * 2;
+}
+
+std::int64_t int8_peak(std::int64_t rounds) {
+    constexpr int kChains = 8;
+    D acc[kChains];
+    for (D& x : acc) x = zero_d();
+    std::int8_t bytes[32] = {3, -5, 7};
+    B32 w = load_bytes(bytes), x = w;
+    for (std::int64_t r = 0; r < rounds; ++r) {
+        keep(x);
+        for (D& a : acc) a = dot_scaled(w, x, 0.5f, a);
+    }
+    for (D& a : acc) keep(a);
+    return rounds * kChains * 32 * 2;
+}
+
 constexpr cachalot::cpu::Table make_table(const char* name) {
-    return {name,       matmul,  quantize, rms_norm, sum_of_squares, scores,     index_scores,
-            accumulate, exp_sum, swiglu,   collapse, spread,         decode_row, add};
+    return {name,    matmul, quantize, rms_norm, sum_of_squares, scores, index_scores, accumulate,
+            exp_sum, swiglu, collapse, spread,   decode_row,     add,    float_peak,   int8_peak};
 }
 
 }  // namespace

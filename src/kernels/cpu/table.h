@@ -57,6 +57,10 @@ struct Table {
 
     void (*decode_row)(const RowFormat& format, const std::byte* row, float* x);
     void (*add)(float* y, const float* x, std::int64_t n);
+
+    // Loops that do nothing but multiply and add in registers; return the operations done (a product and a sum: two).
+    std::int64_t (*float_peak)(std::int64_t rounds);
+    std::int64_t (*int8_peak)(std::int64_t rounds);
 };
 
 // Throws InternalError. Out of line, so that the kernel files contain no code but their own.

@@ -10,6 +10,7 @@ class ReferenceBackend final : public Backend {
   public:
     const char* name() const override { return "reference"; }
     int threads() const override { return 1; }
+    MachineLimits measure_limits() override { return {}; }  // nobody asks how fast a specification is
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {
         std::int64_t hidden = table.columns;

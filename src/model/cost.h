@@ -1,0 +1,19 @@
+// What one token costs, counted from the shapes and types of the weights.
+#pragma once
+
+#include <cstdint>
+
+#include "model/config.h"
+#include "model/weights.h"
+
+namespace cachalot {
+
+struct TokenCost {
+    std::int64_t bytes = 0;       // of weights read when a single token is evaluated (k of E experts)
+    std::int64_t operations = 0;  // multiplications and additions in matrix products, two per weight used
+};
+
+// The embedding (one row) and the attention over cached rows are not counted.
+TokenCost token_cost(const Config& config, const Weights& weights);
+
+}  // namespace cachalot

@@ -7,10 +7,16 @@
 #include "base/cpu_features.h"
 #include "base/error.h"
 #include "kernels/backend.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/random_data.h"
 #include "kernels/reference/rows.h"
 
 namespace cachalot {
+
+namespace test {
+const cpu::Table* avx512_emulated_table();  // avx512_emulated.cpp
+}
+
 namespace {
 
 using test::kWeightTypes;
@@ -29,12 +35,20 @@ std::vector<std::string> instruction_sets() {
     std::vector<std::string> sets = {"scalar"};
     if (cpu_features().avx2) sets.push_back("avx2");
     if (cpu_features().avx512_vnni) sets.push_back("avx512");
+#if defined(CACHALOT_TEST_EMULATED_AVX512)
+    sets.push_back("avx512_emulated");
+#endif
     return sets;
 }
 
 class CpuBackendTest : public testing::TestWithParam<std::string> {
   protected:
     std::unique_ptr<Backend> backend(Precision precision = Precision::exact, int threads = 3) {
+#if defined(CACHALOT_TEST_EMULATED_AVX512)
+        if (GetParam() == "avx512_emulated")
+            return std::make_unique<cpu::CpuBackend>(*test::avx512_emulated_table(),
+                                                     CpuOptions{threads, precision, {}});
+#endif
         return make_cpu_backend({threads, precision, GetParam()});
     }
     std::unique_ptr<Backend> reference = make_reference_backend();
@@ -45,6 +59,7 @@ INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest, testing::ValuesIn(instruction_sets
                          [](const auto& param) { return param.param; });
 
 TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
+    if (GetParam() == "avx512_emulated") GTEST_SKIP() << "not one that can be forced";
     EXPECT_EQ(std::string(backend()->name()), "cpu " + GetParam() + " x3");
     ::setenv("CACHALOT_ISA", GetParam().c_str(), 1);
     EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + GetParam() + " x1");

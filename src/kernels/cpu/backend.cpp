@@ -72,8 +72,8 @@ void unsupported_type(DType type) {
     throw InternalError(fmt::format("no kernel for weights of type {}", cachalot::name(type)));
 }
 
-CpuBackend::CpuBackend(const CpuOptions& options)
-    : kernels_(choose_table(options.isa)), precision_(options.precision), pool_(options.threads) {
+CpuBackend::CpuBackend(const Table& kernels, const CpuOptions& options)
+    : kernels_(kernels), precision_(options.precision), pool_(options.threads) {
     name_ = fmt::format("cpu {} x{}", kernels_.name, pool_.size());
     scratch_.resize(static_cast<std::size_t>(pool_.size()));
 }
@@ -204,7 +204,7 @@ void CpuBackend::rms_norm(float* x, const float* weight, float eps, int rows, in
 namespace cachalot {
 
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
-    return std::make_unique<cpu::CpuBackend>(options);
+    return std::make_unique<cpu::CpuBackend>(cpu::choose_table(options.isa), options);
 }
 
 }  // namespace cachalot

@@ -16,7 +16,8 @@ namespace cachalot::cpu {
 
 class CpuBackend final : public Backend {
   public:
-    explicit CpuBackend(const CpuOptions& options);
+    CpuBackend(const Table& kernels,
+               const CpuOptions& options);  // options.isa has been used to choose the table
 
     const char* name() const override { return name_.c_str(); }
     int threads() const override { return pool_.size(); }

@@ -15,7 +15,8 @@ double best_rate(int runs, const std::function<double()>& work) {
     for (int i = 0; i < runs; ++i) {
         auto start = std::chrono::steady_clock::now();
         double amount = work();
-        best = std::max(best, amount / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        best = std::max(
+            best, amount / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
     return best;
 }
@@ -26,7 +27,8 @@ MachineLimits CpuBackend::measure_limits() {
     MachineLimits limits;
     std::int64_t threads = pool_.size();
     // Reading: far more than the caches hold, in pieces that the threads take in turn.
-    constexpr std::int64_t kPiece = std::int64_t(1) << 20, kPieces = 96;  // floats: 4 MiB each, 384 MiB in all
+    constexpr std::int64_t kPiece = std::int64_t(1) << 20,
+                           kPieces = 96;  // floats: 4 MiB each, 384 MiB in all
     std::unique_ptr<float[]> memory(new float[kPiece * kPieces]);
     std::fill_n(memory.get(), kPiece * kPieces, 1.0f);
     std::vector<float> sums(static_cast<std::size_t>(kPieces));
@@ -39,7 +41,8 @@ MachineLimits CpuBackend::measure_limits() {
     auto peak = [&](std::int64_t (*loop)(std::int64_t)) {
         return best_rate(4, [&] {
             std::vector<std::int64_t> done(static_cast<std::size_t>(threads));
-            pool_.parallel_for(threads, [&](std::int64_t i, int) { done[static_cast<std::size_t>(i)] = loop(2'000'000); });
+            pool_.parallel_for(
+                threads, [&](std::int64_t i, int) { done[static_cast<std::size_t>(i)] = loop(2'000'000); });
             double total = 0;
             for (auto d : done) total += static_cast<double>(d);
             return total;

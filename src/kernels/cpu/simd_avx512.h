@@ -1,7 +1,9 @@
 // AVX-512 (F, BW, DQ, VL) with VNNI: sixteen floats, int8 dot products in one instruction.
 #pragma once
 
+#if !defined(CACHALOT_SIMD_EMULATED)  // tests/kernels/avx512_emulated.cpp
 #include <immintrin.h>
+#endif
 
 #include <cstddef>
 #include <cstdint>

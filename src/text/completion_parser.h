@@ -8,27 +8,21 @@
 // eight bytes), and what so far reads like a tag are held back. If chunks are whole UTF-8 characters, so are
 // the pieces.
 //
-// Models bend the grammar, so the parser takes a stand on each deviation and reports it as a Repair. The
-// rules:
+// Models bend the grammar, so the parser takes a stand on each deviation and reports it as a Repair. The rules:
+//
 // - Spelling of tags does not matter (text/dsml_tag.h).
-// - `<｜DSML｜tool_calls>` begins a block if an invoke or the block's end (or the end of the text) follows;
-// without it
-//   an invoke does if a parameter or its end follows. In reasoning only the former, at the start of a line:
-//   that ends reasoning whose `</think>` is missing. Any other tag outside of a block is text if no call has
-//   been seen, as in an answer about this very format; after a call it is a leftover and dropped.
-// - Inside a block everything between the tags is dropped. White space after it is dropped too, text is
-// content.
-// - A parameter's value ends at `</｜DSML｜parameter>`. If that is missing it ends at another tag of the
-// block at the
+// - `<｜DSML｜tool_calls>` begins a block if an invoke or the block's end (or the end of the text) follows; without it an
+//   invoke does if a parameter or its end follows. In reasoning only the former, at the start of a line: that ends
+//   reasoning whose `</think>` is missing. Any other tag outside of a block is text if no call has been seen, as in an
+//   answer about this very format; after a call it is a leftover and dropped.
+// - Inside a block everything between the tags is dropped. White space after it is dropped too, text is content.
+// - A parameter's value ends at `</｜DSML｜parameter>`. If that is missing it ends at another tag of the block at the
 //   start of a line, or at the invoke's end if the block goes on or ends right after it.
-// - A value that is not said to be a string and is no JSON becomes a string (Python's True, False and None
-// are read).
-// - Of parameters with equal names the first counts. Its text has been sent when the second one is seen, and
-// an object
+// - A value that is not said to be a string and is no JSON becomes a string (Python's True, False and None are read).
+// - Of parameters with equal names the first counts. Its text has been sent when the second one is seen, and an object
 //   with a key twice is read differently by different clients.
 // - If the text ends inside a call, the call's JSON is closed where it is and the call marked incomplete.
-// - `<think>` at the start and `</think>` repeated are dropped, EOS at the end too; elsewhere all three are
-// text.
+// - `<think>` at the start and `</think>` repeated are dropped, EOS at the end too; elsewhere all three are text.
 #pragma once
 
 #include <cstddef>

@@ -58,14 +58,18 @@ float emulated_reduce_max(simde__m512 a) {
 #define _mm512_reduce_add_ps emulated_reduce_add
 #define _mm512_reduce_max_ps emulated_reduce_max
 #define _mm512_cvtph_ps(a) convert_lanes<float, std::uint16_t, simde__m512>(a, cachalot::f16_to_f32)
-#define _mm512_cvtepu16_epi32(a) convert_lanes<std::int32_t, std::uint16_t, simde__m512i>(a, [](auto v) { return v; })
-#define _mm512_cvtepi8_epi32(a) convert_lanes<std::int32_t, std::int8_t, simde__m512i>(a, [](auto v) { return v; })
-#define _mm512_cvtepu8_epi32(a) convert_lanes<std::int32_t, std::uint8_t, simde__m512i>(a, [](auto v) { return v; })
+#define _mm512_cvtepu16_epi32(a) \
+    convert_lanes<std::int32_t, std::uint16_t, simde__m512i>(a, [](auto v) { return v; })
+#define _mm512_cvtepi8_epi32(a) \
+    convert_lanes<std::int32_t, std::int8_t, simde__m512i>(a, [](auto v) { return v; })
+#define _mm512_cvtepu8_epi32(a) \
+    convert_lanes<std::int32_t, std::uint8_t, simde__m512i>(a, [](auto v) { return v; })
 #define _mm512_cvtepi32_ps(a) \
     convert_lanes<float, std::int32_t, simde__m512>(a, [](auto v) { return static_cast<float>(v); })
-#define _mm512_cvtps_epi32(a) \
-    convert_lanes<std::int32_t, float, simde__m512i>(a, [](float v) { \
-        return std::fabs(v) < 2147483648.0f ? static_cast<std::int32_t>(std::nearbyint(v)) : INT32_MIN; })
+#define _mm512_cvtps_epi32(a)                                                                           \
+    convert_lanes<std::int32_t, float, simde__m512i>(a, [](float v) {                                   \
+        return std::fabs(v) < 2147483648.0f ? static_cast<std::int32_t>(std::nearbyint(v)) : INT32_MIN; \
+    })
 #ifndef _MM_FROUND_NO_EXC
 #define _MM_FROUND_NO_EXC SIMDE_MM_FROUND_NO_EXC
 #endif

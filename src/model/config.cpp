@@ -52,6 +52,8 @@ void validate(const Config& c, std::string_view source) {
 
     check.range("the number of heads", c.heads, 1, 1024);
     check.range("the head dimension", c.head_dim, 2, 4096);
+    // The kernels take 32 elements of a head at a time.
+    check.multiple("the head dimension", c.head_dim, 32);
     check.range("the rope dimension", c.rope_dim, 2, c.head_dim);
     check.multiple("the rope dimension", c.rope_dim, 2);
     // The dimensions that are not rotated are rounded to FP8 in groups of 64.

@@ -368,6 +368,42 @@ TEST_P(CpuBackendTest, AttentionOfARowDoesNotDependOnItsBatch) {
     }
 }
 
+// The work of a step does not grow with the rows that the indexer left out: they are not even read.
+TEST_P(CpuBackendTest, RowsThatWereNotSelectedAreNotRead) {
+    auto cpu = backend();
+    RowFormat format{RowFormat::Kind::f32, 64, 32};
+    constexpr int kRows = 500, kTop = 7;
+    auto window = random.vector(256 * 64), sinks = random.vector(8), q = random.vector(8 * 64);
+    auto rows = random.vector(512 * 64);
+    std::vector<std::int32_t> selected = {0, 3, 63, 64, 200, 201, 499};
+    std::vector<std::byte*> pages;
+    for (int p = 0; p < 8; ++p) pages.push_back(reinterpret_cast<std::byte*>(rows.data() + p * 64 * 64));
+    Angles angles(1, 16, random);
+    RingView ring{reinterpret_cast<std::byte*>(window.data()), 256, format.bytes()};
+    std::vector<float> out(q.size()), poisoned(q.size());
+    AttendCall call{4 * kRows,
+                    1,
+                    q.data(),
+                    out.data(),
+                    angles.view,
+                    8,
+                    format,
+                    128,
+                    ring,
+                    4,
+                    {pages.data(), 6, format.bytes()},
+                    selected.data(),
+                    kTop,
+                    sinks.data()};
+    cpu->attend({&call, 1});
+    for (int r = 0; r < 512; ++r)
+        if (std::find(selected.begin(), selected.end(), r) == selected.end())
+            std::fill_n(rows.begin() + r * 64, 64, std::nanf(""));
+    call.out = poisoned.data();
+    cpu->attend({&call, 1});
+    EXPECT_EQ(out, poisoned);
+}
+
 TEST_P(CpuBackendTest, RouterAndExperts) {
     constexpr int kHidden = 64, kInner = 96, kExperts = 9, kTop = 3;
     for (DType type : {DType::mxfp4, DType::fp4_pairs, DType::bf16}) {

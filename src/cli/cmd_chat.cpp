@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/answer_printer.h"
 #include "cli/chat_options.h"
 #include "file/output_file.h"
 #include "file/text_file.h"
@@ -195,30 +196,16 @@ class Chat {
 
     void answer() {
         interrupted = false;
-        Progress progress("reading the prompt", "tokens");
-        bool in_reasoning = false, grey = isatty(STDOUT_FILENO);
+        AnswerPrinter printer(true);
         ChatCallbacks callbacks;
         callbacks.on_prefill = [&](std::int64_t done, std::int64_t total) {
-            progress.update(static_cast<std::uint64_t>(done), static_cast<std::uint64_t>(total));
-            if (done == total) progress.clear();
-            return true;
+            return printer.on_prefill(done, total);
         };
         callbacks.cancelled = [] { return interrupted.load(); };
-        callbacks.on_event = [&](const CompletionEvent& event) {
-            bool reasoning = event.kind == CompletionEvent::Kind::reasoning;
-            if (!reasoning && event.kind != CompletionEvent::Kind::content) return true;
-            if (reasoning != in_reasoning)
-                fmt::print("{}", reasoning ? (grey ? "\033[90m" : "") : (grey ? "\033[0m\n\n" : "\n\n"));
-            in_reasoning = reasoning;
-            fmt::print("{}", event.text);
-            std::fflush(stdout);
-            return true;
-        };
+        callbacks.on_event = [&](const CompletionEvent& event) { return printer.on_event(event); };
         last_ = session_.answer(conversation(), options_.answer.chat(think_),
                                 options_.answer.generation(engine_.model()), callbacks);
-        if (in_reasoning && grey) fmt::print("\033[0m");
-        fmt::print("\n");
-        std::fflush(stdout);
+        printer.finish();
         if (last_.finish_reason == "cancelled") fmt::print(stderr, "(stopped)\n");
         if (last_.finish_reason == "length")
             fmt::print(stderr, "(cut: {} tokens)\n", last_.completion_tokens);

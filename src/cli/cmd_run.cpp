@@ -1,11 +1,10 @@
 // cachalot run: one answer.
-#include <unistd.h>
-
 #include <atomic>
 #include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/answer_printer.h"
 #include "cli/chat_options.h"
 #include "file/text_file.h"
 #include "text/chat_json.h"
@@ -64,38 +63,18 @@ Conversation conversation_of(const Options& o) {
     return conversation;
 }
 
-void write_text(const std::string& text) {
-    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-        fail("cannot write to standard output");
-}
-
 void run_chat(const Options& o, Engine& engine) {
     ChatSession session(engine);
-    Progress progress("reading the prompt", "tokens");
-    // On a terminal the reasoning is shown in grey; elsewhere only the answer is a result.
-    bool terminal = isatty(STDOUT_FILENO), in_reasoning = false;
-    std::string last;
+    AnswerPrinter printer(false);
     ChatCallbacks callbacks;
     callbacks.on_prefill = [&](std::int64_t done, std::int64_t total) {
-        progress.update(static_cast<std::uint64_t>(done), static_cast<std::uint64_t>(total));
-        if (done == total) progress.clear();
-        return true;
+        return printer.on_prefill(done, total);
     };
     callbacks.cancelled = [] { return interrupted.load(); };
-    callbacks.on_event = [&](const CompletionEvent& event) {
-        if (o.json) return true;
-        bool reasoning = event.kind == CompletionEvent::Kind::reasoning;
-        if (!reasoning && event.kind != CompletionEvent::Kind::content) return true;
-        if (reasoning && !terminal) return true;
-        if (reasoning != in_reasoning && terminal) write_text(reasoning ? "\033[90m" : "\033[0m\n\n");
-        in_reasoning = reasoning;
-        write_text(event.text);
-        last = event.text;
-        return true;
-    };
+    if (!o.json) callbacks.on_event = [&](const CompletionEvent& event) { return printer.on_event(event); };
     auto result =
         session.answer(conversation_of(o), o.answer.chat(), o.answer.generation(engine.model()), callbacks);
-    if (in_reasoning && terminal) write_text("\033[0m");
+    printer.finish();
     if (o.json) {
         nlohmann::ordered_json calls = nlohmann::ordered_json::array();
         for (const auto& call : result.completion.tool_calls) calls.push_back(call_json(call));
@@ -109,7 +88,6 @@ void run_chat(const Options& o, Engine& engine) {
             {"timings", timings_json(result.timings)}};
         print_line(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else {
-        if (!last.empty() && last.back() != '\n') write_text("\n");
         for (const auto& call : result.completion.tool_calls) print_line(call_json(call).dump());
     }
     if (o.stats) print_stats(result.timings, session.state());
@@ -135,7 +113,7 @@ void run_raw(const Options& o, Engine& engine) {
              },
              [&](const std::string& piece) {
                  text += piece;
-                 if (!o.json) write_text(piece);
+                 if (!o.json) print_text(piece);
                  return true;
              },
              [] { return interrupted.load(); }});
@@ -150,7 +128,7 @@ void run_raw(const Options& o, Engine& engine) {
                                           {"timings", timings_json(timings)}}
                        .dump());
     else if (!text.empty() && text.back() != '\n')
-        write_text("\n");
+        print_text("\n");
     if (o.stats) print_stats(timings, state);
 }
 

@@ -131,11 +131,12 @@ std::vector<std::int32_t> read_ids(const std::string& file) {
     return ids;
 }
 
-void print_line(const std::string& line) {
-    if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fputc('\n', stdout) == EOF ||
-        std::fflush(stdout) != 0)
+void print_text(std::string_view text) {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
         fail("cannot write to standard output");
 }
+
+void print_line(const std::string& line) { print_text(line + "\n"); }
 
 std::string human_bytes(std::uint64_t bytes) {
     const char* units[] = {"B", "kB", "MB", "GB", "TB"};

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/engine.h"
@@ -57,7 +58,8 @@ std::string input_text(const std::string& text, const std::string& file);
 // Token ids separated by commas or white space. Throws Error naming the file and the offset.
 std::vector<std::int32_t> read_ids(const std::string& file);
 
-// Prints a line or a JSON value to stdout. Throws Error if stdout cannot be written.
+// Print to stdout at once, as it is or as a line. Throw Error if stdout cannot be written.
+void print_text(std::string_view text);
 void print_line(const std::string& line);
 
 std::string human_bytes(std::uint64_t bytes);  // "49.98 MB"

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/simd_x86_bytes.h"
+
 namespace {
 
 struct F {
@@ -49,30 +51,8 @@ inline F load_e4m3(const std::byte* p) {  // as in simd_avx2.h
     return {_mm512_mul_ps(_mm512_castsi512_ps(_mm512_or_si512(sign, rest)), _mm512_set1_ps(0x1p120f))};
 }
 
-struct B32 {
-    __m256i v;
-};
-inline B32 load_bytes(const void* p) { return {_mm256_loadu_si256(static_cast<const __m256i*>(p))}; }
-inline void store_bytes(std::int8_t* p, B32 b) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), b.v); }
-
-inline __m256i twice_e2m1(__m256i codes) {
-    const __m128i table = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
-    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), codes);
-}
-inline B32 unpack_mxfp4(const std::byte* p) {
-    __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(packed), _mm_srli_epi16(packed, 4), 1);
-    return {twice_e2m1(_mm256_and_si256(both, _mm256_set1_epi8(15)))};
-}
-inline B32 unpack_pairs(const std::byte* p) {
-    __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), high = _mm_srli_epi16(packed, 4);
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi8(packed, high)),
-                                           _mm_unpackhi_epi8(packed, high), 1);
-    return {twice_e2m1(_mm256_and_si256(both, _mm256_set1_epi8(15)))};
-}
-
-struct
-    D {  // a block of 32 bytes fills half a register; blocks have scales of their own, so they are not paired
+// A block of 32 bytes fills half a register; blocks have scales of their own, so they are not paired.
+struct D {
     __m256 v;
 };
 inline D zero_d() { return {_mm256_setzero_ps()}; }

@@ -84,7 +84,7 @@ bool EngineJob::score_prompt(ReusableState& state, std::vector<Logprobs>& scores
     const auto& tokens = prompt_.tokens;
     auto vocab = static_cast<std::size_t>(engine.model().config.vocab_size);
     auto fresh = engine.new_state();
-    scores.push_back({{tokens[0], 0.0}, {}});
+    scores.push_back({{tokens[0], std::numeric_limits<double>::quiet_NaN()}, {}});
     for (std::size_t done = 0; done + 1 < tokens.size();) {
         auto count = std::min(kEchoChunk, tokens.size() - 1 - done);
         Segment segment{&fresh, std::span(tokens).subspan(done, count), true};

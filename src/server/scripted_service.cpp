@@ -1,6 +1,7 @@
 #include "server/scripted_service.h"
 
 #include <algorithm>
+#include <limits>
 #include <thread>
 
 #include "server/answer_events.h"
@@ -117,6 +118,9 @@ class ScriptedJob : public QueuedJob {
         event.text = prompt_;
         if (scored())
             for (auto token : toy::encode(prompt_)) event.logprobs.push_back(certain(token));
+        if (!event.logprobs.empty())
+            event.logprobs.front() = {
+                {event.logprobs.front().chosen.token, std::numeric_limits<double>::quiet_NaN()}, {}};
         for (event.choice = 0; event.choice < request_.n; ++event.choice) send(event);
     }
 

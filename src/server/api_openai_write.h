@@ -1,0 +1,20 @@
+// Events into the bytes of OpenAI's dialect.
+#pragma once
+
+#include <memory>
+
+#include "server/api_openai_parse.h"
+
+namespace cachalot::server::openai {
+
+// Submit the request and answer through the writer. Throw ApiError if it cannot even be queued.
+void answer_chat(Service& service, ChatRequest chat, std::shared_ptr<ResponseWriter> writer);
+void answer_completion(Service& service, CompletionRequest completion,
+                       std::shared_ptr<ResponseWriter> writer);
+
+ordered_json usage_json(const Usage& usage);
+
+// A log-probability as JSON can say it: -9999 for -infinity.
+double finite(double logprob);
+
+}  // namespace cachalot::server::openai

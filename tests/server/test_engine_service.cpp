@@ -1,0 +1,237 @@
+// The real model behind the Service interface, with the small model that the project ships.
+#include "server/engine_service.h"
+
+#include <set>
+#include <thread>
+
+#include "engine/chat.h"
+#include "server/api_openai.h"
+#include "server/support.h"
+#include "support/nano.h"
+
+namespace cachalot::server {
+namespace {
+
+using test::ask;
+using test::stream;
+
+class EngineService : public testing::Test {
+  protected:
+    Engine engine{cachalot::test::nano(), {2}};
+    std::unique_ptr<Service> service = make_engine_service(engine, options());
+    std::vector<Route> routes = openai_routes(*service);
+
+    static EngineServiceOptions options() {
+        EngineServiceOptions o;
+        o.sampling.temperature = 0;
+        o.chat.thinking = false;
+        o.queue.limit = 3;
+        return o;
+    }
+    static ordered_json chat(const std::string& text, int max_tokens = 24) {
+        return {{"messages", {{{"role", "user"}, {"content", text}}}}, {"max_tokens", max_tokens}};
+    }
+    static ordered_json weather() {
+        auto body = chat("What is the weather in Paris?", 120);
+        body["tools"] = ordered_json::parse(R"([{"type": "function", "function": {"name": "get_weather",
+            "description": "Get the weather of a city.", "parameters": {"type": "object",
+            "properties": {"city": {"type": "string"}}, "required": ["city"]}}}])");
+        return body;
+    }
+    static const ordered_json& message(const ordered_json& answer) { return answer["choices"][0]["message"]; }
+};
+
+TEST_F(EngineService, AnswersAsAChatSessionDoes) {
+    Engine other(cachalot::test::nano(), {2});
+    for (bool thinking : {false, true}) {
+        ChatSession session(other);
+        Conversation conversation;
+        conversation.messages.push_back(text_message(Role::user, "What is the capital of France?"));
+        GenerationOptions generation;
+        generation.sampling.temperature = 0;
+        generation.max_tokens = 40;
+        ChatOptions options;
+        options.thinking = thinking;
+        auto expected = session.answer(conversation, options, generation);
+
+        auto body = chat("What is the capital of France?", 40);
+        body["thinking"]["type"] = thinking ? "enabled" : "disabled";
+        std::string reasoning, content;
+        for (const auto& chunk : stream(routes, "/v1/chat/completions", body)) {
+            reasoning += chunk["choices"][0]["delta"].value("reasoning_content", "");
+            content += chunk["choices"][0]["delta"].value("content", "");
+        }
+        EXPECT_EQ(content, expected.completion.content);
+        EXPECT_EQ(reasoning, expected.completion.reasoning);
+        auto usage = ask(routes, "/v1/chat/completions", body)["usage"];
+        EXPECT_EQ(usage["prompt_tokens"], expected.prompt_tokens);
+        EXPECT_EQ(usage["completion_tokens"], expected.completion_tokens);
+        EXPECT_EQ(usage["completion_tokens_details"]["reasoning_tokens"] > 0, thinking);
+    }
+}
+
+TEST_F(EngineService, ContinuesFromWhatItHasRead) {
+    auto body = chat("What is the capital of France?");
+    auto first = ask(routes, "/v1/chat/completions", body);
+    EXPECT_EQ(first["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+    body["messages"].push_back(message(first));
+    body["messages"].push_back({{"role", "user"}, {"content", "And of Italy?"}});
+    // A side request in between does not cost the conversation its state.
+    ask(routes, "/v1/chat/completions", chat("Write a title of three words for this talk: capitals."));
+    auto second = ask(routes, "/v1/chat/completions", body);
+    EXPECT_GE(second["usage"]["prompt_tokens_details"]["cached_tokens"], first["usage"]["prompt_tokens"]);
+
+    // The same text as a server that starts afresh.
+    Engine other(cachalot::test::nano(), {2});
+    auto fresh = make_engine_service(other, options());
+    EXPECT_EQ(message(ask(openai_routes(*fresh), "/v1/chat/completions", body)), message(second));
+
+    // Another tenant's conversations are none of ours.
+    body["cache_salt"] = "x";
+    EXPECT_EQ(ask(routes, "/v1/chat/completions", body)["usage"]["prompt_tokens_details"]["cached_tokens"],
+              0);
+}
+
+TEST_F(EngineService, CallsTools) {
+    auto body = weather();
+    for (const char* choice : {R"("required")", R"({"type":"function","function":{"name":"get_weather"}})"}) {
+        body["tool_choice"] = ordered_json::parse(choice);
+        for (bool thinking : {false, true}) {
+            body["thinking"]["type"] = thinking ? "enabled" : "disabled";
+            auto answer = ask(routes, "/v1/chat/completions", body);
+            ASSERT_TRUE(message(answer).contains("tool_calls")) << choice << thinking << answer;
+            if (choice[0] == '{') {
+                EXPECT_EQ(message(answer)["tool_calls"][0]["function"]["name"], "get_weather");
+            }
+        }
+    }
+    body["tool_choice"] = "none";
+    EXPECT_FALSE(message(ask(routes, "/v1/chat/completions", body)).contains("tool_calls"));
+}
+
+// The client drops the reasoning and writes the arguments in its own way; the model still finds its own tokens.
+TEST_F(EngineService, RemembersWhatItWroteWhenItCalledATool) {
+    for (bool thinking : {false, true}) {
+        auto body = weather();
+        body["thinking"]["type"] = thinking ? "enabled" : "disabled";
+        body["max_tokens"] = 400;
+        body["tool_choice"] = "required";
+        auto first = ask(routes, "/v1/chat/completions", body);
+        ASSERT_EQ(first["choices"][0]["finish_reason"], "tool_calls") << first;
+        auto back = message(first);
+        back.erase("reasoning_content");
+        for (auto& call : back["tool_calls"]) {
+            auto& arguments = call["function"]["arguments"];
+            arguments = ordered_json::parse(arguments.get<std::string>()).dump(4);
+        }
+        body["tool_choice"] = "auto";
+        body["messages"].push_back(back);
+        for (const auto& call : back["tool_calls"])
+            body["messages"].push_back(
+                {{"role", "tool"}, {"tool_call_id", call["id"]}, {"content", "sunny, 21 degrees"}});
+        auto second = ask(routes, "/v1/chat/completions", body);
+        // Everything but the EOS, which was chosen but never evaluated; the last token written had been.
+        auto known =
+            first["usage"]["prompt_tokens"].get<int>() + first["usage"]["completion_tokens"].get<int>() - 1;
+        EXPECT_GE(second["usage"]["prompt_tokens_details"]["cached_tokens"].get<int>(), known - 1)
+            << thinking;
+    }
+}
+
+TEST_F(EngineService, StopsAfterOneCallIfToldTo) {
+    auto body = weather();
+    body["tool_choice"] = "required";
+    body["parallel_tool_calls"] = false;
+    body["max_tokens"] = 400;
+    auto answer = ask(routes, "/v1/chat/completions", body);
+    EXPECT_EQ(answer["choices"][0]["finish_reason"], "tool_calls");
+    EXPECT_EQ(message(answer)["tool_calls"].size(), 1u);
+}
+
+TEST_F(EngineService, StopsWhenTheClientHasGone) {
+    auto body = chat("Tell me a long story.", 100'000);
+    body["ignore_eos"] = true;
+    body["stream"] = true;
+    auto running = test::call(routes, "POST", "/v1/chat/completions", body.dump());
+    ASSERT_TRUE(running->wait_for_text("\"content\":\" "));
+    // The queue is bounded.
+    std::vector<std::shared_ptr<test::FakeWriter>> waiting;
+    for (int i = 0; i < 3; ++i)
+        waiting.push_back(test::call(routes, "POST", "/v1/chat/completions", body.dump()));
+    auto refused = test::call(routes, "POST", "/v1/chat/completions", body.dump());
+    EXPECT_EQ(refused->status, 429);
+    ASSERT_FALSE(refused->headers.empty());
+    EXPECT_EQ(refused->headers[0].first, "retry-after");
+    for (auto& writer : waiting) writer->gone = true;
+    running->gone = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    ask(routes, "/v1/chat/completions", chat("Hello"));
+    EXPECT_FALSE(running->finished());
+}
+
+TEST_F(EngineService, GivesEachChoiceItsOwnSeed) {
+    auto body = chat("Tell me a story.");
+    body["n"] = 4;
+    body["temperature"] = 1.5;
+    body["seed"] = 7;
+    auto first = ask(routes, "/v1/chat/completions", body),
+         second = ask(routes, "/v1/chat/completions", body);
+    std::set<std::string> texts;
+    for (const auto& choice : first["choices"]) texts.insert(choice["message"]["content"].get<std::string>());
+    EXPECT_GT(texts.size(), 1u);
+    EXPECT_EQ(first["choices"], second["choices"]);
+}
+
+TEST_F(EngineService, RefusesWhatDoesNotFit) {
+    std::string words;
+    for (int i = 0; i < engine.context() + 10; ++i) words += " word";
+    auto error = ask(routes, "/v1/chat/completions", chat(words), 400)["error"];
+    EXPECT_EQ(error["code"], "context_length_exceeded");
+    auto body = chat("hi");
+    body["logit_bias"] = {{"0", 100}, {std::to_string(service->info().vocab_size), 1}};
+    EXPECT_EQ(ask(routes, "/v1/chat/completions", body, 400)["error"]["param"], "logit_bias");
+}
+
+TEST_F(EngineService, GivesLogprobsOfItsTokens) {
+    auto body = chat("What is the capital of France?");
+    body["logprobs"] = true;
+    body["top_logprobs"] = 3;
+    auto answer = ask(routes, "/v1/chat/completions", body);
+    std::string text;
+    for (const auto& token : answer["choices"][0]["logprobs"]["content"]) {
+        text += token["token"];
+        EXPECT_EQ(token["top_logprobs"].size(), 3u);
+        EXPECT_EQ(token["top_logprobs"][0]["token"], token["token"]);  // greedy
+        EXPECT_LE(token["logprob"], 0.0);
+    }
+    EXPECT_EQ(text, message(answer)["content"]);
+}
+
+TEST_F(EngineService, ScoresPrompts) {
+    ordered_json body = {
+        {"prompt", "The capital of France is Paris."}, {"max_tokens", 3}, {"echo", true}, {"logprobs", 2}};
+    auto answer = ask(routes, "/v1/completions", body);
+    const auto& choice = answer["choices"][0];
+    const auto& lists = choice["logprobs"];
+    std::string text;
+    for (const auto& token : lists["tokens"]) text += token;
+    EXPECT_EQ(text, choice["text"]);
+    EXPECT_TRUE(choice["text"].get<std::string>().starts_with("The capital of France is Paris."));
+    for (const auto& logprob : lists["token_logprobs"])
+        EXPECT_LE(logprob.get<double>(), 0.0);  // BOS comes before
+
+    // As token ids: the first has none, the others the same.
+    auto tokens = service->tokenize("The capital of France is Paris.", false);
+    tokens.insert(tokens.begin(), engine.model().tokenizer.bos());
+    body["prompt"] = tokens;
+    body["max_tokens"] = 0;
+    auto scored = ask(routes, "/v1/completions", body)["choices"][0]["logprobs"];
+    ASSERT_EQ(scored["tokens"].size(), tokens.size());
+    EXPECT_TRUE(scored["token_logprobs"][0].is_null());
+    for (std::size_t i = 1; i < tokens.size(); ++i)
+        EXPECT_NEAR(scored["token_logprobs"][i].get<double>(), lists["token_logprobs"][i - 1].get<double>(),
+                    1e-3);
+}
+
+}  // namespace
+}  // namespace cachalot::server

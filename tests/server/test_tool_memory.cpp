@@ -1,0 +1,89 @@
+// What is remembered of turns that called tools, and when it is put back.
+#include "server/tool_memory.h"
+
+#include <gtest/gtest.h>
+
+namespace cachalot::server {
+namespace {
+
+RememberedTurn turn(const std::string& id, const std::string& reasoning = "because") {
+    return {reasoning, "Let me see. ", {{id, "f", R"({"a": 1, "b": [2, 3]})"}}, {1, 2, 3}, true};
+}
+
+Conversation sent_back(const std::string& id, const std::string& arguments,
+                       const std::string& content = "Let me see.") {
+    Conversation conversation;
+    conversation.messages.push_back(text_message(Role::user, "?"));
+    conversation.messages.push_back(text_message(Role::assistant, content));
+    conversation.messages.back().tool_calls.push_back({id, "f", arguments});
+    return conversation;
+}
+
+TEST(ToolMemory, PutsBackWhatClientsDropAndReformat) {
+    ToolMemory memory({});
+    memory.remember("t", turn("call_1"));
+    for (const char* arguments :
+         {R"({"a": 1, "b": [2, 3]})", R"({"b":[2,3],"a":1})", "{ \"a\" : 1, \"b\" : [2,3] }\n"})
+        for (const char* content : {"Let me see.", "", "Let me see. \n"}) {
+            auto conversation = sent_back("call_1", arguments, content);
+            auto turns = memory.reattach("t", conversation);
+            ASSERT_EQ(turns.size(), 1u);
+            ASSERT_NE(turns[0], nullptr) << arguments << content;
+            const auto& message = conversation.messages[1];
+            EXPECT_EQ(message.reasoning, "because");
+            EXPECT_EQ(content_text(message.content), "Let me see. ");
+            EXPECT_EQ(message.tool_calls[0].arguments, R"({"a": 1, "b": [2, 3]})");
+        }
+}
+
+TEST(ToolMemory, RespectsWhatTheClientChanged) {
+    ToolMemory memory({});
+    memory.remember("t", turn("call_1"));
+    auto conversation = sent_back("call_1", R"({"a": 2})");
+    EXPECT_EQ(memory.reattach("t", conversation)[0], nullptr);
+    EXPECT_EQ(conversation.messages[1].tool_calls[0].arguments, R"({"a": 2})");
+    EXPECT_EQ(conversation.messages[1].reasoning, "because");  // still what led to the call
+
+    conversation = sent_back("call_1", R"({"a": 1, "b": [2, 3]})", "Something else.");
+    conversation.messages[1].reasoning = "mine";
+    EXPECT_EQ(memory.reattach("t", conversation)[0], nullptr);
+    EXPECT_EQ(conversation.messages[1].reasoning, "mine");
+
+    conversation = sent_back("call_1", "not JSON {");
+    EXPECT_EQ(memory.reattach("t", conversation)[0], nullptr);
+}
+
+TEST(ToolMemory, KeepsTenantsApart) {
+    ToolMemory memory({});
+    memory.remember("t", turn("call_1"));
+    auto conversation = sent_back("call_1", R"({"a": 1, "b": [2, 3]})");
+    EXPECT_EQ(memory.reattach("other", conversation)[0], nullptr);
+    EXPECT_EQ(conversation.messages[1].reasoning, "");
+}
+
+TEST(ToolMemory, ForgetsWhatWasNotUsedForLongest) {
+    ToolMemory memory({2, 1 << 20});
+    memory.remember("t", turn("call_1"));
+    memory.remember("t", turn("call_2"));
+    auto first = sent_back("call_1", R"({"a": 1, "b": [2, 3]})");
+    EXPECT_NE(memory.reattach("t", first)[0], nullptr);  // used again
+    memory.remember("t", turn("call_3"));
+    EXPECT_EQ(memory.turns(), 2u);
+    auto second = sent_back("call_2", R"({"a": 1, "b": [2, 3]})");
+    EXPECT_EQ(memory.reattach("t", second)[0], nullptr);
+    first = sent_back("call_1", R"({"a": 1, "b": [2, 3]})");
+    EXPECT_NE(memory.reattach("t", first)[0], nullptr);
+}
+
+TEST(ToolMemory, KeepsToItsBytes) {
+    ToolMemory memory({1000, 10'000});
+    memory.remember("t", turn("big", std::string(20'000, 'x')));
+    EXPECT_EQ(memory.turns(), 0u);
+    for (int i = 0; i < 100; ++i)
+        memory.remember("t", turn("call_" + std::to_string(i), std::string(1000, 'x')));
+    EXPECT_GT(memory.turns(), 3u);
+    EXPECT_LT(memory.turns(), 10u);
+}
+
+}  // namespace
+}  // namespace cachalot::server

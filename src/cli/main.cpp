@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
         "'cachalot COMMAND --help' explains a command.");
     cli::add_run(app);
     cli::add_chat(app);
+    cli::add_serve(app);
     cli::add_tokenize(app);
     cli::add_logits(app);
     cli::add_perplexity(app);

@@ -4,6 +4,7 @@
 // sent events out). Neither knows the other; tests of the dialects need no socket.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -28,6 +29,12 @@ struct HttpRequest {
     }
 };
 
+// What an audit log wants to know of a request beyond what the transport sees.
+struct Annotation {
+    std::string model;
+    std::int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
+};
+
 // The answer to one request: either respond() once, or start_stream(), any number of write() and finish(). May be called
 // from any thread, one at a time. Calls after the client has gone do nothing; nothing here blocks for long: a client that
 // does not read what is sent to it counts as gone.
@@ -46,6 +53,9 @@ class ResponseWriter {
 
     // Whether the client has closed the connection (or stopped reading). To be asked often; cheap.
     virtual bool client_gone() const = 0;
+
+    // For the audit log; before respond() or finish(). The default keeps nothing.
+    virtual void annotate(const Annotation& annotation) { (void)annotation; }
 };
 
 // Called on a transport thread; must not block: long work is queued and answered later through the writer, which the

@@ -1,0 +1,188 @@
+// cachalot serve: the HTTP server.
+//
+// Signals are taken by one thread that waits for them (they are blocked everywhere else), so there is no handler and
+// nothing that a handler may not do. The first one drains: no new connections, running answers get --drain-timeout. A
+// second one, or the first while the model is still being loaded, ends the program at once.
+#include <pthread.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <thread>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "server/audit.h"
+#include "server/http_server.h"
+#include "server/http_status.h"
+#include "server/metrics.h"
+
+namespace cachalot::cli {
+namespace {
+
+using namespace server;
+
+struct Options {
+    ModelOptions model;
+    HttpOptions http;
+    std::string alias, scripted, audit_log, metrics_prefix = "cachalot_";
+    std::vector<std::string> keys, key_files, origins;
+    std::size_t queue = 64, max_body_mib = 64;
+    double drain_timeout = 30;
+    bool log_text = false;
+};
+
+constexpr std::uint16_t kDefaultPort = 11440;  // beside the ports that other local servers use
+constexpr std::size_t kLoggedText = 1 << 20;
+
+sigset_t stop_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
+    return set;
+}
+
+// Ends the program at the next stop signal: what "now" means to the user who sends a second one. Every line of the
+// audit log has been written, and nothing else is kept in memory that would be missed.
+void exit_at_next_signal(const sigset_t& set) {
+    std::thread([set] {
+        int signal = 0;
+        sigwait(&set, &signal);
+        std::_Exit(128 + signal);
+    }).detach();
+}
+
+// Called with the stop signals blocked; returns when the first of them comes.
+void wait_for_signal(const sigset_t& set) {
+    int signal = 0;
+    while (sigwait(&set, &signal) != 0) {
+    }
+}
+
+void add_keys(const Options& o, ApiKeys& keys) {
+    for (const auto& key : o.keys) keys.add(key);
+    for (const auto& file : o.key_files) keys.add_file(file);
+    if (const char* key = std::getenv("CACHALOT_API_KEY"); key && *key) keys.add(key);
+}
+
+void serve(const Options& o) {
+    std::signal(SIGPIPE, SIG_IGN);
+
+    std::string model_id = o.alias;
+    Metrics metrics(model_id, o.metrics_prefix);
+    std::unique_ptr<AuditLog> audit;
+    if (!o.audit_log.empty()) audit = std::make_unique<AuditLog>(o.audit_log, o.log_text);
+
+    HttpOptions http = o.http;
+    http.limits.body = o.max_body_mib << 20;
+    for (const auto& origin : o.origins) http.cors.allow(origin);
+    add_keys(o, http.keys);
+    if (o.log_text) http.keep_text = kLoggedText;
+    http.on_served = [&](const Served& served) {
+        metrics.http_request(served.method, served.route, served.status, served.seconds);
+        if (audit) audit->write(served);
+    };
+
+    std::atomic<bool> ready{false};
+    auto routes = status_routes({CACHALOT_VERSION, [&] { return ready.load(); }, &metrics});
+    auto with = [&](std::vector<Route> more) {
+        more.insert(more.begin(), routes.begin(), routes.end());
+        return more;
+    };
+    HttpServer server(std::move(http), with(loading_routes()));
+    server.start();  // before the model is loaded: /health and /ready answer meanwhile
+
+    server.set_routes(routes);
+    ready = true;
+    fmt::print(stderr, "cachalot: serving {} at {}\n", model_id, server.url());
+
+    sigset_t set = stop_signals();
+    wait_for_signal(set);
+    exit_at_next_signal(set);
+    auto deadline = std::chrono::steady_clock::now() +
+                    std::chrono::milliseconds(static_cast<std::int64_t>(o.drain_timeout * 1000));
+    ready = false;
+    fmt::print(stderr, "cachalot: stopping; running answers have {} s\n", o.drain_timeout);
+    server.stop(deadline);
+}
+
+void serve_command(const Options& o) {
+    sigset_t set = stop_signals();
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);  // inherited by every thread to come
+    serve(o);
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app) {
+    auto o = std::make_shared<Options>();
+    o->http.port = kDefaultPort;
+    auto* command = app.add_subcommand("serve", "Answers HTTP clients of OpenAI's and Anthropic's APIs");
+    o->model.add_to(*command);
+    command->add_option("--alias", o->alias, "the model's name for clients")->type_name("NAME");
+    command
+        ->add_option("--scripted", o->scripted,
+                     "answer from a script instead of a model (for testing clients)")
+        ->type_name("FILE");
+    command->add_option("--queue", o->queue, "most requests that wait; more are answered 429")
+        ->check(CLI::Range(std::size_t(0), std::size_t(100'000)))
+        ->capture_default_str()
+        ->type_name("N");
+
+    command->add_option("--host", o->http.host, "address to listen on")
+        ->capture_default_str()
+        ->type_name("ADDRESS");
+    command->add_option("--port", o->http.port, "port to listen on; 0: any free one")
+        ->capture_default_str()
+        ->type_name("N");
+    command
+        ->add_option(
+            "--api-key", o->keys,
+            "require this key: KEY or NAME=KEY; may be repeated. Visible to other users of this machine: "
+            "better --api-key-file or $CACHALOT_API_KEY")
+        ->type_name("KEY");
+    command
+        ->add_option("--api-key-file", o->key_files, "keys, one a line: KEY or NAME=KEY; # begins a comment")
+        ->type_name("FILE");
+    command->add_flag("--insecure", o->http.insecure, "may listen beyond this machine without a key");
+    command
+        ->add_option("--allowed-hosts", o->http.allowed_hosts,
+                     "names that clients may call this server, beside localhost and --host; *: any")
+        ->delimiter(',')
+        ->type_name("NAME,..");
+    command
+        ->add_option("--cors", o->origins,
+                     "origins whose web pages may use this server, as https://chat.example; *: any")
+        ->delimiter(',')
+        ->type_name("ORIGIN,..");
+    command->add_option("--tls-cert", o->http.tls_cert, "certificate chain, PEM")->type_name("FILE");
+    command->add_option("--tls-key", o->http.tls_key, "its private key, PEM")->type_name("FILE");
+
+    command->add_option("--max-connections", o->http.limits.connections, "more are answered 503")
+        ->check(CLI::Range(std::size_t(1), std::size_t(1'000'000)))
+        ->capture_default_str()
+        ->type_name("N");
+    command->add_option("--max-body", o->max_body_mib, "largest request, in MiB")
+        ->check(CLI::Range(std::size_t(1), std::size_t(4096)))
+        ->capture_default_str()
+        ->type_name("MIB");
+    command->add_option("--io-threads", o->http.threads, "threads for the network")
+        ->check(CLI::Range(1, 64))
+        ->capture_default_str()
+        ->type_name("N");
+    command
+        ->add_option("--drain-timeout", o->drain_timeout,
+                     "seconds that running answers get when the server is told to stop")
+        ->check(CLI::Range(0.0, 86400.0))
+        ->capture_default_str()
+        ->type_name("S");
+    command->add_option("--audit-log", o->audit_log, "append one JSON line per request")->type_name("FILE");
+    command->add_flag("--log-text", o->log_text, "with --audit-log: the texts, too");
+    command
+        ->add_option("--metrics-prefix", o->metrics_prefix,
+                     "of the names at /metrics; \"vllm:\" suits its dashboards")
+        ->capture_default_str()
+        ->type_name("TEXT");
+    command->callback([o] { serve_command(*o); });
+}
+
+}  // namespace cachalot::cli

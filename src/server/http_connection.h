@@ -1,0 +1,51 @@
+// One client's connection, as the listener sees it.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/ip/tcp.hpp>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "server/http_router.h"
+#include "server/http_server.h"
+#include "server/tls.h"
+
+namespace cachalot::server {
+
+class Connection {
+  public:
+    virtual ~Connection() = default;
+    virtual void start() = 0;
+    // From any thread. drain: close when idle, or after the request that is running; abort: now.
+    virtual void drain() = 0;
+    virtual void abort() = 0;
+};
+
+// What all connections share; outlives them.
+struct ConnectionContext {
+    HttpOptions options;
+    HostList hosts;
+    std::shared_ptr<TlsContext> tls;  // none: plain
+    std::atomic<bool> draining{false};
+    std::function<void(Connection*)> on_closed;  // on the connection's strand, the last thing it does
+
+    std::shared_ptr<const Router> router() const {
+        std::lock_guard lock(mutex_);
+        return router_;
+    }
+    void set_router(std::shared_ptr<const Router> router) {
+        std::lock_guard lock(mutex_);
+        router_ = std::move(router);
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    std::shared_ptr<const Router> router_;
+};
+
+// The socket's executor must be a strand. `refuse`: answer 503 to whatever comes and close.
+std::shared_ptr<Connection> make_connection(boost::asio::ip::tcp::socket socket,
+                                            std::shared_ptr<ConnectionContext> context, bool refuse);
+
+}  // namespace cachalot::server

@@ -1,0 +1,26 @@
+// The server's own routes: what orchestration and health probes ask, and APIs that this family of models cannot offer.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "server/exchange.h"
+#include "server/metrics.h"
+
+namespace cachalot::server {
+
+struct StatusOptions {
+    std::string version;
+    std::function<bool()> ready;  // thread-safe; false while loading or draining
+    const Metrics* metrics = nullptr;
+    bool metrics_open = true;  // without a key
+};
+
+// GET /, /health, /ready, /version, /metrics; POST /v1/embeddings, /v1/rerank, /rerank: 501.
+std::vector<Route> status_routes(StatusOptions options);
+
+// What to answer for all other paths while the model is being loaded: 503, to be tried again.
+std::vector<Route> loading_routes();
+
+}  // namespace cachalot::server

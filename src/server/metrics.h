@@ -1,0 +1,57 @@
+// Counters and histograms in Prometheus' text format.
+//
+// The names after the prefix are those of vLLM, so that its dashboards work: with the prefix "vllm:" as they are.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace cachalot::server {
+
+class RequestMeter;
+
+class Metrics {
+  public:
+    explicit Metrics(const std::string& model,
+                     const std::string& prefix = "cachalot_");  // Throws Error: bad prefix
+    ~Metrics();
+
+    std::string text() const;  // "text/plain; version=0.0.4"
+
+    // One HTTP request that was answered. `route` is the pattern, not what a client sent: labels must stay few.
+    void http_request(std::string_view method, std::string_view route, int status, double seconds);
+
+    // One request to the model, from now on waiting in the queue. Metrics must outlive the meter.
+    std::unique_ptr<RequestMeter> request();
+
+    void rejected(
+        std::string_view reason);  // a request that was not admitted: "queue_full", "context_length_exceeded"
+
+  private:
+    friend class RequestMeter;
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+// Follows one request: started(), token() for each piece of the answer, then finished(). Destroying it is always right:
+// the gauges go back, and a request that did not finish counts as "abort". One thread at a time.
+class RequestMeter {
+  public:
+    explicit RequestMeter(Metrics::Impl& metrics);
+    ~RequestMeter();
+    void started(std::int64_t prompt_tokens, std::int64_t cached_tokens);
+    void token(std::int64_t count = 1);  // `count` tokens became visible now
+    void finished(std::string_view reason,
+                  std::int64_t completion_tokens);  // "stop", "length", "tool_calls", "error"
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    Metrics::Impl& metrics_;
+    Clock::time_point queued_ = Clock::now(), last_{};
+    bool started_ = false, finished_ = false;
+};
+
+}  // namespace cachalot::server

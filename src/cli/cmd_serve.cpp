@@ -11,10 +11,14 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "server/api_openai.h"
 #include "server/audit.h"
+#include "server/engine_service.h"
 #include "server/http_server.h"
 #include "server/http_status.h"
+#include "server/metered_service.h"
 #include "server/metrics.h"
+#include "server/scripted_service.h"
 
 namespace cachalot::cli {
 namespace {
@@ -67,7 +71,11 @@ void add_keys(const Options& o, ApiKeys& keys) {
 void serve(const Options& o) {
     std::signal(SIGPIPE, SIG_IGN);
 
+    // What clients call the model: known before it is loaded, since the metrics carry it.
     std::string model_id = o.alias;
+    if (model_id.empty())
+        model_id =
+            std::filesystem::path(o.scripted.empty() ? o.model.resolved_path() : o.scripted).stem().string();
     Metrics metrics(model_id, o.metrics_prefix);
     std::unique_ptr<AuditLog> audit;
     if (!o.audit_log.empty()) audit = std::make_unique<AuditLog>(o.audit_log, o.log_text);
@@ -91,7 +99,25 @@ void serve(const Options& o) {
     HttpServer server(std::move(http), with(loading_routes()));
     server.start();  // before the model is loaded: /health and /ready answer meanwhile
 
-    server.set_routes(routes);
+    std::optional<Engine> engine;
+    std::unique_ptr<Service> service;
+    QueueOptions queue;
+    queue.limit = o.queue;
+    if (o.scripted.empty()) {
+        engine.emplace(o.model.engine());
+        EngineServiceOptions options;
+        options.model_id = model_id;
+        options.queue = queue;
+        auto recommended = engine->model().checkpoint->sampling_defaults();
+        options.sampling.temperature = recommended.temperature.value_or(1.0f);
+        options.sampling.top_p = recommended.top_p.value_or(1.0f);
+        service = make_engine_service(*engine, options);
+    } else {
+        service = make_scripted_service(o.scripted, {queue});
+    }
+    service = make_metered_service(std::move(service), metrics);
+    auto all = with(openai_routes(*service));
+    server.set_routes(all);
     ready = true;
     fmt::print(stderr, "cachalot: serving {} at {}\n", model_id, server.url());
 
@@ -102,7 +128,9 @@ void serve(const Options& o) {
                     std::chrono::milliseconds(static_cast<std::int64_t>(o.drain_timeout * 1000));
     ready = false;
     fmt::print(stderr, "cachalot: stopping; running answers have {} s\n", o.drain_timeout);
+    std::thread drain([&] { service->drain(deadline); });
     server.stop(deadline);
+    drain.join();
 }
 
 void serve_command(const Options& o) {

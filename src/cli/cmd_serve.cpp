@@ -2,11 +2,12 @@
 //
 // Signals are taken by one thread that waits for them (they are blocked everywhere else), so there is no handler and
 // nothing that a handler may not do. The first one drains: no new connections, running answers get --drain-timeout. A
-// second one, or the first while the model is still being loaded, ends the program at once.
-#include <pthread.h>
-
+// second one, or one that comes while the model is still being loaded, ends the program at once.
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <mutex>
 #include <thread>
 
 #include "base/error.h"
@@ -34,28 +35,50 @@ struct Options {
 constexpr std::uint16_t kDefaultPort = 11440;  // beside the ports that other local servers use
 constexpr std::size_t kLoggedText = 1 << 20;
 
-sigset_t stop_signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
-    return set;
-}
-
-// Ends the program at the next stop signal: what "now" means to the user who sends a second one. Every line of the
-// audit log has been written, and nothing else is kept in memory that would be missed.
-void exit_at_next_signal(const sigset_t& set) {
-    std::thread([set] {
-        int signal = 0;
-        sigwait(&set, &signal);
-        std::_Exit(128 + signal);
-    }).detach();
-}
-
-// Called with the stop signals blocked; returns when the first of them comes.
-void wait_for_signal(const sigset_t& set) {
-    int signal = 0;
-    while (sigwait(&set, &signal) != 0) {
+// To be made before any other thread, which inherits that the signals are blocked.
+class StopSignals {
+  public:
+    StopSignals() {
+        sigemptyset(&set_);
+        for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set_, signal);
+        pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+        std::signal(SIGPIPE, SIG_IGN);
+        std::thread([set = set_, state = state_] {
+            while (true) {
+                int signal = 0;
+                if (sigwait(&set, &signal) != 0) continue;
+                std::lock_guard lock(state->mutex);
+                // Every line of the audit log has been written; nothing else in memory would be missed.
+                if (!state->waiting) std::_Exit(128 + signal);
+                state->waiting = false;
+                state->changed.notify_all();
+            }
+        }).detach();
     }
+
+    // Returns when the first signal comes; one that comes at any other time ends the program.
+    void wait() {
+        std::unique_lock lock(state_->mutex);
+        state_->waiting = true;
+        state_->changed.wait(lock, [&] { return !state_->waiting; });
+    }
+
+  private:
+    struct State {
+        std::mutex mutex;
+        std::condition_variable changed;
+        bool waiting = false;
+    };
+    sigset_t set_;
+    std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+std::string model_id(const Options& o) {
+    if (!o.alias.empty()) return o.alias;
+    if (!o.scripted.empty()) return "scripted";
+    std::filesystem::path path = std::filesystem::absolute(o.model.resolved_path()).lexically_normal();
+    if (!path.has_filename()) path = path.parent_path();  // a directory with a slash at its end
+    return path.extension() == ".gguf" ? path.stem().string() : path.filename().string();
 }
 
 void add_keys(const Options& o, ApiKeys& keys) {
@@ -65,10 +88,9 @@ void add_keys(const Options& o, ApiKeys& keys) {
 }
 
 void serve(const Options& o) {
-    std::signal(SIGPIPE, SIG_IGN);
-
-    std::string model_id = o.alias;
-    Metrics metrics(model_id, o.metrics_prefix);
+    StopSignals signals;
+    const std::string id = model_id(o);
+    Metrics metrics(id, o.metrics_prefix);
     std::unique_ptr<AuditLog> audit;
     if (!o.audit_log.empty()) audit = std::make_unique<AuditLog>(o.audit_log, o.log_text);
 
@@ -93,22 +115,14 @@ void serve(const Options& o) {
 
     server.set_routes(routes);
     ready = true;
-    fmt::print(stderr, "cachalot: serving {} at {}\n", model_id, server.url());
+    fmt::print(stderr, "cachalot: serving {} at {}\n", id, server.url());
 
-    sigset_t set = stop_signals();
-    wait_for_signal(set);
-    exit_at_next_signal(set);
+    signals.wait();
     auto deadline = std::chrono::steady_clock::now() +
                     std::chrono::milliseconds(static_cast<std::int64_t>(o.drain_timeout * 1000));
     ready = false;
     fmt::print(stderr, "cachalot: stopping; running answers have {} s\n", o.drain_timeout);
     server.stop(deadline);
-}
-
-void serve_command(const Options& o) {
-    sigset_t set = stop_signals();
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);  // inherited by every thread to come
-    serve(o);
 }
 
 }  // namespace
@@ -182,7 +196,7 @@ void add_serve(CLI::App& app) {
                      "of the names at /metrics; \"vllm:\" suits its dashboards")
         ->capture_default_str()
         ->type_name("TEXT");
-    command->callback([o] { serve_command(*o); });
+    command->callback([o] { serve(*o); });
 }
 
 }  // namespace cachalot::cli

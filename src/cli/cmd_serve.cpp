@@ -2,16 +2,19 @@
 //
 // Signals are taken by one thread that waits for them (they are blocked everywhere else), so there is no handler and
 // nothing that a handler may not do. The first one drains: no new connections, running answers get --drain-timeout. A
-// second one, or the first while the model is still being loaded, ends the program at once.
-#include <pthread.h>
-
+// second one, or one that comes while the model is still being loaded, ends the program at once.
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <mutex>
 #include <thread>
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "server/api_anthropic.h"
 #include "server/api_openai.h"
+#include "server/api_responses.h"
 #include "server/audit.h"
 #include "server/engine_service.h"
 #include "server/http_server.h"
@@ -38,28 +41,50 @@ struct Options {
 constexpr std::uint16_t kDefaultPort = 11440;  // beside the ports that other local servers use
 constexpr std::size_t kLoggedText = 1 << 20;
 
-sigset_t stop_signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
-    return set;
-}
-
-// Ends the program at the next stop signal: what "now" means to the user who sends a second one. Every line of the
-// audit log has been written, and nothing else is kept in memory that would be missed.
-void exit_at_next_signal(const sigset_t& set) {
-    std::thread([set] {
-        int signal = 0;
-        sigwait(&set, &signal);
-        std::_Exit(128 + signal);
-    }).detach();
-}
-
-// Called with the stop signals blocked; returns when the first of them comes.
-void wait_for_signal(const sigset_t& set) {
-    int signal = 0;
-    while (sigwait(&set, &signal) != 0) {
+// To be made before any other thread, which inherits that the signals are blocked.
+class StopSignals {
+  public:
+    StopSignals() {
+        sigemptyset(&set_);
+        for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set_, signal);
+        pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+        std::signal(SIGPIPE, SIG_IGN);
+        std::thread([set = set_, state = state_] {
+            while (true) {
+                int signal = 0;
+                if (sigwait(&set, &signal) != 0) continue;
+                std::lock_guard lock(state->mutex);
+                // Every line of the audit log has been written; nothing else in memory would be missed.
+                if (!state->waiting) std::_Exit(128 + signal);
+                state->waiting = false;
+                state->changed.notify_all();
+            }
+        }).detach();
     }
+
+    // Returns when the first signal comes; one that comes at any other time ends the program.
+    void wait() {
+        std::unique_lock lock(state_->mutex);
+        state_->waiting = true;
+        state_->changed.wait(lock, [&] { return !state_->waiting; });
+    }
+
+  private:
+    struct State {
+        std::mutex mutex;
+        std::condition_variable changed;
+        bool waiting = false;
+    };
+    sigset_t set_;
+    std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+std::string model_id(const Options& o) {
+    if (!o.alias.empty()) return o.alias;
+    if (!o.scripted.empty()) return "scripted";
+    std::filesystem::path path = std::filesystem::absolute(o.model.resolved_path()).lexically_normal();
+    if (!path.has_filename()) path = path.parent_path();  // a directory with a slash at its end
+    return path.extension() == ".gguf" ? path.stem().string() : path.filename().string();
 }
 
 void add_keys(const Options& o, ApiKeys& keys) {
@@ -68,15 +93,25 @@ void add_keys(const Options& o, ApiKeys& keys) {
     if (const char* key = std::getenv("CACHALOT_API_KEY"); key && *key) keys.add(key);
 }
 
-void serve(const Options& o) {
-    std::signal(SIGPIPE, SIG_IGN);
+// The model or the script, metered. `engine` is where the model's engine lives.
+std::unique_ptr<Service> make_service(const Options& o, const std::string& id, std::optional<Engine>& engine, Metrics& metrics) {
+    QueueOptions queue;
+    queue.limit = o.queue;
+    if (!o.scripted.empty()) return make_metered_service(make_scripted_service(o.scripted, {queue}), metrics);
+    engine.emplace(o.model.engine());
+    EngineServiceOptions options;
+    options.model_id = id;
+    options.queue = queue;
+    auto recommended = engine->model().checkpoint->sampling_defaults();
+    options.sampling.temperature = recommended.temperature.value_or(1.0f);
+    options.sampling.top_p = recommended.top_p.value_or(1.0f);
+    return make_metered_service(make_engine_service(*engine, options), metrics);
+}
 
-    // What clients call the model: known before it is loaded, since the metrics carry it.
-    std::string model_id = o.alias;
-    if (model_id.empty())
-        model_id =
-            std::filesystem::path(o.scripted.empty() ? o.model.resolved_path() : o.scripted).stem().string();
-    Metrics metrics(model_id, o.metrics_prefix);
+void serve(const Options& o) {
+    StopSignals signals;
+    const std::string id = model_id(o);
+    Metrics metrics(id, o.metrics_prefix);
     std::unique_ptr<AuditLog> audit;
     if (!o.audit_log.empty()) audit = std::make_unique<AuditLog>(o.audit_log, o.log_text);
 
@@ -99,31 +134,17 @@ void serve(const Options& o) {
     HttpServer server(std::move(http), with(loading_routes()));
     server.start();  // before the model is loaded: /health and /ready answer meanwhile
 
-    std::optional<Engine> engine;
-    std::unique_ptr<Service> service;
-    QueueOptions queue;
-    queue.limit = o.queue;
-    if (o.scripted.empty()) {
-        engine.emplace(o.model.engine());
-        EngineServiceOptions options;
-        options.model_id = model_id;
-        options.queue = queue;
-        auto recommended = engine->model().checkpoint->sampling_defaults();
-        options.sampling.temperature = recommended.temperature.value_or(1.0f);
-        options.sampling.top_p = recommended.top_p.value_or(1.0f);
-        service = make_engine_service(*engine, options);
-    } else {
-        service = make_scripted_service(o.scripted, {queue});
+    std::optional<Engine> engine;  // outlives the service
+    auto service = make_service(o, id, engine, metrics);
+    for (auto* dialect : {openai_routes, anthropic_routes, responses_routes}) {
+        auto more = dialect(*service);
+        routes.insert(routes.end(), more.begin(), more.end());
     }
-    service = make_metered_service(std::move(service), metrics);
-    auto all = with(openai_routes(*service));
-    server.set_routes(all);
+    server.set_routes(routes);
     ready = true;
-    fmt::print(stderr, "cachalot: serving {} at {}\n", model_id, server.url());
+    fmt::print(stderr, "cachalot: serving {} at {}\n", id, server.url());
 
-    sigset_t set = stop_signals();
-    wait_for_signal(set);
-    exit_at_next_signal(set);
+    signals.wait();
     auto deadline = std::chrono::steady_clock::now() +
                     std::chrono::milliseconds(static_cast<std::int64_t>(o.drain_timeout * 1000));
     ready = false;
@@ -131,12 +152,6 @@ void serve(const Options& o) {
     std::thread drain([&] { service->drain(deadline); });
     server.stop(deadline);
     drain.join();
-}
-
-void serve_command(const Options& o) {
-    sigset_t set = stop_signals();
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);  // inherited by every thread to come
-    serve(o);
 }
 
 }  // namespace
@@ -210,7 +225,7 @@ void add_serve(CLI::App& app) {
                      "of the names at /metrics; \"vllm:\" suits its dashboards")
         ->capture_default_str()
         ->type_name("TEXT");
-    command->callback([o] { serve_command(*o); });
+    command->callback([o] { serve(*o); });
 }
 
 }  // namespace cachalot::cli

@@ -346,7 +346,7 @@ class ConnectionOf final : public Connection, public std::enable_shared_from_thi
             return true;
         }
         int status = status_of(error);
-        if (status == 431 && input_.find('\n') == std::string::npos) status = 414;
+        if (status == 431 && parser.get().target().empty()) status = 414;  // not even the first line fits
         refusal = {status, "Malformed HTTP request: " + error.message() + ".", {}, {}};
         return false;
     }
@@ -399,20 +399,26 @@ class ConnectionOf final : public Connection, public std::enable_shared_from_thi
             return false;
         };
         std::size_t hosts = 0, encodings = 0, lengths = 0;
+        bool bad_length = false;  // "5, 5" is legal for a recipient to repair, and better not repaired
         for (const auto& field : message) {
             std::string name(view(field.name_string()));
             for (char& c : name)
                 if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
             hosts += name == "host";
             encodings += name == "transfer-encoding";
-            lengths += name == "content-length";
+            if (name == "content-length") {
+                ++lengths;
+                bad_length = bad_length ||
+                             view(field.value()).find_first_not_of("0123456789") != std::string_view::npos;
+            }
             request_.headers.emplace_back(std::move(name), view(field.value()));
         }
         std::string target(view(message.target()));
         if (target.size() > limits_.request_line) return refuse(414, "The request's target is too long.");
         if (request_.headers.size() > limits_.header_count) return refuse(431, "Too many headers.");
         // Whatever two parties could read differently is not served: a proxy in front may be one of them.
-        if (encodings > 1 || lengths > 1 || (encodings && lengths) || (encodings && message.version() < 11))
+        if (encodings > 1 || lengths > 1 || bad_length || (encodings && lengths) ||
+            (encodings && message.version() < 11))
             return refuse(400, "Ambiguous length of the body.");
         if (encodings && !boost::beast::iequals(message[http::field::transfer_encoding], "chunked"))
             return refuse(501, "Only the transfer encoding 'chunked' is supported.");

@@ -1,0 +1,245 @@
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "server/access.h"
+#include "server/audit.h"
+#include "server/http_error.h"
+#include "server/http_exchange.h"
+#include "server/http_router.h"
+#include "server/http_status.h"
+#include "server/metrics.h"
+
+namespace cachalot::server {
+namespace {
+
+TEST(Router, PathsAndPatterns) {
+    Router router({{"GET", "/models/{id}", {}},
+                   {"GET", "/models/new", {}},
+                   {"POST", "/models/{id}/copy", {}},
+                   {"POST", "/models/{id}", {}}});
+    auto found = [&](const char* method, const char* path) {
+        auto m = router.find(method, path);
+        return m.route ? m.route->path : "- " + m.allowed;
+    };
+    EXPECT_EQ(found("GET", "/models/x"), "/models/{id}");
+    EXPECT_EQ(found("GET", "/models/a/b"), "/models/{id}");
+    EXPECT_EQ(found("GET", "/models/new"), "/models/new");
+    EXPECT_EQ(found("HEAD", "/models/new"), "/models/new");
+    EXPECT_EQ(found("POST", "/models/x"), "/models/{id}");
+    EXPECT_EQ(found("PUT", "/models/x"), "- GET, HEAD, POST, OPTIONS");
+    EXPECT_EQ(found("GET", "/models/"), "- ");
+    EXPECT_EQ(found("GET", "/models"), "- ");
+    EXPECT_EQ(found("GET", "/"), "- ");
+    EXPECT_EQ(found("GET", "//models/x"), "- ");
+}
+
+TEST(Router, Targets) {
+    EXPECT_EQ(parse_target("/a%2fb%C3%A9?q=%zz")->path, "/a/b\xC3\xA9");
+    EXPECT_EQ(parse_target("/a?q=%zz?#")->query, "q=%zz?#");
+    EXPECT_EQ(parse_target("/a#b?c")->path, "/a");
+    for (const char* bad : {"", "*", "a", "http://x/", "/%", "/%4", "/%4g", "/%00", "/%0a", "/%7f"})
+        EXPECT_FALSE(parse_target(bad)) << bad;
+}
+
+RC_GTEST_PROP(Router, AnyBytesAreSafe, (const std::string& text)) {
+    auto target = parse_target("/" + text);
+    if (target) Router({{"GET", "/{a}/b/{c}", {}}, {"GET", "/v1/{rest}", {}}}).find("GET", target->path);
+    HostList().allows(text);
+    ApiKeys keys;
+    keys.add("abc");
+    RC_ASSERT(!keys.find(text) || text == "abc");
+    (void)keys.find(text, text);
+}
+
+TEST(Access, Keys) {
+    ApiKeys keys;
+    EXPECT_TRUE(keys.empty());
+    keys.add("first");
+    keys.add(" laptop=sk-1 ");
+    keys.add("YWJj==");  // base64, not a name
+    keys.add("a/b=c");   // nor can this be one
+    EXPECT_EQ(keys.find("first"), "key-1");
+    EXPECT_EQ(keys.find("sk-1"), "laptop");
+    EXPECT_EQ(keys.find("YWJj=="), "key-3");
+    EXPECT_EQ(keys.find("a/b=c"), "key-4");
+    EXPECT_FALSE(keys.find(""));
+    EXPECT_FALSE(keys.find("firs"));
+    EXPECT_FALSE(keys.find("firstfirst"));
+    EXPECT_THROW(keys.add(""), Error);
+    EXPECT_THROW(keys.add("name=a b"), Error);
+    EXPECT_THROW(keys.add("caf\xC3\xA9"), Error);
+}
+
+TEST(Access, KeyFiles) {
+    auto path = std::filesystem::temp_directory_path() / fmt::format("cachalot-keys-{}", getpid());
+    std::ofstream(path) << "# people\n\nanna=k1\r\nk2\n";
+    ApiKeys keys;
+    keys.add_file(path);
+    EXPECT_EQ(keys.find("k1"), "anna");
+    EXPECT_EQ(keys.find("k2"), "key-2");
+    std::ofstream(path) << "ok=1\nbad=a b\n";
+    try {
+        ApiKeys().add_file(path);
+        FAIL();
+    } catch (const Error& e) {
+        EXPECT_NE(std::string(e.what()).find("line 2"), std::string::npos);
+    }
+    std::ofstream(path) << "# nothing\n";
+    EXPECT_THROW(ApiKeys().add_file(path), Error);
+    std::filesystem::remove(path);
+    EXPECT_THROW(ApiKeys().add_file(path), Error);
+}
+
+TEST(Access, HostsAndOrigins) {
+    HostList hosts;
+    EXPECT_TRUE(hosts.allows("10.1.2.3:80", "10.1.2.3"));
+    EXPECT_FALSE(hosts.allows("10.1.2.4:80", "10.1.2.3"));
+    EXPECT_TRUE(hosts.allows("[fe80::1]:80", "fe80::1"));
+    hosts.allow("*");
+    EXPECT_TRUE(hosts.allows("anything.example"));
+    EXPECT_FALSE(hosts.allows("a b:c:d"));
+
+    Cors cors;
+    EXPECT_FALSE(cors.enabled());
+    EXPECT_THROW(cors.allow("chat.example"), Error);
+    cors.allow("https://Chat.example");
+    EXPECT_EQ(cors.allows("https://chat.example"), "https://chat.example");
+    EXPECT_FALSE(cors.allows("https://chat.example.evil"));
+    EXPECT_FALSE(cors.allows("http://chat.example"));
+    EXPECT_TRUE(same_origin("http://localhost:80", "LOCALHOST:80"));
+    EXPECT_FALSE(same_origin("http://localhost:81", "localhost:80"));
+    EXPECT_FALSE(same_origin("null", "localhost"));
+}
+
+TEST(Errors, ShapesByPath) {
+    EXPECT_EQ(error_body("/v1/messages/count_tokens", 401, "m"),
+              R"({"type":"error","error":{"type":"authentication_error","message":"m"}})");
+    EXPECT_EQ(error_body("/v1/chat/completions", 404, "m\xff"),
+              "{\"error\":{\"message\":\"m\xEF\xBF\xBD\",\"type\":\"not_found_error\",\"param\":null,"
+              "\"code\":\"not_found\"}}");
+    EXPECT_TRUE(error_body("/v1/messagesx", 413, "m", "c").starts_with(R"({"error":)"));
+}
+
+TEST(Exchange, EachAnswerOnce) {
+    int wakes = 0;
+    auto exchange = std::make_shared<Exchange>(Exchange::Options{}, [&] { ++wakes; });
+    auto writer = Exchange::writer(exchange);
+    writer->respond(200, "text/plain", "a", {{"x", "y\r\n\r\nz"}});
+    writer->respond(500, "text/plain", "b");
+    writer->start_stream();
+    writer->write("c");
+    writer.reset();
+    std::string out;
+    EXPECT_TRUE(exchange->take(out));
+    EXPECT_EQ(wakes, 1);
+    EXPECT_TRUE(out.ends_with("x: yz\r\n\r\na"));
+    exchange->client_left();
+    EXPECT_FALSE(exchange->client_gone());
+    EXPECT_EQ(exchange->result().status, 200);
+    EXPECT_TRUE(exchange->result().complete);
+}
+
+TEST(Audit, LinesCannotBeForged) {
+    Served served;
+    served.key_name = "anna";
+    served.method = "POST";
+    served.path = "/x\n{\"key\":\"root\"}\r\xff\x1b[31m";
+    served.status = 404;
+    served.request_text = "text";
+    auto line = audit_line(served, false);
+    EXPECT_EQ(line.find_first_of("\r\n\x1b"), std::string::npos);
+    auto json = nlohmann::json::parse(line);
+    EXPECT_EQ(json["key"], "anna");
+    EXPECT_EQ(json["status"], 404);
+    EXPECT_FALSE(json.contains("request"));
+    EXPECT_FALSE(json.contains("prompt_tokens"));
+    served.annotation = {"nano", 1, 0, 2};
+    json = nlohmann::json::parse(audit_line(served, true));
+    EXPECT_EQ(json["request"], "text");
+    EXPECT_EQ(json["completion_tokens"], 2);
+}
+
+TEST(Audit, Appends) {
+    auto path = std::filesystem::temp_directory_path() / fmt::format("cachalot-audit-{}", getpid());
+    for (int i = 0; i < 2; ++i) AuditLog(path, false).write(Served());
+    std::ifstream file(path);
+    std::string line;
+    int lines = 0;
+    while (std::getline(file, line)) lines += nlohmann::json::accept(line);
+    EXPECT_EQ(lines, 2);
+    EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms(0600));
+    std::filesystem::remove(path);
+    EXPECT_THROW(AuditLog("/no/such/folder/audit", false), Error);
+}
+
+TEST(Metrics, FollowsRequests) {
+    Metrics metrics("nano");
+    auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
+    auto first = metrics.request(), second = metrics.request();
+    EXPECT_TRUE(has("cachalot_num_requests_waiting{model_name=\"nano\"} 2\n"));
+    first->started(10, 4);
+    first->token();
+    first->token(2);
+    EXPECT_TRUE(has("cachalot_num_requests_running{model_name=\"nano\"} 1\n"));
+    first->finished("stop", 3);
+    first.reset();
+    second.reset();  // cancelled in the queue
+    EXPECT_TRUE(has("num_requests_running{model_name=\"nano\"} 0\n"));
+    EXPECT_TRUE(has("num_requests_waiting{model_name=\"nano\"} 0\n"));
+    EXPECT_TRUE(has("prompt_tokens_total{model_name=\"nano\"} 10\n"));
+    EXPECT_TRUE(has("prefix_cache_hits_total{model_name=\"nano\"} 4\n"));
+    EXPECT_TRUE(has("generation_tokens_total{model_name=\"nano\"} 3\n"));
+    EXPECT_TRUE(has("time_to_first_token_seconds_count{model_name=\"nano\"} 1\n"));
+    EXPECT_TRUE(has("inter_token_latency_seconds_count{model_name=\"nano\"} 2\n"));
+    EXPECT_TRUE(has("finished_reason=\"abort\"} 1\n"));
+    metrics.http_request("BREW", "", 404, 0.1);
+    EXPECT_TRUE(has("handler=\"other\",method=\"other\",status=\"404\"} 1\n"));
+    EXPECT_NE(Metrics("m", "vllm:").text().find("\nvllm:num_requests_running"), std::string::npos);
+    EXPECT_THROW(Metrics("m", "a-b"), Error);
+}
+
+class Recorder : public ResponseWriter {
+  public:
+    void respond(int s, std::string_view, std::string b, const Headers&) override { status = s, body = b; }
+    void start_stream(const Headers&) override {}
+    void write(std::string) override {}
+    void finish() override {}
+    bool client_gone() const override { return false; }
+    int status = 0;
+    std::string body;
+};
+
+TEST(Status, Routes) {
+    Metrics metrics("nano");
+    bool ready = false;
+    Router router(status_routes({"1.2", [&] { return ready; }, &metrics}));
+    auto ask = [&](const char* method, const char* path) {
+        auto writer = std::make_shared<Recorder>();
+        auto match = router.find(method, path);
+        HttpRequest request;
+        request.path = path;
+        if (match.route) match.route->endpoint(request, writer);
+        return writer;
+    };
+    EXPECT_EQ(ask("GET", "/health")->status, 200);
+    EXPECT_EQ(ask("GET", "/ready")->status, 503);
+    ready = true;
+    EXPECT_EQ(ask("GET", "/ready")->status, 200);
+    EXPECT_EQ(ask("GET", "/version")->body, R"({"version":"1.2"})");
+    EXPECT_EQ(ask("GET", "/")->status, 200);
+    EXPECT_NE(ask("GET", "/metrics")->body.find("# TYPE"), std::string::npos);
+    for (const char* path : {"/v1/embeddings", "/v1/rerank", "/rerank"}) {
+        auto answer = ask("POST", path);
+        EXPECT_EQ(answer->status, 501);
+        EXPECT_TRUE(nlohmann::json::parse(answer->body)["error"].contains("message"));
+    }
+}
+
+}  // namespace
+}  // namespace cachalot::server

@@ -5,10 +5,12 @@
 // without weights, and a scheduler that batches requests can replace the queue without any dialect noticing.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,6 +58,10 @@ struct Request {
 
     std::string tenant;  // cache namespace
     Priority priority = Priority::normal;
+
+    // Whether nobody waits for the answer any more; asked while the request is queued and before every step, by any
+    // thread. True cancels.
+    std::function<bool()> abandoned;
 };
 
 struct Usage {
@@ -64,13 +70,14 @@ struct Usage {
 
 struct Event {
     enum class Kind {
-        started,          // taken from the queue; usage.prompt_tokens and cached_tokens are known
-        progress,         // done of total prompt tokens
-        reasoning,        // text
-        content,          // text
-        call_start,       // call, id, text = the tool's name
-        call_arguments,   // call, text = more of the JSON
-        call_end,         // call
+        started,         // taken from the queue; usage.prompt_tokens and cached_tokens are known
+        progress,        // done of total prompt tokens; also, so that connections can be kept alive, whenever
+                         // nothing else has been sent for a few seconds (in the queue both are 0)
+        reasoning,       // text
+        content,         // text
+        call_start,      // call, id, text = the tool's name
+        call_arguments,  // call, text = more of the JSON
+        call_end,        // call
         prompt_logprobs,  // raw with echo: text = the prompt, logprobs of its tokens (the first has none)
         finished,  // of one choice: finish_reason "stop", "length", "tool_calls"; stop_text if a stop string matched
         done,    // all choices; usage is complete. The last event.
@@ -100,6 +107,9 @@ struct ModelInfo {
     std::int64_t created = 0;
     std::int64_t context = 0;
     int vocab_size = 0;
+    // Where requests start from: what the model recommends, what the operator chose.
+    SamplingOptions sampling = {};
+    ChatOptions chat = {};
 };
 
 class Service {

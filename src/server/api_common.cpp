@@ -1,0 +1,275 @@
+#include "server/api_common.h"
+
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <random>
+
+#include "text/chat_json.h"
+
+namespace cachalot::server {
+namespace {
+
+const char* with_article(const ordered_json& value) {
+    switch (value.type()) {
+        case ordered_json::value_t::object: return "an object";
+        case ordered_json::value_t::array: return "an array";
+        case ordered_json::value_t::string: return "a string";
+        case ordered_json::value_t::boolean: return "true or false";
+        default: return "a number";
+    }
+}
+
+// What an error's text says about the field: "messages[3].role: unknown role" blames "messages[3].role".
+std::string blamed(std::string_view message) {
+    auto end = message.find_first_of(": ");
+    if (end == std::string_view::npos || message[end] != ':') return {};
+    return std::string(message.substr(0, end));
+}
+
+ApiError invalid(const std::string& message, std::string param) {
+    return {400, "invalid_request", message, std::move(param)};
+}
+
+std::int32_t token_id(const std::string& text, const Field& bias, int vocab) {
+    std::int32_t id = -1;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+    if (error != std::errc() || end != text.data() + text.size() || id < 0 || id >= vocab)
+        bias.refuse(fmt::format("keys are token ids from 0 to {}", vocab - 1));
+    return id;
+}
+
+}  // namespace
+
+Field Field::operator[](const char* name) const {
+    const auto& members = object();
+    auto found = members.find(name);
+    bool present = found != members.end() && !found->is_null();
+    return {present ? &*found : nullptr, path_.empty() ? name : path_ + "." + name};
+}
+
+Field Field::operator[](std::size_t index) const {
+    if (index >= size()) refuse(fmt::format("has {} elements", size()));
+    const auto& element = (*value_)[index];
+    return {element.is_null() ? nullptr : &element, fmt::format("{}[{}]", path_, index)};
+}
+
+std::size_t Field::size() const {
+    if (!is_array()) wrong("an array");
+    return value_->size();
+}
+
+void Field::wrong(std::string_view expected) const {
+    if (!value_) refuse(fmt::format("missing, expected {}", expected));
+    refuse(fmt::format("expected {}, found {}", expected, with_article(*value_)));
+}
+
+void Field::refuse(std::string_view problem) const {
+    if (path_.empty()) throw invalid(fmt::format("the request: {}", problem), {});
+    throw invalid(fmt::format("{}: {}", path_, problem), path_);
+}
+
+const ordered_json& Field::json() const {
+    if (!value_) wrong("a value");
+    return *value_;
+}
+
+const ordered_json& Field::object() const {
+    if (!is_object()) wrong("an object");
+    return *value_;
+}
+
+const std::string& Field::string() const {
+    if (!is_string()) wrong("a string");
+    return value_->get_ref<const std::string&>();
+}
+
+bool Field::boolean() const {
+    if (!value_ || !value_->is_boolean()) wrong("true or false");
+    return value_->get<bool>();
+}
+
+std::int64_t Field::integer(std::int64_t low, std::int64_t high) const {
+    auto expected = [&] { return fmt::format("an integer from {} to {}", low, high); };
+    if (!is_integer()) wrong(expected());
+    // A number that is unsigned to the parser may be beyond int64.
+    bool too_large = value_->is_number_unsigned() && value_->get<std::uint64_t>() > std::uint64_t{INT64_MAX};
+    if (too_large || value_->get<std::int64_t>() < low || value_->get<std::int64_t>() > high)
+        refuse(fmt::format("expected {}, found {}", expected(), value_->dump()));
+    return value_->get<std::int64_t>();
+}
+
+double Field::number(double low, double high) const {
+    if (!value_ || !value_->is_number()) wrong(fmt::format("a number from {} to {}", low, high));
+    double number = value_->get<double>();
+    if (!(number >= low && number <= high))
+        refuse(fmt::format("expected a number from {} to {}, found {}", low, high, value_->dump()));
+    return number;
+}
+
+std::vector<std::string> Field::string_or_array() const {
+    if (is_string()) return {string()};
+    if (!is_array()) wrong("a string or an array of strings");
+    std::vector<std::string> all;
+    for (std::size_t i = 0; i < size(); ++i) all.push_back((*this)[i].string());
+    return all;
+}
+
+std::string Field::string_or(std::string_view fallback) const {
+    return value_ ? string() : std::string(fallback);
+}
+bool Field::boolean_or(bool fallback) const { return value_ ? boolean() : fallback; }
+std::int64_t Field::integer_or(std::int64_t fallback, std::int64_t low, std::int64_t high) const {
+    return value_ ? integer(low, high) : fallback;
+}
+double Field::number_or(double fallback, double low, double high) const {
+    return value_ ? number(low, high) : fallback;
+}
+
+ordered_json parse_body(const HttpRequest& request) {
+    try {
+        auto body = parse_json(request.body, "the request body");
+        if (!body.is_object()) fail("the request body: expected a JSON object, found {}", body.type_name());
+        return body;
+    } catch (const Error& e) {
+        throw invalid(e.what(), {});
+    }
+}
+
+SamplingOptions read_sampling(const Field& body, const ModelInfo& model) {
+    auto o = model.sampling;
+    auto number = [&](const char* name, float& value, double low, double high) {
+        value = static_cast<float>(body[name].number_or(static_cast<double>(value), low, high));
+    };
+    number("temperature", o.temperature, 0, 2);
+    number("top_p", o.top_p, 0, 1);
+    number("min_p", o.min_p, 0, 1);
+    number("repetition_penalty", o.repetition_penalty, 0.01, 100);
+    number("presence_penalty", o.presence_penalty, -2, 2);
+    number("frequency_penalty", o.frequency_penalty, -2, 2);
+    // -1 is how some servers say "off"
+    o.top_k =
+        static_cast<int>(std::max<std::int64_t>(0, body["top_k"].integer_or(o.top_k, -1, kMaxTokensLimit)));
+    if (auto seed = body["seed"])
+        o.seed = static_cast<std::uint64_t>(seed.integer(INT64_MIN, INT64_MAX));
+    else
+        o.seed = (std::uint64_t{std::random_device()()} << 32) | std::random_device()();
+    if (auto bias = body["logit_bias"]) {
+        constexpr std::size_t kMaxBiases = 4096;
+        if (bias.object().size() > kMaxBiases) bias.refuse(fmt::format("at most {} entries", kMaxBiases));
+        for (const auto& [key, value] : bias.object().items())
+            o.logit_bias.emplace_back(token_id(key, bias, model.vocab_size),
+                                      static_cast<float>(bias[key.c_str()].number(-100, 100)));
+    }
+    return o;
+}
+
+void apply_effort(const Field& effort, ChatOptions& chat) {
+    static constexpr std::array<std::pair<std::string_view, Effort>, 6> kEfforts = {{{"minimal", Effort::low},
+                                                                                     {"low", Effort::low},
+                                                                                     {"medium", Effort::low},
+                                                                                     {"high", Effort::high},
+                                                                                     {"xhigh", Effort::max},
+                                                                                     {"max", Effort::max}}};
+    if (effort.string() == "none") {
+        chat.thinking = false;
+        return;
+    }
+    for (const auto& [name, value] : kEfforts) {
+        if (effort.string() != name) continue;
+        chat.thinking = true;
+        chat.effort = value;
+        return;
+    }
+    effort.refuse("expected none, minimal, low, medium, high, xhigh or max");
+}
+
+Conversation read_conversation(const ordered_json& body) {
+    try {
+        auto conversation = conversation_from_json(body);
+        if (conversation.messages.empty()) fail("messages: at least one message is needed");
+        return conversation;
+    } catch (const Error& e) {
+        throw invalid(e.what(), blamed(e.what()));
+    }
+}
+
+ApiError to_api_error(const std::exception_ptr& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const ApiError& e) {
+        return e;
+    } catch (const Error& e) {
+        return invalid(e.what(), blamed(e.what()));
+    } catch (...) {
+        return {500, "internal_error", "an internal error; the server's log says more"};
+    }
+}
+
+std::string openai_error_type(const ApiError& error) {
+    switch (error.status) {
+        case 401: return "authentication_error";
+        case 403: return "permission_error";
+        case 404: return "not_found_error";
+        case 429: return "rate_limit_error";
+        case 501: return "not_implemented_error";
+        case 503: return "service_unavailable_error";
+        default: return error.status < 500 ? "invalid_request_error" : "server_error";
+    }
+}
+
+ordered_json openai_error_json(const ApiError& error) {
+    return {{"error",
+             {{"message", error.what()},
+              {"type", openai_error_type(error)},
+              {"param", error.param.empty() ? ordered_json() : ordered_json(error.param)},
+              {"code", error.code}}}};
+}
+
+std::string dump(const ordered_json& json) {
+    return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+void respond_json(ResponseWriter& writer, const ordered_json& body, int status) {
+    writer.respond(status, "application/json", dump(body));
+}
+
+void respond_error(ResponseWriter& writer, const ApiError& error, const ordered_json& body) {
+    ResponseWriter::Headers headers;
+    if (error.retry_after > 0) headers.emplace_back("retry-after", std::to_string(error.retry_after));
+    writer.respond(error.status, "application/json", dump(body), headers);
+}
+
+std::string sse_data(const ordered_json& json) { return "data: " + dump(json) + "\n\n"; }
+
+std::string sse_event(std::string_view event, const ordered_json& json) {
+    return fmt::format("event: {}\ndata: {}\n\n", event, dump(json));
+}
+
+std::int64_t unix_time() {
+    auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::seconds>(now).count();
+}
+
+std::string random_id(std::string_view prefix, std::size_t length) {
+    constexpr std::string_view kAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    std::random_device device;  // the operating system's generator
+    std::uniform_int_distribution<std::size_t> letter(0, kAlphabet.size() - 1);
+    std::string id(prefix);
+    for (std::size_t i = 0; i < length; ++i) id += kAlphabet[letter(device)];
+    return id;
+}
+
+Endpoint with_errors(std::function<ordered_json(const ApiError&)> error_body, Endpoint endpoint) {
+    return [=](const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
+        try {
+            endpoint(request, writer);
+        } catch (...) {
+            auto error = to_api_error(std::current_exception());
+            respond_error(*writer, error, error_body(error));
+        }
+    };
+}
+
+}  // namespace cachalot::server

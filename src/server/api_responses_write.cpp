@@ -35,35 +35,37 @@ ResponsesAnswer::ResponsesAnswer(std::string token, std::int64_t created, Respon
     : token_(std::move(token)), created_(created), options_(std::move(options)) {}
 
 std::string ResponsesAnswer::start() {
-    return event("response.created", {{"response", whole()}}) +
-           event("response.in_progress", {{"response", whole()}});
+    emit("response.created", {{"response", whole()}});
+    emit("response.in_progress", {{"response", whole()}});
+    return std::exchange(bytes_, {});
 }
 
 std::string ResponsesAnswer::feed(const Event& event) {
     switch (event.kind) {
-        case Event::Kind::reasoning: return extend(Kind::reasoning, event);
-        case Event::Kind::content: return extend(Kind::message, event);
-        case Event::Kind::call_start: return open({Kind::call, {}, event.id, event.text});
-        case Event::Kind::call_arguments: return extend(Kind::call, event);
+        case Event::Kind::reasoning: extend(Kind::reasoning, event); break;
+        case Event::Kind::content: extend(Kind::message, event); break;
+        case Event::Kind::call_start: open({Kind::call, {}, event.id, event.text}); break;
+        case Event::Kind::call_arguments: extend(Kind::call, event); break;
         case Event::Kind::finished:
             if (event.finish_reason == "length") incomplete_ = {{"reason", "max_output_tokens"}};
-            return close(incomplete_.is_null() ? "completed" : "incomplete");
-        case Event::Kind::done: return finish(event.usage);
+            close(incomplete_.is_null() ? "completed" : "incomplete");
+            break;
+        case Event::Kind::done: finish(event.usage); break;
         case Event::Kind::call_end:  // see above
         case Event::Kind::started:
         case Event::Kind::progress:
         case Event::Kind::prompt_logprobs:
-        case Event::Kind::failed: return {};
+        case Event::Kind::failed: break;
     }
-    return {};
+    return std::exchange(bytes_, {});
 }
 
 // A real event, because clients do not count comments as activity.
 std::string ResponsesAnswer::keep_alive(const Event& progress) {
-    return event(
-        "response.in_progress",
-        {{"response", whole()},
-         {"prompt_progress", {{"processed", progress.progress_done}, {"total", progress.progress_total}}}});
+    emit("response.in_progress",
+         {{"response", whole()},
+          {"prompt_progress", {{"processed", progress.progress_done}, {"total", progress.progress_total}}}});
+    return std::exchange(bytes_, {});
 }
 
 // Some clients read the event "error", with its fields in either of the two places, others "response.failed". An open
@@ -72,11 +74,10 @@ std::string ResponsesAnswer::fail(const ApiError& error) {
     const ordered_json body = error_body(error)["error"];
     status_ = "failed";
     error_ = {{"code", body["code"]}, {"message", body["message"]}};
-    return event("error", {{"code", body["code"]},
-                           {"message", body["message"]},
-                           {"param", body["param"]},
-                           {"error", body}}) +
-           event("response.failed", {{"response", whole()}});
+    emit("error",
+         {{"code", body["code"]}, {"message", body["message"]}, {"param", body["param"]}, {"error", body}});
+    emit("response.failed", {{"response", whole()}});
+    return std::exchange(bytes_, {});
 }
 
 ordered_json ResponsesAnswer::whole() const {
@@ -100,95 +101,87 @@ ordered_json ResponsesAnswer::error_body(const ApiError& error) const { return r
 // Codex looks for this one in the stream only; to any other it listens as an HTTP status.
 bool ResponsesAnswer::fails_in_stream(const ApiError& error) const { return error.code == kContextLength; }
 
-std::string ResponsesAnswer::event(std::string_view type, ordered_json fields) {
+void ResponsesAnswer::emit(std::string_view type, ordered_json fields) {
     ordered_json event = {{"type", type}, {"sequence_number", sequence_++}};
     event.update(fields);
-    return sse_event(type, event);
+    bytes_ += sse_event(type, event);
 }
 
 // An event about the last item.
-std::string ResponsesAnswer::item_event(std::string_view type, ordered_json fields) {
+void ResponsesAnswer::emit_for_item(std::string_view type, ordered_json fields) {
     ordered_json event = {{"item_id", item_id(items_.size() - 1)}, {"output_index", items_.size() - 1}};
     event.update(fields);
-    return this->event(type, std::move(event));
+    emit(type, std::move(event));
 }
 
-std::string ResponsesAnswer::open(Item item) {
-    std::string bytes = close("completed");
+void ResponsesAnswer::open(Item item) {
+    close("completed");
     items_.push_back(std::move(item));
-    const std::size_t index = items_.size() - 1;
     const Item& last = items_.back();
-    bytes +=
-        event("response.output_item.added", {{"output_index", index}, {"item", item_json(index, false)}});
-    if (last.kind == Kind::call) return bytes;
+    emit("response.output_item.added",
+         {{"output_index", items_.size() - 1}, {"item", item_json(items_.size() - 1, false)}});
     if (last.kind == Kind::reasoning && options_.reasoning_summary)
-        return bytes + item_event("response.reasoning_summary_part.added",
-                                  {{"summary_index", 0}, {"part", part(last, "")}});
-    return bytes +
-           item_event("response.content_part.added", {{"content_index", 0}, {"part", part(last, "")}});
+        emit_for_item("response.reasoning_summary_part.added",
+                      {{"summary_index", 0}, {"part", part(last, "")}});
+    else if (last.kind != Kind::call)
+        emit_for_item("response.content_part.added", {{"content_index", 0}, {"part", part(last, "")}});
 }
 
-std::string ResponsesAnswer::extend(Kind kind, const Event& event) {
-    if (event.text.empty()) return {};
-    std::string bytes;
+void ResponsesAnswer::extend(Kind kind, const Event& event) {
+    if (event.text.empty()) return;
     if (!is_open() || items_.back().kind != kind) {
-        if (kind == Kind::call) return {};  // arguments of no call
-        bytes = open({kind, {}, {}, {}});
+        if (kind == Kind::call) return;  // arguments of no call
+        open({kind, {}, {}, {}});
     }
     Item& item = items_.back();
     item.text += event.text;
-    if (kind == Kind::call)
-        return bytes + item_event("response.function_call_arguments.delta", {{"delta", event.text}});
-    if (kind == Kind::message) {
+    if (kind == Kind::call) {
+        emit_for_item("response.function_call_arguments.delta", {{"delta", event.text}});
+    } else if (kind == Kind::message) {
         const ordered_json logprobs = this->logprobs(event);
         item.logprobs.insert(item.logprobs.end(), logprobs.begin(), logprobs.end());
-        return bytes + item_event("response.output_text.delta",
-                                  {{"content_index", 0}, {"delta", event.text}, {"logprobs", logprobs}});
+        emit_for_item("response.output_text.delta",
+                      {{"content_index", 0}, {"delta", event.text}, {"logprobs", logprobs}});
+    } else if (options_.reasoning_summary) {
+        emit_for_item("response.reasoning_summary_text.delta", {{"summary_index", 0}, {"delta", event.text}});
+    } else {
+        emit_for_item("response.reasoning_text.delta", {{"content_index", 0}, {"delta", event.text}});
     }
-    if (options_.reasoning_summary)
-        return bytes + item_event("response.reasoning_summary_text.delta",
-                                  {{"summary_index", 0}, {"delta", event.text}});
-    return bytes + item_event("response.reasoning_text.delta", {{"content_index", 0}, {"delta", event.text}});
 }
 
-std::string ResponsesAnswer::close(const char* status) {
-    if (!is_open()) return {};
+void ResponsesAnswer::close(const char* status) {
+    if (!is_open()) return;
     Item& item = items_.back();
     item.status = status;
-    std::string bytes;
+    const ordered_json part = item.kind == Kind::call ? ordered_json() : this->part(item, item.text);
     if (item.kind == Kind::call) {
-        bytes = item_event("response.function_call_arguments.done",
-                           {{"name", item.name}, {"arguments", item.text}});
+        emit_for_item("response.function_call_arguments.done",
+                      {{"name", item.name}, {"arguments", item.text}});
     } else if (item.kind == Kind::message) {
-        bytes =
-            item_event("response.output_text.done",
-                       {{"content_index", 0}, {"text", item.text}, {"logprobs", item.logprobs}}) +
-            item_event("response.content_part.done", {{"content_index", 0}, {"part", part(item, item.text)}});
+        emit_for_item("response.output_text.done",
+                      {{"content_index", 0}, {"text", item.text}, {"logprobs", item.logprobs}});
+        emit_for_item("response.content_part.done", {{"content_index", 0}, {"part", part}});
     } else if (options_.reasoning_summary) {
-        bytes =
-            item_event("response.reasoning_summary_text.done", {{"summary_index", 0}, {"text", item.text}}) +
-            item_event("response.reasoning_summary_part.done",
-                       {{"summary_index", 0}, {"part", part(item, item.text)}});
+        emit_for_item("response.reasoning_summary_text.done", {{"summary_index", 0}, {"text", item.text}});
+        emit_for_item("response.reasoning_summary_part.done", {{"summary_index", 0}, {"part", part}});
     } else {
-        bytes =
-            item_event("response.reasoning_text.done", {{"content_index", 0}, {"text", item.text}}) +
-            item_event("response.content_part.done", {{"content_index", 0}, {"part", part(item, item.text)}});
+        emit_for_item("response.reasoning_text.done", {{"content_index", 0}, {"text", item.text}});
+        emit_for_item("response.content_part.done", {{"content_index", 0}, {"part", part}});
     }
-    const std::size_t index = items_.size() - 1;
-    return bytes +
-           event("response.output_item.done", {{"output_index", index}, {"item", item_json(index, true)}});
+    emit("response.output_item.done",
+         {{"output_index", items_.size() - 1}, {"item", item_json(items_.size() - 1, true)}});
 }
 
-std::string ResponsesAnswer::finish(const Usage& usage) {
+void ResponsesAnswer::finish(const Usage& usage) {
     status_ = incomplete_.is_null() ? "completed" : "incomplete";
-    std::string bytes = close(status_);
+    close(status_);
     if (incomplete_.is_null()) completed_ = unix_time();
     usage_ = {{"input_tokens", usage.prompt_tokens},
               {"input_tokens_details", {{"cached_tokens", usage.cached_tokens}}},
               {"output_tokens", usage.completion_tokens},
               {"output_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}},
               {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
-    return bytes + event(fmt::format("response.{}", status_), {{"response", whole()}});
+    emit(fmt::format("response.{}", status_), {{"response", whole()}});
 }
 
 bool ResponsesAnswer::is_open() const {

@@ -29,7 +29,8 @@
 namespace cachalot::server {
 
 struct ResponsesAnswerOptions {
-    nlohmann::ordered_json repeated = {};  // fields of the response that repeat the request
+    nlohmann::ordered_json repeated =
+        nlohmann::ordered_json::object();  // fields of the response that repeat the request
     bool reasoning_summary = false;
     bool encrypted_reasoning = false;
     // The text of one token, for log-probabilities.
@@ -59,12 +60,12 @@ class ResponsesAnswer : public Answer {
         nlohmann::ordered_json logprobs = nlohmann::ordered_json::array();
     };
 
-    std::string event(std::string_view type, nlohmann::ordered_json fields);
-    std::string item_event(std::string_view type, nlohmann::ordered_json fields);
-    std::string open(Item item);
-    std::string extend(Kind kind, const Event& event);
-    std::string close(const char* status);
-    std::string finish(const Usage& usage);
+    void emit(std::string_view type, nlohmann::ordered_json fields);
+    void emit_for_item(std::string_view type, nlohmann::ordered_json fields);
+    void open(Item item);
+    void extend(Kind kind, const Event& event);
+    void close(const char* status);
+    void finish(const Usage& usage);
 
     bool is_open() const;
     std::string item_id(std::size_t index) const;
@@ -76,6 +77,7 @@ class ResponsesAnswer : public Answer {
     std::int64_t created_;
     ResponsesAnswerOptions options_;
     std::vector<Item> items_;
+    std::string bytes_;  // not yet returned
     std::int64_t sequence_ = 0;
     const char* status_ = "in_progress";
     nlohmann::ordered_json completed_, error_, incomplete_, usage_;

@@ -1,15 +1,12 @@
 // Answers to conversations: prompt encoding, generation and the reading of what was generated, in one call.
 //
-// A session keeps the state of the last conversation. The next prompt usually begins with the same tokens, so only the
-// rest is evaluated: up to the difference the state is rolled back if that is near, or restored from one of a few
-// checkpoints. One is taken where the last answer's header begins, because there a prompt may still change: reasoning
-// is dropped from history when the user speaks again.
+// A session keeps the state of the last conversation and continues from what the next prompt has in common with it
+// (prefix_reuse.h).
 #pragma once
 
-#include <deque>
 #include <functional>
 
-#include "engine/generation.h"
+#include "engine/prefix_reuse.h"
 #include "text/completion_parser.h"
 #include "text/prompt.h"
 
@@ -30,25 +27,19 @@ struct ChatCallbacks {
 
 class ChatSession {
   public:
-    explicit ChatSession(Engine& engine) : engine_(engine), state_(engine.new_state()) {}
+    explicit ChatSession(Engine& engine) : engine_(engine), state_(engine) {}
 
     // Throws Error for a conversation that asks for no answer or does not fit in the context. The session can be used
     // again after an error.
     ChatResult answer(const Conversation& conversation, const ChatOptions& chat, GenerationOptions generation,
                       const ChatCallbacks& callbacks = {});
 
-    std::int64_t tokens() const { return state_.length(); }
-    const KvState& state() const { return state_; }
+    std::int64_t tokens() const { return state().length(); }
+    const KvState& state() const { return state_.state(); }
 
   private:
-    static constexpr std::size_t kCheckpoints = 4;
-
-    std::size_t reuse(std::span<const std::int32_t> prompt);
-
     Engine& engine_;
-    KvState state_;
-    std::vector<std::int32_t> tokens_;      // that state_ holds
-    std::deque<KvCheckpoint> checkpoints_;  // of prefixes of tokens_, shortest first
+    ReusableState state_;
 };
 
 }  // namespace cachalot

@@ -48,13 +48,15 @@ std::string Generation::accept(std::span<float> logits) {
     CACHALOT_CHECK(!finished() && pending().empty());
     std::optional<std::vector<float>> raw;  // the sampler changes the logits
     if (options_.top_logprobs >= 0) raw.emplace(logits.begin(), logits.end());
-    std::int32_t token = sampler_.sample(logits);
+    std::int32_t token = choose(logits);
     if (raw) logprobs_ = logprobs_of(*raw, token, options_.top_logprobs);
     if (token == tokenizer_.eos() && !options_.ignore_eos) return finish(FinishReason::eos, {});
     sampler_.accept(token);
     tokens_.push_back(token);
     std::string text;
     if (shows(token)) text = decoder_.push(tokenizer_.bytes(token));
+    text_offset_ = decoded_;
+    decoded_ += text.size();
     auto released = stops_.push(text);
     if (released.matched) {
         reason_ = FinishReason::stop;
@@ -62,6 +64,16 @@ std::string Generation::accept(std::span<float> logits) {
     }
     if (tokens_.size() >= limit_) return finish(FinishReason::length, std::move(released.text));
     return released.text;
+}
+
+std::int32_t Generation::choose(std::span<float> logits) {
+    const auto& forced = options_.forced;
+    const auto& after = options_.forced_after;
+    if (forced_ == forced.size()) return sampler_.sample(logits);
+    bool begun = forced_ > 0 || !after || (tokens_.size() > prompt_size_ && tokens_.back() == *after);
+    if (begun) return forced[forced_++];
+    auto token = sampler_.sample(logits);
+    return token == tokenizer_.eos() ? *after : token;
 }
 
 bool Generation::shows(std::int32_t token) const {
@@ -88,6 +100,11 @@ Timings run(Engine& engine, KvState& state, Generation& generation, const Genera
     auto emit = [&](const std::string& text) {
         return text.empty() || !callbacks.on_text || callbacks.on_text(text);
     };
+    auto accept = [&](std::span<float> logits) {
+        auto text = generation.accept(logits);
+        if (callbacks.on_token) callbacks.on_token();
+        return emit(text);
+    };
     auto cancel = [&] { emit(generation.cancel()); };
     if (generation.finished()) return timings;
 
@@ -109,7 +126,7 @@ Timings run(Engine& engine, KvState& state, Generation& generation, const Genera
     }
     start = Clock::now();
     generation.mark_evaluated(prompt.size());
-    bool go_on = emit(generation.accept(logits));
+    bool go_on = accept(logits);
     while (!generation.finished()) {
         if (!go_on || (callbacks.cancelled && callbacks.cancelled())) {
             cancel();
@@ -119,7 +136,7 @@ Timings run(Engine& engine, KvState& state, Generation& generation, const Genera
         logits = engine.step({&segment, 1});
         ++timings.decode_tokens;
         generation.mark_evaluated(1);
-        go_on = emit(generation.accept(logits));
+        go_on = accept(logits);
     }
     timings.decode_seconds = seconds_since(start);
     return timings;

@@ -28,6 +28,10 @@ struct GenerationOptions {
     // CompletionParser to read.
     enum class Special { none, structure, all } special = Special::none;
     int top_logprobs = -1;  // -1: no log-probabilities
+    // Tokens that are not chosen but given: after the first `forced_after`, or at once if there is no such token. Until
+    // then the answer cannot end: in the place of EOS comes `forced_after`.
+    std::vector<std::int32_t> forced;
+    std::optional<std::int32_t> forced_after;
 };
 
 enum class FinishReason { none, eos, stop, length, cancelled };
@@ -57,10 +61,14 @@ class Generation {
         return tokens_.size() - prompt_size_ + (reason_ == FinishReason::eos);
     }
     const std::optional<Logprobs>& logprobs() const { return logprobs_; }  // of the last accepted token
+    // Where the last accepted token's text starts in the text of the whole answer, in bytes.
+    std::size_t text_offset() const { return text_offset_; }
+    const std::string& matched_stop() const { return stops_.matched(); }
 
   private:
     std::string finish(FinishReason reason, std::string text);
     bool shows(std::int32_t token) const;
+    std::int32_t choose(std::span<float> logits);
 
     const Tokenizer& tokenizer_;
     GenerationOptions options_;
@@ -73,6 +81,8 @@ class Generation {
     StopMatcher stops_;
     FinishReason reason_ = FinishReason::none;
     std::optional<Logprobs> logprobs_;
+    std::size_t forced_ = 0;  // tokens of options_.forced that have been given
+    std::size_t text_offset_ = 0, decoded_ = 0;
 };
 
 // How long the two halves of an answer took.
@@ -88,6 +98,8 @@ struct GenerationCallbacks {
     std::function<bool(const std::string& text)> on_text;
     // Asked before every token; true cancels.
     std::function<bool()> cancelled;
+    // After every token, before its text.
+    std::function<void()> on_token;
 };
 
 // Runs one generation to its end on a state that holds the first state.length() tokens of the prompt. Afterwards the

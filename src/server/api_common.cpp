@@ -1,5 +1,6 @@
 #include "server/api_common.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -250,15 +251,6 @@ std::string sse_event(std::string_view event, const ordered_json& json) {
 std::int64_t unix_time() {
     auto now = std::chrono::system_clock::now().time_since_epoch();
     return std::chrono::duration_cast<std::chrono::seconds>(now).count();
-}
-
-std::string random_id(std::string_view prefix, std::size_t length) {
-    constexpr std::string_view kAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    std::random_device device;  // the operating system's generator
-    std::uniform_int_distribution<std::size_t> letter(0, kAlphabet.size() - 1);
-    std::string id(prefix);
-    for (std::size_t i = 0; i < length; ++i) id += kAlphabet[letter(device)];
-    return id;
 }
 
 Endpoint with_errors(std::function<ordered_json(const ApiError&)> error_body, Endpoint endpoint) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "server/exchange.h"
+#include "server/random_id.h"
 #include "server/service.h"
 
 namespace cachalot::server {
@@ -106,9 +107,6 @@ std::string sse_event(std::string_view event, const ordered_json& json);  // "ev
 
 // Seconds since 1970.
 std::int64_t unix_time();
-
-// `prefix` and `length` unguessable letters and digits.
-std::string random_id(std::string_view prefix, std::size_t length = 24);
 
 // An endpoint whose exceptions are answered in the dialect's shape. They must be thrown before the answer has begun.
 Endpoint with_errors(std::function<ordered_json(const ApiError&)> error_body, Endpoint endpoint);

@@ -25,8 +25,8 @@ namespace cachalot::server {
 // delivered in an Event later. `code` is stable: "context_length_exceeded", "queue_full", "shutting_down", ...
 class ApiError : public Error {
   public:
-    ApiError(int status, std::string code, const std::string& message, std::string param = {})
-        : Error(message), status(status), code(std::move(code)), param(std::move(param)) {}
+    ApiError(int http_status, std::string stable_code, const std::string& message, std::string field = {})
+        : Error(message), status(http_status), code(std::move(stable_code)), param(std::move(field)) {}
     int status;
     std::string code;
     std::string param;    // the field that is to blame

@@ -225,23 +225,26 @@ class Writer {
     void write_answer(std::size_t i) {
         const Turn& turn = turns_[i];
         const bool answers_task = i > 0 && turns_[i - 1].task.has_value();
-        if (thinking_ && !answers_task && keeps_reasoning(i)) {
+        Prompt::Answer answer{mark(), 0, thinking_ && !answers_task && keeps_reasoning(i)};
+        if (answer.reasoned) {
             literal(turn.reasoning);
             fixed(kThinkEnd);
         }
         write_blocks(turn);
         write_tool_calls(turn.tool_calls);
+        answer.end = mark();
+        prompt_.answers.push_back(answer);
         if (!turn.without_eos) fixed(kEosText);
         prompt_.continuation = turn.without_eos ? Continuation::content : Continuation::nothing;
     }
 
     void write_tool_calls(const std::vector<ToolCall>& calls) {
         if (calls.empty()) return;
-        fixed("\n\n<｜DSML｜tool_calls>\n");
+        fixed(kCallsStart);
         for (const ToolCall& call : calls) {
-            fixed("<｜DSML｜invoke name=\"");
+            fixed(kInvokeStart);
             literal(call.name);
-            fixed("\">\n");
+            fixed(kInvokeNameEnd);
             write_arguments(call.arguments);
             fixed("\n</｜DSML｜invoke>\n");
         }

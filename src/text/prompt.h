@@ -55,6 +55,14 @@ struct Prompt {
     std::size_t last_user_turn = 0;      // starts with `<｜User｜>`
     std::size_t last_answer_header = 0;  // starts with `<｜Assistant｜>`
 
+    // What the assistant messages became, in their order: the parts [begin, end) between the answer's header and its
+    // EOS. Whoever remembers the tokens that the model wrote may put them in this place.
+    struct Answer {
+        std::size_t begin, end;
+        bool reasoned;  // begins with reasoning, that is the header ends in `<think>`
+    };
+    std::vector<Answer> answers;
+
     Continuation continuation = Continuation::nothing;
 
     // The concatenation of the parts.

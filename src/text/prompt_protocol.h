@@ -13,6 +13,11 @@ inline constexpr std::string_view kLatestReminderToken = "<｜latest_reminder｜
 inline constexpr std::string_view kThinkStart = "<think>";
 inline constexpr std::string_view kThinkEnd = "</think>";
 
+// A block of tool calls: kCallsStart, then for each call kInvokeStart, its name, kInvokeNameEnd, ...
+inline constexpr std::string_view kCallsStart = "\n\n<｜DSML｜tool_calls>\n";
+inline constexpr std::string_view kInvokeStart = "<｜DSML｜invoke name=\"";
+inline constexpr std::string_view kInvokeNameEnd = "\">\n";
+
 // Between the two go the schemas, one JSON object a line.
 inline constexpr std::string_view kToolsBlockStart = R"(## Tools
 

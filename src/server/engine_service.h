@@ -1,0 +1,39 @@
+// The model behind the server: one engine, one worker that owns it, a queue in front.
+//
+// Requests are prepared where they arrive (policy, prompt, tokens, limits), so that whatever is wrong with one is said at
+// once, and served one after another. The states of the last few prompts are kept, so that a client whose title-writing
+// side request comes between two turns still finds its conversation.
+//
+// How the choices of tools are kept:
+// - `none`, and if there are no tools: the model cannot write `｜DSML｜`. The prompt stays as it is, tools included, so
+//   that the next turn finds it in the cache.
+// - `required` and a named tool: the beginning of a block of calls is given as forced tokens, after `</think>` if the
+//   model reasons first.
+// - One call at most: the answer ends where its first call does.
+// A JSON object as response format is asked for in the prompt, as a schema that any object satisfies; nothing yet
+// forces the model to keep to it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/engine.h"
+#include "server/job_queue.h"
+#include "server/tool_memory.h"
+
+namespace cachalot::server {
+
+struct EngineServiceOptions {
+    std::string model_id;  // what clients call it; empty: the model's own name
+    QueueOptions queue;
+    std::size_t states = 4;  // prompts whose state is kept, at least 1
+    // Where requests start from that do not say otherwise.
+    SamplingOptions sampling;
+    ChatOptions chat;
+    ToolMemory::Limits memory;
+};
+
+// The engine must outlive the service and is used by nobody else meanwhile.
+std::unique_ptr<Service> make_engine_service(Engine& engine, EngineServiceOptions options = {});
+
+}  // namespace cachalot::server

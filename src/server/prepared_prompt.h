@@ -1,0 +1,40 @@
+// A request made ready for the model: what it will read, and what it may write.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "engine/engine.h"
+#include "server/service.h"
+#include "server/tool_memory.h"
+
+namespace cachalot::server {
+
+struct PreparedPrompt {
+    std::vector<std::int32_t> tokens;
+    std::size_t header = 0;  // where the last answer's header begins; 0 if there is none
+    std::size_t hidden = 0;  // first tokens that echo does not show: the BOS that was added to a text
+    std::optional<bool> in_reasoning;  // how the answer begins; none for raw text
+};
+
+// What every conversation goes through before it is encoded: the policy, and the response format of `json_object`.
+// Throws ApiError.
+void complete_conversation(Request& request);
+
+// Encodes the request's conversation, which may be changed by the policy and by what `memory` puts back, or its raw
+// text. Throws ApiError for what cannot be encoded.
+PreparedPrompt prepare_prompt(Request& request, const Tokenizer& tokenizer, ToolMemory& memory);
+
+// Turns tool_choice into bias and forced tokens. Throws ApiError for a choice that the tools do not allow.
+void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tokenizer& tokenizer);
+
+// Throws ApiError 400 if the named or required tool does not exist.
+void check_tool_choice(const Request& request);
+
+// The prompt as encode_prompt gives it. Throws ApiError instead of Error.
+Prompt encode_conversation(const Request& request);
+
+// 400 "context_length_exceeded" with its numbers.
+ApiError context_exceeded(std::int64_t prompt_tokens, std::int64_t max_tokens, std::int64_t context);
+
+}  // namespace cachalot::server

@@ -1,0 +1,24 @@
+// A model that says what a file tells it to: for testing clients, and the server itself, without weights.
+//
+// Everything but the model is real: requests go through the same policy, prompt encoder and queue, and the scripted
+// answers are written as the model would write them, `</think>` and DSML included, and read back by the same parser.
+// docs/scripted.md describes the file.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "server/job_queue.h"
+#include "server/service.h"
+
+namespace cachalot::server {
+
+struct ScriptedServiceOptions {
+    QueueOptions queue;
+};
+
+// Throws Error naming the file and the field if the script is not as it should be.
+std::unique_ptr<Service> make_scripted_service(const std::filesystem::path& path,
+                                               ScriptedServiceOptions options = {});
+
+}  // namespace cachalot::server

@@ -94,7 +94,8 @@ void add_keys(const Options& o, ApiKeys& keys) {
 }
 
 // The model or the script, metered. `engine` is where the model's engine lives.
-std::unique_ptr<Service> make_service(const Options& o, const std::string& id, std::optional<Engine>& engine, Metrics& metrics) {
+std::unique_ptr<Service> make_service(const Options& o, const std::string& id, std::optional<Engine>& engine,
+                                      Metrics& metrics) {
     QueueOptions queue;
     queue.limit = o.queue;
     if (!o.scripted.empty()) return make_metered_service(make_scripted_service(o.scripted, {queue}), metrics);

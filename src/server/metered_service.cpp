@@ -7,7 +7,8 @@ namespace {
 
 class MeteredService final : public Service {
   public:
-    MeteredService(std::unique_ptr<Service> service, Metrics& metrics) : service_(std::move(service)), metrics_(metrics) {}
+    MeteredService(std::unique_ptr<Service> service, Metrics& metrics)
+        : service_(std::move(service)), metrics_(metrics) {}
 
     const ModelInfo& info() const override { return service_->info(); }
     bool ready() const override { return service_->ready(); }
@@ -26,22 +27,31 @@ class MeteredService final : public Service {
         }
     }
 
-    std::int64_t count_tokens(const Request& request) const override { return service_->count_tokens(request); }
+    std::int64_t count_tokens(const Request& request) const override {
+        return service_->count_tokens(request);
+    }
     std::string render(const Request& request) const override { return service_->render(request); }
     std::vector<std::int32_t> tokenize(std::string_view text, bool parse_special) const override {
         return service_->tokenize(text, parse_special);
     }
-    std::string detokenize(std::span<const std::int32_t> tokens) const override { return service_->detokenize(tokens); }
+    std::string detokenize(std::span<const std::int32_t> tokens) const override {
+        return service_->detokenize(tokens);
+    }
     void drain(std::chrono::steady_clock::time_point deadline) override { service_->drain(deadline); }
 
   private:
     static void observe(RequestMeter& meter, const Event& event) {
         switch (event.kind) {
-            case Event::Kind::started: meter.started(event.usage.prompt_tokens, event.usage.cached_tokens); break;
+            case Event::Kind::started:
+                meter.started(event.usage.prompt_tokens, event.usage.cached_tokens);
+                break;
             case Event::Kind::reasoning:
             case Event::Kind::content:
             case Event::Kind::call_arguments: meter.token(); break;
-            case Event::Kind::done: meter.finished(event.finish_reason.empty() ? "stop" : event.finish_reason, event.usage.completion_tokens); break;
+            case Event::Kind::done:
+                meter.finished(event.finish_reason.empty() ? "stop" : event.finish_reason,
+                               event.usage.completion_tokens);
+                break;
             case Event::Kind::failed: meter.finished("error", 0); break;
             default: break;
         }

@@ -1,0 +1,50 @@
+// An answer on its way from the model to the client: whole, or as a stream of server-sent events.
+//
+// A dialect says what its bytes are (Answer); run_answer does what all of them need: it hands the request to the
+// service, sends the beginning of a stream at once, keeps the connection alive and reports errors, before the answer
+// has begun as an HTTP error, afterwards inside the stream.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "server/exchange.h"
+#include "server/service.h"
+
+namespace cachalot::server {
+
+// Called by one thread at a time.
+class Answer {
+  public:
+    virtual ~Answer() = default;
+
+    // Bytes of a stream: its beginning, what an event adds to it (often nothing), a sign of life while nothing else is
+    // sent, and its end after an error. Nothing follows `done` or fail().
+    virtual std::string start() = 0;
+    virtual std::string feed(const Event& event) = 0;
+    virtual std::string keep_alive(const Event& progress) = 0;
+    virtual std::string fail(const ApiError& error) = 0;
+
+    // What all events so far add up to.
+    virtual nlohmann::ordered_json whole() const = 0;
+
+    virtual nlohmann::ordered_json error_body(const ApiError& error) const = 0;
+
+    // Whether a client that asked for a stream looks for this error inside of one.
+    virtual bool fails_in_stream(const ApiError&) const { return false; }
+};
+
+struct AnswerOptions {
+    bool stream = false;
+    ResponseWriter::Headers headers = {};
+    // Signs of life are at least this far apart, however often the service reports progress.
+    std::chrono::milliseconds keep_alive = std::chrono::seconds(2);
+};
+
+// Returns when the service has accepted the request; the answer follows. Throws what Service::submit throws.
+void run_answer(Service& service, Request request, std::unique_ptr<Answer> answer,
+                std::shared_ptr<ResponseWriter> writer, AnswerOptions options);
+
+}  // namespace cachalot::server

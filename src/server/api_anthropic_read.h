@@ -1,0 +1,25 @@
+// A request of Anthropic's Messages API as a server::Request.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "server/service.h"
+
+namespace cachalot::server {
+
+struct AnthropicRequest {
+    Request request;
+    std::string model;  // as the client calls it
+    bool stream = false;
+};
+
+// Throws ApiError 400 naming the field. `counting`: the body is one of count_tokens, which has no max_tokens.
+AnthropicRequest read_anthropic_request(const nlohmann::ordered_json& body, const ModelInfo& info,
+                                        bool counting);
+
+// The text without its lines `x-anthropic-billing-header: ...`: Claude Code puts one at the start of every prompt, and
+// it changes with every request, so nothing after it could be reused from a cache.
+std::string without_billing_header(const std::string& text);
+
+}  // namespace cachalot::server

@@ -1,0 +1,41 @@
+#include "server/api_responses.h"
+
+#include <utility>
+
+#include "server/api_common.h"
+#include "server/api_responses_read.h"
+#include "server/api_responses_write.h"
+
+namespace cachalot::server {
+namespace {
+
+void create(Service& service, const HttpRequest& http, std::shared_ptr<ResponseWriter> writer) {
+    ResponsesRequest read = read_responses_request(parse_body(http), service.info());
+    read.request.tenant = http.tenant;
+    ResponsesAnswerOptions options{std::move(read.repeated), read.reasoning_summary, read.encrypted_reasoning,
+                                   [&service](std::int32_t token) {
+                                       return service.detokenize({&token, 1});
+                                   }};
+    auto answer = std::make_unique<ResponsesAnswer>(random_id(""), unix_time(), std::move(options));
+    run_answer(service, std::move(read.request), std::move(answer), std::move(writer),
+               {.stream = read.stream});
+}
+
+[[noreturn]] void not_stored(const HttpRequest&, const std::shared_ptr<ResponseWriter>&) {
+    throw ApiError(404, "response_not_found", "Responses are not stored by this server.", "response_id");
+}
+
+}  // namespace
+
+std::vector<Route> responses_routes(Service& service) {
+    return {
+        {"POST", "/v1/responses",
+         with_errors(responses_error,
+                     [&service](const HttpRequest& http, std::shared_ptr<ResponseWriter> writer) {
+                         create(service, http, std::move(writer));
+                     })},
+        {"GET", "/v1/responses/{id}", with_errors(responses_error, not_stored)},
+    };
+}
+
+}  // namespace cachalot::server

@@ -132,11 +132,13 @@ void serve(const Options& o) {
         more.insert(more.begin(), routes.begin(), routes.end());
         return more;
     };
+    // Endpoints use the service, the service the engine: each outlives what uses it.
+    std::optional<Engine> engine;
+    std::unique_ptr<Service> service;
     HttpServer server(std::move(http), with(loading_routes()));
     server.start();  // before the model is loaded: /health and /ready answer meanwhile
 
-    std::optional<Engine> engine;  // outlives the service
-    auto service = make_service(o, id, engine, metrics);
+    service = make_service(o, id, engine, metrics);
     for (auto* dialect : {openai_routes, anthropic_routes, responses_routes}) {
         auto more = dialect(*service);
         routes.insert(routes.end(), more.begin(), more.end());

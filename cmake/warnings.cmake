@@ -15,7 +15,7 @@ if(CACHALOT_SANITIZE)
 endif()
 if(CACHALOT_FUZZ)
   if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-    message(FATAL_ERROR "CACHALOT_FUZZ needs clang, which has libFuzzer; use the preset 'fuzz'")
+    message(FATAL_ERROR "CACHALOT_FUZZ needs clang, which has libFuzzer; use the preset 'check'")
   endif()
   target_compile_options(cachalot_warnings INTERFACE -fsanitize=fuzzer-no-link,address,undefined
                          -fno-sanitize-recover=all -fno-omit-frame-pointer)

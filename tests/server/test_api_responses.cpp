@@ -109,7 +109,7 @@ TEST(ResponsesRequest, ReadsReasoningFromWhereverTheClientKeptIt) {
     const auto reasoning = [](const char* fields) {
         ordered_json item = {{"type", "reasoning"}};
         item.update(ordered_json::parse(fields));
-        return messages(ordered_json({item}).dump().c_str())[0].reasoning;
+        return messages(ordered_json::array({item}).dump().c_str())[0].reasoning;
     };
     EXPECT_EQ(reasoning(R"({"encrypted_content": "cachalot:all\nof it", "summary": []})"), "all\nof it");
     EXPECT_EQ(reasoning(R"({"encrypted_content": "gAAAAB of another service", "summary": []})"), "");

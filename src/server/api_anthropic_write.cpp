@@ -53,10 +53,8 @@ std::string error_message(const ApiError& error) {
 
 }  // namespace
 
-AnthropicAnswer::AnthropicAnswer(std::string token, std::string model, std::int64_t prompt_tokens)
-    : token_(std::move(token)), model_(std::move(model)) {
-    usage_.prompt_tokens = prompt_tokens;
-}
+AnthropicAnswer::AnthropicAnswer(std::string token, std::string model)
+    : token_(std::move(token)), model_(std::move(model)) {}
 
 std::string AnthropicAnswer::start() { return wire("message_start", {{"message", whole()}}); }
 

@@ -471,6 +471,22 @@ TEST(AnthropicRoutes, NamesErrorsByStatus) {
     EXPECT_EQ(type(529), "overloaded_error");
 }
 
+// The library's tool runner keeps its conversation on the server unless it is refused in these words.
+TEST(AnthropicRoutes, RefusesToKeepConversations) {
+    FakeService service;
+    for (const char* thread :
+         {R"({"type": "create"})", R"({"type": "continue", "previous_message_id": "m"})"}) {
+        const auto writer = post(service, body_with(fmt::format(R"({{"thread": {}}})", thread).c_str()));
+        EXPECT_EQ(writer->status, 400);
+        EXPECT_EQ(writer->json()["error"]["type"], "invalid_request_error");
+        EXPECT_EQ(writer->json()["error"]["details"].dump(),
+                  R"({"error_code":"thread_unsupported_request","unsupported":["thread"]})");
+    }
+    EXPECT_TRUE(service.requests.empty());
+    service.events = tool_answer();
+    EXPECT_EQ(post(service, body_with(R"({"thread": null})"))->status, 200);
+}
+
 TEST(AnthropicRoutes, AFullQueueSaysWhenToComeBack) {
     FakeService service;
     service.refusal = ApiError(429, "queue_full", "busy");

@@ -480,9 +480,11 @@ TEST(ResponsesRoutes, SharedRefusalsNameTheInput) {
 
 TEST(ResponsesRoutes, NothingIsStored) {
     FakeService service;
-    const auto writer = ask(responses_routes(service), "GET", "/v1/responses/{id}", "");
-    EXPECT_EQ(writer->status, 404);
-    EXPECT_EQ(writer->json()["error"]["message"], "Responses are not stored by this server.");
+    for (const char* method : {"GET", "POST", "DELETE"}) {
+        const auto writer = ask(responses_routes(service), method, "/v1/responses/{id}", "");
+        EXPECT_EQ(writer->status, 404);
+        EXPECT_EQ(writer->json()["error"]["message"], "Responses are not stored by this server.");
+    }
 }
 
 TEST(ResponsesRoutes, AskTheServiceForTheTenantOfTheKey) {

@@ -4,7 +4,7 @@ import {betaTool} from '@anthropic-ai/sdk/helpers/beta/json-schema';
 import assert from 'node:assert/strict';
 import {after, before, describe, it} from 'node:test';
 
-import {collect, idle, noDsml, weatherSchema} from '../support/helpers.mjs';
+import {collect, idle, noDsml, weatherSchema, whileBusy} from '../support/helpers.mjs';
 import {startServer} from '../support/server.mjs';
 
 const script = new URL('script.json', import.meta.url).pathname;
@@ -303,13 +303,15 @@ describe('messages with keys and a full queue', {timeout: 60_000}, () => {
 
     it('refuses with RateLimitError when the queue is full', async () => {
         const server = await startServer({scripted: script, args: ['--queue', '1']});
-        const ask = (content, more) => client(server, more).messages.create({model: 'x', max_tokens: 1000, messages: [user(content)]});
-        const busy = [ask('slow'), new Promise(done => setTimeout(done, 300)).then(() => ask('hello'))];
-        await new Promise(done => setTimeout(done, 600));
-        await assert.rejects(ask('hello'), e => e instanceof Anthropic.RateLimitError && Number(e.headers.get('retry-after')) >= 1 &&
-            e.error.error.type === 'rate_limit_error');
-        assert.equal(text(await ask('hello', {maxRetries: 5})), 'Hello there, friend.');
-        await Promise.all(busy);
+        const ask = (content, signal, options) => client(server, options).messages.create(
+            {model: 'x', max_tokens: 1000, messages: [user(content)]}, {signal});
+        await whileBusy(server, ask, async free => {
+            await assert.rejects(ask('hello'), e => e instanceof Anthropic.RateLimitError &&
+                Number(e.headers.get('retry-after')) >= 1 && e.error.error.type === 'rate_limit_error');
+            const retried = ask('hello', undefined, {maxRetries: 5});
+            setTimeout(free, 200);
+            assert.equal(text(await retried), 'Hello there, friend.');
+        });
         await server.stop();
     });
 });

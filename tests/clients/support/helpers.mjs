@@ -24,6 +24,21 @@ export const idle = server =>
                       await metric(server, 'cachalot_num_requests_waiting') === 0,
           'no request is running or waiting');
 
+// Runs `test` while one request is being answered and another one waits, as many as a server with --queue 1 takes.
+// `ask(text, signal)` sends a request; the script has no end of the answer to "endless". `test` is given a function that
+// makes the two go away.
+export async function whileBusy(server, ask, test) {
+    const controller = new AbortController();
+    const gone = [];
+    for (const name of ['running', 'waiting']) {
+        gone.push(assert.rejects(ask('endless', controller.signal)));
+        await until(async () => await metric(server, `cachalot_num_requests_${name}`) === 1, `one request is ${name}`);
+    }
+    await test(() => controller.abort());
+    controller.abort();
+    await Promise.all(gone);
+}
+
 export async function collect(stream) {
     const all = [];
     for await (const one of stream) all.push(one);

@@ -38,6 +38,8 @@ export async function startServer({scripted, model = nano, args = [], env = {}, 
         env: {...process.env, ...env},
     });
     running.add(child);
+    // A test that fails before it stops its server must not wait for it.
+    for (const handle of [child, child.stdout, child.stderr]) handle.unref();
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
         stream.setEncoding('utf8');

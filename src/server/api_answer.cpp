@@ -16,6 +16,11 @@ class Run {
     Run(std::unique_ptr<Answer> answer, std::shared_ptr<ResponseWriter> writer, AnswerOptions options)
         : answer_(std::move(answer)), writer_(std::move(writer)), options_(std::move(options)) {}
 
+    void sized(std::int64_t prompt_tokens) {
+        const std::lock_guard lock(mutex_);
+        answer_->sized(prompt_tokens);
+    }
+
     void begin() {
         const std::lock_guard lock(mutex_);
         begin_stream();
@@ -59,7 +64,7 @@ class Run {
 
     void collect(const Event& event) {
         if (event.kind == Event::Kind::failed)
-            return respond_error(*writer_, *event.error, answer_->error_body(*event.error));
+            return respond_error(*writer_, *event.error, answer_->error_body(*event.error), options_.headers);
         answer_->feed(event);
         if (over_) writer_->respond(200, "application/json", dump(answer_->whole()), options_.headers);
     }
@@ -83,6 +88,7 @@ class Run {
 void run_answer(Service& service, Request request, std::unique_ptr<Answer> answer,
                 std::shared_ptr<ResponseWriter> writer, AnswerOptions options) {
     auto run = std::make_shared<Run>(std::move(answer), writer, std::move(options));
+    request.sized = [run](std::int64_t prompt_tokens) { run->sized(prompt_tokens); };
     try {
         submit(service, std::move(request), writer, [run](const Event& event) { run->on(event); });
     } catch (const ApiError& error) {

@@ -20,6 +20,9 @@ class Answer {
   public:
     virtual ~Answer() = default;
 
+    // How large the prompt is, before anything else.
+    virtual void sized(std::int64_t /*prompt_tokens*/) {}
+
     // Bytes of a stream: its beginning, what an event adds to it (often nothing), a sign of life while nothing else is
     // sent, and its end after an error. Nothing follows `done` or fail().
     virtual std::string start() = 0;

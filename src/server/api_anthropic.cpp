@@ -9,37 +9,48 @@
 namespace cachalot::server {
 namespace {
 
-void messages(Service& service, const HttpRequest& http, std::shared_ptr<ResponseWriter> writer) {
-    AnthropicRequest read = read_anthropic_request(parse_body(http), service.info(), false);
-    read.request.tenant = http.tenant;
-    // The stream begins with the size of the prompt, long before the model gets to see it.
-    const std::int64_t prompt_tokens = service.count_tokens(read.request);
-    const std::string token = random_id("");
-    auto answer = std::make_unique<AnthropicAnswer>(token, std::move(read.model), prompt_tokens);
-    run_answer(service, std::move(read.request), std::move(answer), std::move(writer),
-               {.stream = read.stream, .headers = {{"request-id", "req_" + token}}});
+// Clients show this header's value with every error, and log it with every answer.
+ResponseWriter::Headers request_id_header(const std::string& token) {
+    return {{"request-id", "req_" + token}};
 }
 
-void count_tokens(Service& service, const HttpRequest& http, ResponseWriter& writer) {
-    const AnthropicRequest read = read_anthropic_request(parse_body(http), service.info(), true);
-    respond_json(writer, {{"input_tokens", service.count_tokens(read.request)}});
+void messages(Service& service, const HttpRequest& http, const std::string& token,
+              std::shared_ptr<ResponseWriter> writer) {
+    AnthropicRequest read = read_anthropic_request(parse_body(http), service.info(), false);
+    read.request.tenant = http.tenant;
+    run_answer(service, std::move(read.request),
+               std::make_unique<AnthropicAnswer>(token, std::move(read.model)), std::move(writer),
+               {.stream = read.stream, .headers = request_id_header(token)});
+}
+
+void count_tokens(Service& service, const HttpRequest& http, const std::string& token,
+                  const std::shared_ptr<ResponseWriter>& writer) {
+    AnthropicRequest read = read_anthropic_request(parse_body(http), service.info(), true);
+    read.request.tenant = http.tenant;  // whose remembered turns count
+    const ordered_json answer = {{"input_tokens", service.count_tokens(read.request)}};
+    writer->respond(200, "application/json", dump(answer), request_id_header(token));
+}
+
+// An endpoint that knows the request's id, and whose errors bear it in their body and as a header.
+template <class Handler>
+Endpoint with_request_id(Service& service, Handler handler) {
+    return [&service, handler](const HttpRequest& http, std::shared_ptr<ResponseWriter> writer) {
+        const std::string token = random_id("");
+        try {
+            handler(service, http, token, writer);
+        } catch (...) {
+            const ApiError error = to_api_error(std::current_exception());
+            respond_error(*writer, error, anthropic_error(error, "req_" + token), request_id_header(token));
+        }
+    };
 }
 
 }  // namespace
 
 std::vector<Route> anthropic_routes(Service& service) {
-    const auto error_body = [](const ApiError& error) { return anthropic_error(error, random_id("req_")); };
     return {
-        {"POST", "/v1/messages",
-         with_errors(error_body,
-                     [&service](const HttpRequest& http, std::shared_ptr<ResponseWriter> w) {
-                         messages(service, http, w);
-                     })},
-        {"POST", "/v1/messages/count_tokens",
-         with_errors(error_body,
-                     [&service](const HttpRequest& http, std::shared_ptr<ResponseWriter> w) {
-                         count_tokens(service, http, *w);
-                     })},
+        {"POST", "/v1/messages", with_request_id(service, messages)},
+        {"POST", "/v1/messages/count_tokens", with_request_id(service, count_tokens)},
     };
 }
 

@@ -197,6 +197,14 @@ void read_format(const Field& body) {
     if (format) format.refuse("structured output is not supported");
 }
 
+// A conversation that the server keeps. Ignored it would silently lose what came before; a client that is refused in
+// just this way sends everything instead.
+void refuse_thread(const Field& thread) {
+    if (!thread) return;
+    throw ApiError(400, std::string(kThreadUnsupported),
+                   "thread: conversations are not kept, send all of the messages", "thread");
+}
+
 std::vector<std::string> read_stops(const Field& list) {
     std::vector<std::string> stops;
     if (!list) return stops;
@@ -216,6 +224,7 @@ AnthropicRequest read_anthropic_request(const ordered_json& json, const ModelInf
     AnthropicRequest result;
     Request& request = result.request;
     result.model = body["model"].string_or(info.id);
+    refuse_thread(body["thread"]);
 
     if (const Field system = body["system"]) {
         Message message = read_system(system);

@@ -3,10 +3,14 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "server/service.h"
 
 namespace cachalot::server {
+
+// The code of the error for requests that continue a conversation kept by the server.
+inline constexpr std::string_view kThreadUnsupported = "thread_unsupported_request";
 
 struct AnthropicRequest {
     Request request;

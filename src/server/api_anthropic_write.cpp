@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/api_anthropic_read.h"
 #include "server/api_common.h"
 #include "text/chat_json.h"
 
@@ -53,10 +54,8 @@ std::string error_message(const ApiError& error) {
 
 }  // namespace
 
-AnthropicAnswer::AnthropicAnswer(std::string token, std::string model, std::int64_t prompt_tokens)
-    : token_(std::move(token)), model_(std::move(model)) {
-    usage_.prompt_tokens = prompt_tokens;
-}
+AnthropicAnswer::AnthropicAnswer(std::string token, std::string model)
+    : token_(std::move(token)), model_(std::move(model)) {}
 
 std::string AnthropicAnswer::start() { return wire("message_start", {{"message", whole()}}); }
 
@@ -190,9 +189,10 @@ ordered_json AnthropicAnswer::usage() const {
 std::string AnthropicAnswer::signature() const { return "cachalot_" + token_; }
 
 ordered_json anthropic_error(const ApiError& error, std::string_view request_id) {
-    return {{"type", "error"},
-            {"error", {{"type", error_type(error.status)}, {"message", error_message(error)}}},
-            {"request_id", request_id}};
+    ordered_json json = {{"type", error_type(error.status)}, {"message", error_message(error)}};
+    if (error.code == kThreadUnsupported)
+        json["details"] = {{"error_code", error.code}, {"unsupported", ordered_json::array({error.param})}};
+    return {{"type", "error"}, {"error", std::move(json)}, {"request_id", request_id}};
 }
 
 }  // namespace cachalot::server

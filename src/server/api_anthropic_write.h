@@ -17,10 +17,11 @@ namespace cachalot::server {
 
 class AnthropicAnswer : public Answer {
   public:
-    // `token` makes the ids: "msg_{token}", "req_{token}". `prompt_tokens` counts the whole prompt; how much of it was
-    // cached is known later.
-    AnthropicAnswer(std::string token, std::string model, std::int64_t prompt_tokens);
+    // `token` makes the ids: "msg_{token}", "req_{token}".
+    AnthropicAnswer(std::string token, std::string model);
 
+    // The stream begins with this number; how much of the prompt was cached is known later.
+    void sized(std::int64_t prompt_tokens) override { usage_.prompt_tokens = prompt_tokens; }
     std::string start() override;
     std::string feed(const Event& event) override;
     std::string keep_alive(const Event& progress) override;

@@ -22,8 +22,6 @@ double finite(double logprob) { return std::max(logprob, -9999.0); }
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::seconds kKeepAlive{4};  // with the service's own heartbeat never more than 10 s apart
-
 ordered_json token_json(const Service& service, const TokenLogprob& token) {
     auto bytes = service.detokenize({&token.token, 1});
     auto list = ordered_json::array();
@@ -46,6 +44,7 @@ class ChatAnswer {
         : service_(service),
           writer_(std::move(writer)),
           id_(random_id("chatcmpl-")),
+          model_(chat.model),
           created_(unix_time()),
           choices_(static_cast<std::size_t>(chat.request.n)),
           include_usage_(chat.include_usage),
@@ -61,12 +60,12 @@ class ChatAnswer {
 
   protected:
     ordered_json envelope(const char* object) const {
-        return {{"id", id_}, {"object", object}, {"created", created_}, {"model", service_.info().id}};
+        return {{"id", id_}, {"object", object}, {"created", created_}, {"model", model_}};
     }
 
     const Service& service_;
     const std::shared_ptr<ResponseWriter> writer_;
-    const std::string id_;
+    const std::string id_, model_;
     const std::int64_t created_;
     const std::size_t choices_;
     const bool include_usage_, return_progress_, logprobs_;

@@ -10,6 +10,8 @@
 namespace cachalot::server::openai {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 std::int64_t characters(std::string_view text) {
     return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
 }
@@ -51,6 +53,7 @@ class CompletionAnswer {
         : service_(service),
           writer_(std::move(writer)),
           id_(random_id("cmpl-")),
+          model_(completion.model),
           created_(unix_time()),
           n_(completion.requests.front().n),
           stream_(completion.stream),
@@ -71,7 +74,8 @@ class CompletionAnswer {
             case Kind::prompt_logprobs:
             case Kind::content: add_text(index, event); break;
             case Kind::progress:
-                if (stream_) writer_->write(": reading the prompt\n\n");
+                if (stream_ && Clock::now() - last_write_ >= kKeepAlive)
+                    write_chunk(index, "", ordered_json(), nullptr);
                 break;
             case Kind::finished:
                 choices_[index].finish_reason = event.finish_reason;
@@ -100,8 +104,7 @@ class CompletionAnswer {
     };
 
     ordered_json envelope() const {
-        return {
-            {"id", id_}, {"object", "text_completion"}, {"created", created_}, {"model", service_.info().id}};
+        return {{"id", id_}, {"object", "text_completion"}, {"created", created_}, {"model", model_}};
     }
 
     static ordered_json choice_json(std::size_t index, const std::string& text, ordered_json logprobs,
@@ -119,6 +122,7 @@ class CompletionAnswer {
             ordered_json::array({choice_json(index, text, std::move(logprobs), std::move(finish_reason))});
         if (include_usage_) json["usage"] = nullptr;
         writer_->write(sse_data(json));
+        last_write_ = Clock::now();
     }
 
     void add_text(std::size_t index, const Event& event) {
@@ -164,12 +168,13 @@ class CompletionAnswer {
 
     const Service& service_;
     const std::shared_ptr<ResponseWriter> writer_;
-    const std::string id_;
+    const std::string id_, model_;
     const std::int64_t created_;
     const int n_;
     const bool stream_, include_usage_, scored_;
     std::size_t running_;
     bool ended_ = false;
+    Clock::time_point last_write_ = Clock::now();
     Usage usage_;
     std::vector<Choice> choices_;
 };

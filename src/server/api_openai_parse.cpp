@@ -11,7 +11,6 @@ constexpr std::size_t kMaxPrompts = 64;
 
 // What chat and legacy completions share.
 void read_common(const Field& body, const HttpRequest& http, const ModelInfo& model, Request& request) {
-    body["model"].string_or("");  // there is one model, by whatever name it is called
     auto& generation = request.generation;
     generation.sampling = read_sampling(body, model);
     request.n = static_cast<int>(body["n"].integer_or(1, 1, kMaxChoices));
@@ -151,6 +150,7 @@ ChatRequest parse_chat(const HttpRequest& http, const ModelInfo& model) {
     if (auto choice = body["tool_choice"]) read_tool_choice(choice, request);
     request.parallel_tool_calls = body["parallel_tool_calls"].boolean_or(true);
     if (auto format = body["response_format"]) read_response_format(format, request);
+    chat.model = body["model"].string_or(model.id);
     chat.stream = body["stream"].boolean_or(false);
     chat.include_usage = read_include_usage(body);
     chat.return_progress = body["return_progress"].boolean_or(false);
@@ -173,6 +173,7 @@ CompletionRequest parse_completion(const HttpRequest& http, const ModelInfo& mod
     base.max_tokens_given = true;
     base.echo = body["echo"].boolean_or(false);
     base.generation.top_logprobs = static_cast<int>(body["logprobs"].integer_or(-1, 0, kMaxTopLogprobs));
+    completion.model = body["model"].string_or(model.id);
     completion.stream = body["stream"].boolean_or(false);
     completion.include_usage = read_include_usage(body);
     completion.requests = read_prompts(body["prompt"], base, model);

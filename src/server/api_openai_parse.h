@@ -9,6 +9,7 @@ namespace cachalot::server::openai {
 
 struct ChatRequest {
     Request request;
+    std::string model;  // as the client calls it
     bool stream = false;
     bool include_usage = false;    // stream_options: a last chunk with the usage
     bool return_progress = false;  // chunks that tell how much of the prompt has been read
@@ -17,6 +18,7 @@ ChatRequest parse_chat(const HttpRequest& http, const ModelInfo& model);
 
 struct CompletionRequest {
     std::vector<Request> requests;  // one for each prompt, at least one
+    std::string model;              // as the client calls it
     bool stream = false;
     bool include_usage = false;
 };

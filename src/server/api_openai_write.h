@@ -1,6 +1,7 @@
 // Events into the bytes of OpenAI's dialect.
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "server/api_openai_parse.h"
@@ -11,6 +12,10 @@ namespace cachalot::server::openai {
 void answer_chat(Service& service, ChatRequest chat, std::shared_ptr<ResponseWriter> writer);
 void answer_completion(Service& service, CompletionRequest completion,
                        std::shared_ptr<ResponseWriter> writer);
+
+// While nothing else is sent, signs of life are at least this far apart; with the service's own heartbeat never more
+// than 10 s.
+inline constexpr std::chrono::seconds kKeepAlive{4};
 
 ordered_json usage_json(const Usage& usage);
 

@@ -35,6 +35,8 @@ std::vector<Route> responses_routes(Service& service) {
                          create(service, http, std::move(writer));
                      })},
         {"GET", "/v1/responses/{id}", with_errors(responses_error, not_stored)},
+        {"POST", "/v1/responses/{id}", with_errors(responses_error, not_stored)},  // {id}/cancel
+        {"DELETE", "/v1/responses/{id}", with_errors(responses_error, not_stored)},
     };
 }
 

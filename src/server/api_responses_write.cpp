@@ -10,9 +10,18 @@ namespace cachalot::server {
 namespace {
 
 constexpr std::string_view kContextLength = "context_length_exceeded";
+constexpr std::string_view kMessages = "messages";
 
+// What is `messages` to the other dialects, and to what they share, is `input` here.
 ApiError in_terms_of_responses(const ApiError& error) {
-    if (error.code != kContextLength || error.context == 0) return error;
+    if (error.code != kContextLength || error.context == 0) {
+        if (error.param != kMessages) return error;
+        std::string message = error.what();
+        if (message.starts_with(kMessages)) message.replace(0, kMessages.size(), "input");
+        ApiError renamed(error.status, error.code, message, "input");
+        renamed.retry_after = error.retry_after;
+        return renamed;
+    }
     const std::string output = error.max_tokens > 0 ? fmt::format(" + {} of output", error.max_tokens) : "";
     return {error.status, error.code,
             fmt::format("Your input exceeds the context window of this model: {} tokens{} > {}.",

@@ -45,7 +45,7 @@ void apply_policy(Conversation& conversation) {
     if (last.role == Role::assistant) {
         if (!last.tool_calls.empty())
             throw ApiError(400, "invalid_request",
-                           "messages: the last message calls tools, but their results are missing",
+                           "messages: the conversation ends with calls of tools whose results are missing",
                            "messages");
         last.without_eos = true;
     } else if (last.role == Role::system ||

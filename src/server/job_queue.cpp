@@ -29,10 +29,7 @@ void QueuedJob::send(const Event& event) {
     std::lock_guard lock(mutex_);
     if (cancelled_ || !sink_) return;
     last_event_ = Clock::now();
-    if (event.kind == Event::Kind::progress)
-        progress_ = event;
-    else if (event.kind != Event::Kind::started)
-        in_prefill_ = false;
+    if (event.kind == Event::Kind::progress) progress_ = event;
     sink_(event);
     if (event.kind == Event::Kind::done || event.kind == Event::Kind::failed) sink_ = nullptr;
 }
@@ -43,9 +40,10 @@ void QueuedJob::fail(const ApiError& error) {
     send(event);
 }
 
+// Also in the middle of an answer: what a tag or the JSON of an argument holds back may take minutes to write.
 void QueuedJob::heartbeat(std::chrono::milliseconds period) {
     std::lock_guard lock(mutex_);
-    if (cancelled_ || !sink_ || !in_prefill_ || Clock::now() - last_event_ < period) return;
+    if (cancelled_ || !sink_ || Clock::now() - last_event_ < period) return;
     last_event_ = Clock::now();
     sink_(progress_);
 }

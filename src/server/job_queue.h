@@ -46,13 +46,12 @@ class QueuedJob : public Job {
     Service::Sink sink_;
     std::function<bool()> abandoned_;
     Event progress_{Event::Kind::progress};  // the last one
-    bool in_prefill_ = true;
     std::chrono::steady_clock::time_point last_event_ = std::chrono::steady_clock::now();
 };
 
 struct QueueOptions {
     std::size_t limit = 64;                     // requests that wait
-    std::chrono::milliseconds heartbeat{5000};  // most time without an event before the answer begins
+    std::chrono::milliseconds heartbeat{5000};  // most time without an event
 };
 
 class JobQueue {

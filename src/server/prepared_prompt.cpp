@@ -61,6 +61,20 @@ PreparedPrompt prepare_raw(const Request& request, const Tokenizer& tokenizer) {
     return prepared;
 }
 
+PreparedPrompt prepare_conversation(Request& request, const Tokenizer& tokenizer, ToolMemory& memory) {
+    complete_conversation(request);
+    auto turns = memory.reattach(request.tenant, request.conversation);
+    auto prompt = encode_conversation(request);
+    PreparedPrompt prepared;
+    prepared.tokens = encode_with(tokenizer, prompt, turns, prompt.parts.size());
+    if (prompt.last_answer_header < prompt.parts.size())
+        prepared.header = encode_with(tokenizer, prompt, turns, prompt.last_answer_header).size();
+    if (prompt.continuation == Continuation::nothing)
+        throw ApiError(400, "invalid_request", "messages: no message asks for an answer", "messages");
+    prepared.in_reasoning = prompt.continuation == Continuation::reasoning;
+    return prepared;
+}
+
 }  // namespace
 
 void complete_conversation(Request& request) {
@@ -78,17 +92,9 @@ Prompt encode_conversation(const Request& request) {
 }
 
 PreparedPrompt prepare_prompt(Request& request, const Tokenizer& tokenizer, ToolMemory& memory) {
-    if (request.raw) return prepare_raw(request, tokenizer);
-    complete_conversation(request);
-    auto turns = memory.reattach(request.tenant, request.conversation);
-    auto prompt = encode_conversation(request);
-    PreparedPrompt prepared;
-    prepared.tokens = encode_with(tokenizer, prompt, turns, prompt.parts.size());
-    if (prompt.last_answer_header < prompt.parts.size())
-        prepared.header = encode_with(tokenizer, prompt, turns, prompt.last_answer_header).size();
-    if (prompt.continuation == Continuation::nothing)
-        throw ApiError(400, "invalid_request", "messages: no message asks for an answer", "messages");
-    prepared.in_reasoning = prompt.continuation == Continuation::reasoning;
+    auto prepared =
+        request.raw ? prepare_raw(request, tokenizer) : prepare_conversation(request, tokenizer, memory);
+    if (request.sized) request.sized(static_cast<std::int64_t>(prepared.tokens.size()));
     return prepared;
 }
 

@@ -22,7 +22,7 @@ struct PreparedPrompt {
 void complete_conversation(Request& request);
 
 // Encodes the request's conversation, which may be changed by the policy and by what `memory` puts back, or its raw
-// text. Throws ApiError for what cannot be encoded.
+// text, and tells `sized`. Throws ApiError for what cannot be encoded.
 PreparedPrompt prepare_prompt(Request& request, const Tokenizer& tokenizer, ToolMemory& memory);
 
 // Turns tool_choice into bias and forced tokens. Throws ApiError for a choice that the tools do not allow.

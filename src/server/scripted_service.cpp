@@ -195,6 +195,7 @@ class ScriptedService : public Service {
         std::optional<bool> in_reasoning;
         auto prompt = prompt_of(request, &in_reasoning);
         auto tokens = toy::count(prompt);
+        if (request.sized) request.sized(tokens);
         if (tokens > info_.context)
             throw context_exceeded(tokens, request.generation.max_tokens, info_.context);
         if (!request.raw) check_tool_choice(request);

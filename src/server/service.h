@@ -59,6 +59,9 @@ struct Request {
     std::string tenant;  // cache namespace
     Priority priority = Priority::normal;
 
+    // Told the number of the prompt's tokens within submit(), before any event. May be empty.
+    std::function<void(std::int64_t prompt_tokens)> sized;
+
     // Whether nobody waits for the answer any more; asked while the request is queued and before every step, by any
     // thread. True cancels.
     std::function<bool()> abandoned;

@@ -71,7 +71,7 @@ class FakeService : public Service {
 
     std::vector<Event> events;             // sent by submit(), before it returns
     std::optional<ApiError> refusal;       // thrown by submit()
-    std::int64_t prompt_tokens = 100;      // what count_tokens() says
+    std::int64_t prompt_tokens = 100;      // what count_tokens() says and submit() tells
     std::vector<Request> requests;         // that submit() got
     mutable std::vector<Request> counted;  // that count_tokens() got
     Sink sink;                             // of the last request
@@ -80,6 +80,7 @@ class FakeService : public Service {
     bool ready() const override { return true; }
     std::shared_ptr<Job> submit(Request request, Sink to) override {
         requests.push_back(std::move(request));
+        if (requests.back().sized) requests.back().sized(prompt_tokens);
         if (refusal) throw *refusal;
         sink = std::move(to);
         for (const Event& event : events) sink(event);

@@ -188,7 +188,8 @@ std::vector<Event> tool_answer() {
 }
 
 TEST(AnthropicStream, SaysEveryByteOfAnAnswerWithAllKindsOfBlocks) {
-    AnthropicAnswer answer("T", "claude-x", 100);
+    AnthropicAnswer answer("T", "claude-x");
+    answer.sized(100);
     std::string bytes = answer.start();
     for (const Event& event : tool_answer()) bytes += answer.feed(event);
     EXPECT_EQ(bytes,
@@ -245,7 +246,7 @@ data: {"type":"message_stop"}
 
 TEST(AnthropicStream, NamesWhyItStopped) {
     const auto stop = [](Event event) {
-        AnthropicAnswer answer("T", "m", 1);
+        AnthropicAnswer answer("T", "m");
         answer.feed(event);
         const ordered_json message = answer.whole();
         return message["stop_reason"].dump() + message["stop_sequence"].dump();
@@ -257,13 +258,13 @@ TEST(AnthropicStream, NamesWhyItStopped) {
 }
 
 TEST(AnthropicStream, AnswersOfNothingAreWhole) {
-    AnthropicAnswer answer("T", "m", 1);
+    AnthropicAnswer answer("T", "m");
     std::string bytes = answer.start() + answer.feed(finished("stop")) + answer.feed(done());
     EXPECT_THAT(names(read_sse(bytes)), ElementsAre("message_start", "message_delta", "message_stop"));
 }
 
 TEST(AnthropicStream, ACutOrBrokenCallStillHasAnObjectAsInput) {
-    AnthropicAnswer answer("T", "m", 1);
+    AnthropicAnswer answer("T", "m");
     answer.feed(call_start(0, "c", "ls"));
     answer.feed(call_arguments(0, "{\"path\": \"/t"));
     EXPECT_EQ(answer.whole()["content"][0]["input"].dump(), "{}");
@@ -368,14 +369,35 @@ TEST(AnthropicRoutes, StreamBeginsBeforeTheModelDoes) {
     ASSERT_THAT(names(events), ElementsAre("message_start"));
     EXPECT_EQ(events[0].data["message"]["usage"]["input_tokens"], 77);
     EXPECT_FALSE(writer->over);
+    EXPECT_TRUE(service.counted.empty()) << "the prompt is encoded once, by submit()";
     ASSERT_EQ(writer->headers.size(), 1u);
     EXPECT_EQ(writer->headers[0].first, "request-id");
+}
+
+TEST(AnthropicRoutes, EveryAnswerBearsItsRequestId) {
+    FakeService service;
+    const auto id = [](const FakeWriter& writer) {
+        for (const auto& [name, value] : writer.headers)
+            if (name == "request-id") return value;
+        return std::string("none");
+    };
+    const auto refused = post(service, ordered_json::object());
+    EXPECT_EQ(refused->status, 400);
+    EXPECT_EQ(id(*refused), refused->json()["request_id"]);
+
+    service.events = {failed(ApiError(503, "shutting_down", "bye"))};
+    const auto late = post(service, body_with("{}"));
+    EXPECT_EQ(late->status, 503);
+    EXPECT_EQ(id(*late), late->json()["request_id"]);
+
+    const auto counted = post(service, body_with("{}"), "/v1/messages/count_tokens");
+    EXPECT_TRUE(id(*counted).starts_with("req_"));
 }
 
 TEST(AnthropicRoutes, PingsWhileNothingElseIsSent) {
     auto writer = std::make_shared<FakeWriter>();
     FakeService service;
-    run_answer(service, {}, std::make_unique<AnthropicAnswer>("T", "m", 1), writer,
+    run_answer(service, {}, std::make_unique<AnthropicAnswer>("T", "m"), writer,
                {.stream = true, .keep_alive = std::chrono::milliseconds(0)});
     service.sink(progress(0, 0));
     service.sink(progress(10, 100));
@@ -388,7 +410,7 @@ TEST(AnthropicRoutes, PingsWhileNothingElseIsSent) {
 TEST(AnthropicRoutes, PingsAreFarApartHoweverOftenProgressIsReported) {
     auto writer = std::make_shared<FakeWriter>();
     FakeService service;
-    run_answer(service, {}, std::make_unique<AnthropicAnswer>("T", "m", 1), writer,
+    run_answer(service, {}, std::make_unique<AnthropicAnswer>("T", "m"), writer,
                {.stream = true, .keep_alive = std::chrono::hours(1)});
     for (int i = 0; i < 100; ++i) service.sink(progress(i, 100));
     EXPECT_THAT(names(read_sse(writer->body)), ElementsAre("message_start"));
@@ -449,6 +471,22 @@ TEST(AnthropicRoutes, NamesErrorsByStatus) {
     EXPECT_EQ(type(529), "overloaded_error");
 }
 
+// The library's tool runner keeps its conversation on the server unless it is refused in these words.
+TEST(AnthropicRoutes, RefusesToKeepConversations) {
+    FakeService service;
+    for (const char* thread :
+         {R"({"type": "create"})", R"({"type": "continue", "previous_message_id": "m"})"}) {
+        const auto writer = post(service, body_with(fmt::format(R"({{"thread": {}}})", thread).c_str()));
+        EXPECT_EQ(writer->status, 400);
+        EXPECT_EQ(writer->json()["error"]["type"], "invalid_request_error");
+        EXPECT_EQ(writer->json()["error"]["details"].dump(),
+                  R"({"error_code":"thread_unsupported_request","unsupported":["thread"]})");
+    }
+    EXPECT_TRUE(service.requests.empty());
+    service.events = tool_answer();
+    EXPECT_EQ(post(service, body_with(R"({"thread": null})"))->status, 200);
+}
+
 TEST(AnthropicRoutes, AFullQueueSaysWhenToComeBack) {
     FakeService service;
     service.refusal = ApiError(429, "queue_full", "busy");
@@ -456,8 +494,7 @@ TEST(AnthropicRoutes, AFullQueueSaysWhenToComeBack) {
     const auto writer = post(service, body_with(R"({"stream": true})"));
     EXPECT_EQ(writer->status, 429);
     EXPECT_FALSE(writer->streaming);
-    ASSERT_EQ(writer->headers.size(), 1u);
-    EXPECT_EQ(writer->headers[0].second, "7");
+    EXPECT_THAT(writer->headers, testing::Contains(testing::Pair("retry-after", "7")));
 }
 
 TEST(AnthropicRoutes, LateErrorsEndTheStream) {

@@ -470,11 +470,21 @@ TEST(ResponsesRoutes, OtherRefusalsAreHttpErrorsEvenForStreams) {
     EXPECT_EQ(writer->json()["error"]["type"], "rate_limit_error");
 }
 
+TEST(ResponsesRoutes, SharedRefusalsNameTheInput) {
+    FakeService service;
+    service.refusal = ApiError(400, "invalid_request", "messages: their results are missing", "messages");
+    const ordered_json error = post(service, R"({"input": "x"})")->json()["error"];
+    EXPECT_EQ(error["param"], "input");
+    EXPECT_EQ(error["message"], "input: their results are missing");
+}
+
 TEST(ResponsesRoutes, NothingIsStored) {
     FakeService service;
-    const auto writer = ask(responses_routes(service), "GET", "/v1/responses/{id}", "");
-    EXPECT_EQ(writer->status, 404);
-    EXPECT_EQ(writer->json()["error"]["message"], "Responses are not stored by this server.");
+    for (const char* method : {"GET", "POST", "DELETE"}) {
+        const auto writer = ask(responses_routes(service), method, "/v1/responses/{id}", "");
+        EXPECT_EQ(writer->status, 404);
+        EXPECT_EQ(writer->json()["error"]["message"], "Responses are not stored by this server.");
+    }
 }
 
 TEST(ResponsesRoutes, AskTheServiceForTheTenantOfTheKey) {

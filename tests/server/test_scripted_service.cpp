@@ -162,6 +162,22 @@ TEST_F(Queue, LetsThoseWhoWaitKnow) {
     EXPECT_TRUE(waiting.wait());
 }
 
+TEST_F(Queue, LetsThoseWhoReceiveKnowOfPauses) {
+    auto s = service(10, 30);
+    Collector running;
+    auto job = s->submit(question("slow"), running.sink());
+    ASSERT_TRUE(running.wait_for(Event::Kind::content));
+    auto pauses = [&] {
+        std::lock_guard lock(running.mutex);
+        auto began = std::find_if(running.events.begin(), running.events.end(),
+                                  [](const Event& e) { return e.kind == Event::Kind::content; });
+        return std::count_if(began, running.events.end(),
+                             [](const Event& e) { return e.kind == Event::Kind::progress; });
+    };
+    ASSERT_TRUE(running.wait());
+    EXPECT_GT(pauses(), 0);
+}
+
 TEST_F(Queue, DropsWhatNobodyWaitsFor) {
     auto s = service(1);
     Collector running, waiting, next;

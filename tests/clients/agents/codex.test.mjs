@@ -1,0 +1,55 @@
+// Codex runs a command that writes a file, by /v1/responses.
+import assert from 'node:assert/strict';
+import {mkdirSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import test from 'node:test';
+
+import {assertAllAnswered, assertContinues, assertGreeting, farewell, inScratch, prompt, withServer} from './agent.mjs';
+
+const args = ['exec', '--skip-git-repo-check', '--sandbox', 'danger-full-access', prompt];
+
+test('codex: calls a tool, with the settings by hand', async () => {
+    await withServer('codex', async ({home, work, run, url, exchanges, asked}) => {
+        mkdirSync(join(home, '.codex'));
+        writeFileSync(join(home, '.codex/config.toml'), `
+model = "scripted-v4"
+model_provider = "cachalot"
+model_context_window = 131072
+check_for_update_on_startup = false
+[model_providers.cachalot]
+name = "Cachalot"
+base_url = "${url}/v1"
+wire_api = "responses"
+env_key = "CACHALOT_API_KEY"
+[features]
+plugins = false
+[analytics]
+enabled = false
+`);
+        const result = await run('codex', args, {CACHALOT_API_KEY: 'none'});
+        assert.equal(result.output.trim(), farewell);
+        assertGreeting(work);
+
+        assertAllAnswered(exchanges);
+        const turns = exchanges.filter(e => e.path === '/v1/responses').map(e => e.body);
+        assert.equal(turns.length, 2);
+        const [reasoning, message, call, output] = assertContinues(turns[0].input, turns[1].input);
+        assert.deepEqual(turns[1].tools, turns[0].tools);
+        assert.equal(reasoning.summary[0].text, 'The user wants a file.');
+        assert.equal(message.content[0].text, 'I will write it.');
+        assert.equal(call.type, 'function_call');
+        assert.equal(output.type, 'function_call_output');
+        assert.equal(output.call_id, call.call_id);
+        assert.match(output.output, /exited with code 0/);
+        assert.deepEqual(asked, []);
+    });
+});
+
+test('codex: through cachalot launch', async () => {
+    await inScratch(async ({work, launch, asked}) => {
+        const result = await launch('codex', args);
+        assert.match(result.output, new RegExp(farewell));
+        assertGreeting(work);
+        assert.deepEqual(asked, []);
+    });
+});

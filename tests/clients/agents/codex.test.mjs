@@ -1,6 +1,6 @@
 // Codex runs a command that writes a file, by /v1/responses.
 import assert from 'node:assert/strict';
-import {mkdirSync, writeFileSync} from 'node:fs';
+import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'node:test';
 
@@ -45,11 +45,23 @@ enabled = false
     });
 });
 
-test('codex: through cachalot launch', async () => {
-    await inScratch(async ({work, launch, asked}) => {
+test('codex: through cachalot launch, whatever the own configuration says', async () => {
+    await inScratch(async ({home, work, launch, asked}) => {
+        const own = `
+model = "other"
+model_provider = "elsewhere"
+model_context_window = 1000
+[model_providers.elsewhere]
+name = "Elsewhere"
+base_url = "http://elsewhere.invalid/v1"
+wire_api = "responses"
+`;
+        mkdirSync(join(home, '.codex'));
+        writeFileSync(join(home, '.codex/config.toml'), own);
         const result = await launch('codex', args);
-        assert.match(result.output, new RegExp(farewell));
+        assert.equal(result.output.trim(), farewell);
         assertGreeting(work);
+        assert.equal(readFileSync(join(home, '.codex/config.toml'), 'utf8'), own);
         assert.deepEqual(asked, []);
     });
 });

@@ -1,5 +1,7 @@
 // opencode writes a file with its tool write, by /v1/chat/completions.
 import assert from 'node:assert/strict';
+import {readFileSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
 import test from 'node:test';
 
 import {assertAllAnswered, assertContinues, assertGreeting, farewell, inScratch, prompt, withServer} from './agent.mjs';
@@ -51,11 +53,19 @@ test('opencode: calls a tool, with the settings by hand', async () => {
     });
 });
 
-test('opencode: through cachalot launch', async () => {
+test('opencode: through cachalot launch, whatever the own configuration says', async () => {
     await inScratch(async ({work, launch, asked}) => {
+        const own = JSON.stringify({
+            $schema: 'https://opencode.ai/config.json',  // which opencode itself adds where it is missing
+            model: 'elsewhere/other',
+            enabled_providers: ['elsewhere'],
+            provider: {cachalot: {options: {baseURL: 'http://elsewhere.invalid/v1'}}},
+        });
+        writeFileSync(join(work, 'opencode.json'), own);
         const result = await launch('opencode', args);
         assert.match(result.output, new RegExp(farewell));
         assertGreeting(work);
+        assert.equal(readFileSync(join(work, 'opencode.json'), 'utf8'), own);
         onlyPlugins(asked);
     });
 });

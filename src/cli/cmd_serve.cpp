@@ -3,6 +3,8 @@
 // Signals are taken by one thread that waits for them (they are blocked everywhere else), so there is no handler and
 // nothing that a handler may not do. The first one drains: no new connections, running answers get --drain-timeout. A
 // second one, or one that comes while the model is still being loaded, ends the program at once.
+#include <sys/resource.h>
+
 #include <condition_variable>
 #include <csignal>
 #include <cstdlib>
@@ -33,9 +35,9 @@ struct Options {
     HttpOptions http;
     std::string alias, scripted, audit_log, metrics_prefix = "cachalot_";
     std::vector<std::string> keys, key_files, origins;
-    std::size_t queue = 64, max_body_mib = 64;
+    std::size_t queue = 64, max_body_mib = 64, max_bodies_mib = 512;
     double drain_timeout = 30;
-    bool log_text = false;
+    bool log_text = false, metrics_llamacpp = false;
 };
 
 constexpr std::uint16_t kDefaultPort = 11440;  // beside the ports that other local servers use
@@ -79,6 +81,16 @@ class StopSignals {
     std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
+// Every connection takes a descriptor, and the usual limit of 1024 is kept low only for old programs' sake.
+void allow_connections(std::size_t connections) {
+    rlimit files{};
+    const rlim_t wanted =
+        connections + connections / 2 + 256;  // those turned away, too, and the model's files
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= wanted) return;
+    files.rlim_cur = std::min(files.rlim_max, wanted);
+    setrlimit(RLIMIT_NOFILE, &files);  // without it the listener waits for descriptors to become free
+}
+
 std::string model_id(const Options& o) {
     if (!o.alias.empty()) return o.alias;
     if (!o.scripted.empty()) return "scripted";
@@ -111,13 +123,15 @@ std::unique_ptr<Service> make_service(const Options& o, const std::string& id, s
 
 void serve(const Options& o) {
     StopSignals signals;
+    allow_connections(o.http.limits.connections);
     const std::string id = model_id(o);
-    Metrics metrics(id, o.metrics_prefix);
+    Metrics metrics(id, o.metrics_prefix, o.metrics_llamacpp);
     std::unique_ptr<AuditLog> audit;
     if (!o.audit_log.empty()) audit = std::make_unique<AuditLog>(o.audit_log, o.log_text);
 
     HttpOptions http = o.http;
     http.limits.body = o.max_body_mib << 20;
+    http.limits.bodies = o.max_bodies_mib << 20;
     for (const auto& origin : o.origins) http.cors.allow(origin);
     add_keys(o, http.keys);
     if (o.log_text) http.keep_text = kLoggedText;
@@ -211,6 +225,12 @@ void add_serve(CLI::App& app) {
         ->check(CLI::Range(std::size_t(1), std::size_t(4096)))
         ->capture_default_str()
         ->type_name("MIB");
+    command
+        ->add_option("--max-bodies", o->max_bodies_mib,
+                     "all requests that are not answered yet, in MiB; more are answered 503")
+        ->check(CLI::Range(std::size_t(1), std::size_t(1'000'000)))
+        ->capture_default_str()
+        ->type_name("MIB");
     command->add_option("--io-threads", o->http.threads, "threads for the network")
         ->check(CLI::Range(1, 64))
         ->capture_default_str()
@@ -228,6 +248,8 @@ void add_serve(CLI::App& app) {
                      "of the names at /metrics; \"vllm:\" suits its dashboards")
         ->capture_default_str()
         ->type_name("TEXT");
+    command->add_flag("--metrics-llamacpp", o->metrics_llamacpp,
+                      "at /metrics also under llama.cpp's names, for its dashboards");
     command->callback([o] { serve(*o); });
 }
 

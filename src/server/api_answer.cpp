@@ -82,10 +82,9 @@ class Run {
 
 void run_answer(Service& service, Request request, std::unique_ptr<Answer> answer,
                 std::shared_ptr<ResponseWriter> writer, AnswerOptions options) {
-    request.abandoned = [writer] { return writer->client_gone(); };
-    auto run = std::make_shared<Run>(std::move(answer), std::move(writer), std::move(options));
+    auto run = std::make_shared<Run>(std::move(answer), writer, std::move(options));
     try {
-        service.submit(std::move(request), [run](const Event& event) { run->on(event); });
+        submit(service, std::move(request), writer, [run](const Event& event) { run->on(event); });
     } catch (const ApiError& error) {
         if (run->refuse(error)) return;
         throw;

@@ -228,6 +228,20 @@ ordered_json openai_error_json(const ApiError& error) {
               {"code", error.code}}}};
 }
 
+std::shared_ptr<Job> submit(Service& service, Request request, std::shared_ptr<ResponseWriter> writer,
+                            Service::Sink sink) {
+    request.abandoned = [writer] { return writer->client_gone(); };
+    return service.submit(std::move(request),
+                          [writer, sink = std::move(sink), model = service.info().id](const Event& event) {
+                              const Usage& usage = event.usage;
+                              if (event.kind == Event::Kind::started)
+                                  writer->annotate({model, usage.prompt_tokens, usage.cached_tokens, 0});
+                              else if (event.kind == Event::Kind::done)
+                                  writer->annotate({model, 0, 0, usage.completion_tokens});
+                              sink(event);
+                          });
+}
+
 std::string dump(const ordered_json& json) {
     return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }

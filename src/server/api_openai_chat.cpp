@@ -246,9 +246,8 @@ void answer_chat(Service& service, ChatRequest chat, std::shared_ptr<ResponseWri
         answer = std::make_shared<StreamedChat>(service, chat, writer);
     else
         answer = std::make_shared<WholeChat>(service, chat, writer);
-    chat.request.abandoned = [writer] { return writer->client_gone(); };
     std::lock_guard lock(answer->mutex);
-    service.submit(std::move(chat.request), [answer](const Event& event) {
+    submit(service, std::move(chat.request), writer, [answer](const Event& event) {
         std::lock_guard turn(answer->mutex);
         answer->handle(event);
     });

@@ -182,12 +182,11 @@ void answer_completion(Service& service, CompletionRequest completion,
     std::lock_guard lock(answer->mutex);
     try {
         for (std::size_t i = 0; i < completion.requests.size(); ++i) {
-            auto& request = completion.requests[i];
-            request.abandoned = [writer] { return writer->client_gone(); };
-            answer->jobs.push_back(service.submit(std::move(request), [answer, i](const Event& event) {
+            auto sink = [answer, i](const Event& event) {
                 std::lock_guard turn(answer->mutex);
                 answer->handle(i, event);
-            }));
+            };
+            answer->jobs.push_back(submit(service, std::move(completion.requests[i]), writer, sink));
         }
     } catch (...) {
         answer->cancel();

@@ -54,7 +54,7 @@ class ResponseWriter {
     // Whether the client has closed the connection (or stopped reading). To be asked often; cheap.
     virtual bool client_gone() const = 0;
 
-    // For the audit log; before respond() or finish(). The default keeps nothing.
+    // For the audit log: adds to the numbers of tokens; before respond() or finish(). The default keeps nothing.
     virtual void annotate(const Annotation& annotation) { (void)annotation; }
 };
 

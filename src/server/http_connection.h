@@ -22,11 +22,30 @@ class Connection {
     virtual void abort() = 0;
 };
 
+// A number of bytes that many share. Thread-safe.
+class ByteBudget {
+  public:
+    explicit ByteBudget(std::size_t bytes) : left_(bytes) {}
+    bool take(std::size_t bytes) {
+        std::size_t left = left_.load();
+        while (left >= bytes)
+            if (left_.compare_exchange_weak(left, left - bytes)) return true;
+        return false;
+    }
+    void give(std::size_t bytes) { left_ += bytes; }
+
+  private:
+    std::atomic<std::size_t> left_;
+};
+
 // What all connections share; outlives them.
 struct ConnectionContext {
-    HttpOptions options;
+    explicit ConnectionContext(HttpOptions o) : options(std::move(o)) {}
+
+    const HttpOptions options;
     HostList hosts;
     std::shared_ptr<TlsContext> tls;  // none: plain
+    ByteBudget bodies{options.limits.bodies};
     std::atomic<bool> draining{false};
     std::function<void(Connection*)> on_closed;  // on the connection's strand, the last thing it does
 

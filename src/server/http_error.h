@@ -4,7 +4,16 @@
 #include <string>
 #include <string_view>
 
+#include "server/exchange.h"
+
 namespace cachalot::server {
+
+// Why the transport does not pass a request on. status 0: close without a word.
+struct Refusal {
+    int status = 0;
+    std::string message, code;
+    ResponseWriter::Headers headers;
+};
 
 const char* status_text(int status);  // "Not Found"; "Unknown" for a code that is never sent here
 

@@ -137,7 +137,10 @@ void Exchange::abandon() {
 
 void Exchange::annotate(const Annotation& annotation) {
     std::lock_guard lock(mutex_);
-    result_.annotation = annotation;
+    result_.annotation.model = annotation.model;
+    result_.annotation.prompt_tokens += annotation.prompt_tokens;
+    result_.annotation.cached_tokens += annotation.cached_tokens;
+    result_.annotation.completion_tokens += annotation.completion_tokens;
 }
 
 void Exchange::remember(std::string_view text) {

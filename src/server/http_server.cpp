@@ -30,13 +30,13 @@ using namespace std::chrono_literals;
 
 class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
   public:
-    Impl(HttpOptions options, std::vector<Route> routes) : context_(std::make_shared<ConnectionContext>()) {
-        context_->options = std::move(options);
+    Impl(HttpOptions options, std::vector<Route> routes)
+        : context_(std::make_shared<ConnectionContext>(std::move(options))) {
         context_->set_router(std::make_shared<const Router>(std::move(routes)));
     }
 
     void start() {
-        HttpOptions& o = context_->options;
+        const HttpOptions& o = context_->options;
         CACHALOT_CHECK(threads_.empty());
         if (!o.tls_cert.empty() || !o.tls_key.empty())
             context_->tls = make_tls_context(o.tls_cert, o.tls_key);

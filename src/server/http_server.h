@@ -25,6 +25,7 @@ struct HttpLimits {
     std::size_t header = 32 << 10;       // bytes of request line and headers
     std::size_t header_count = 100;
     std::size_t body = 64 << 20;     // bytes after removal of chunk framing
+    std::size_t bodies = 512 << 20;  // bytes of the bodies of all requests that are not answered yet
     std::size_t unsent = 1 << 20;    // bytes of a stream that wait for the client to read
     std::size_t connections = 1024;  // more are answered 503
     std::chrono::milliseconds header_time{

@@ -14,13 +14,14 @@ class MeteredService final : public Service {
     bool ready() const override { return service_->ready(); }
 
     std::shared_ptr<Job> submit(Request request, Sink sink) override {
-        std::shared_ptr<RequestMeter> meter = metrics_.request();
+        auto observer = std::make_shared<Observer>(Observer{metrics_.request(), info().context});
         try {
             // The sink runs on one thread at a time, as the meter wants it.
-            return service_->submit(std::move(request), [meter, sink = std::move(sink)](const Event& event) {
-                observe(*meter, event);
-                sink(event);
-            });
+            return service_->submit(std::move(request),
+                                    [observer, sink = std::move(sink)](const Event& event) {
+                                        observer->see(event);
+                                        sink(event);
+                                    });
         } catch (const ApiError& e) {
             metrics_.rejected(e.code);
             throw;
@@ -40,22 +41,27 @@ class MeteredService final : public Service {
     void drain(std::chrono::steady_clock::time_point deadline) override { service_->drain(deadline); }
 
   private:
-    static void observe(RequestMeter& meter, const Event& event) {
-        switch (event.kind) {
-            case Event::Kind::started:
-                meter.started(event.usage.prompt_tokens, event.usage.cached_tokens);
-                break;
-            case Event::Kind::reasoning:
-            case Event::Kind::content:
-            case Event::Kind::call_arguments: meter.token(); break;
-            case Event::Kind::done:
-                meter.finished(event.finish_reason.empty() ? "stop" : event.finish_reason,
-                               event.usage.completion_tokens);
-                break;
-            case Event::Kind::failed: meter.finished("error", 0); break;
-            default: break;
+    struct Observer {
+        std::unique_ptr<RequestMeter> meter;
+        std::int64_t context;
+        std::string reason = "stop";  // of the last choice
+
+        void see(const Event& event) {
+            switch (event.kind) {
+                case Event::Kind::started:
+                    meter->started(event.usage.prompt_tokens, event.usage.cached_tokens, context);
+                    break;
+                case Event::Kind::progress: meter->prefilled(event.progress_done); break;
+                case Event::Kind::reasoning:
+                case Event::Kind::content:
+                case Event::Kind::call_arguments: meter->token(); break;
+                case Event::Kind::finished: reason = event.finish_reason; break;
+                case Event::Kind::done: meter->finished(reason, event.usage.completion_tokens); break;
+                case Event::Kind::failed: meter->finished("error", 0); break;
+                default: break;
+            }
         }
-    }
+    };
 
     std::unique_ptr<Service> service_;
     Metrics& metrics_;

@@ -7,6 +7,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/error.h"
 
@@ -23,6 +24,9 @@ const Histogram::BucketBoundaries kTokenSeconds = {0.001, 0.0025, 0.005, 0.01, 0
                                                    0.15,  0.2,    0.3,   0.4,  0.5,   0.75, 1,     2.5};
 const Histogram::BucketBoundaries kRequestSeconds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,   2.5, 5,
                                                      10,   20,    40,   80,  160,  320, 640, 1280};
+
+const Histogram::BucketBoundaries kIterationTokens = {1,   8,   16,   32,   64,   128,
+                                                      256, 512, 1024, 2048, 4096, 8192};
 
 const std::string& checked_prefix(const std::string& prefix) {
     auto good = [](char c) {
@@ -42,8 +46,10 @@ struct Metrics::Impl {
     std::string prefix;
     prometheus::Labels labels;
 
-    Impl(const std::string& model, const std::string& prefix_)
-        : prefix(checked_prefix(prefix_)), labels{{"model_name", model}} {}
+    const bool llamacpp_names;
+
+    Impl(const std::string& model, const std::string& prefix_, bool llamacpp)
+        : prefix(checked_prefix(prefix_)), labels{{"model_name", model}}, llamacpp_names(llamacpp) {}
 
     prometheus::Family<prometheus::Counter>& counters(const char* name, const char* help) {
         return prometheus::BuildCounter().Name(prefix + name).Help(help).Labels(labels).Register(registry);
@@ -67,6 +73,8 @@ struct Metrics::Impl {
 
     prometheus::Gauge& running = gauge("num_requests_running", "Requests that the model is answering.");
     prometheus::Gauge& waiting = gauge("num_requests_waiting", "Requests in the queue.");
+    prometheus::Gauge& cache_usage =
+        gauge("kv_cache_usage_perc", "Share of the context that running requests fill, 0 to 1.");
     prometheus::Counter& prompt_tokens =
         counters("prompt_tokens_total", "Tokens of prompts, cached ones included.").Add({});
     prometheus::Counter& generation_tokens =
@@ -86,6 +94,12 @@ struct Metrics::Impl {
     Histogram& end_to_end = histogram("e2e_request_latency_seconds",
                                       "From the request to the end of the answer.", kRequestSeconds);
     Histogram& queue = histogram("request_queue_time_seconds", "Time in the queue.", kRequestSeconds);
+    Histogram& prefill =
+        histogram("request_prefill_time_seconds", "From the queue to the first token.", kRequestSeconds);
+    Histogram& decode = histogram("request_decode_time_seconds",
+                                  "From the first token to the end of the answer.", kRequestSeconds);
+    Histogram& iteration_tokens =
+        histogram("iteration_tokens_total", "Tokens that one pass of the model took.", kIterationTokens);
     prometheus::Family<prometheus::Counter>& http_requests =
         counters("http_requests_total", "HTTP requests by route and status.");
     prometheus::Family<Histogram>& http_seconds = prometheus::BuildHistogram()
@@ -93,14 +107,57 @@ struct Metrics::Impl {
                                                       .Help("Duration of HTTP requests by route.")
                                                       .Labels(labels)
                                                       .Register(registry);
+    std::atomic<std::int64_t> longest{0};       // request so far, in tokens
+    std::atomic<std::int64_t> cache_tokens{0};  // of the running requests
+
+    std::vector<prometheus::MetricFamily> under_llamacpp_names() const;
 };
 
-Metrics::Metrics(const std::string& model, const std::string& prefix)
-    : impl_(std::make_unique<Impl>(model, prefix)) {}
+namespace {
+
+prometheus::MetricFamily family(const char* name, const char* help, prometheus::MetricType type,
+                                double value) {
+    prometheus::ClientMetric metric;
+    (type == prometheus::MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+    return {name, help, type, {metric}};
+}
+
+}  // namespace
+
+std::vector<prometheus::MetricFamily> Metrics::Impl::under_llamacpp_names() const {
+    using Type = prometheus::MetricType;
+    auto sum = [](const Histogram& h) { return h.Collect().histogram.sample_sum; };
+    auto ratio = [](double count, double seconds) { return seconds > 0 ? count / seconds : 0; };
+    const double read = prompt_tokens.Value() - cache_hits.Value(), written = generation_tokens.Value();
+    const double reading = sum(prefill), writing = sum(decode);
+    const auto passes = static_cast<double>(iteration_tokens.Collect().histogram.sample_count);
+    return {
+        family("llamacpp:prompt_tokens_total", "Tokens of prompts that were evaluated.", Type::Counter, read),
+        family("llamacpp:prompt_seconds_total", "Time for prompts.", Type::Counter, reading),
+        family("llamacpp:tokens_predicted_total", "Tokens of answers.", Type::Counter, written),
+        family("llamacpp:tokens_predicted_seconds_total", "Time for answers.", Type::Counter, writing),
+        family("llamacpp:n_decode_total", "Passes of the model.", Type::Counter, passes),
+        family("llamacpp:n_tokens_max", "Tokens of the longest request.", Type::Counter,
+               static_cast<double>(longest.load())),
+        family("llamacpp:prompt_tokens_seconds", "Tokens of prompts per second, on average.", Type::Gauge,
+               ratio(read, reading)),
+        family("llamacpp:predicted_tokens_seconds", "Tokens of answers per second, on average.", Type::Gauge,
+               ratio(written, writing)),
+        family("llamacpp:requests_processing", "Requests that the model is answering.", Type::Gauge,
+               running.Value()),
+        family("llamacpp:requests_deferred", "Requests in the queue.", Type::Gauge, waiting.Value()),
+    };
+}
+
+Metrics::Metrics(const std::string& model, const std::string& prefix, bool llamacpp_names)
+    : impl_(std::make_unique<Impl>(model, prefix, llamacpp_names)) {}
 Metrics::~Metrics() = default;
 
 std::string Metrics::text() const {
-    return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
+    auto families = impl_->registry.Collect();
+    if (impl_->llamacpp_names)
+        for (auto& family : impl_->under_llamacpp_names()) families.push_back(std::move(family));
+    return prometheus::TextSerializer().Serialize(families);
 }
 
 void Metrics::http_request(std::string_view method, std::string_view route, int status, double seconds) {
@@ -123,35 +180,69 @@ RequestMeter::RequestMeter(Metrics::Impl& metrics) : metrics_(metrics) { metrics
 
 RequestMeter::~RequestMeter() { finished("abort", 0); }
 
-void RequestMeter::started(std::int64_t prompt_tokens, std::int64_t cached_tokens) {
+void RequestMeter::started(std::int64_t prompt_tokens, std::int64_t cached_tokens, std::int64_t context) {
     if (started_ || finished_) return;
     started_ = true;
+    started_at_ = Clock::now();
+    context_ = context;
+    prefilled_ = cached_tokens;
     metrics_.waiting.Decrement();
     metrics_.running.Increment();
     metrics_.queue.Observe(seconds_since(queued_));
     metrics_.prompt_tokens.Increment(static_cast<double>(prompt_tokens));
     metrics_.cache_queries.Increment(static_cast<double>(prompt_tokens));
     metrics_.cache_hits.Increment(static_cast<double>(cached_tokens));
+    fill_cache(cached_tokens);
 }
 
-void RequestMeter::token(std::int64_t count) {
-    if (finished_ || count <= 0) return;
+void RequestMeter::prefilled(std::int64_t prompt_tokens) {
+    if (!started_ || finished_ || prompt_tokens <= prefilled_) return;
+    metrics_.iteration_tokens.Observe(static_cast<double>(prompt_tokens - prefilled_));
+    fill_cache(prompt_tokens - prefilled_);
+    prefilled_ = prompt_tokens;
+}
+
+void RequestMeter::token() {
+    if (!started_ || finished_) return;
     auto now = Clock::now();
-    if (last_ == Clock::time_point())
+    if (first_ == Clock::time_point()) {
+        first_ = now;
         metrics_.first_token.Observe(std::chrono::duration<double>(now - queued_).count());
-    else
-        for (std::int64_t i = 0; i < count; ++i)
-            metrics_.next_token.Observe(std::chrono::duration<double>(now - last_).count() /
-                                        static_cast<double>(count));
+        metrics_.prefill.Observe(std::chrono::duration<double>(now - started_at_).count());
+    } else {
+        metrics_.next_token.Observe(std::chrono::duration<double>(now - last_).count());
+    }
     last_ = now;
+    iterations_of_one(1);
+}
+
+// A token whose text is held back is not seen when it is made; the sum is put right at the end.
+void RequestMeter::iterations_of_one(std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) metrics_.iteration_tokens.Observe(1);
+    generated_ += std::max<std::int64_t>(count, 0);
+    fill_cache(std::max<std::int64_t>(count, 0));
+}
+
+void RequestMeter::fill_cache(std::int64_t tokens) {
+    held_ += tokens;
+    const auto all = static_cast<double>(metrics_.cache_tokens += tokens);
+    if (context_ > 0) metrics_.cache_usage.Set(all / static_cast<double>(context_));
 }
 
 void RequestMeter::finished(std::string_view reason, std::int64_t completion_tokens) {
     if (finished_) return;
+    if (started_) {
+        iterations_of_one(completion_tokens - generated_);
+        for (auto longest = metrics_.longest.load();
+             longest < held_ && !metrics_.longest.compare_exchange_weak(longest, held_);) {
+        }
+        fill_cache(-held_);
+    }
     finished_ = true;
     (started_ ? metrics_.running : metrics_.waiting).Decrement();
     metrics_.generation_tokens.Increment(static_cast<double>(completion_tokens));
     metrics_.end_to_end.Observe(seconds_since(queued_));
+    if (first_ != Clock::time_point()) metrics_.decode.Observe(seconds_since(first_));
     metrics_.success.Add({{"finished_reason", std::string(reason)}}).Increment();
 }
 

@@ -1,6 +1,7 @@
 // Counters and histograms in Prometheus' text format.
 //
-// The names after the prefix are those of vLLM, so that its dashboards work: with the prefix "vllm:" as they are.
+// The names after the prefix are those of vLLM, so that its dashboards work: with the prefix "vllm:" as they are. On
+// request the same numbers appear under llama.cpp's names, too.
 #pragma once
 
 #include <chrono>
@@ -15,8 +16,9 @@ class RequestMeter;
 
 class Metrics {
   public:
-    explicit Metrics(const std::string& model,
-                     const std::string& prefix = "cachalot_");  // Throws Error: bad prefix
+    // Throws Error: bad prefix.
+    explicit Metrics(const std::string& model, const std::string& prefix = "cachalot_",
+                     bool llamacpp_names = false);
     ~Metrics();
 
     std::string text() const;  // "text/plain; version=0.0.4"
@@ -36,22 +38,31 @@ class Metrics {
     std::unique_ptr<Impl> impl_;
 };
 
-// Follows one request: started(), token() for each piece of the answer, then finished(). Destroying it is always right:
-// the gauges go back, and a request that did not finish counts as "abort". One thread at a time.
+// Follows one request: started(), prefilled() as its prompt is read, token() for each piece of the answer, then
+// finished(). Destroying it is always right: the gauges go back, and a request that did not finish counts as "abort". One
+// thread at a time.
 class RequestMeter {
   public:
     explicit RequestMeter(Metrics::Impl& metrics);
     ~RequestMeter();
-    void started(std::int64_t prompt_tokens, std::int64_t cached_tokens);
-    void token(std::int64_t count = 1);  // `count` tokens became visible now
+    void started(std::int64_t prompt_tokens, std::int64_t cached_tokens, std::int64_t context);
+    void prefilled(std::int64_t prompt_tokens);  // so many in all, cached ones included
+    void token();                                // something of the answer became visible
     void finished(std::string_view reason,
                   std::int64_t completion_tokens);  // "stop", "length", "tool_calls", "error"
 
   private:
     using Clock = std::chrono::steady_clock;
+    void fill_cache(std::int64_t tokens);
+    void iterations_of_one(std::int64_t count);
+
     Metrics::Impl& metrics_;
-    Clock::time_point queued_ = Clock::now(), last_{};
+    Clock::time_point queued_ = Clock::now(), started_at_{}, first_{}, last_{};
     bool started_ = false, finished_ = false;
+    std::int64_t prefilled_ = 0;  // tokens of the prompt
+    std::int64_t generated_ = 0;  // iterations that have been counted for the answer
+    std::int64_t held_ = 0;       // tokens counted in the cache's gauge
+    std::int64_t context_ = 0;    // most tokens that could be
 };
 
 }  // namespace cachalot::server

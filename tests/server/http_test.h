@@ -49,7 +49,8 @@ class Client {
         connected_ = connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
     }
     ~Client() { close(); }
-    Client(Client&& other) noexcept : fd_(std::exchange(other.fd_, -1)), connected_(other.connected_) {}
+    Client(Client&& other) noexcept
+        : input_(std::move(other.input_)), fd_(std::exchange(other.fd_, -1)), connected_(other.connected_) {}
     Client(const Client&) = delete;
 
     bool connected() const { return connected_; }
@@ -128,6 +129,18 @@ class Client {
         std::string chunk = input_.substr(end + 2, size);
         input_.erase(0, end + 2 + size + 2);
         return chunk;
+    }
+
+    // The same of an answer whose header has not been read yet.
+    std::optional<std::string> read_chunk_after_header() {
+        std::size_t end;
+        while (input_.starts_with("HTTP/"))
+            if ((end = input_.find("\r\n\r\n")) != std::string::npos)
+                input_.erase(0, end + 4);
+            else if (!receive())
+                return std::nullopt;
+        if (input_.empty() && !receive()) return std::nullopt;
+        return input_.starts_with("HTTP/") ? read_chunk_after_header() : read_chunk();
     }
 
     // Whether the server closes the connection (in whatever way) before anything else comes.

@@ -9,10 +9,12 @@
 #include "base/error.h"
 #include "server/access.h"
 #include "server/audit.h"
+#include "server/fake_service.h"
 #include "server/http_error.h"
 #include "server/http_exchange.h"
 #include "server/http_router.h"
 #include "server/http_status.h"
+#include "server/metered_service.h"
 #include "server/metrics.h"
 
 namespace cachalot::server {
@@ -183,11 +185,19 @@ TEST(Metrics, FollowsRequests) {
     auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
     auto first = metrics.request(), second = metrics.request();
     EXPECT_TRUE(has("cachalot_num_requests_waiting{model_name=\"nano\"} 2\n"));
-    first->started(10, 4);
+    first->started(10, 4, 100);
+    first->prefilled(7);
+    first->prefilled(10);
     first->token();
-    first->token(2);
+    first->token();
     EXPECT_TRUE(has("cachalot_num_requests_running{model_name=\"nano\"} 1\n"));
-    first->finished("stop", 3);
+    EXPECT_TRUE(has("cachalot_kv_cache_usage_perc{model_name=\"nano\"} 0.12"));
+    first->finished("stop", 3);  // one of which was never seen
+    EXPECT_TRUE(has("cachalot_kv_cache_usage_perc{model_name=\"nano\"} 0\n"));
+    EXPECT_TRUE(has("iteration_tokens_total_count{model_name=\"nano\"} 5\n"));
+    EXPECT_TRUE(has("iteration_tokens_total_sum{model_name=\"nano\"} 9\n"));
+    EXPECT_TRUE(has("request_prefill_time_seconds_count{model_name=\"nano\"} 1\n"));
+    EXPECT_TRUE(has("request_decode_time_seconds_count{model_name=\"nano\"} 1\n"));
     first.reset();
     second.reset();  // cancelled in the queue
     EXPECT_TRUE(has("num_requests_running{model_name=\"nano\"} 0\n"));
@@ -196,12 +206,42 @@ TEST(Metrics, FollowsRequests) {
     EXPECT_TRUE(has("prefix_cache_hits_total{model_name=\"nano\"} 4\n"));
     EXPECT_TRUE(has("generation_tokens_total{model_name=\"nano\"} 3\n"));
     EXPECT_TRUE(has("time_to_first_token_seconds_count{model_name=\"nano\"} 1\n"));
-    EXPECT_TRUE(has("inter_token_latency_seconds_count{model_name=\"nano\"} 2\n"));
+    EXPECT_TRUE(has("inter_token_latency_seconds_count{model_name=\"nano\"} 1\n"));
     EXPECT_TRUE(has("finished_reason=\"abort\"} 1\n"));
     metrics.http_request("BREW", "", 404, 0.1);
     EXPECT_TRUE(has("handler=\"other\",method=\"other\",status=\"404\"} 1\n"));
     EXPECT_NE(Metrics("m", "vllm:").text().find("\nvllm:num_requests_running"), std::string::npos);
     EXPECT_THROW(Metrics("m", "a-b"), Error);
+}
+
+TEST(Metrics, UnderLlamacppNames) {
+    Metrics metrics("nano", "cachalot_", true);
+    auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
+    auto request = metrics.request();
+    request->started(10, 4, 100);
+    request->prefilled(10);
+    EXPECT_TRUE(has("\nllamacpp:requests_processing 1\n"));
+    request->token();
+    request->finished("stop", 3);
+    EXPECT_TRUE(has("\nllamacpp:prompt_tokens_total 6\n"));
+    EXPECT_TRUE(has("\nllamacpp:tokens_predicted_total 3\n"));
+    EXPECT_TRUE(has("\nllamacpp:n_decode_total 4\n"));
+    EXPECT_TRUE(has("\nllamacpp:n_tokens_max 13\n"));
+    EXPECT_TRUE(has("\nllamacpp:requests_processing 0\n"));
+    EXPECT_FALSE(has("requests_deferred 1"));
+    EXPECT_EQ(Metrics("m").text().find("llamacpp"), std::string::npos);
+}
+
+TEST(Metrics, AMeteredServiceSaysHowAnswersEnd) {
+    Metrics metrics("nano");
+    auto fake = std::make_unique<FakeService>();
+    fake->events = {progress(50, 100), make_event(Kind::content, "a"), finished("tool_calls"), done()};
+    fake->events.insert(fake->events.begin(), make_event(Kind::started));
+    fake->events[0].usage = {100, 20, 0, 0};
+    auto service = make_metered_service(std::move(fake), metrics);
+    service->submit({}, [](const Event&) {});
+    EXPECT_NE(metrics.text().find("finished_reason=\"tool_calls\"} 1\n"), std::string::npos);
+    EXPECT_NE(metrics.text().find("generation_tokens_total{model_name=\"nano\"} 20\n"), std::string::npos);
 }
 
 class Recorder : public ResponseWriter {

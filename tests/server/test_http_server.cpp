@@ -1,3 +1,4 @@
+#include <sys/resource.h>
 #include <filesystem>
 #include <fstream>
 
@@ -459,7 +460,11 @@ TEST_F(Http, LimitsOnTime) {
     EXPECT_TRUE(eventually([&] { return server->connections() == 0; }));
 }
 
-TEST_F(Http, ConnectionsBeyondTheLimitAreRefused) {
+TEST_F(Http, AThousandConnectionsBeyondTheLimitAreRefused) {
+    rlimit files{};
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = std::min<rlim_t>(files.rlim_max, 4096);  // each connection takes one on either side
+    setrlimit(RLIMIT_NOFILE, &files);
     options.limits.connections = 4;
     start();
     std::vector<Client> held;
@@ -469,7 +474,7 @@ TEST_F(Http, ConnectionsBeyondTheLimitAreRefused) {
         EXPECT_EQ(held.back().response().status, 200);
     }
     std::vector<Client> more;
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < 1000; ++i) {
         more.emplace_back(server->port());
         ASSERT_TRUE(more.back().connected());
         more.back().send(get("/hello"));
@@ -485,6 +490,27 @@ TEST_F(Http, ConnectionsBeyondTheLimitAreRefused) {
     EXPECT_EQ(held[0].response().status, 200);
     held.clear();
     EXPECT_TRUE(eventually([&] { return ask(get("/hello")).status == 200; }));
+}
+
+TEST_F(Http, TheMemoryOfAllBodiesIsBounded) {
+    options.limits.bodies = 1500;
+    start();
+    Client first(server->port());
+    first.send(post("/wait", std::string(1000, 'x')));
+    auto writer = mailbox.take();
+    auto refused = ask(post("/echo", std::string(1000, 'x')));
+    EXPECT_EQ(refused.status, 503);
+    EXPECT_EQ(refused.headers["retry-after"], "1");
+    EXPECT_EQ(ask(post("/echo", std::string(500, 'x'))).status, 200);
+    writer->respond(200, "text/plain", "x");
+    EXPECT_EQ(first.response().status, 200);
+    EXPECT_EQ(ask(post("/echo", std::string(1500, 'x'))).status, 200);
+    {
+        Client leaves(server->port());  // in the middle of its body
+        leaves.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1500\r\n\r\n" +
+                    std::string(1400, 'x'));
+    }
+    EXPECT_TRUE(eventually([&] { return ask(post("/echo", std::string(1500, 'x'))).status == 200; }));
 }
 
 // ---- stopping ----

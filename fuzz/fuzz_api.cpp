@@ -1,0 +1,103 @@
+// JSON from a client to an answer, in each dialect: refused with status 400 or answered, never 500.
+//
+// Input: one byte that chooses the endpoint, then the body. The model answers at once, always the same.
+#include <cstdint>
+#include <string>
+
+#include "base/error.h"
+#include "server/api_anthropic.h"
+#include "server/api_openai.h"
+#include "server/api_responses.h"
+
+using namespace cachalot;
+using namespace cachalot::server;
+
+namespace {
+
+class Parrot final : public Service {
+  public:
+    Parrot() {
+        info_.id = "parrot";
+        info_.context = 4096;
+        info_.vocab_size = 1000;
+    }
+    const ModelInfo& info() const override { return info_; }
+    bool ready() const override { return true; }
+    std::shared_ptr<Job> submit(Request request, Sink sink) override {
+        Event event{};
+        event.kind = Event::Kind::started;
+        event.usage = {100, 0, 0, 0};
+        sink(event);
+        for (int choice = 0; choice < request.n; ++choice) {
+            event.choice = choice;
+            event.kind = Event::Kind::reasoning;
+            event.text = "Hm.";
+            sink(event);
+            event.kind = Event::Kind::content;
+            event.text = "Hello";
+            sink(event);
+            event.kind = Event::Kind::finished;
+            event.finish_reason = "stop";
+            sink(event);
+        }
+        event.kind = Event::Kind::done;
+        sink(event);
+        return nullptr;
+    }
+    std::int64_t count_tokens(const Request&) const override { return 100; }
+    std::string render(const Request&) const override { return "prompt"; }
+    std::vector<std::int32_t> tokenize(std::string_view, bool) const override { return {1, 2}; }
+    std::string detokenize(std::span<const std::int32_t>) const override { return "text"; }
+    void drain(std::chrono::steady_clock::time_point) override {}
+
+  private:
+    ModelInfo info_;
+};
+
+class Writer final : public ResponseWriter {
+  public:
+    int status = 0;
+    bool over = false;
+    void respond(int code, std::string_view, std::string, const Headers&) override {
+        CACHALOT_CHECK(status == 0);
+        status = code;
+        over = true;
+    }
+    void start_stream(const Headers&) override {
+        CACHALOT_CHECK(status == 0);
+        status = 200;
+    }
+    void write(std::string) override { CACHALOT_CHECK(status == 200 && !over); }
+    void finish() override { over = true; }
+    bool client_gone() const override { return false; }
+};
+
+std::vector<Route> post_routes(Service& service) {
+    std::vector<Route> routes;
+    for (auto* dialect : {openai_routes, anthropic_routes, responses_routes})
+        for (auto& route : dialect(service))
+            if (route.method == "POST") routes.push_back(std::move(route));
+    return routes;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    static Parrot parrot;
+    static const std::vector<Route> routes = post_routes(parrot);
+    if (size == 0) return 0;
+    const Route& route = routes[data[0] % routes.size()];
+    HttpRequest request;
+    request.method = "POST";
+    request.path = route.path;
+    request.body.assign(reinterpret_cast<const char*>(data) + 1, size - 1);
+    auto writer = std::make_shared<Writer>();
+    try {
+        route.endpoint(request, writer);
+    } catch (const Error&) {
+        return 0;  // which the transport makes a 400
+    }
+    CACHALOT_CHECK(writer->over && (writer->status == 200 || writer->status == 400 || writer->status == 404 ||
+                                    writer->status == 501));
+    return 0;
+}

@@ -1,0 +1,28 @@
+// Whether a request may go on to its endpoint, decided from its header alone.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "server/http_error.h"
+#include "server/http_request_reader.h"
+#include "server/http_router.h"
+#include "server/http_server.h"
+
+namespace cachalot::server {
+
+struct Admission {
+    std::optional<Refusal> refusal;  // or else `route`
+    const Route* route = nullptr;    // lives as long as the router; with some refusals, too
+    std::string key_name;            // which key was used, if any was
+    std::string cors_headers;        // complete lines for the answer, whatever it is
+};
+
+// The order of the checks is a promise: host, origin, preflight, key, route, size. Somebody without a key learns nothing
+// but that one is needed, and a page of a foreign origin not even that. `local_address`: where the connection came in.
+Admission admit(const HttpRequest& request, const RequestReader& reader, const HttpOptions& options,
+                const HostList& hosts, const Router& router, std::string_view local_address);
+
+}  // namespace cachalot::server

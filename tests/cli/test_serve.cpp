@@ -1,0 +1,147 @@
+// `cachalot serve` as a process: how it starts, and how it stops in each phase.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "file/text_file.h"
+#include "server/http_test.h"
+#include "support/tiny_release.h"
+
+extern char** environ;
+
+namespace cachalot::server::test {
+namespace {
+
+using testing::HasSubstr;
+
+class Serve : public testing::Test {
+  protected:
+    // A script whose answers take `delay` ms a word.
+    void start(std::vector<std::string> arguments, int delay = 0) {
+        std::ofstream(path("script.json"))
+            << nlohmann::json{{"default",
+                               {{"content", "one two three four five six seven eight nine ten"},
+                                {"delay_ms_per_token", delay}}}};
+        arguments.insert(arguments.begin(), {CACHALOT_PROGRAM, "serve", "--scripted", path("script.json"),
+                                             "--port", "0", "--audit-log", path("audit")});
+        std::vector<char*> argv;
+        for (auto& argument : arguments) argv.push_back(argument.data());
+        argv.push_back(nullptr);
+        posix_spawn_file_actions_t actions;
+        posix_spawn_file_actions_init(&actions);
+        posix_spawn_file_actions_addopen(&actions, 2, path("stderr").c_str(), O_CREAT | O_WRONLY | O_TRUNC,
+                                         0600);
+        ASSERT_EQ(posix_spawn(&pid_, CACHALOT_PROGRAM, &actions, nullptr, argv.data(), environ), 0);
+        posix_spawn_file_actions_destroy(&actions);
+        ASSERT_TRUE(eventually([&] { return log().find("serving scripted at http") != std::string::npos; }))
+            << log();
+        auto text = log();
+        port_ = static_cast<std::uint16_t>(std::stoi(text.substr(text.rfind(':') + 1)));
+    }
+    void TearDown() override {
+        if (pid_ > 0) {
+            ::kill(pid_, SIGKILL);
+            waitpid(pid_, nullptr, 0);
+        }
+    }
+
+    void signal(int number) { ::kill(pid_, number); }
+
+    // The exit status, -1 if it still runs after some seconds, or minus the signal that ended it.
+    int exit_status() {
+        int status = 0;
+        if (!eventually([&] { return waitpid(pid_, &status, WNOHANG) == pid_; })) return -1;
+        pid_ = 0;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    }
+
+    // A client whose stream has begun.
+    Client streaming() {
+        Client client(port_);
+        client.send(
+            post("/v1/chat/completions", R"({"messages":[{"role":"user","content":"hi"}],"stream":true})"));
+        std::string seen;
+        while (seen.find("one") == std::string::npos)
+            if (auto chunk = client.read_chunk_after_header(); chunk)
+                seen += *chunk;
+            else
+                break;
+        return client;
+    }
+
+    std::string rest(Client& client) {
+        std::string text;
+        while (auto chunk = client.read_chunk()) {
+            if (chunk->empty()) return text + "(end)";
+            text += *chunk;
+        }
+        return text + "(cut)";
+    }
+
+    std::string log() const { return read_text_file(path("stderr")); }
+    std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
+
+    cachalot::test::TemporaryFolder folder_;
+    pid_t pid_ = 0;
+    std::uint16_t port_ = 0;
+};
+
+TEST_F(Serve, AnIdleServerStopsAtOnceOnEachSignal) {
+    for (int number : {SIGTERM, SIGINT, SIGHUP}) {
+        start({});
+        signal(number);
+        EXPECT_EQ(exit_status(), 0) << log();
+    }
+}
+
+TEST_F(Serve, TermLetsTheAnswerEnd) {
+    start({}, 20);
+    auto client = streaming();
+    signal(SIGTERM);
+    EXPECT_THAT(rest(client), HasSubstr("[DONE]"));
+    EXPECT_EQ(exit_status(), 0) << log();
+    EXPECT_FALSE(Client(port_).connected());
+    auto line = nlohmann::json::parse(read_text_file(path("audit")));
+    EXPECT_EQ(line["status"], 200);
+    EXPECT_EQ(line["model"], "scripted");
+    EXPECT_GT(line["prompt_tokens"], 0);
+    EXPECT_GE(line["completion_tokens"], 10);
+}
+
+TEST_F(Serve, TheDeadlineCutsTheAnswer) {
+    start({"--drain-timeout", "0.1"}, 600);
+    auto client = streaming();
+    auto begin = Clock::now();
+    signal(SIGTERM);
+    EXPECT_THAT(rest(client), testing::Not(HasSubstr("ten")));
+    EXPECT_EQ(exit_status(), 0) << log();
+    EXPECT_LT(Clock::now() - begin, 3s);
+}
+
+TEST_F(Serve, ASecondSignalEndsItAtOnce) {
+    start({}, 600);
+    auto client = streaming();
+    signal(SIGTERM);
+    ASSERT_TRUE(eventually([&] { return log().find("stopping") != std::string::npos; }));
+    signal(SIGTERM);
+    EXPECT_EQ(exit_status(), 128 + SIGTERM);
+}
+
+TEST_F(Serve, APortThatIsTakenIsAnError) {
+    start({});
+    const auto other = path("other");
+    int status = std::system(fmt::format("'{}' serve --scripted '{}' --port {} 2>'{}'", CACHALOT_PROGRAM,
+                                         path("script.json"), port_, other)
+                                 .c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 1);
+    EXPECT_THAT(read_text_file(other), HasSubstr("cannot listen on 127.0.0.1 port"));
+}
+
+}  // namespace
+}  // namespace cachalot::server::test

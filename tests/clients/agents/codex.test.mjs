@@ -4,6 +4,8 @@ import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'node:test';
 
+import {metric} from '../support/helpers.mjs';
+import {nano, program, startServer} from '../support/server.mjs';
 import {assertAllAnswered, assertContinues, assertGreeting, farewell, inScratch, prompt, withServer} from './agent.mjs';
 
 const args = ['exec', '--skip-git-repo-check', '--sandbox', 'danger-full-access', prompt];
@@ -64,4 +66,23 @@ wire_api = "responses"
         assert.equal(readFileSync(join(home, '.codex/config.toml'), 'utf8'), own);
         assert.deepEqual(asked, []);
     });
+});
+
+test('codex: the next turn of a session finds the last one in the cache', async () => {
+    const server = await startServer({model: nano});
+    try {
+        await inScratch(async ({run}) => {
+            const ask = args => run(
+                program, ['launch', 'codex', '--port', server.port, '--', 'exec', '--skip-git-repo-check', ...args],
+                {}, 240_000);  // the first prompt has thousands of tokens, which a small machine is to read
+            await ask(['What is the capital of France?']);
+            const read = await metric(server, 'cachalot_prompt_tokens_total');
+            assert.equal(await metric(server, 'cachalot_prefix_cache_hits_total'), 0);
+            await ask(['resume', '--last', 'What is 3 + 4?']);
+            const found = await metric(server, 'cachalot_prefix_cache_hits_total');
+            assert.ok(found >= read, `${found} tokens found, ${read} read before`);
+        });
+    } finally {
+        await server.stop();
+    }
 });

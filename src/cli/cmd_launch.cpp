@@ -162,7 +162,8 @@ int run_client(const ClientSetup& setup, const std::vector<std::string>& user_ar
     while (true) {
         if (auto status = client.ended()) return *status;
         const int signal = signals.wait(1s);
-        if (signal == SIGTERM || signal == SIGHUP) client.signal(signal);  // others come from the terminal
+        // Others come from the terminal. Some clients are deaf to SIGTERM while they work.
+        if (signal == SIGTERM || signal == SIGHUP) client.stop(5s);
     }
 }
 

@@ -299,5 +299,15 @@ TEST_F(LaunchSignals, SigtermEndsClientAndServer) {
     expect_cleaned_up();
 }
 
+TEST_F(LaunchSignals, SigtermEndsAClientThatIsDeafToIt) {
+    client("codex", fmt::format("trap '' TERM; touch {}/running\n"
+                                "n=0; while [ $n -lt 400 ]; do sleep 0.05; n=$((n+1)); done",
+                                path("")));
+    const pid_t id = start();
+    kill(id, SIGTERM);
+    EXPECT_EQ(status_of(id), 128 + SIGKILL) << err;
+    expect_cleaned_up();
+}
+
 }  // namespace
 }  // namespace cachalot

@@ -96,6 +96,7 @@ void bench(const Options& o) {
         for (auto n : o.decode)
             if (n > 0) rows.push_back(measure(engine, start, "decode", n, o.repetitions));
     }
+    o.model.write_profile();
     const auto peak_memory = peak_rss_bytes();  // before the measurement of the limits takes its own
     auto limits = engine.backend().measure_limits();
     auto cost = token_cost(engine.model().config, engine.model().weights);
@@ -149,6 +150,7 @@ void add_bench(CLI::App& app) {
     auto o = std::make_shared<Options>();
     auto* command = app.add_subcommand("bench", "Speed of prefill and decode");
     o->model.add_to(*command);
+    o->model.add_profile_to(*command);
     command->add_option("-p,--prefill", o->prefill, "tokens of a prompt")
         ->delimiter(',')
         ->capture_default_str()

@@ -74,9 +74,9 @@ class Writer final : public ResponseWriter {
 
 std::vector<Route> post_routes(Service& service) {
     std::vector<Route> routes;
-    for (auto* dialect : {openai_routes, anthropic_routes, responses_routes})
-        for (auto& route : dialect(service))
-            if (route.method == "POST") routes.push_back(std::move(route));
+    for (const auto& dialect : {openai_routes(service), anthropic_routes(service), responses_routes(service)})
+        for (const auto& route : dialect)
+            if (route.method == "POST") routes.push_back(route);
     return routes;
 }
 

@@ -36,6 +36,7 @@ struct Options {
     std::string alias, scripted, audit_log, metrics_prefix = "cachalot_";
     std::vector<std::string> keys, key_files, origins;
     std::size_t queue = 256, max_body_mib = 64, max_bodies_mib = 512;
+    std::int64_t claude_context = 0;
     double drain_timeout = 30;
     bool log_text = false, metrics_llamacpp = false;
 };
@@ -153,10 +154,9 @@ void serve(const Options& o) {
     server.start();  // before the model is loaded: /health and /ready answer meanwhile
 
     service = make_service(o, id, engine, metrics);
-    for (auto* dialect : {openai_routes, anthropic_routes, responses_routes}) {
-        auto more = dialect(*service);
+    for (auto& more :
+         {openai_routes(*service), anthropic_routes(*service, o.claude_context), responses_routes(*service)})
         routes.insert(routes.end(), more.begin(), more.end());
-    }
     server.set_routes(routes);
     ready = true;
     fmt::print(stderr, "cachalot: serving {} at {}\n", id, server.url());
@@ -183,6 +183,13 @@ void add_serve(CLI::App& app) {
         ->add_option("--scripted", o->scripted,
                      "answer from a script instead of a model (for testing clients)")
         ->type_name("FILE");
+    command
+        ->add_option(
+            "--claude-context", o->claude_context,
+            "tell clients of /v1/messages numbers of tokens as if the context were this long. Claude Code "
+            "believes in 200000 unless told otherwise, and compacts in time only if that is so")
+        ->check(CLI::Range(std::int64_t(1), std::int64_t(1) << 30))
+        ->type_name("N");
     command->add_option("--queue", o->queue, "most requests that wait; more are answered 429")
         ->check(CLI::Range(std::size_t(0), std::size_t(100'000)))
         ->capture_default_str()

@@ -54,8 +54,8 @@ std::string error_message(const ApiError& error) {
 
 }  // namespace
 
-AnthropicAnswer::AnthropicAnswer(std::string id, std::string model)
-    : id_(std::move(id)), model_(std::move(model)) {}
+AnthropicAnswer::AnthropicAnswer(std::string id, std::string model, TokenScale scale)
+    : id_(std::move(id)), model_(std::move(model)), scale_(scale) {}
 
 std::string AnthropicAnswer::start() { return wire("message_start", {{"message", whole()}}); }
 
@@ -178,10 +178,10 @@ std::string AnthropicAnswer::delta(ordered_json delta) const {
 
 // Anthropic counts what came from the cache apart, not as part of the input.
 ordered_json AnthropicAnswer::usage() const {
-    return {{"input_tokens", usage_.prompt_tokens - usage_.cached_tokens},
+    return {{"input_tokens", scale_(usage_.prompt_tokens - usage_.cached_tokens)},
             {"cache_creation_input_tokens", 0},
-            {"cache_read_input_tokens", usage_.cached_tokens},
-            {"output_tokens", usage_.completion_tokens}};
+            {"cache_read_input_tokens", scale_(usage_.cached_tokens)},
+            {"output_tokens", scale_(usage_.completion_tokens)}};
 }
 
 // Clients want a signature and send it back; nothing here depends on it, so that a conversation begun with another

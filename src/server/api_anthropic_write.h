@@ -15,10 +15,16 @@
 
 namespace cachalot::server {
 
+// Reported numbers of tokens, see anthropic_routes.
+struct TokenScale {
+    std::int64_t shown = 1, real = 1;
+    std::int64_t operator()(std::int64_t tokens) const { return (tokens * shown + real - 1) / real; }
+};
+
 class AnthropicAnswer : public Answer {
   public:
     // `id` is the request's; the message has the same.
-    AnthropicAnswer(std::string id, std::string model);
+    AnthropicAnswer(std::string id, std::string model, TokenScale scale = {});
 
     // The stream begins with this number; how much of the prompt was cached is known later.
     void sized(std::int64_t prompt_tokens) override { usage_.prompt_tokens = prompt_tokens; }
@@ -46,6 +52,7 @@ class AnthropicAnswer : public Answer {
     std::string signature() const;
 
     std::string id_, model_;
+    TokenScale scale_;
     Usage usage_;
     std::vector<Content> content_;
     bool open_ = false;  // whether the last of content_ may grow

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <boost/beast/core/string.hpp>
-
 namespace cachalot::server {
 namespace {
 
@@ -71,7 +69,7 @@ Admission admit(const HttpRequest& request, const RequestReader& reader, const H
     result.route = match.route;
     if (reader.content_length() > options.limits.body)
         return refuse(413, fmt::format("The body is larger than {} bytes.", options.limits.body));
-    if (!reader.expect().empty() && !boost::beast::iequals(reader.expect(), "100-continue"))
+    if (const std::string expect = reader.expect(); !expect.empty() && expect != "100-continue")
         return refuse(417, "Only '100-continue' can be expected.");
     return result;
 }

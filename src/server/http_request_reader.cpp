@@ -145,7 +145,7 @@ std::uint64_t RequestReader::content_length() const {
 }
 bool RequestReader::http10() const { return impl_->parser.get().version() < 11; }
 bool RequestReader::keep_alive() const { return impl_->parser.keep_alive(); }
-std::string_view RequestReader::expect() const { return view(impl_->parser.get()[http::field::expect]); }
+std::string RequestReader::expect() const { return lower(view(impl_->parser.get()[http::field::expect])); }
 
 void RequestReader::begin_body() {
     impl_->parser.body_limit(impl_->limits.body);

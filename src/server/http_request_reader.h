@@ -33,7 +33,7 @@ class RequestReader {
     std::uint64_t content_length() const;  // 0 if unknown
     bool http10() const;                   // or older
     bool keep_alive() const;               // as far as the client is concerned
-    std::string_view expect() const;       // the header of this name
+    std::string expect() const;            // the header of this name, in lower case
 
     void begin_body();
     std::size_t body_size() const;  // what has arrived

@@ -28,8 +28,13 @@ class Serve : public testing::Test {
             << nlohmann::json{{"default",
                                {{"content", "one two three four five six seven eight nine ten"},
                                 {"delay_ms_per_token", delay}}}};
-        arguments.insert(arguments.begin(), {CACHALOT_PROGRAM, "serve", "--scripted", path("script.json"),
-                                             "--port", "0", "--audit-log", path("audit")});
+        arguments.insert(arguments.begin(), {"--scripted", path("script.json")});
+        start_with_model(std::move(arguments));
+    }
+
+    void start_with_model(std::vector<std::string> arguments) {
+        arguments.insert(arguments.begin(),
+                         {CACHALOT_PROGRAM, "serve", "--port", "0", "--audit-log", path("audit")});
         std::vector<char*> argv;
         for (auto& argument : arguments) argv.push_back(argument.data());
         argv.push_back(nullptr);

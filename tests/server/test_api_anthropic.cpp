@@ -379,6 +379,19 @@ TEST(AnthropicRoutes, ErrorsBearTheRequestsId) {
     EXPECT_EQ(post(service, body_with("{}"))->json()["request_id"], "req_T");
 }
 
+TEST(AnthropicRoutes, NumbersOfTokensCanBeScaledToAnotherContext) {
+    FakeService service;  // with a context of 4096
+    service.events = {make_event(Kind::content, "x"), finished("stop"), done({100, 60, 20, 5})};
+    const auto routes = anthropic_routes(service, 8192);
+    const auto usage = ask(routes, "POST", "/v1/messages", body_with("{}").dump())->json()["usage"];
+    EXPECT_EQ(usage["input_tokens"], 80);
+    EXPECT_EQ(usage["cache_read_input_tokens"], 120);
+    EXPECT_EQ(usage["output_tokens"], 40);
+    EXPECT_EQ(
+        ask(routes, "POST", "/v1/messages/count_tokens", body_with("{}").dump())->json()["input_tokens"],
+        200);
+}
+
 TEST(AnthropicRoutes, PingsWhileNothingElseIsSent) {
     auto writer = std::make_shared<FakeWriter>();
     FakeService service;

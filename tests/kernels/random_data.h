@@ -52,6 +52,18 @@ struct RandomMatrix {
             matrix.scales = scales.data();
             return;
         }
+        if (type == DType::q4_k || type == DType::q2_k || type == DType::iq2_xxs) {
+            for (auto& b : bytes) b = static_cast<std::byte>(random.integer(0, 255));
+            for (std::size_t block = 0; block < bytes.size();
+                 block += static_cast<std::size_t>(info(type).bytes))
+                for (int at : type == DType::q4_k   ? std::initializer_list<int>{0, 2}
+                              : type == DType::q2_k ? std::initializer_list<int>{80, 82}
+                                                    : std::initializer_list<int>{0}) {
+                    auto unit = f32_to_f16(0.001f * static_cast<float>(random.integer(1, 9)));
+                    std::memcpy(&bytes[block + static_cast<std::size_t>(at)], &unit, 2);
+                }
+            return;
+        }
         for (std::int64_t r = 0; r < rows; ++r) {
             auto values = random.vector(columns, 0.1f);
             quantize_row(type, values, {bytes.data() + r * stride, static_cast<std::size_t>(stride)});

@@ -201,7 +201,19 @@ TEST_F(Commands, BenchPrintsItsRows) {
     ASSERT_EQ(result["rows"].size(), 4u);
     EXPECT_EQ(result["rows"][3]["test"], "decode");
     EXPECT_EQ(result["rows"][3]["depth"], 20);
-    EXPECT_GT(result["rows"][3]["tokens_per_second"], 0);
+    std::vector<std::string> keys;
+    for (const auto& [key, value] : result["rows"][0].items()) keys.push_back(key);
+    EXPECT_THAT(keys,
+                testing::UnorderedElementsAre("test", "tokens", "depth", "threads", "tokens_per_second",
+                                              "share_of_limit", "peak_rss_bytes", "repetitions", "spread"));
+    EXPECT_TRUE(result["machine"].is_object());
+    for (const auto& row : result["rows"]) {
+        EXPECT_GT(row["tokens_per_second"], 0);
+        EXPECT_GT(row["share_of_limit"], 0);
+        EXPECT_GT(row["peak_rss_bytes"], 1 << 20);
+    }
+    auto text = run("bench -p 16 -n 4 -r 1").out;
+    for (auto part : {"tokens/s", "per token", "MB", "Mop", "%"}) EXPECT_THAT(text, HasSubstr(part));
 }
 
 TEST_F(Commands, WrongUsageIsStatus2AndBadInputStatus1) {

@@ -12,11 +12,6 @@ namespace {
 
 constexpr int kStreams = 4;
 
-// Rows of weights in one item of a product: enough work to be worth a turn at the counter, few enough to balance.
-constexpr std::int64_t kWeightBlock = 32;
-// Rows of activations in one item: their float32 rows stay in the second-level cache while the weights pass by.
-constexpr int kRowBlock = 16;
-
 const Table* find_table(const std::string& isa) {
     const auto& cpu = cpu_features();
     if (isa == "scalar") return scalar_table();
@@ -142,14 +137,29 @@ bool CpuBackend::wants_int8(const Matrix& w) const {
            (w.dtype == DType::mxfp4 || w.dtype == DType::fp4_pairs || w.dtype == DType::q8_0);
 }
 
+// Long runs of weights, since every start costs a memory latency, but several turns for each thread, to balance.
+CpuBackend::Division CpuBackend::divide(const Matrix& w, std::int64_t rows) const {
+    constexpr std::int64_t kMostWeights = 128, kMostRows = 256, kLeastRows = 16;
+    std::int64_t turns = 8 * pool_.size();
+    auto parts = [](std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; };
+    std::int64_t unit = w.rows < 256 ? 8 : 32;
+    Division d;
+    d.weights = std::min(kMostWeights, parts(parts(w.rows, turns), unit) * unit);
+    d.weight_blocks = parts(w.rows, d.weights);
+    d.rows = std::min(kMostRows, std::max(kLeastRows, parts(rows, parts(turns, d.weight_blocks))));
+    d.row_blocks = parts(rows, d.rows);
+    return d;
+}
+
 Activations CpuBackend::quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows,
                                       Quantized& out) {
-    std::int8_t* q = out.q.reserve(static_cast<std::size_t>(rows * columns));
-    float* scales = out.scales.reserve(static_cast<std::size_t>(rows * columns / 32));
-    each(rows, rows * columns, [&](std::int64_t r, int) {
-        kernels_.quantize(x + r * stride, columns, q + r * columns, scales + r * columns / 32);
+    constexpr std::int64_t kBlock = 16;
+    Int8Group* q = out.reserve(static_cast<std::size_t>(rows * columns / 32));
+    each((rows + kBlock - 1) / kBlock, rows * columns, [&](std::int64_t block, int) {
+        for (std::int64_t r = block * kBlock; r < std::min<std::int64_t>(rows, (block + 1) * kBlock); ++r)
+            kernels_.quantize(x + r * stride, columns, q + r, rows);
     });
-    return {x, stride, q, scales, columns};
+    return {x, stride, q, rows};
 }
 
 void CpuBackend::project(std::span<const Projection> projections, int rows) {
@@ -157,40 +167,39 @@ void CpuBackend::project(std::span<const Projection> projections, int rows) {
     // Round each distinct input once.
     std::vector<Activations> inputs;
     quantized_.resize(std::max(quantized_.size(), projections.size()));
-    for (const auto& p : projections) {
-        Activations input{p.x, p.x_stride, nullptr, nullptr, 0};
+    for (std::size_t i = 0; i < projections.size(); ++i) {
+        const auto& p = projections[i];
+        Activations input{p.x, p.x_stride, nullptr, 0};
         if (wants_int8(*p.weight)) {
-            auto same = std::find_if(inputs.begin(), inputs.end(), [&](const Activations& a) {
-                return a.q && a.x == p.x && a.stride == p.x_stride && a.q_stride == p.weight->columns;
-            });
-            input = same != inputs.end()
-                        ? *same
-                        : quantize_rows(p.x, p.x_stride, p.weight->columns, rows, quantized_[inputs.size()]);
+            std::size_t j = 0;
+            while (j < i && !(inputs[j].q && inputs[j].x == p.x && inputs[j].stride == p.x_stride &&
+                              projections[j].weight->columns == p.weight->columns))
+                ++j;
+            input =
+                j < i ? inputs[j] : quantize_rows(p.x, p.x_stride, p.weight->columns, rows, quantized_[i]);
         }
         inputs.push_back(input);
     }
-    // Items: blocks of weight rows x blocks of activation rows, of all products in one list.
-    std::int64_t row_blocks = (rows + kRowBlock - 1) / kRowBlock, items = 0, work = 0;
+    // The items of all products in one list.
+    std::int64_t items = 0, work = 0;
     std::vector<std::int64_t> first_item;
+    std::vector<Division> divisions;
     for (const auto& p : projections) {
         first_item.push_back(items);
-        items += (p.weight->rows + kWeightBlock - 1) / kWeightBlock * row_blocks;
+        divisions.push_back(divide(*p.weight, rows));
+        items += divisions.back().items();
         work += p.weight->rows * p.weight->columns * rows;
     }
     each(items, work, [&](std::int64_t item, int) {
-        auto which = std::upper_bound(first_item.begin(), first_item.end(), item) - first_item.begin() - 1;
-        const Projection& p = projections[static_cast<std::size_t>(which)];
-        item -= first_item[static_cast<std::size_t>(which)];
-        std::int64_t first = item / row_blocks * kWeightBlock, r = item % row_blocks * kRowBlock;
-        Activations a = inputs[static_cast<std::size_t>(which)];
-        a.x += r * a.stride;
-        if (a.q) {
-            a.q += r * a.q_stride;
-            a.q_scales += r * a.q_stride / 32;
-        }
-        kernels_.matmul(*p.weight, first, std::min(first + kWeightBlock, p.weight->rows), a,
-                        static_cast<int>(std::min<std::int64_t>(kRowBlock, rows - r)), p.y + r * p.y_stride,
-                        p.y_stride);
+        auto which = static_cast<std::size_t>(std::upper_bound(first_item.begin(), first_item.end(), item) -
+                                              first_item.begin() - 1);
+        const Projection& p = projections[which];
+        const Division& d = divisions[which];
+        item -= first_item[which];
+        std::int64_t first = item / d.row_blocks * d.weights, r = item % d.row_blocks * d.rows;
+        kernels_.matmul(*p.weight, first, std::min(first + d.weights, p.weight->rows),
+                        inputs[which].from_row(r), static_cast<int>(std::min(d.rows, rows - r)),
+                        p.y + r * p.y_stride, p.y_stride);
     });
 }
 

@@ -94,12 +94,8 @@ void CpuBackend::experts(const ExpertsCall& c) {
         return wants_int8(g.expert->gate) || wants_int8(g.expert->up) || wants_int8(g.expert->down);
     });
     auto rows_of = [&](const Activations& all, const Group& g, const Matrix& w) {
-        Activations a{all.x + g.first * all.stride, all.stride, nullptr, nullptr, 0};
-        if (wants_int8(w)) {
-            a.q = all.q + g.first * all.q_stride;
-            a.q_scales = all.q_scales + g.first * all.q_stride / 32;
-            a.q_stride = all.q_stride;
-        }
+        Activations a = all.from_row(g.first);
+        if (!wants_int8(w)) a.q = nullptr;
         return a;
     };
     auto for_blocks = [&](auto rows_of_expert, std::int64_t total_work, auto body) {
@@ -113,7 +109,7 @@ void CpuBackend::experts(const ExpertsCall& c) {
         });
     };
 
-    Activations input{x, hidden, nullptr, nullptr, 0};
+    Activations input{x, hidden, nullptr, 0};
     if (int8) input = quantize_rows(x, hidden, hidden, static_cast<int>(places), expert_input_);
     for_blocks([](const Group& g) { return g.expert->gate.rows; }, 2 * work,
                [&](const Group& g, std::int64_t first, std::int64_t last) {
@@ -130,7 +126,7 @@ void CpuBackend::experts(const ExpertsCall& c) {
 
     float* result =
         partial_.reserve(static_cast<std::size_t>(places * hidden));  // the inputs are still being read
-    Activations activated{gate, inner, nullptr, nullptr, 0};
+    Activations activated{gate, inner, nullptr, 0};
     if (int8) activated = quantize_rows(gate, inner, inner, static_cast<int>(places), expert_hidden_);
     for_blocks([](const Group& g) { return g.expert->down.rows; }, work,
                [&](const Group& g, std::int64_t first, std::int64_t last) {

@@ -74,7 +74,8 @@ TEST_P(CpuBackendTest, ExactProductsOfEveryType) {
     auto cpu = backend();
     for (DType type : kWeightTypes)
         for (int rows : {1, 2, 3, 4, 7, 17, 33})
-            for (auto [outputs, columns] : {std::pair{1, 32}, {37, 96}, {130, 288}}) {
+            for (auto [outputs, least] : {std::pair{1, 32}, {37, 96}, {130, 288}}) {
+                const std::int64_t columns = test::fitting_columns(type, least);
                 SCOPED_TRACE(testing::Message()
                              << name(type) << " [" << outputs << ", " << columns << "] x " << rows);
                 RandomMatrix w(type, outputs, columns, random);
@@ -99,7 +100,8 @@ TEST_P(CpuBackendTest, FastProductsStayWithinTheRoundingOfTheActivations) {
             auto x = random.vector(std::int64_t(rows) * columns);
             // What the integer path should compute: the reference on activations rounded the same way.
             auto rounded = x;
-            bool integer = type == DType::mxfp4 || type == DType::fp4_pairs || type == DType::q8_0;
+            bool integer = type == DType::mxfp4 || type == DType::fp4_pairs || type == DType::q8_0 ||
+                           type == DType::q4_k || type == DType::q2_k || type == DType::iq2_xxs;
             for (std::size_t b = 0; integer && b < rounded.size(); b += 32) {
                 float amax = 0;
                 for (std::size_t i = b; i < b + 32; ++i) amax = std::max(amax, std::fabs(x[i]));
@@ -120,14 +122,15 @@ TEST_P(CpuBackendTest, ARowGivesTheSameBitsAloneAndInABatch) {
     for (auto precision : {Precision::exact, Precision::fast}) {
         auto cpu = backend(precision);
         for (DType type : kWeightTypes) {
-            RandomMatrix w(type, 67, 160, random);
+            const std::int64_t columns = test::fitting_columns(type, 160);
+            RandomMatrix w(type, 67, columns, random);
             int rows = 21;
-            auto x = random.vector(rows * 160);
+            auto x = random.vector(rows * columns);
             std::vector<float> batch(static_cast<std::size_t>(rows * 67)), alone(67);
-            Projection p{&w.matrix, x.data(), 160, batch.data(), 67};
+            Projection p{&w.matrix, x.data(), columns, batch.data(), 67};
             cpu->project({&p, 1}, rows);
             for (int r = 0; r < rows; ++r) {
-                Projection one{&w.matrix, x.data() + r * 160, 160, alone.data(), 67};
+                Projection one{&w.matrix, x.data() + r * columns, columns, alone.data(), 67};
                 cpu->project({&one, 1}, 1);
                 for (int n = 0; n < 67; ++n) ASSERT_EQ(alone[n], batch[r * 67 + n]) << name(type);
             }

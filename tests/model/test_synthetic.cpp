@@ -119,8 +119,10 @@ TEST_F(Synthetic, RunsAlikeOnBothBackends) {
         DType gate_up, down, dense;
         int tokens;  // 130: a whole block of HCA; fewer are enough for the other formats
     };
-    for (auto [gate_up, down, dense, tokens] : {Case{DType::mxfp4, DType::mxfp4, DType::q8_0, 130},
-                                                Case{DType::q8_0, DType::f16, DType::bf16, 20}}) {
+    for (auto [gate_up, down, dense, tokens] :
+         {Case{DType::mxfp4, DType::mxfp4, DType::q8_0, 130},
+          Case{DType::iq2_xxs, DType::q2_k, DType::q8_0, 20}, Case{DType::q4_k, DType::q4_k, DType::q4_k, 20},
+          Case{DType::q8_0, DType::f16, DType::bf16, 20}}) {
         SyntheticOptions options;
         options.gate_up = gate_up, options.down = down, options.dense = dense;
         auto path = write("m.gguf", options);

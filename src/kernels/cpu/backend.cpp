@@ -133,8 +133,16 @@ void CpuBackend::hyper_connection_head(const HyperConnectionWeights& w, const Hy
 }
 
 bool CpuBackend::wants_int8(const Matrix& w) const {
-    return precision_ == Precision::fast &&
-           (w.dtype == DType::mxfp4 || w.dtype == DType::fp4_pairs || w.dtype == DType::q8_0);
+    if (precision_ != Precision::fast) return false;
+    switch (w.dtype) {
+        case DType::mxfp4:
+        case DType::fp4_pairs:
+        case DType::q8_0:
+        case DType::q4_k:
+        case DType::q2_k:
+        case DType::iq2_xxs: return true;
+        default: return false;
+    }
 }
 
 // Long runs of weights, since every start costs a memory latency, but several turns for each thread, to balance.

@@ -7,6 +7,7 @@
 #include "kernels/cpu/table.h"
 #include "kernels/reference/rows.h"
 #include "tensor/float_formats.h"
+#include "tensor/k_quants.h"
 
 namespace {
 
@@ -17,6 +18,7 @@ using cachalot::cpu::Activations;
 using cachalot::cpu::Int8Group;
 
 #include "kernels/cpu/formats.inl"
+#include "kernels/cpu/formats_256.inl"
 #include "kernels/cpu/products.inl"
 
 // ---- vectors

@@ -154,6 +154,9 @@ void matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activa
         case DType::mxfp4: return code_matmul<Mxfp4>(w, first, last, a, rows, y, y_stride);
         case DType::fp4_pairs: return code_matmul<Fp4Pairs>(w, first, last, a, rows, y, y_stride);
         case DType::q8_0: return code_matmul<Q8_0>(w, first, last, a, rows, y, y_stride);
+        case DType::q4_k: return code_matmul<Q4k>(w, first, last, a, rows, y, y_stride);
+        case DType::q2_k: return code_matmul<Q2k>(w, first, last, a, rows, y, y_stride);
+        case DType::iq2_xxs: return code_matmul<Iq2xxs>(w, first, last, a, rows, y, y_stride);
         default: cachalot::cpu::unsupported_type(w.dtype);
     }
 }

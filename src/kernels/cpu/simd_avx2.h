@@ -97,6 +97,56 @@ inline void interleave_nibbles(U a, U (&out)[2]) {
     out[0].v = _mm256_castps_si256(_mm256_shuffle_ps(l, r, 0x88));
     out[1].v = _mm256_castps_si256(_mm256_shuffle_ps(l, r, 0xdd));
 }
+inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
+    auto four = [&](int i) {  // eight bytes each of rows i, i + 1, i + 4, i + 5
+        auto pair = [&](int r) {
+            __m128d low = _mm_load_sd(reinterpret_cast<const double*>(rows[r] + at));
+            return _mm_loadh_pd(low, reinterpret_cast<const double*>(rows[r + 1] + at));
+        };
+        return _mm256_castpd_ps(_mm256_insertf128_pd(_mm256_castpd128_pd256(pair(i)), pair(i + 4), 1));
+    };
+    __m256 a = four(0), b = four(2);
+    out[0].v = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
+    out[1].v = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
+}
+inline void gather_from(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
+                        U (&out)[2]) {
+    const std::byte* entries[8];
+    for (int r = 0; r < 8; ++r)
+        entries[r] = reinterpret_cast<const std::byte*>(&table[static_cast<std::uint8_t>(rows[r][at])]);
+    gather_8(entries, 0, out);
+}
+inline U operator&(U a, U b) { return {_mm256_and_si256(a.v, b.v)}; }
+inline U operator|(U a, U b) { return {_mm256_or_si256(a.v, b.v)}; }
+inline U operator^(U a, U b) { return {_mm256_xor_si256(a.v, b.v)}; }
+inline U add_bytes(U a, U b) { return {_mm256_add_epi8(a.v, b.v)}; }
+inline U subtract_bytes(U a, U b) { return {_mm256_sub_epi8(a.v, b.v)}; }
+inline U repeat(std::uint32_t four) { return {_mm256_set1_epi32(static_cast<int>(four))}; }
+template <int kBits>
+U shift_right(U a) {
+    return {_mm256_srli_epi32(a.v, kBits)};
+}
+template <int kBits>
+U shift_left(U a) {
+    return {_mm256_slli_epi32(a.v, kBits)};
+}
+// Two factors in each lane, of 16 bits: times two bytes below 256 / factor they give both products, without a carry.
+template <int kByte>
+U spread_byte(U a) {
+    const __m128i lanes = _mm_setr_epi8(kByte, -1, kByte, -1, kByte + 4, -1, kByte + 4, -1, kByte + 8, -1,
+                                        kByte + 8, -1, kByte + 12, -1, kByte + 12, -1);
+    return {_mm256_shuffle_epi8(a.v, _mm256_broadcastsi128_si256(lanes))};
+}
+inline U multiply_bytes(U a, U spread) { return {_mm256_mullo_epi16(a.v, spread.v)}; }
+template <int kByte, int kNibble>
+U bit_masks(U a) {
+    const __m128i lanes =
+        _mm_setr_epi8(kByte, kByte, kByte, kByte, kByte + 4, kByte + 4, kByte + 4, kByte + 4, kByte + 8,
+                      kByte + 8, kByte + 8, kByte + 8, kByte + 12, kByte + 12, kByte + 12, kByte + 12);
+    const __m256i bits = _mm256_set1_epi32(kNibble ? static_cast<int>(0x80402010) : 0x08040201);
+    __m256i same = _mm256_shuffle_epi8(a.v, _mm256_broadcastsi128_si256(lanes));
+    return {_mm256_cmpeq_epi8(_mm256_and_si256(same, bits), bits)};
+}
 inline F float_bits(U a) { return {_mm256_castsi256_ps(a.v)}; }
 template <int kHalf>
 F from_bf16(U a) {

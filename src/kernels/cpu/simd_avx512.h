@@ -88,6 +88,57 @@ inline void interleave_nibbles(U a, U (&out)[2]) {
     out[0].v = _mm512_castps_si512(_mm512_shuffle_ps(l, r, 0x88));
     out[1].v = _mm512_castps_si512(_mm512_shuffle_ps(l, r, 0xdd));
 }
+inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
+    auto eight = [&](int i) {  // eight bytes each of rows i, i + 1, i + 4, i + 5, ...
+        auto pair = [&](int r) {
+            __m128d low = _mm_load_sd(reinterpret_cast<const double*>(rows[r] + at));
+            return _mm_castpd_si128(_mm_loadh_pd(low, reinterpret_cast<const double*>(rows[r + 1] + at)));
+        };
+        __m512i v = _mm512_castsi128_si512(pair(i));
+        v = _mm512_inserti32x4(v, pair(i + 4), 1);
+        v = _mm512_inserti32x4(v, pair(i + 8), 2);
+        return _mm512_castsi512_ps(_mm512_inserti32x4(v, pair(i + 12), 3));
+    };
+    __m512 a = eight(0), b = eight(2);
+    out[0].v = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88));
+    out[1].v = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd));
+}
+inline void gather_from(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
+                        U (&out)[2]) {
+    const std::byte* entries[16];
+    for (int r = 0; r < 16; ++r)
+        entries[r] = reinterpret_cast<const std::byte*>(&table[static_cast<std::uint8_t>(rows[r][at])]);
+    gather_8(entries, 0, out);
+}
+inline U operator&(U a, U b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline U operator|(U a, U b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline U operator^(U a, U b) { return {_mm512_xor_si512(a.v, b.v)}; }
+inline U add_bytes(U a, U b) { return {_mm512_add_epi8(a.v, b.v)}; }
+inline U subtract_bytes(U a, U b) { return {_mm512_sub_epi8(a.v, b.v)}; }
+inline U repeat(std::uint32_t four) { return {_mm512_set1_epi32(static_cast<int>(four))}; }
+template <int kBits>
+U shift_right(U a) {
+    return {_mm512_srli_epi32(a.v, kBits)};
+}
+template <int kBits>
+U shift_left(U a) {
+    return {_mm512_slli_epi32(a.v, kBits)};
+}
+template <int kByte>
+U spread_byte(U a) {  // as in simd_avx2.h
+    const __m128i lanes = _mm_setr_epi8(kByte, -1, kByte, -1, kByte + 4, -1, kByte + 4, -1, kByte + 8, -1,
+                                        kByte + 8, -1, kByte + 12, -1, kByte + 12, -1);
+    return {_mm512_shuffle_epi8(a.v, _mm512_broadcast_i32x4(lanes))};
+}
+inline U multiply_bytes(U a, U spread) { return {_mm512_mullo_epi16(a.v, spread.v)}; }
+template <int kByte, int kNibble>
+U bit_masks(U a) {  // all sixteen masks are in one register; the instruction takes four bits of each lane
+    constexpr int k0 = 0, k1 = 0xff, k2 = 0xff00, k3 = 0xffff, kHigh = 0xff0000, kTop = -0x1000000;
+    const __m512i masks =
+        _mm512_setr_epi32(k0, k1, k2, k3, kHigh, kHigh | k1, kHigh | k2, kHigh | k3, kTop, kTop | k1,
+                          kTop | k2, kTop | k3, kTop | kHigh, kTop | kHigh | k1, kTop | kHigh | k2, -1);
+    return {_mm512_permutexvar_epi32(_mm512_srli_epi32(a.v, 8 * kByte + 4 * kNibble), masks)};
+}
 inline F float_bits(U a) { return {_mm512_castsi512_ps(a.v)}; }
 template <int kHalf>
 F from_bf16(U a) {

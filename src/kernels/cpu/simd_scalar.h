@@ -71,6 +71,69 @@ inline void interleave_nibbles(U a, U (&out)[2]) {
     for (int i = 0; i < 8; ++i)
         out[i / 4].v[i % 4] = static_cast<std::uint8_t>(i % 2 ? a.v[i / 2] >> 4 : a.v[i / 2] & 15);
 }
+// Bytes [at, at + 8) of each row.
+inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
+    std::memcpy(out, rows[0] + at, 8);
+}
+// table[byte `at` of each row]: its lower four bytes, its upper four.
+inline void gather_from(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
+                        U (&out)[2]) {
+    std::memcpy(out, &table[static_cast<std::uint8_t>(rows[0][at])], 8);
+}
+template <class Combine>
+U each_pair(U a, U b, Combine combine) {
+    for (int i = 0; i < 4; ++i) a.v[i] = static_cast<std::uint8_t>(combine(a.v[i], b.v[i]));
+    return a;
+}
+inline U operator&(U a, U b) {
+    return each_pair(a, b, [](int x, int y) { return x & y; });
+}
+inline U operator|(U a, U b) {
+    return each_pair(a, b, [](int x, int y) { return x | y; });
+}
+inline U operator^(U a, U b) {
+    return each_pair(a, b, [](int x, int y) { return x ^ y; });
+}
+inline U add_bytes(U a, U b) {
+    return each_pair(a, b, [](int x, int y) { return x + y; });
+}
+inline U subtract_bytes(U a, U b) {
+    return each_pair(a, b, [](int x, int y) { return x - y; });
+}
+// Four bytes, the first the lowest, in each lane.
+inline U repeat(std::uint32_t four) {
+    U a;
+    std::memcpy(a.v, &four, 4);
+    return a;
+}
+// Each lane as one number of 32 bits.
+template <int kBits>
+U shift_right(U a) {
+    std::uint32_t x;
+    std::memcpy(&x, a.v, 4);
+    return repeat(x >> kBits);
+}
+template <int kBits>
+U shift_left(U a) {
+    std::uint32_t x;
+    std::memcpy(&x, a.v, 4);
+    return repeat(x << kBits);
+}
+// multiply_bytes(a, spread_byte<i>(b)): each byte of a lane of a times byte i of that lane of b; products below 256.
+template <int kByte>
+U spread_byte(U a) {
+    return repeat(a.v[kByte] * 0x01010101u);
+}
+inline U multiply_bytes(U a, U spread) {
+    return each_pair(a, spread, [](int x, int y) { return x * y; });
+}
+// Byte i is 255 where bit i of nibble kNibble (0: low) of byte kByte is set, else 0.
+template <int kByte, int kNibble>
+U bit_masks(U a) {
+    U masks;
+    for (int i = 0; i < 4; ++i) masks.v[i] = a.v[kByte] >> (4 * kNibble + i) & 1 ? 255 : 0;
+    return masks;
+}
 // Elements of each lane as floats: one of 4 bytes, two of 2 bytes, four of 1 byte.
 inline F float_bits(U a) {
     F f;

@@ -98,7 +98,7 @@ struct Q2k {
 
 struct Iq2xxs {
     static constexpr Codes kCodes = Codes::half;
-    static constexpr int kOffset = 43, kMinimums = 0, kUnit = 64;
+    static constexpr int kOffset = 43, kMinimums = 0, kUnit = 32;
     static constexpr int kBlock = 66;
 
     // d (s + 1/2) / 4; s is the top nibble of each group's second word.
@@ -116,20 +116,16 @@ struct Iq2xxs {
     }
     static void codes(const Strip& s, std::int64_t k, U* out) {
         const std::int64_t at = k / kSuperBlock * kBlock + 2 + k % kSuperBlock / 4;
-        U two[4];
-        gather(s.rows, at, two);
-        group(s, at, two[1], out);
-        group(s, at + 8, two[3], out + 8);
-    }
-
-  private:
-    static void group(const Strip& s, std::int64_t at, U word, U* out) {
-        const U signs = all_signs(word);
+        U words[2];
+        gather_8(s.rows, at, words);
+        const U signs = all_signs(words[1]);
         eight<0>(s, at, signs, out);
         eight<1>(s, at, signs, out);
         eight<2>(s, at, signs, out);
         eight<3>(s, at, signs, out);
     }
+
+  private:
     // Four times seven bits to four bytes, the eighth making the number of ones even.
     static U all_signs(U word) {
         static constexpr std::uint8_t kOdd[16] = {0,    0x80, 0x80, 0,    0x80, 0,    0,    0x80,
@@ -141,7 +137,7 @@ struct Iq2xxs {
     template <int kPattern>
     static void eight(const Strip& s, std::int64_t at, U signs, U* out) {
         U magnitudes[2];
-        gather_from(cachalot::kIq2xxsGrid.data(), s.rows, at + kPattern, magnitudes);
+        gather_entries(cachalot::kIq2xxsGrid.data(), s.rows, at + kPattern, magnitudes);
         const U left = bit_masks<kPattern, 0>(signs), right = bit_masks<kPattern, 1>(signs);
         out[2 * kPattern] = add_bytes(magnitudes[0] ^ left, subtract_bytes(repeat(0x2b2b2b2b), left));
         out[2 * kPattern + 1] = add_bytes(magnitudes[1] ^ right, subtract_bytes(repeat(0x2b2b2b2b), right));

@@ -97,11 +97,13 @@ inline void interleave_nibbles(U a, U (&out)[2]) {
     out[0].v = _mm256_castps_si256(_mm256_shuffle_ps(l, r, 0x88));
     out[1].v = _mm256_castps_si256(_mm256_shuffle_ps(l, r, 0xdd));
 }
-inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
-    auto four = [&](int i) {  // eight bytes each of rows i, i + 1, i + 4, i + 5
+// Eight bytes from where at(row) points to.
+template <class At>
+[[gnu::always_inline]] inline void gather_eights(At at, U (&out)[2]) {
+    auto four = [&](int i) {  // of rows i, i + 1, i + 4, i + 5
         auto pair = [&](int r) {
-            __m128d low = _mm_load_sd(reinterpret_cast<const double*>(rows[r] + at));
-            return _mm_loadh_pd(low, reinterpret_cast<const double*>(rows[r + 1] + at));
+            __m128d low = _mm_load_sd(reinterpret_cast<const double*>(at(r)));
+            return _mm_loadh_pd(low, reinterpret_cast<const double*>(at(r + 1)));
         };
         return _mm256_castpd_ps(_mm256_insertf128_pd(_mm256_castpd128_pd256(pair(i)), pair(i + 4), 1));
     };
@@ -109,12 +111,12 @@ inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2])
     out[0].v = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
     out[1].v = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
 }
-inline void gather_from(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
-                        U (&out)[2]) {
-    const std::byte* entries[8];
-    for (int r = 0; r < 8; ++r)
-        entries[r] = reinterpret_cast<const std::byte*>(&table[static_cast<std::uint8_t>(rows[r][at])]);
-    gather_8(entries, 0, out);
+inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
+    gather_eights([&](int r) { return rows[r] + at; }, out);
+}
+inline void gather_entries(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
+                           U (&out)[2]) {
+    gather_eights([&](int r) { return table + static_cast<std::uint8_t>(rows[r][at]); }, out);
 }
 inline U operator&(U a, U b) { return {_mm256_and_si256(a.v, b.v)}; }
 inline U operator|(U a, U b) { return {_mm256_or_si256(a.v, b.v)}; }

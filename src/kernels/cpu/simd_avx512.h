@@ -88,11 +88,13 @@ inline void interleave_nibbles(U a, U (&out)[2]) {
     out[0].v = _mm512_castps_si512(_mm512_shuffle_ps(l, r, 0x88));
     out[1].v = _mm512_castps_si512(_mm512_shuffle_ps(l, r, 0xdd));
 }
-inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
-    auto eight = [&](int i) {  // eight bytes each of rows i, i + 1, i + 4, i + 5, ...
+// Eight bytes from where at(row) points to.
+template <class At>
+[[gnu::always_inline]] inline void gather_eights(At at, U (&out)[2]) {
+    auto eight = [&](int i) {  // of rows i, i + 1, i + 4, i + 5, ...
         auto pair = [&](int r) {
-            __m128d low = _mm_load_sd(reinterpret_cast<const double*>(rows[r] + at));
-            return _mm_castpd_si128(_mm_loadh_pd(low, reinterpret_cast<const double*>(rows[r + 1] + at)));
+            __m128d low = _mm_load_sd(reinterpret_cast<const double*>(at(r)));
+            return _mm_castpd_si128(_mm_loadh_pd(low, reinterpret_cast<const double*>(at(r + 1))));
         };
         __m512i v = _mm512_castsi128_si512(pair(i));
         v = _mm512_inserti32x4(v, pair(i + 4), 1);
@@ -103,12 +105,12 @@ inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2])
     out[0].v = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88));
     out[1].v = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd));
 }
-inline void gather_from(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
-                        U (&out)[2]) {
-    const std::byte* entries[16];
-    for (int r = 0; r < 16; ++r)
-        entries[r] = reinterpret_cast<const std::byte*>(&table[static_cast<std::uint8_t>(rows[r][at])]);
-    gather_8(entries, 0, out);
+inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
+    gather_eights([&](int r) { return rows[r] + at; }, out);
+}
+inline void gather_entries(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
+                           U (&out)[2]) {
+    gather_eights([&](int r) { return table + static_cast<std::uint8_t>(rows[r][at]); }, out);
 }
 inline U operator&(U a, U b) { return {_mm512_and_si512(a.v, b.v)}; }
 inline U operator|(U a, U b) { return {_mm512_or_si512(a.v, b.v)}; }

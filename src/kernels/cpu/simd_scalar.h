@@ -76,8 +76,8 @@ inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2])
     std::memcpy(out, rows[0] + at, 8);
 }
 // table[byte `at` of each row]: its lower four bytes, its upper four.
-inline void gather_from(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
-                        U (&out)[2]) {
+inline void gather_entries(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
+                           U (&out)[2]) {
     std::memcpy(out, &table[static_cast<std::uint8_t>(rows[0][at])], 8);
 }
 template <class Combine>

@@ -10,6 +10,8 @@
 #include "engine/engine.h"
 #include "file/text_file.h"
 #include "layers/forward.h"
+#include "model/convert.h"
+#include "model/cost.h"
 #include "model/random_blocks.h"
 #include "model/synthetic_vocabulary.h"
 #include "support/nano.h"
@@ -133,6 +135,24 @@ TEST_F(Synthetic, RunsAlikeOnBothBackends) {
         auto state = engine.new_state();
         EXPECT_LT(test::largest_difference(engine.prefill(state, prompt(tokens)), expected), 1e-3);
     }
+}
+
+TEST_F(Synthetic, ConvertsLikeAnyModel) {
+    SyntheticOptions options;
+    options.gate_up = DType::iq2_xxs, options.down = DType::q2_k, options.dense = DType::q4_k;
+    auto path = write("m.gguf", options), copy = (folder.path() / "copy.gguf").string();
+    EXPECT_EQ(convert(*Checkpoint::open(path), copy, {}).changed, 0);
+    EXPECT_TRUE(read_text_file(copy) == read_text_file(path));
+    ConvertOptions plain{DType::f16, DType::f32, {}};
+    EXPECT_GT(convert(*Checkpoint::open(path), copy, plain).changed, 0);
+    auto cost = [](const std::string& file) {
+        auto model = Model::load(file);
+        return token_cost(model->config, model->weights);
+    };
+    EXPECT_GT(cost(copy).bytes, 3 * cost(path).bytes);
+    EXPECT_EQ(cost(copy).operations, cost(path).operations);
+    ConvertOptions reduced{DType::q4_k, {}, {}};
+    EXPECT_THROW(convert(*Checkpoint::open(path), copy, reduced), Error);  // that would need a quantiser
 }
 
 // Neither dying away nor exploding, and no expert left out.

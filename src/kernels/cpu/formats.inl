@@ -35,6 +35,7 @@ struct Header {
     alignas(64) float scales[kChunk / 32][kLanes];
     alignas(
         64) float minimums[kChunk / 32][2][kLanes];  // added to each weight: the formats' minimums, negated
+    U factors[kChunk / 32][2];                       // of scaled codes, for each 16 columns
 };
 
 // ---- float types
@@ -184,6 +185,8 @@ struct FromCodes {
                 F w[4] = {from_byte<0>(byte), from_byte<1>(byte), from_byte<2>(byte), from_byte<3>(byte)};
                 for (int j = 0; j < 4; ++j) {
                     F value = (w[j] - offset) * scale;
+                    if constexpr (Format::kCodes == Codes::scaled)
+                        value = value * from_byte<0>(h.factors[g][at / 16 % 2]);
                     if constexpr (Format::kMinimums)
                         value = value + load(h.minimums[g][Format::kMinimums == 2 ? at / 16 % 2 : 0]);
                     out[at + j] = value;

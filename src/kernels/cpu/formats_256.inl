@@ -47,9 +47,8 @@ struct Q4k {
     }
 };
 
-// Scales are for 16 columns, sums for 32, so the codes that products see are code x scale, 0..45.
 struct Q2k {
-    static constexpr Codes kCodes = Codes::half;
+    static constexpr Codes kCodes = Codes::scaled;
     static constexpr int kOffset = 0, kMinimums = 2, kUnit = 128;
     static constexpr int kBlock = 84;
 
@@ -59,9 +58,12 @@ struct Q2k {
         gather(s.rows, k / kSuperBlock * kBlock + 68, tail);  // ends with d and dmin
         const F d = from_f16<0>(tail[3]), dmin = broadcast(0) - from_f16<1>(tail[3]);
         for (int i = 0; i < 4; ++i) {
-            const U minimums = high_nibbles(packed[i]);
-            store(h.scales[2 * i], d);
-            store(h.scales[2 * i + 1], d);
+            const U scales = low_nibbles(packed[i]), minimums = high_nibbles(packed[i]);
+            for (int g = 2 * i; g < 2 * i + 2; ++g) store(h.scales[g], d);
+            h.factors[2 * i][0] = factor<0>(scales);
+            h.factors[2 * i][1] = factor<1>(scales);
+            h.factors[2 * i + 1][0] = factor<2>(scales);
+            h.factors[2 * i + 1][1] = factor<3>(scales);
             store(h.minimums[2 * i][0], dmin * from_byte<0>(minimums));
             store(h.minimums[2 * i][1], dmin * from_byte<1>(minimums));
             store(h.minimums[2 * i + 1][0], dmin * from_byte<2>(minimums));
@@ -69,30 +71,19 @@ struct Q2k {
         }
     }
     static void codes(const Strip& s, std::int64_t k, U* out) {
-        const std::int64_t block = k / kSuperBlock * kBlock, half = k % kSuperBlock / 128;
-        U first[4],
-            second[4];  // of the 32 code bytes; their pairs of bits are columns 0, 32, 64, 96 further on
-        gather(s.rows, block + 16 + 32 * half, first);
-        gather(s.rows, block + 32 + 32 * half, second);
-        U scales[2];
-        gather_8(s.rows, block + 8 * half, scales);
-        scales[0] = low_nibbles(scales[0]);
-        scales[1] = low_nibbles(scales[1]);
-        quarter<0>(first, spread_byte<0>(scales[0]), out);
-        quarter<0>(second, spread_byte<1>(scales[0]), out + 4);
-        quarter<2>(first, spread_byte<2>(scales[0]), out + 8);
-        quarter<2>(second, spread_byte<3>(scales[0]), out + 12);
-        quarter<4>(first, spread_byte<0>(scales[1]), out + 16);
-        quarter<4>(second, spread_byte<1>(scales[1]), out + 20);
-        quarter<6>(first, spread_byte<2>(scales[1]), out + 24);
-        quarter<6>(second, spread_byte<3>(scales[1]), out + 28);
-    }
-
-  private:
-    template <int kShift>
-    static void quarter(const U (&packed)[4], U scale, U* out) {
-        for (int i = 0; i < 4; ++i)
-            out[i] = multiply_bytes(shift_right<kShift>(packed[i]) & repeat(0x03030303), scale);
+        const std::int64_t at = k / kSuperBlock * kBlock + 16 + k % kSuperBlock / 4;
+        const U two_bits = repeat(0x03030303);
+        for (int half = 0; half < 2; ++half) {
+            U packed[4];  // the pairs of bits of a byte are columns 0, 32, 64, 96 further on
+            gather(s.rows, at + 16 * half, packed);
+            for (int i = 0; i < 4; ++i) {
+                U* column = out + 4 * half + i;
+                column[0] = packed[i] & two_bits;
+                column[8] = shift_right<2>(packed[i]) & two_bits;
+                column[16] = shift_right<4>(packed[i]) & two_bits;
+                column[24] = shift_right<6>(packed[i]) & two_bits;
+            }
+        }
     }
 };
 

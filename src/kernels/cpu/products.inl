@@ -45,7 +45,11 @@ inline void add_group(const U* codes, const Header& h, int group, const Int8Grou
     const F scale = load(h.scales[group]);
     for (int r = 0; r < rows; ++r) {
         Sum<Format::kCodes, Format::kOffset> dot(x[r]);
-        for (int i = 0; i < 8; ++i) dot.add(codes[i], x[r].q + 4 * i);
+        for (int i = 0; i < 8; ++i) {
+            dot.add(codes[i], x[r].q + 4 * i);
+            if constexpr (Format::kCodes == Codes::scaled)
+                if (i % 4 == 3) dot.scale(h.factors[group][i / 4]);
+        }
         F sum = fma(dot.value(), scale * broadcast(x[r].scale), sums[r]);
         if constexpr (Format::kMinimums == 1)
             sum = fma(load(h.minimums[group][0]), broadcast(x[r].half_sums[0] + x[r].half_sums[1]), sum);

@@ -132,14 +132,12 @@ template <int kBits>
 U shift_left(U a) {
     return {_mm256_slli_epi32(a.v, kBits)};
 }
-// Two factors in each lane, of 16 bits: times two bytes below 256 / factor they give both products, without a carry.
 template <int kByte>
-U spread_byte(U a) {
+U factor(U a) {  // for both int16 sums of a lane
     const __m128i lanes = _mm_setr_epi8(kByte, -1, kByte, -1, kByte + 4, -1, kByte + 4, -1, kByte + 8, -1,
                                         kByte + 8, -1, kByte + 12, -1, kByte + 12, -1);
     return {_mm256_shuffle_epi8(a.v, _mm256_broadcastsi128_si256(lanes))};
 }
-inline U multiply_bytes(U a, U spread) { return {_mm256_mullo_epi16(a.v, spread.v)}; }
 template <int kByte, int kNibble>
 U bit_masks(U a) {
     const __m128i lanes =
@@ -176,8 +174,10 @@ F from_byte(U a) {
 
 // AVX2 multiplies unsigned by signed bytes and adds neighbours with saturation to int16, which codes up to 128 cannot
 // reach. Narrow codes stay in int16 for the whole group: of 16 products the true sum fits, so it does not matter that
-// the partial sums wrap. Full codes are signed, and their sign moves over to q.
-enum class Codes { narrow, half, full };
+// the partial sums wrap. Full codes are signed, and their sign moves over to q. Scaled codes are so small that the sum
+// of 16 products fits in int16, where the factor is applied.
+enum class Codes { narrow, half, full, scaled };
+constexpr bool sums_in_int16(Codes codes) { return codes == Codes::narrow || codes == Codes::scaled; }
 constexpr bool kSignedFull = true;
 inline __m256i four_times(const void* p) {
     int four;
@@ -186,7 +186,7 @@ inline __m256i four_times(const void* p) {
 }
 template <Codes kCodes, int kOffset>
 struct Sum {
-    __m256i s;
+    __m256i s, total = _mm256_setzero_si256();
     explicit Sum(const cachalot::cpu::Int8Group& x) {
         if constexpr (kOffset == 0)
             s = _mm256_setzero_si256();
@@ -202,12 +202,17 @@ struct Sum {
             w = _mm256_abs_epi8(w);
         }
         __m256i pairs = _mm256_maddubs_epi16(w, x);
-        if constexpr (kCodes == Codes::narrow)
+        if constexpr (sums_in_int16(kCodes))
             s = _mm256_add_epi16(s, pairs);
         else
             s = _mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
+    void scale(U by) {
+        total = _mm256_add_epi32(total, _mm256_madd_epi16(s, by.v));
+        s = _mm256_setzero_si256();
+    }
     F value() const {
+        if constexpr (kCodes == Codes::scaled) return {_mm256_cvtepi32_ps(total)};
         __m256i sums = kCodes == Codes::narrow ? _mm256_madd_epi16(s, _mm256_set1_epi16(1)) : s;
         return {_mm256_cvtepi32_ps(sums)};
     }

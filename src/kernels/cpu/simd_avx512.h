@@ -127,12 +127,11 @@ U shift_left(U a) {
     return {_mm512_slli_epi32(a.v, kBits)};
 }
 template <int kByte>
-U spread_byte(U a) {  // as in simd_avx2.h
-    const __m128i lanes = _mm_setr_epi8(kByte, -1, kByte, -1, kByte + 4, -1, kByte + 4, -1, kByte + 8, -1,
-                                        kByte + 8, -1, kByte + 12, -1, kByte + 12, -1);
+U factor(U a) {  // for the lower int16 of a lane, where a short sum of either sign fits
+    const __m128i lanes = _mm_setr_epi8(kByte, -1, -1, -1, kByte + 4, -1, -1, -1, kByte + 8, -1, -1, -1,
+                                        kByte + 12, -1, -1, -1);
     return {_mm512_shuffle_epi8(a.v, _mm512_broadcast_i32x4(lanes))};
 }
-inline U multiply_bytes(U a, U spread) { return {_mm512_mullo_epi16(a.v, spread.v)}; }
 template <int kByte, int kNibble>
 U bit_masks(U a) {  // all sixteen masks are in one register; the instruction takes four bits of each lane
     constexpr int k0 = 0, k1 = 0xff, k2 = 0xff00, k3 = 0xffff, kHigh = 0xff0000, kTop = -0x1000000;
@@ -165,22 +164,26 @@ F from_byte(U a) {
 }
 
 // VNNI: four products of unsigned and signed bytes are added to an int32 in one instruction, whatever the codes.
-enum class Codes { narrow, half, full };
+enum class Codes { narrow, half, full, scaled };
 constexpr bool kSignedFull = false;
 inline __m512i four_times(const void* p) {
     int four;
     __builtin_memcpy(&four, p, 4);
     return _mm512_set1_epi32(four);
 }
-template <Codes, int kOffset>
+template <Codes kCodes, int kOffset>
 struct Sum {
-    __m512i s;
+    __m512i s, total = _mm512_setzero_si512();
     explicit Sum(const cachalot::cpu::Int8Group& x) {
         s = kOffset ? _mm512_madd_epi16(four_times(x.pair_sums), _mm512_set1_epi16(-kOffset))
                     : _mm512_setzero_si512();
     }
     void add(U codes, const std::int8_t* q) { s = _mm512_dpbusd_epi32(s, codes.v, four_times(q)); }
-    F value() const { return {_mm512_cvtepi32_ps(s)}; }
+    void scale(U by) {
+        total = _mm512_add_epi32(total, _mm512_madd_epi16(s, by.v));
+        s = _mm512_setzero_si512();
+    }
+    F value() const { return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
 };
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {

@@ -119,13 +119,10 @@ U shift_left(U a) {
     std::memcpy(&x, a.v, 4);
     return repeat(x << kBits);
 }
-// multiply_bytes(a, spread_byte<i>(b)): each byte of a lane of a times byte i of that lane of b; products below 256.
+// Byte kByte of each lane, as Sum::scale() wants it.
 template <int kByte>
-U spread_byte(U a) {
-    return repeat(a.v[kByte] * 0x01010101u);
-}
-inline U multiply_bytes(U a, U spread) {
-    return each_pair(a, spread, [](int x, int y) { return x * y; });
+U factor(U a) {
+    return repeat(a.v[kByte]);
 }
 // Byte i is 255 where bit i of nibble kNibble (0: low) of byte kByte is set, else 0.
 template <int kByte, int kNibble>
@@ -168,16 +165,21 @@ F from_byte(U a) {  // 0..255
 //   narrow  0..128, and at most 16 from the offset
 //   half    0..128
 //   full    any byte; unsigned with offset 128, unless kSignedFull
-enum class Codes { narrow, half, full };
+//   scaled  0..3, offset 0; scale() multiplies what was added since it was last called
+enum class Codes { narrow, half, full, scaled };
 constexpr bool kSignedFull = false;
-template <Codes, int kOffset>
+template <Codes kCodes, int kOffset>
 struct Sum {
-    int s;
+    int s, total = 0;
     explicit Sum(const cachalot::cpu::Int8Group& x) : s(-kOffset * (x.pair_sums[0] + x.pair_sums[1])) {}
     void add(U codes, const std::int8_t* q) {
         for (int i = 0; i < 4; ++i) s += codes.v[i] * q[i];
     }
-    F value() const { return {static_cast<float>(s)}; }
+    void scale(U by) {
+        total += s * by.v[0];
+        s = 0;
+    }
+    F value() const { return {static_cast<float>(kCodes == Codes::scaled ? total : s)}; }
 };
 
 // Rounds 32 floats times `inverse` to int8; the products are within [-127, 127].

@@ -100,12 +100,23 @@ struct FromE4m3 {
 constexpr int kE2m1Offset = 12;
 constexpr std::uint8_t kE2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
+// Calls use(lane, group) for all lanes and groups; with constant bounds for a whole chunk.
+template <class Use>
+inline void each_group(int groups, Use use) {
+    if (groups == kChunk / 32) {
+        for (int i = 0; i < kLanes; ++i)
+            for (int g = 0; g < kChunk / 32; ++g) use(i, g);
+    } else {
+        for (int i = 0; i < kLanes; ++i)
+            for (int g = 0; g < groups; ++g) use(i, g);
+    }
+}
+
 // scales = half the E8M0 bytes that at(lane, group) finds, since the codes are doubled
 template <class At>
-void e2m1_header(int groups, Header& h, At at) {
+inline void e2m1_header(int groups, Header& h, At at) {
     std::uint8_t bytes[kChunk / 32][kLanes];
-    for (int i = 0; i < kLanes; ++i)
-        for (int g = 0; g < groups; ++g) bytes[g][i] = at(i, g);
+    each_group(groups, [&](int i, int g) { bytes[g][i] = at(i, g); });
     for (int g = 0; g < groups; ++g) store(h.scales[g], load_e8m0(bytes[g]) * broadcast(0.5f));
 }
 

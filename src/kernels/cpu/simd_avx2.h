@@ -1,4 +1,4 @@
-// AVX2 + FMA + F16C: eight floats.
+// AVX2 + FMA + F16C, and AVX-VNNI where the file is compiled for it: eight floats.
 #pragma once
 
 #include <immintrin.h>
@@ -122,16 +122,31 @@ F from_byte(U a) {
     return {_mm256_cvtepi32_ps(byte_of<kByte>(a))};
 }
 
-// AVX2 multiplies unsigned by signed bytes and adds neighbours with saturation to int16, which codes up to 128 cannot
-// reach. Narrow codes stay in int16 for the whole group: of 16 products the true sum fits, so it does not matter that
-// the partial sums wrap. Full codes are signed, and their sign moves over to q.
 enum class Codes { narrow, half, full };
-constexpr bool kSignedFull = true;
 inline __m256i four_times(const void* p) {
     int four;
     __builtin_memcpy(&four, p, 4);
     return _mm256_set1_epi32(four);
 }
+
+#if defined(__AVXVNNI__)
+// Four products of unsigned and signed bytes are added to an int32 in one instruction, whatever the codes.
+constexpr bool kSignedFull = false;
+template <Codes, int kOffset>
+struct Sum {
+    __m256i s;
+    explicit Sum(const cachalot::cpu::Int8Group& x) {
+        s = kOffset ? _mm256_madd_epi16(four_times(x.pair_sums), _mm256_set1_epi16(-kOffset))
+                    : _mm256_setzero_si256();
+    }
+    void add(U codes, const std::int8_t* q) { s = _mm256_dpbusd_avx_epi32(s, codes.v, four_times(q)); }
+    F value() const { return {_mm256_cvtepi32_ps(s)}; }
+};
+#else
+// AVX2 multiplies unsigned by signed bytes and adds neighbours with saturation to int16, which codes up to 128 cannot
+// reach. Narrow codes stay in int16 for the whole group: of 16 products the true sum fits, so it does not matter that
+// the partial sums wrap. Full codes are signed, and their sign moves over to q.
+constexpr bool kSignedFull = true;
 template <Codes kCodes, int kOffset>
 struct Sum {
     __m256i s;
@@ -160,6 +175,7 @@ struct Sum {
         return {_mm256_cvtepi32_ps(sums)};
     }
 };
+#endif
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
     __m256 s = _mm256_set1_ps(inverse);

@@ -14,8 +14,9 @@
 namespace cachalot {
 
 namespace test {
-const cpu::Table* avx512_emulated_table();  // avx512_emulated.cpp
-}
+const cpu::Table* avx512_emulated_table();     // avx512_emulated.cpp
+const cpu::Table* avx2_vnni_emulated_table();  // avx2_vnni_emulated.cpp
+}  // namespace test
 
 namespace {
 
@@ -34,7 +35,11 @@ void expect_close(std::span<const float> expected, std::span<const float> actual
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> sets = {"scalar"};
     if (cpu_features().avx2) sets.push_back("avx2");
+    if (cpu_features().avx2_vnni) sets.push_back("avx2_vnni");
     if (cpu_features().avx512_vnni) sets.push_back("avx512");
+#if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
+    if (cpu_features().avx2) sets.push_back("avx2_vnni_emulated");
+#endif
 #if defined(CACHALOT_TEST_EMULATED_AVX512)
     sets.push_back("avx512_emulated");
 #endif
@@ -44,6 +49,11 @@ std::vector<std::string> instruction_sets() {
 class CpuBackendTest : public testing::TestWithParam<std::string> {
   protected:
     std::unique_ptr<Backend> backend(Precision precision = Precision::exact, int threads = 3) {
+#if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
+        if (GetParam() == "avx2_vnni_emulated")
+            return std::make_unique<cpu::CpuBackend>(*test::avx2_vnni_emulated_table(),
+                                                     CpuOptions{threads, precision, {}});
+#endif
 #if defined(CACHALOT_TEST_EMULATED_AVX512)
         if (GetParam() == "avx512_emulated")
             return std::make_unique<cpu::CpuBackend>(*test::avx512_emulated_table(),
@@ -59,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest, testing::ValuesIn(instruction_sets
                          [](const auto& param) { return param.param; });
 
 TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
-    if (GetParam() == "avx512_emulated") GTEST_SKIP() << "not one that can be forced";
+    if (GetParam().ends_with("_emulated")) GTEST_SKIP() << "not one that can be forced";
     EXPECT_EQ(std::string(backend()->name()), "cpu " + GetParam() + " x3");
     ::setenv("CACHALOT_ISA", GetParam().c_str(), 1);
     EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + GetParam() + " x1");

@@ -7,10 +7,11 @@
 // A float type says
 //     values(strip, k, columns, out)     out[i] = column k + i of every row
 // An integer type says
-//     kCodes, kOffset     what its codes can be (simd_scalar.h): weight = scale * (code - kOffset) + minimum
+//     kCodes, kOffset     what its codes can be (simd_scalar.h): weight = scale * (code - kOffset) + minimum;
+//                         of scaled codes: scale * factor * code + minimum
 //     kMinimums           minimums for each group of 32 columns: 0, 1, or 2 (one for each 16)
 //     kUnit               columns that are unpacked together: 32, 64, 128 or 256
-//     header(strip, k, groups, h)   scales and minimums of `groups` <= 8 groups from column k, a multiple of 256
+//     header(strip, k, groups, h)   scales, minimums, factors of `groups` <= 8 groups from column k, a multiple of 256
 //     codes(strip, k, out)          out[i] = columns k + 4i .. k + 4i + 3, for kUnit columns
 // Formats whose blocks are 256 long find their block at column k / 256 * 256.
 
@@ -33,9 +34,9 @@ struct Strip {
 
 struct Header {
     alignas(64) float scales[kChunk / 32][kLanes];
-    alignas(
-        64) float minimums[kChunk / 32][2][kLanes];  // added to each weight: the formats' minimums, negated
-    U factors[kChunk / 32][2];                       // of scaled codes, for each 16 columns
+    // Added to each weight: the formats' minimums, negated.
+    alignas(64) float minimums[kChunk / 32][2][kLanes];
+    U factors[kChunk / 32][2];  // of scaled codes, for each 16 columns
 };
 
 // ---- float types
@@ -101,12 +102,23 @@ struct FromE4m3 {
 constexpr int kE2m1Offset = 12;
 constexpr std::uint8_t kE2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
+// Calls use(lane, group) for all lanes and groups; with constant bounds for a whole chunk.
+template <class Use>
+inline void each_group(int groups, Use use) {
+    if (groups == kChunk / 32) {
+        for (int i = 0; i < kLanes; ++i)
+            for (int g = 0; g < kChunk / 32; ++g) use(i, g);
+    } else {
+        for (int i = 0; i < kLanes; ++i)
+            for (int g = 0; g < groups; ++g) use(i, g);
+    }
+}
+
 // scales = half the E8M0 bytes that at(lane, group) finds, since the codes are doubled
 template <class At>
-void e2m1_header(int groups, Header& h, At at) {
+inline void e2m1_header(int groups, Header& h, At at) {
     std::uint8_t bytes[kChunk / 32][kLanes];
-    for (int i = 0; i < kLanes; ++i)
-        for (int g = 0; g < groups; ++g) bytes[g][i] = at(i, g);
+    each_group(groups, [&](int i, int g) { bytes[g][i] = at(i, g); });
     for (int g = 0; g < groups; ++g) store(h.scales[g], load_e8m0(bytes[g]) * broadcast(0.5f));
 }
 

@@ -64,16 +64,24 @@ inline void add_group(const U* codes, const Header& h, int group, const Int8Grou
 template <class Format, class Count>
 void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, Count rows,
                   float* y, std::int64_t y_stride) {
+    auto columns_from = [&](std::int64_t k) {
+        return static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
+    };
     F sums[std::is_same_v<Count, int> ? kRowBlock : 1];
     for (std::int64_t n = first; n < last; n += kLanes) {
         Strip strip(w, n, last);
         Ahead ahead(w, n + kLanes, last);
         for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
+        // A header is unpacked one chunk ahead: it is written in small pieces and read as vectors, which takes time.
+        Header headers[2];
+        Format::header(strip, 0, columns_from(0) / 32, headers[0]);
         for (std::int64_t k = 0; k < w.columns; k += kChunk) {
-            auto columns = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
-            Header header;
-            Format::header(strip, k, columns / 32, header);
+            const Header& header = headers[k / kChunk % 2];
+            int columns = columns_from(k);
             ahead.one_chunk();
+            if (k + kChunk < w.columns)
+                Format::header(strip, k + kChunk, columns_from(k + kChunk) / 32,
+                               headers[(k / kChunk + 1) % 2]);
             for (int c = 0; c < columns; c += Format::kUnit) {
                 U codes[Format::kUnit / 4];
                 Format::codes(strip, k + c, codes);

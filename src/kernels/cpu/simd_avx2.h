@@ -1,4 +1,4 @@
-// AVX2 + FMA + F16C: eight floats.
+// AVX2 + FMA + F16C, and AVX-VNNI where the file is compiled for it: eight floats.
 #pragma once
 
 #include <immintrin.h>
@@ -132,12 +132,6 @@ template <int kBits>
 U shift_left(U a) {
     return {_mm256_slli_epi32(a.v, kBits)};
 }
-template <int kByte>
-U factor(U a) {  // for both int16 sums of a lane
-    const __m128i lanes = _mm_setr_epi8(kByte, -1, kByte, -1, kByte + 4, -1, kByte + 4, -1, kByte + 8, -1,
-                                        kByte + 8, -1, kByte + 12, -1, kByte + 12, -1);
-    return {_mm256_shuffle_epi8(a.v, _mm256_broadcastsi128_si256(lanes))};
-}
 template <int kByte, int kNibble>
 U bit_masks(U a) {
     const __m128i lanes =
@@ -172,18 +166,36 @@ F from_byte(U a) {
     return {_mm256_cvtepi32_ps(byte_of<kByte>(a))};
 }
 
-// AVX2 multiplies unsigned by signed bytes and adds neighbours with saturation to int16, which codes up to 128 cannot
-// reach. Narrow codes stay in int16 for the whole group: of 16 products the true sum fits, so it does not matter that
-// the partial sums wrap. Full codes are signed, and their sign moves over to q. Scaled codes are so small that the sum
-// of 16 products fits in int16, where the factor is applied.
 enum class Codes { narrow, half, full, scaled };
-constexpr bool sums_in_int16(Codes codes) { return codes == Codes::narrow || codes == Codes::scaled; }
-constexpr bool kSignedFull = true;
 inline __m256i four_times(const void* p) {
     int four;
     __builtin_memcpy(&four, p, 4);
     return _mm256_set1_epi32(four);
 }
+
+#if defined(__AVXVNNI__)
+// Four products of unsigned and signed bytes are added to an int32 in one instruction, whatever the codes.
+constexpr bool kSignedFull = false, kSumsInInt16 = false;
+template <Codes kCodes, int kOffset>
+struct Sum {
+    __m256i s, total = _mm256_setzero_si256();
+    explicit Sum(const cachalot::cpu::Int8Group& x) {
+        s = kOffset ? _mm256_madd_epi16(four_times(x.pair_sums), _mm256_set1_epi16(-kOffset))
+                    : _mm256_setzero_si256();
+    }
+    void add(U codes, const std::int8_t* q) { s = _mm256_dpbusd_avx_epi32(s, codes.v, four_times(q)); }
+    void scale(U by) {
+        total = _mm256_add_epi32(total, _mm256_madd_epi16(s, by.v));
+        s = _mm256_setzero_si256();
+    }
+    F value() const { return {_mm256_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
+};
+#else
+// AVX2 multiplies unsigned by signed bytes and adds neighbours with saturation to int16, which codes up to 128 cannot
+// reach. Narrow codes stay in int16 for the whole group: of 16 products the true sum fits, so it does not matter that
+// the partial sums wrap. Full codes are signed, and their sign moves over to q. Scaled codes are so small that the sum
+// of 16 products fits in int16, where the factor is applied.
+constexpr bool kSignedFull = true, kSumsInInt16 = true;
 template <Codes kCodes, int kOffset>
 struct Sum {
     __m256i s, total = _mm256_setzero_si256();
@@ -202,7 +214,7 @@ struct Sum {
             w = _mm256_abs_epi8(w);
         }
         __m256i pairs = _mm256_maddubs_epi16(w, x);
-        if constexpr (sums_in_int16(kCodes))
+        if constexpr (kCodes == Codes::narrow || kCodes == Codes::scaled)
             s = _mm256_add_epi16(s, pairs);
         else
             s = _mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
@@ -217,6 +229,17 @@ struct Sum {
         return {_mm256_cvtepi32_ps(sums)};
     }
 };
+#endif
+
+// A factor of int16 for both sums of a lane, or for the lower half of the one, where a short sum of either sign fits.
+template <int kByte>
+U factor(U a) {
+    auto byte = [](int lane) { return static_cast<char>(4 * lane + kByte); };
+    auto second = [&](int lane) { return kSumsInInt16 ? byte(lane) : static_cast<char>(-1); };
+    const __m128i lanes = _mm_setr_epi8(byte(0), -1, second(0), -1, byte(1), -1, second(1), -1, byte(2), -1,
+                                        second(2), -1, byte(3), -1, second(3), -1);
+    return {_mm256_shuffle_epi8(a.v, _mm256_broadcastsi128_si256(lanes))};
+}
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
     __m256 s = _mm256_set1_ps(inverse);

@@ -82,6 +82,7 @@ struct Table {
 // The table for `isa`, or null if this build or processor has none. "scalar" always exists.
 const Table* scalar_table();
 const Table* avx2_table();
+const Table* avx2_vnni_table();
 const Table* avx512_table();
 
 }  // namespace cachalot::cpu

@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "kernels/backend.h"
-#include "tensor/convert.h"
+#include "model/random_blocks.h"
 
 namespace cachalot {
 namespace {
@@ -22,22 +22,10 @@ constexpr std::int64_t kWeightBytes = std::int64_t(192) << 20;  // of all copies
 
 class Weights {
   public:
-    // `copies` matrices of the same shape; a few random rows repeat, which costs the same to multiply.
     Weights(DType type, std::int64_t rows, std::int64_t columns, std::int64_t copies) {
         std::int64_t stride = row_bytes(type, columns);
         bytes_.resize(static_cast<std::size_t>(copies * rows * stride));
-        constexpr std::int64_t kPatterns = 8;
-        std::mt19937 random(1);
-        std::normal_distribution<float> normal(0, 0.02f);
-        std::vector<float> values(static_cast<std::size_t>(columns));
-        std::vector<std::byte> patterns(static_cast<std::size_t>(kPatterns * stride));
-        for (std::int64_t i = 0; i < kPatterns; ++i) {
-            for (float& v : values) v = normal(random);
-            quantize_row(type, values, {patterns.data() + i * stride, static_cast<std::size_t>(stride)});
-        }
-        for (std::int64_t r = 0; r < copies * rows; ++r)
-            std::memcpy(bytes_.data() + r * stride, patterns.data() + r % kPatterns * stride,
-                        static_cast<std::size_t>(stride));
+        RandomBlocks(type, 0.02).fill(bytes_, 1);
         for (std::int64_t i = 0; i < copies; ++i)
             matrices_.push_back({type, rows, columns, bytes_.data() + i * rows * stride, stride});
     }
@@ -103,17 +91,17 @@ struct Bench {
             });
             Cost cost{static_cast<double>(size), 2.0 * static_cast<double>(outputs * columns) * rows};
             print(fmt::format("{} {}->{}", name(type), columns, outputs), rows, cost, time,
-                  type == DType::mxfp4 || type == DType::q8_0);
+                  type != DType::f32 && type != DType::f16 && type != DType::bf16);
         }
     }
 
     // Routed and shared experts of V4-Flash (hidden 4096, inner 2048, 6 of the routed for each row), with fewer
     // of them: `rows` rows give each as many rows as 256 / kExperts times `rows` would in the model.
-    void experts(DType type, std::span<const int> row_counts) const {
+    void experts(DType gate_up, DType down_type, std::span<const int> row_counts) const {
         constexpr std::int64_t kHidden = 4096, kInner = 2048;
         constexpr int kExperts = 32, kTop = 6;
-        Weights gate(type, kInner, kHidden, kExperts), up(type, kInner, kHidden, kExperts),
-            down(type, kHidden, kInner, kExperts);
+        Weights gate(gate_up, kInner, kHidden, kExperts), up(gate_up, kInner, kHidden, kExperts),
+            down(down_type, kHidden, kInner, kExperts);
         Weights shared_in(DType::q8_0, kInner, kHidden, 2), shared_out(DType::q8_0, kHidden, kInner, 1);
         std::vector<ExpertWeights> all;
         for (std::size_t e = 0; e < kExperts; ++e) all.push_back({gate[e], up[e], down[e]});
@@ -148,7 +136,7 @@ struct Bench {
                                  weights.data(), pointers, &shared, 10.0f, 10.0f});
             });
             Cost cost{bytes, 2.0 * 3 * static_cast<double>(kHidden * kInner * rows * (kTop + 1))};
-            print(fmt::format("{} experts", name(type)), rows, cost, time, true);
+            print(fmt::format("{}, {} experts", name(gate_up), name(down_type)), rows, cost, time, true);
         }
     }
 };
@@ -163,7 +151,7 @@ int run(int argc, char** argv) {
     app.add_option("--isa", isa);
     app.add_option("--passes", passes);
     app.add_option("--rows", rows)->delimiter(',');
-    app.add_option("--only", only, "one of: mxfp4, q8_0, bf16, f16, f32, experts");
+    app.add_option("--only", only, "a type, or experts");
     CLI11_PARSE(app, argc, argv);
     if (!isa.empty()) options.isa = isa;
     auto backend = make_cpu_backend(options);
@@ -176,11 +164,15 @@ int run(int argc, char** argv) {
         std::int64_t outputs, columns;
     };
     for (auto [type, outputs, columns] :
-         {Case{DType::mxfp4, 2048, 4096}, Case{DType::mxfp4, 4096, 2048}, Case{DType::q8_0, 1024, 4096},
+         {Case{DType::mxfp4, 2048, 4096}, Case{DType::mxfp4, 4096, 2048}, Case{DType::q4_k, 4096, 2048},
+          Case{DType::q2_k, 4096, 2048}, Case{DType::iq2_xxs, 2048, 4096}, Case{DType::q8_0, 1024, 4096},
           Case{DType::q8_0, 32768, 1024}, Case{DType::q8_0, 4096, 8192}, Case{DType::bf16, 4096, 4096},
           Case{DType::f16, 24, 16384}, Case{DType::f32, 256, 4096}})
         if (only.empty() || only == name(type)) bench.product(type, outputs, columns, rows);
-    if (only.empty() || only == "experts") bench.experts(DType::mxfp4, rows);
+    if (only.empty() || only == "experts") {
+        bench.experts(DType::mxfp4, DType::mxfp4, rows);
+        bench.experts(DType::iq2_xxs, DType::q2_k, rows);
+    }
     return 0;
 }
 

@@ -102,7 +102,7 @@ template <class At>
 [[gnu::always_inline]] inline void gather_eights(At at, U (&out)[2]) {
     auto four = [&](int i) {  // of rows i, i + 1, i + 4, i + 5
         auto pair = [&](int r) {
-            __m128d low = _mm_load_sd(reinterpret_cast<const double*>(at(r)));
+            __m128d low = _mm_castsi128_pd(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at(r))));
             return _mm_loadh_pd(low, reinterpret_cast<const double*>(at(r + 1)));
         };
         return _mm256_castpd_ps(_mm256_insertf128_pd(_mm256_castpd128_pd256(pair(i)), pair(i + 4), 1));

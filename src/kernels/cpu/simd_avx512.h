@@ -93,7 +93,7 @@ template <class At>
 [[gnu::always_inline]] inline void gather_eights(At at, U (&out)[2]) {
     auto eight = [&](int i) {  // of rows i, i + 1, i + 4, i + 5, ...
         auto pair = [&](int r) {
-            __m128d low = _mm_load_sd(reinterpret_cast<const double*>(at(r)));
+            __m128d low = _mm_castsi128_pd(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at(r))));
             return _mm_castpd_si128(_mm_loadh_pd(low, reinterpret_cast<const double*>(at(r + 1))));
         };
         __m512i v = _mm512_castsi128_si512(pair(i));

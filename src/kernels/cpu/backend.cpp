@@ -75,35 +75,37 @@ CpuBackend::CpuBackend(const Table& kernels, const CpuOptions& options)
 }
 
 void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) {
-    std::int64_t hidden = table.columns;
-    for (std::int32_t token : tokens) {
-        dequantize_row(table, token, {streams, static_cast<std::size_t>(hidden)});
-        for (int s = 1; s < kStreams; ++s) std::copy_n(streams, hidden, streams + s * hidden);
-        streams += kStreams * hidden;
-    }
+    const std::int64_t hidden = table.columns, count = static_cast<std::int64_t>(tokens.size());
+    each(count, count * hidden * 4, [&](std::int64_t i, int) {
+        float* row = streams + i * kStreams * hidden;
+        dequantize_row(table, tokens[static_cast<std::size_t>(i)], {row, static_cast<std::size_t>(hidden)});
+        for (int s = 1; s < kStreams; ++s) std::copy_n(row, hidden, row + s * hidden);
+    });
 }
 
-// [rows, fn.rows] = (fn v) / rms(v), v = all streams of a row
-const float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p,
-                               const float* streams, int rows) {
-    std::int64_t n = std::int64_t(kStreams) * p.hidden, m = w.fn.rows;
-    float* mix = mixes_.reserve(static_cast<std::size_t>(rows * m));
-    Projection projection{&w.fn, streams, n, mix, m};
+float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+                         const float* streams, int rows) {
+    float* mix = mixes_.reserve(static_cast<std::size_t>(rows * w.fn.rows));
+    Projection projection{&w.fn, streams, std::int64_t(kStreams) * p.hidden, mix, w.fn.rows};
     project({&projection, 1}, rows);
-    for (std::int64_t r = 0; r < rows; ++r) {
-        float mean = kernels_.sum_of_squares(streams + r * n, n) / static_cast<float>(n);
-        float inverse = 1.0f / std::sqrt(mean + p.norm_eps);
-        for (std::int64_t i = 0; i < m; ++i) mix[r * m + i] *= inverse;
-    }
     return mix;
+}
+
+void CpuBackend::normalize_mix(const HyperConnectionParams& p, const float* streams, float* mix,
+                               std::int64_t count) const {
+    std::int64_t n = std::int64_t(kStreams) * p.hidden;
+    float mean = kernels_.sum_of_squares(streams, n) / static_cast<float>(n);
+    float inverse = 1.0f / std::sqrt(mean + p.norm_eps);
+    for (std::int64_t i = 0; i < count; ++i) mix[i] *= inverse;
 }
 
 void CpuBackend::hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                                       const float* norm, const float* streams, int rows, float* x,
                                       float* post, float* comb) {
-    const float* mix = mixes(w, p, streams, rows);
-    each(rows, std::int64_t(rows) * p.hidden * 8, [&](std::int64_t r, int) {
-        const float* m = mix + r * w.fn.rows;  // [pre 0..3 | post 4..7 | comb 8..23]
+    float* mix = mixes(w, p, streams, rows);
+    each(rows, std::int64_t(rows) * p.hidden * 12, [&](std::int64_t r, int) {
+        float* m = mix + r * w.fn.rows;  // [pre 0..3 | post 4..7 | comb 8..23]
+        normalize_mix(p, streams + r * kStreams * p.hidden, m, w.fn.rows);
         float pre[kStreams];
         for (int j = 0; j < 4; ++j) pre[j] = sigmoid(m[j] * w.scale[0] + w.base[j]) + p.eps;
         for (int j = 0; j < 4; ++j) post[r * 4 + j] = 2 * sigmoid(m[4 + j] * w.scale[1] + w.base[4 + j]);
@@ -124,13 +126,14 @@ void CpuBackend::hyper_connection_post(const HyperConnectionParams& p, const flo
 
 void CpuBackend::hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                                        const float* norm, const float* streams, int rows, float* x) {
-    const float* mix = mixes(w, p, streams, rows);
-    for (std::int64_t r = 0; r < rows; ++r) {
+    float* mix = mixes(w, p, streams, rows);
+    each(rows, std::int64_t(rows) * p.hidden * 12, [&](std::int64_t r, int) {
+        normalize_mix(p, streams + r * kStreams * p.hidden, mix + r * 4, 4);
         float pre[kStreams];
         for (int j = 0; j < 4; ++j) pre[j] = sigmoid(mix[r * 4 + j] * w.scale[0] + w.base[j]) + p.eps;
         kernels_.collapse(pre, streams + r * kStreams * p.hidden, x + r * p.hidden, p.hidden);
         kernels_.rms_norm(x + r * p.hidden, norm, p.norm_eps, p.hidden);
-    }
+    });
 }
 
 bool CpuBackend::wants_int8(const Matrix& w) const {
@@ -147,11 +150,11 @@ bool CpuBackend::wants_int8(const Matrix& w) const {
 }
 
 // Long runs of weights, since every start costs a memory latency, but several turns for each thread, to balance.
-CpuBackend::Division CpuBackend::divide(const Matrix& w, std::int64_t rows) const {
+CpuBackend::Division CpuBackend::divide(const Matrix& w, std::int64_t rows, std::size_t products) const {
     constexpr std::int64_t kMostWeights = 128, kMostRows = 256, kLeastRows = 16;
-    std::int64_t turns = 8 * pool_.size();
     auto parts = [](std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; };
-    std::int64_t unit = w.rows < 256 ? 8 : 32;
+    std::int64_t turns = parts(8 * pool_.size(), static_cast<std::int64_t>(products));
+    std::int64_t unit = w.rows % 32 ? 8 : 32;  // what follows a product in its item takes 32 at a time
     Division d;
     d.weights = std::min(kMostWeights, parts(parts(w.rows, turns), unit) * unit);
     d.weight_blocks = parts(w.rows, d.weights);
@@ -195,7 +198,7 @@ void CpuBackend::project(std::span<const Projection> projections, int rows) {
     std::vector<Division> divisions;
     for (const auto& p : projections) {
         first_item.push_back(items);
-        divisions.push_back(divide(*p.weight, rows));
+        divisions.push_back(divide(*p.weight, rows, projections.size()));
         items += divisions.back().items();
         work += p.weight->rows * p.weight->columns * rows;
     }

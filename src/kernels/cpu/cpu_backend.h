@@ -65,13 +65,17 @@ class CpuBackend final : public Backend {
         std::int64_t weights, rows, weight_blocks, row_blocks;
         std::int64_t items() const { return weight_blocks * row_blocks; }
     };
-    Division divide(const Matrix& w, std::int64_t rows) const;
+    // `products` are divided among the threads in one loop, of about this size each.
+    Division divide(const Matrix& w, std::int64_t rows, std::size_t products) const;
     bool wants_int8(const Matrix& w) const;
     Activations quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows,
                               Quantized& out);
     void index_one(const IndexCall& call);
-    const float* mixes(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
-                       const float* streams, int rows);
+    // [rows, fn.rows] = fn v, v = all streams of a row; normalize_mix() divides a row by rms(v).
+    float* mixes(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
+                 const float* streams, int rows);
+    void normalize_mix(const HyperConnectionParams& params, const float* streams, float* mix,
+                       std::int64_t count) const;
 
     const Table& kernels_;
     Precision precision_;

@@ -102,6 +102,7 @@ void bench(const Options& o) {
         for (auto n : o.decode)
             if (n > 0) rows.push_back(measure(engine, start, "decode", n, o.repetitions));
     }
+    o.model.write_profile();
     auto limits = engine.backend().measure_limits();  // last: it takes memory of its own
     auto cost = token_cost(engine.model().config, engine.model().weights);
     // In the default precision most products are of integers; in exact mode all are of floats.
@@ -155,6 +156,7 @@ void add_bench(CLI::App& app) {
     auto o = std::make_shared<Options>();
     auto* command = app.add_subcommand("bench", "Speed of prefill and decode");
     o->model.add_to(*command);
+    o->model.add_profile_to(*command);
     command->add_option("-p,--prefill", o->prefill, "tokens of a prompt")
         ->delimiter(',')
         ->capture_default_str()

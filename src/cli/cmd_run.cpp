@@ -139,6 +139,7 @@ void run_command(const Options& o) {
         run_raw(o, engine);
     else
         run_chat(o, engine);
+    o.model.write_profile();
 }
 
 }  // namespace
@@ -147,6 +148,7 @@ void add_run(CLI::App& app) {
     auto o = std::make_shared<Options>();
     auto* command = app.add_subcommand("run", "Answers one prompt");
     o->model.add_to(*command);
+    o->model.add_profile_to(*command);
     command->add_option("-p,--prompt", o->prompt, "the prompt; else -f, else stdin")->type_name("TEXT");
     command->add_option("-f,--file", o->file, "read the prompt from a file")->type_name("FILE");
     command->add_option("--messages", o->messages, "a whole conversation: JSON as in OpenAI's chat API")

@@ -35,7 +35,7 @@ struct Options {
     HttpOptions http;
     std::string alias, scripted, audit_log, metrics_prefix = "cachalot_";
     std::vector<std::string> keys, key_files, origins;
-    std::size_t queue = 64, max_body_mib = 64, max_bodies_mib = 512;
+    std::size_t queue = 256, max_body_mib = 64, max_bodies_mib = 512;
     double drain_timeout = 30;
     bool log_text = false, metrics_llamacpp = false;
 };

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "base/error.h"
 #include "file/text_file.h"
@@ -49,6 +50,19 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
         ->capture_default_str();
 }
 
+void ModelOptions::add_profile_to(CLI::App& app) {
+    app.add_option("--profile", profile,
+                   "write where the time goes, in Chrome's trace format; a table goes to stderr")
+        ->type_name("FILE");
+}
+
+void ModelOptions::write_profile() const {
+    if (profile.empty()) return;
+    std::ofstream file(profile, std::ios::binary);
+    if (!(file << trace->chrome_json()).flush()) fail("{}: cannot be written", profile);
+    fmt::print(stderr, "{}", trace->summary());
+}
+
 std::string ModelOptions::resolved_path() const {
     if (!path.empty()) return path;
     if (const char* environment = std::getenv("CACHALOT_MODEL"); environment && *environment)
@@ -65,6 +79,11 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model) const {
     options.kv = kv == "f32" ? KvPrecision::f32 : KvPrecision::reference;
     options.chunk = chunk;
     options.context = context;
+    if (!profile.empty()) {
+        options.trace = trace.get();
+        if (!std::ofstream(profile, std::ios::binary))
+            fail("{}: cannot be written", profile);  // before the work
+    }
     return Engine(std::move(model), options);
 }
 

@@ -25,6 +25,8 @@ struct ModelOptions {
     int chunk = 512;
     bool exact = false;
     std::string kv = "fp8";
+    std::string profile;  // file to write a profile to; empty: none is taken
+    std::shared_ptr<Trace> trace = std::make_shared<Trace>();
 
     void add_to(CLI::App& app, bool engine = true);  // engine: false if only the file is looked at
 
@@ -33,6 +35,11 @@ struct ModelOptions {
     std::shared_ptr<const Model> load() const;
     Engine engine(std::shared_ptr<const Model> model) const;
     Engine engine() const { return engine(load()); }
+
+    // For commands that offer --profile: the option, and what to do when the work is done (nothing without it). The
+    // profile goes to the file, a table of it to stderr.
+    void add_profile_to(CLI::App& app);
+    void write_profile() const;
 };
 
 // A line on stderr that shows how far long work has come: a bar on a terminal, a plain line every few seconds
@@ -69,6 +76,7 @@ void add_bench(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_launch(CLI::App& app);
 void add_logits(CLI::App& app);
 void add_perplexity(CLI::App& app);
 void add_run(CLI::App& app);

@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
     cli::add_run(app);
     cli::add_chat(app);
     cli::add_serve(app);
+    cli::add_launch(app);
     cli::add_tokenize(app);
     cli::add_logits(app);
     cli::add_perplexity(app);
@@ -26,6 +27,8 @@ int main(int argc, char** argv) {
     try {
         app.parse(argc, argv);
         return 0;
+    } catch (const CLI::RuntimeError& e) {
+        return e.get_exit_code();  // of a program that a command ran
     } catch (const CLI::ParseError& e) {
         return app.exit(e) == 0 ? 0 : 2;
     } catch (const InternalError& e) {

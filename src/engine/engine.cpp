@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/tracing_backend.h"
 
 namespace cachalot {
 namespace {
@@ -24,7 +25,11 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
       options_(checked(options, model_->config)),
       backend_(make_cpu_backend({options_.threads, options_.precision, options_.isa})),
       experts_(model_->weights),
-      workspace_(model_->config) {}
+      workspace_(model_->config) {
+    if (!options_.trace) return;
+    backend_ = make_tracing_backend(std::move(backend_), *options_.trace);
+    workspace_.trace = options_.trace;
+}
 
 std::span<float> Engine::step(std::span<const Segment> segments) {
     for (const auto& s : segments) {

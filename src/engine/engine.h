@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#include "base/trace.h"
 #include "cache/expert_store.h"
 #include "cache/kv_state.h"
 #include "layers/forward.h"
@@ -25,6 +26,7 @@ struct EngineOptions {
     int chunk = 512;                          // most tokens of a prompt evaluated in one pass
     std::int64_t context = 0;                 // most tokens of a sequence; 0: what the model was trained for
     std::optional<std::string> isa;           // see CpuOptions
+    Trace* trace = nullptr;                   // records every pass; must outlive the engine
 };
 
 class Engine {

@@ -73,6 +73,7 @@ CompressCall compressor(const Config& c, const CompressorWeights& w, CompressorS
 
 void attention(Backend& backend, const Config& c, const AttentionWeights& w, int layer,
                std::span<const BatchRows> segments, int rows, Workspace& ws) {
+    const Traced span(ws.trace, "attention", layer);
     const int ratio = c.ratio(layer);
     const bool indexed = ratio == kCsaRatio;
     const std::int64_t H = c.hidden_size, D = c.head_dim, n = rows;

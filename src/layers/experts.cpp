@@ -4,6 +4,7 @@ namespace cachalot {
 
 void mixture_of_experts(Backend& backend, const Config& c, const LayerWeights& w, ExpertStore& store,
                         int layer, std::span<const std::int32_t> tokens, Workspace& ws) {
+    const Traced span(ws.trace, "mixture_of_experts", layer);
     const std::size_t rows = tokens.size(), k = static_cast<std::size_t>(c.experts_per_token);
     const auto index = static_cast<std::size_t>(layer);
 

@@ -35,6 +35,7 @@ int gather_head_rows(std::span<const Segment> segments, std::span<const BatchRow
 
 std::span<float> forward(Backend& backend, const Config& c, const Weights& w, ExpertStore& store,
                          std::span<const Segment> segments, Workspace& ws, const LayerObserver& observer) {
+    const Traced pass(ws.trace, "forward");
     // The batch: tokens [rows] and where each segment lies.
     std::vector<std::int32_t> tokens;
     std::vector<BatchRows> batch;
@@ -59,6 +60,7 @@ std::span<float> forward(Backend& backend, const Config& c, const Weights& w, Ex
     backend.embed(w.embedding, tokens, streams);
     for (int l = 0; l < c.layers; ++l) {
         const LayerWeights& layer = w.layers[static_cast<std::size_t>(l)];
+        const Traced span(ws.trace, "layer", l);
 
         backend.hyper_connection_pre(layer.attention_mix, mixing, layer.attention_norm.data(), streams, rows,
                                      x, post, comb);

@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "base/aligned.h"
+#include "base/trace.h"
 #include "layers/rope.h"
 
 namespace cachalot {
@@ -12,6 +13,7 @@ namespace cachalot {
 struct Workspace {
     explicit Workspace(const Config& config) : rope(config) {}
 
+    Trace* trace = nullptr;  // where passes are recorded, if anywhere
     RopeTables rope;
     AlignedBuffer<float> streams;                 // [rows, 4, H]
     AlignedBuffer<float> x;                       // [rows, H] input of a sub-layer

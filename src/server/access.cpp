@@ -100,9 +100,9 @@ bool same_origin(std::string_view origin, std::string_view host) {
     return scheme != std::string_view::npos && lower(origin.substr(scheme + 3)) == lower(host);
 }
 
-void ApiKeys::add(std::string_view line) {
+std::pair<std::string, std::string> ApiKeys::split(std::string_view line) {
     line = trim(line);
-    std::string name = fmt::format("key-{}", keys_.size() + 1);
+    std::string name;
     // A key may end in '=', as base64 does; what follows the '=' of a name is neither empty nor another '='.
     auto equals = line.find('=');
     if (equals != std::string_view::npos && equals + 1 < line.size() && line[equals + 1] != '=' &&
@@ -112,8 +112,15 @@ void ApiKeys::add(std::string_view line) {
     }
     if (line.empty()) fail("an API key is empty");
     if (std::any_of(line.begin(), line.end(), [](char c) { return c <= ' ' || c > '~'; }))
-        fail("the API key {} has a blank or a character outside ASCII, which a header cannot carry", name);
-    keys_.push_back({std::move(name), std::string(line)});
+        fail("the API key{}{} has a blank or a character outside ASCII, which a header cannot carry",
+             name.empty() ? "" : " ", name);
+    return {std::move(name), std::string(line)};
+}
+
+void ApiKeys::add(std::string_view line) {
+    auto [name, key] = split(line);
+    if (name.empty()) name = fmt::format("key-{}", keys_.size() + 1);
+    keys_.push_back({std::move(name), std::move(key)});
 }
 
 void ApiKeys::add_file(const std::string& path) {

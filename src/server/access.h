@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace cachalot::server {
@@ -51,6 +52,9 @@ class ApiKeys {
     void add(std::string_view line);
     // One key per line; empty lines and those starting with '#' are skipped. Throws Error naming file and line.
     void add_file(const std::string& path);
+
+    // A line as add() takes it, in two: the name, empty if there is none, and the key. Throws as add() does.
+    static std::pair<std::string, std::string> split(std::string_view line);
 
     bool empty() const { return keys_.empty(); }
 

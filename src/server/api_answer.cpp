@@ -49,7 +49,7 @@ class Run {
   private:
     void begin_stream() {
         if (!options_.stream || std::exchange(begun_, true)) return;
-        writer_->start_stream(options_.headers);
+        writer_->start_stream();
         send(answer_->start());
     }
 
@@ -64,9 +64,9 @@ class Run {
 
     void collect(const Event& event) {
         if (event.kind == Event::Kind::failed)
-            return respond_error(*writer_, *event.error, answer_->error_body(*event.error), options_.headers);
+            return respond_error(*writer_, *event.error, answer_->error_body(*event.error));
         answer_->feed(event);
-        if (over_) writer_->respond(200, "application/json", dump(answer_->whole()), options_.headers);
+        if (over_) respond_json(*writer_, answer_->whole());
     }
 
     void send(std::string bytes) {

@@ -41,7 +41,6 @@ class Answer {
 
 struct AnswerOptions {
     bool stream = false;
-    ResponseWriter::Headers headers = {};
     // Signs of life are at least this far apart, however often the service reports progress.
     std::chrono::milliseconds keep_alive = std::chrono::seconds(2);
 };

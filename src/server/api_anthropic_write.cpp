@@ -54,8 +54,8 @@ std::string error_message(const ApiError& error) {
 
 }  // namespace
 
-AnthropicAnswer::AnthropicAnswer(std::string token, std::string model)
-    : token_(std::move(token)), model_(std::move(model)) {}
+AnthropicAnswer::AnthropicAnswer(std::string id, std::string model)
+    : id_(std::move(id)), model_(std::move(model)) {}
 
 std::string AnthropicAnswer::start() { return wire("message_start", {{"message", whole()}}); }
 
@@ -92,7 +92,7 @@ std::string AnthropicAnswer::keep_alive(const Event&) { return wire("ping", orde
 std::string AnthropicAnswer::fail(const ApiError& error) { return sse_event("error", error_body(error)); }
 
 ordered_json AnthropicAnswer::error_body(const ApiError& error) const {
-    return anthropic_error(error, "req_" + token_);
+    return anthropic_error(error, "req_" + id_);
 }
 
 ordered_json AnthropicAnswer::whole() const {
@@ -111,7 +111,7 @@ ordered_json AnthropicAnswer::whole() const {
                                    {"input", tool_input(part.text)}});
         }
     }
-    return {{"id", "msg_" + token_},
+    return {{"id", "msg_" + id_},
             {"type", "message"},
             {"role", "assistant"},
             {"model", model_},
@@ -186,7 +186,7 @@ ordered_json AnthropicAnswer::usage() const {
 
 // Clients want a signature and send it back; nothing here depends on it, so that a conversation begun with another
 // model can go on with this one.
-std::string AnthropicAnswer::signature() const { return "cachalot_" + token_; }
+std::string AnthropicAnswer::signature() const { return "cachalot_" + id_; }
 
 ordered_json anthropic_error(const ApiError& error, std::string_view request_id) {
     ordered_json json = {{"type", error_type(error.status)}, {"message", error_message(error)}};

@@ -17,8 +17,8 @@ namespace cachalot::server {
 
 class AnthropicAnswer : public Answer {
   public:
-    // `token` makes the ids: "msg_{token}", "req_{token}".
-    AnthropicAnswer(std::string token, std::string model);
+    // `id` is the request's; the message has the same.
+    AnthropicAnswer(std::string id, std::string model);
 
     // The stream begins with this number; how much of the prompt was cached is known later.
     void sized(std::int64_t prompt_tokens) override { usage_.prompt_tokens = prompt_tokens; }
@@ -45,7 +45,7 @@ class AnthropicAnswer : public Answer {
     nlohmann::ordered_json usage() const;
     std::string signature() const;
 
-    std::string token_, model_;
+    std::string id_, model_;
     Usage usage_;
     std::vector<Content> content_;
     bool open_ = false;  // whether the last of content_ may grow

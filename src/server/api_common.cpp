@@ -250,8 +250,8 @@ void respond_json(ResponseWriter& writer, const ordered_json& body, int status) 
     writer.respond(status, "application/json", dump(body));
 }
 
-void respond_error(ResponseWriter& writer, const ApiError& error, const ordered_json& body,
-                   ResponseWriter::Headers headers) {
+void respond_error(ResponseWriter& writer, const ApiError& error, const ordered_json& body) {
+    ResponseWriter::Headers headers;
     if (error.retry_after > 0) headers.emplace_back("retry-after", std::to_string(error.retry_after));
     writer.respond(error.status, "application/json", dump(body), headers);
 }

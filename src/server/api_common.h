@@ -104,9 +104,8 @@ std::string dump(const ordered_json& json);
 
 void respond_json(ResponseWriter& writer, const ordered_json& body, int status = 200);
 
-// Status and Retry-After from the error, the body and further headers from the dialect.
-void respond_error(ResponseWriter& writer, const ApiError& error, const ordered_json& body,
-                   ResponseWriter::Headers headers = {});
+// Status and Retry-After from the error, the body from the dialect.
+void respond_error(ResponseWriter& writer, const ApiError& error, const ordered_json& body);
 
 std::string sse_data(const ordered_json& json);                           // "data: ...\n\n"
 std::string sse_event(std::string_view event, const ordered_json& json);  // "event: ...\ndata: ...\n\n"

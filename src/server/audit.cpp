@@ -30,6 +30,7 @@ std::string utc_now() {
 
 std::string audit_line(const Served& served, bool texts) {
     nlohmann::ordered_json line = {{"time", utc_now()},
+                                   {"id", served.id},
                                    {"key", served.key_name},
                                    {"method", served.method},
                                    {"route", served.route.empty() ? served.path : served.route},

@@ -21,6 +21,7 @@ struct HttpRequest {
     std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
     std::string body;
     std::string tenant;  // which API key was used; empty if none is configured
+    std::string id;      // made up by the server; every answer bears it as "req_{id}" in its headers
 
     std::string_view header(std::string_view name) const {  // empty if absent
         for (const auto& [key, value] : headers)

@@ -41,8 +41,10 @@ Admission admit(const HttpRequest& request, const RequestReader& reader, const H
     bool reads_only = request.method == "GET" || request.method == "HEAD" || request.method == "OPTIONS";
     if (!origin.empty() && !same_origin(origin, host)) {
         if (auto allowed = options.cors.allows(origin))
-            result.cors_headers =
-                fmt::format("Access-Control-Allow-Origin: {}\r\nVary: Origin\r\n", *allowed);
+            result.cors_headers = fmt::format(
+                "Access-Control-Allow-Origin: {}\r\nVary: Origin\r\n"
+                "Access-Control-Expose-Headers: request-id, x-request-id, retry-after\r\n",
+                *allowed);
         else if (!reads_only)
             return refuse(403, "Requests from pages of this origin are not allowed. Allow it with --cors.",
                           "origin_not_allowed");

@@ -21,6 +21,7 @@
 #include "server/http_exchange.h"
 #include "server/http_request_reader.h"
 #include "server/http_wire.h"
+#include "server/random_id.h"
 
 namespace cachalot::server {
 namespace {
@@ -90,7 +91,9 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     net::awaitable<bool> serve_one() {
         RequestReader reader(limits_);
         request_ = HttpRequest();
+        request_.id = random_id("");
         served_ = Served();
+        served_.id = "req_" + request_.id;
         head_known_ = false;
         cors_headers_.clear();
 
@@ -198,7 +201,9 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         options.chunked = !http10;
         options.http10 = http10;
         options.keep_alive = reusable && reader.keep_alive() && !context_->draining;
-        options.common_headers = cors_headers_ + "X-Content-Type-Options: nosniff\r\n";
+        // The id under the names that Anthropic's and OpenAI's clients look for.
+        options.common_headers = cors_headers_ + "X-Content-Type-Options: nosniff\r\n" +
+                                 fmt::format("request-id: {0}\r\nx-request-id: {0}\r\n", served_.id);
         options.max_unsent = limits_.unsent;
         options.keep_text = route ? context_->options.keep_text : 0;
         std::weak_ptr<Wire> weak = wire_;

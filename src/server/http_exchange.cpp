@@ -101,6 +101,7 @@ void Exchange::write(std::string_view bytes) {
     if (output_.size() > options_.max_unsent) {
         gone_ = true;
         output_.clear();
+        woken_ = false;  // the connection, busy with what it took, may have looked before this happened
         wake();
         return;
     }

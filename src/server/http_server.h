@@ -38,6 +38,7 @@ struct HttpLimits {
 
 // One request that has been answered, for metrics and the audit log.
 struct Served {
+    std::string id;  // as the client saw it
     std::string key_name, method;
     std::string route;  // as registered, "/v1/models/{id}"; empty if none was reached
     std::string path;

@@ -70,15 +70,11 @@ struct Prompt {
 };
 
 // Throws Error if there are no messages. A message's place decides some of its rendering:
-// - tool results become part of a user turn, in the order of the calls they answer, and text that the user
-// adds
-//   joins the same turn;
-// - the header of an answer follows a user or developer message that is last or precedes an assistant message
-// or a
-//   latest_reminder; so a system message between question and answer suppresses the header, as in DeepSeek's
-//   encoder;
-// - arguments that are no JSON object become one parameter "arguments" that holds their text; none at all
-// become no
+// - Tool results become part of a user turn, in the order of the calls they answer, and text that the user adds joins
+//   the same turn.
+// - The header of an answer follows a user or developer message that is last or precedes an assistant message or a
+//   latest_reminder; so a system message between question and answer suppresses the header, as in DeepSeek's encoder.
+// - Arguments that are no JSON object become one parameter "arguments" that holds their text; none at all become no
 //   parameter.
 Prompt encode_prompt(const Conversation& conversation, const ChatOptions& options = {});
 

@@ -216,6 +216,15 @@ TEST_F(Commands, BenchPrintsItsRows) {
     for (auto part : {"tokens/s", "per token", "MB", "Mop", "%"}) EXPECT_THAT(text, HasSubstr(part));
 }
 
+TEST_F(Commands, ProfilesSayWhereTheTimeGoes) {
+    auto o = run("run -p Hello -n 2 --profile " + path("profile.json"));
+    EXPECT_EQ(o.status, 0);
+    EXPECT_THAT(o.err, HasSubstr("attention/attend"));
+    auto profile = json::parse(read_text_file(path("profile.json")));
+    EXPECT_GT(profile["traceEvents"].size(), 100u);
+    expect_error("run -p Hello -n 2 --profile /no/such/folder/x.json", "/no/such/folder/x.json");
+}
+
 TEST_F(Commands, WrongUsageIsStatus2AndBadInputStatus1) {
     EXPECT_EQ(run("").status, 2);
     EXPECT_EQ(run("fly").status, 2);

@@ -39,8 +39,7 @@ class Serve : public testing::Test {
                                          0600);
         ASSERT_EQ(posix_spawn(&pid_, CACHALOT_PROGRAM, &actions, nullptr, argv.data(), environ), 0);
         posix_spawn_file_actions_destroy(&actions);
-        ASSERT_TRUE(eventually([&] { return log().find("serving scripted at http") != std::string::npos; }))
-            << log();
+        ASSERT_TRUE(eventually([&] { return log().find(" at http") != std::string::npos; })) << log();
         auto text = log();
         port_ = static_cast<std::uint16_t>(std::stoi(text.substr(text.rfind(':') + 1)));
     }
@@ -131,6 +130,33 @@ TEST_F(Serve, ASecondSignalEndsItAtOnce) {
     ASSERT_TRUE(eventually([&] { return log().find("stopping") != std::string::npos; }));
     signal(SIGTERM);
     EXPECT_EQ(exit_status(), 128 + SIGTERM);
+}
+
+// The most memory that the process has had, in MiB.
+std::size_t peak_memory(pid_t pid) {
+    const std::string status = read_text_file(fmt::format("/proc/{}/status", pid));
+    return std::stoul(status.substr(status.find("VmHWM:") + 6)) >> 10;
+}
+
+TEST_F(Serve, TwoHundredStreamsOfTheModelGetTheirOwnText) {
+    start_with_model({"-m", CACHALOT_MODELS "/nano/nano.gguf"});
+    std::vector<Client> clients;
+    for (int i = 0; i < 200; ++i) {
+        clients.emplace_back(port_);
+        clients.back().send(post(
+            "/v1/completions",
+            fmt::format(R"({{"prompt":"The number {} is","echo":true,"max_tokens":4,"stream":true}})", i)));
+    }
+    for (int i = 0; i < 200; ++i) {
+        const Response answer = clients[static_cast<std::size_t>(i)].response();
+        EXPECT_EQ(answer.status, 200);
+        EXPECT_TRUE(answer.complete);
+        EXPECT_THAT(answer.body, HasSubstr(fmt::format("\"The number {} is\"", i)));
+        EXPECT_THAT(answer.body, HasSubstr("[DONE]"));
+    }
+    EXPECT_LT(peak_memory(pid_), 500u);
+    signal(SIGTERM);
+    EXPECT_EQ(exit_status(), 0);
 }
 
 TEST_F(Serve, APortThatIsTakenIsAnError) {

@@ -146,7 +146,7 @@ inline std::shared_ptr<FakeWriter> ask(const std::vector<Route>& routes, const s
     auto writer = std::make_shared<FakeWriter>();
     for (const Route& route : routes) {
         if (route.method != method || route.path != path) continue;
-        HttpRequest request{method, path, {}, {}, std::move(body), "tenant-1"};
+        HttpRequest request{method, path, {}, {}, std::move(body), "tenant-1", "T"};
         route.endpoint(request, writer);
         return writer;
     }

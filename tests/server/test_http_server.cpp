@@ -1,6 +1,7 @@
 #include <sys/resource.h>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "server/http_test.h"
 
@@ -291,6 +292,19 @@ TEST_F(Http, AClientThatDoesNotReadIsGone) {
     EXPECT_LT(written, 200u << 20);
     EXPECT_TRUE(eventually([&] { return server->connections() == 0; }));
 
+    Client full(server->port(), 4096);  // and one for which the connection is in the middle of sending
+    full.send(get("/wait"));
+    writer = mailbox.take();
+    writer->start_stream();
+    writer->write(std::string(20 << 20, 'x'));
+    std::this_thread::sleep_for(50ms);
+    writer->write(std::string(200'000, 'x'));
+    std::this_thread::sleep_for(50ms);
+    writer->write("x");
+    EXPECT_TRUE(writer->client_gone());
+    EXPECT_TRUE(eventually([&] { return server->connections() == 0; }));
+
+    server.reset();
     options.limits.write_time = 100ms;  // and one that stops in the middle of an answer
     Client stuck(start(), 4096);
     stuck.send(get("/wait"));
@@ -365,6 +379,21 @@ TEST_F(Http, KeysInBothHeaders) {
     ASSERT_TRUE(eventually([&] { return served().size() == 16; }));
     EXPECT_EQ(served()[0].key_name, "alice");
     EXPECT_EQ(served()[0].annotation.completion_tokens, 7);
+}
+
+TEST_F(Http, EveryAnswerHasAnIdOfOurs) {
+    start();
+    std::set<std::string> ids;
+    for (const auto& request : {get("/hello", "x-request-id: mine\r\nrequest-id: mine\r\n"), get("/nothing"),
+                                get("/bug"), std::string("GET\r\n\r\n")}) {
+        auto r = ask(request);
+        EXPECT_TRUE(r.headers["request-id"].starts_with("req_")) << r.status;
+        EXPECT_EQ(r.headers["x-request-id"], r.headers["request-id"]);
+        ids.insert(r.headers["request-id"]);
+    }
+    EXPECT_EQ(ids.size(), 4u);
+    ASSERT_TRUE(eventually([&] { return served().size() == 4; }));
+    for (const auto& one : served()) EXPECT_TRUE(ids.count(one.id)) << one.path;
 }
 
 TEST_F(Http, CorsIsOffUnlessAskedFor) {

@@ -150,11 +150,13 @@ for (const [name, provider] of Object.entries(providers)) {
     it(`${name} with the nano model`, {timeout: 60_000}, async () => {
         const server = await startServer();
         const model = provider.model(server.url, 'nano');
-        const ask = {model, prompt: 'Hello', temperature: 0, maxOutputTokens: 24, providerOptions: provider.quiet};
+        // Without the options of reasoning models, for which the library leaves the temperature out.
+        const ask = {model, prompt: 'Hello', temperature: 0, maxOutputTokens: 24};
         const whole = await generateText(ask);
         assert.ok(['stop', 'length'].includes(whole.finishReason));
         const streamed = streamText(ask);
         await streamed.consumeStream();
+        assert.equal(await streamed.reasoningText, whole.reasoningText);
         assert.equal(await streamed.text, whole.text);
         assert.equal((await streamed.usage).outputTokens, whole.usage.outputTokens);
         await server.stop();

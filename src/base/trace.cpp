@@ -1,0 +1,81 @@
+#include "base/trace.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/error.h"
+
+namespace cachalot {
+
+void Trace::begin(const char* name, int layer) {
+    open_.push_back(spans_.size());
+    spans_.push_back({name, layer, static_cast<int>(open_.size()) - 1});
+    spans_.back().begin = now();
+}
+
+void Trace::count(std::int64_t bytes, std::int64_t operations) {
+    CACHALOT_CHECK(!open_.empty());
+    spans_[open_.back()].bytes += bytes;
+    spans_[open_.back()].operations += operations;
+}
+
+void Trace::end() {
+    CACHALOT_CHECK(!open_.empty());
+    spans_[open_.back()].end = now();
+    open_.pop_back();
+}
+
+std::string Trace::chrome_json() const {
+    std::string json = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
+    const char* separator = "\n";
+    for (const TraceSpan& span : spans_) {
+        json += fmt::format(R"({}{{"name":"{}","ph":"X","pid":1,"tid":1,"ts":{:.3f},"dur":{:.3f},"args":{{)",
+                            std::exchange(separator, ",\n"), span.name, span.begin,
+                            std::max(0.0, span.end - span.begin));
+        if (span.layer >= 0) json += fmt::format("\"layer\":{},", span.layer);
+        json += fmt::format("\"bytes\":{},\"operations\":{}}}}}", span.bytes, span.operations);
+    }
+    return json + "\n]}\n";
+}
+
+std::string Trace::summary() const {
+    struct Sum {
+        std::int64_t calls = 0, bytes = 0, operations = 0;
+        double time = 0;
+    };
+    std::map<std::string, Sum> sums;
+    std::vector<const char*> path;  // the names that a span lies in
+    double whole = 0, covered = 0;
+    for (std::size_t i = 0; i < spans_.size(); ++i) {
+        const TraceSpan& span = spans_[i];
+        const double time = std::max(0.0, span.end - span.begin);
+        if (span.depth == 0) whole += time;
+        path.resize(static_cast<std::size_t>(span.depth));
+        path.push_back(span.name);
+        if (i + 1 < spans_.size() && spans_[i + 1].depth > span.depth) continue;  // others lie in it
+        Sum& sum = sums[span.depth ? fmt::format("{}/{}", path[path.size() - 2], span.name) : span.name];
+        ++sum.calls;
+        sum.time += time;
+        sum.bytes += span.bytes;
+        sum.operations += span.operations;
+        covered += time;
+    }
+    std::vector<std::pair<std::string, Sum>> sorted(sums.begin(), sums.end());
+    std::sort(sorted.begin(), sorted.end(),
+              [](const auto& a, const auto& b) { return a.second.time > b.second.time; });
+    std::string text = fmt::format("{:<32} {:>8} {:>10} {:>7} {:>8} {:>8}\n", "box", "calls", "ms", "share",
+                                   "GB/s", "Gop/s");
+    for (const auto& [name, sum] : sorted)
+        text += fmt::format("{:<32} {:>8} {:>10.2f} {:>5.1f} % {:>8.2f} {:>8.1f}\n", name, sum.calls,
+                            sum.time / 1e3, whole > 0 ? 100 * sum.time / whole : 0,
+                            sum.time > 0 ? static_cast<double>(sum.bytes) / sum.time / 1e3 : 0,
+                            sum.time > 0 ? static_cast<double>(sum.operations) / sum.time / 1e3 : 0);
+    text += fmt::format("{:<32} {:>8} {:>10.2f} {:>5.1f} %\n", "between", "", (whole - covered) / 1e3,
+                        whole > 0 ? 100 * (whole - covered) / whole : 0);
+    return text;
+}
+
+}  // namespace cachalot

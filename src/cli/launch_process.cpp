@@ -1,0 +1,106 @@
+#include "cli/launch_process.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <thread>
+
+#include "base/error.h"
+
+namespace cachalot::cli {
+namespace {
+
+// In the new process, of which nothing returns. What failed is told through `report`, which a started program closes.
+[[noreturn]] void become(const Process::Options& o, std::vector<char*>& arguments, const sigset_t& mask,
+                         pid_t parent, int report) {
+    auto give_up = [report] {
+        int code = errno;
+        [[maybe_unused]] auto n = write(report, &code, sizeof code);
+        _exit(127);
+    };
+    if (!o.log.empty()) {
+        setsid();
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent) _exit(127);
+        int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        int out = open(o.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0) give_up();
+    }
+    for (const auto& [name, value] : o.environment) setenv(name.c_str(), value.c_str(), 1);
+    sigprocmask(SIG_SETMASK, &mask, nullptr);
+    execvp(arguments.front(), arguments.data());
+    give_up();
+    _exit(127);
+}
+
+}  // namespace
+
+WaitedSignals::WaitedSignals() {
+    sigemptyset(&set_);
+    for (int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&set_, number);
+    sigprocmask(SIG_BLOCK, &set_, &before_);
+}
+
+WaitedSignals::~WaitedSignals() {
+    while (wait(std::chrono::milliseconds(0)) != 0) {
+    }  // what is still pending was meant for the program that has ended
+    sigprocmask(SIG_SETMASK, &before_, nullptr);
+}
+
+int WaitedSignals::wait(std::chrono::milliseconds limit) const {
+    timespec time{static_cast<std::time_t>(limit.count() / 1000),
+                  static_cast<long>(limit.count() % 1000) * 1'000'000};
+    return std::max(0, sigtimedwait(&set_, nullptr, &time));
+}
+
+Process::Process(const Options& options, const WaitedSignals& signals, const std::string& missing) {
+    std::vector<char*> arguments;
+    for (const auto& argument : options.command) arguments.push_back(const_cast<char*>(argument.c_str()));
+    arguments.push_back(nullptr);
+    int report[2];
+    if (pipe2(report, O_CLOEXEC) != 0) fail("no pipe: {}", std::strerror(errno));
+    const pid_t us = getpid();
+    id_ = fork();
+    const int fork_error = errno;
+    if (id_ == 0) become(options, arguments, signals.before(), us, report[1]);
+    close(report[1]);
+    int code = 0;
+    ssize_t n;
+    while ((n = read(report[0], &code, sizeof code)) < 0 && errno == EINTR) {
+    }
+    close(report[0]);
+    if (id_ < 0) fail("no new process: {}", std::strerror(fork_error));
+    if (n <= 0) return;
+    waitpid(id_, nullptr, 0);
+    if (code == ENOENT) fail("{}", missing);
+    fail("{} cannot be started: {}", options.command.front(), std::strerror(code));
+}
+
+std::optional<int> Process::ended() {
+    int status = 0;
+    if (!status_ && waitpid(id_, &status, WNOHANG) == id_)
+        status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return status_;
+}
+
+void Process::signal(int number) {
+    if (!ended()) kill(id_, number);
+}
+
+void Process::stop(std::chrono::milliseconds grace) {
+    const auto end = std::chrono::steady_clock::now() + grace;
+    signal(SIGTERM);
+    while (!ended()) {
+        if (std::chrono::steady_clock::now() >= end) signal(SIGKILL);
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+}
+
+}  // namespace cachalot::cli

@@ -1,0 +1,145 @@
+#include "kernels/tracing_backend.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace cachalot {
+namespace {
+
+// Bytes and operations are those of the formulas: every weight and every cached row that an operation needs counts
+// once for the call, whether or not a cache of the processor holds it; a product and a sum are two operations. What is
+// small beside them (activations, norms, softmax) is not counted.
+struct Count {
+    std::int64_t bytes = 0, operations = 0;
+
+    void product(const Matrix& m, std::int64_t rows) {
+        bytes += m.bytes();
+        operations += 2 * m.rows * m.columns * rows;
+    }
+};
+
+class TracingBackend final : public Backend {
+  public:
+    TracingBackend(std::unique_ptr<Backend> backend, Trace& trace)
+        : backend_(std::move(backend)), trace_(trace) {}
+
+    const char* name() const override { return backend_->name(); }
+    int threads() const override { return backend_->threads(); }
+    MachineLimits measure_limits() override { return backend_->measure_limits(); }
+
+    void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {
+        record("embed", {}, [&] { backend_->embed(table, tokens, streams); });
+    }
+
+    void hyper_connection_pre(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
+                              const float* norm, const float* streams, int rows, float* x, float* post,
+                              float* comb) override {
+        Count count;
+        count.product(weights.fn, rows);
+        record("hyper_connection_pre", count,
+               [&] { backend_->hyper_connection_pre(weights, params, norm, streams, rows, x, post, comb); });
+    }
+
+    void hyper_connection_post(const HyperConnectionParams& params, const float* out, const float* post,
+                               const float* comb, float* streams, int rows) override {
+        record("hyper_connection_post", {},
+               [&] { backend_->hyper_connection_post(params, out, post, comb, streams, rows); });
+    }
+
+    void hyper_connection_head(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
+                               const float* norm, const float* streams, int rows, float* x) override {
+        Count count;
+        count.product(weights.fn, rows);
+        record("hyper_connection_head", count,
+               [&] { backend_->hyper_connection_head(weights, params, norm, streams, rows, x); });
+    }
+
+    void project(std::span<const Projection> projections, int rows) override {
+        Count count;
+        for (const auto& p : projections) count.product(*p.weight, rows);
+        record("project", count, [&] { backend_->project(projections, rows); });
+    }
+
+    void rms_norm(float* x, const float* weight, float eps, int rows, int n) override {
+        record("rms_norm", {}, [&] { backend_->rms_norm(x, weight, eps, rows, n); });
+    }
+
+    void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
+                     int head_dim) override {
+        record("query_heads", {}, [&] { backend_->query_heads(q, eps, rotary, rows, heads, head_dim); });
+    }
+
+    void latent(std::span<const LatentCall> calls) override {
+        record("latent", {}, [&] { backend_->latent(calls); });
+    }
+
+    void compress(std::span<const CompressCall> calls) override {
+        record("compress", {}, [&] { backend_->compress(calls); });
+    }
+
+    void index(std::span<const IndexCall> calls) override {
+        Count count;
+        for (const auto& c : calls)
+            for (int r = 0; r < c.rows; ++r) {
+                const std::int64_t visible = (c.start + r + 1) / c.ratio;
+                if (visible > c.top_k) count.operations += 2 * visible * c.heads * c.format.size;
+            }
+        for (const auto& c : calls)
+            if ((c.start + c.rows) / c.ratio > c.top_k)
+                count.bytes += (c.start + c.rows) / c.ratio * c.format.bytes();
+        record("index", count, [&] { backend_->index(calls); });
+    }
+
+    void attend(std::span<const AttendCall> calls) override {
+        Count count;
+        for (const auto& c : calls) {
+            std::int64_t rows = 0;
+            for (int r = 0; r < c.rows; ++r) {
+                rows += std::min<std::int64_t>(c.start + r + 1, c.window_size);
+                if (!c.ratio) continue;
+                const std::int64_t visible = (c.start + r + 1) / c.ratio;
+                rows += c.selected ? std::min<std::int64_t>(visible, c.top_k) : visible;
+            }
+            count.bytes += rows * c.format.bytes();
+            count.operations += 4 * rows * c.heads * c.format.size;
+        }
+        record("attend", count, [&] { backend_->attend(calls); });
+    }
+
+    void route(const RouteCall& call) override {
+        record("route", {}, [&] { backend_->route(call); });
+    }
+
+    void experts(const ExpertsCall& call) override {
+        Count count;
+        auto add = [&](const ExpertWeights& e, std::int64_t rows) {
+            for (const Matrix* m : {&e.gate, &e.up, &e.down}) count.product(*m, rows);
+        };
+        std::vector<std::int64_t> rows_of(call.experts.size());
+        for (std::int64_t i = 0; i < std::int64_t(call.rows) * call.top_k; ++i)
+            ++rows_of[static_cast<std::size_t>(call.ids[i])];
+        for (std::size_t e = 0; e < rows_of.size(); ++e)
+            if (rows_of[e]) add(*call.experts[e], rows_of[e]);
+        add(*call.shared, call.rows);
+        record("experts", count, [&] { backend_->experts(call); });
+    }
+
+  private:
+    template <class Call>
+    void record(const char* name, const Count& count, const Call& call) {
+        const Traced span(&trace_, name);
+        trace_.count(count.bytes, count.operations);
+        call();
+    }
+
+    std::unique_ptr<Backend> backend_;
+    Trace& trace_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_tracing_backend(std::unique_ptr<Backend> backend, Trace& trace) {
+    return std::make_unique<TracingBackend>(std::move(backend), trace);
+}
+
+}  // namespace cachalot

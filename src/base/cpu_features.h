@@ -7,6 +7,7 @@ namespace cachalot {
 
 struct CpuFeatures {
     bool avx2 = false;         // AVX2 + FMA + F16C
+    bool avx2_vnni = false;    // AVX2 and AVX-VNNI: int8 dot products of 256 bits
     bool avx512 = false;       // F, BW, DQ, VL
     bool avx512_vnni = false;  // int8 dot products
     std::string name;          // marketing name, for reports

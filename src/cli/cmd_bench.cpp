@@ -24,6 +24,7 @@ struct Row {
     std::string test;
     std::int64_t tokens, depth;
     double tokens_per_second, spread;  // mean and standard deviation over the repetitions
+    std::uint64_t peak_rss_bytes;      // of the process so far
     double share_of_limit = 0;         // decode: of the memory bandwidth; prefill: of the arithmetic peak
 };
 
@@ -68,7 +69,12 @@ Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, 
         squares += rate * rate;
     }
     double mean = sum / repetitions;
-    return {test, count, start.length, mean, std::sqrt(std::max(0.0, squares / repetitions - mean * mean))};
+    return {test,
+            count,
+            start.length,
+            mean,
+            std::sqrt(std::max(0.0, squares / repetitions - mean * mean)),
+            peak_rss_bytes()};
 }
 
 void bench(const Options& o) {
@@ -97,8 +103,7 @@ void bench(const Options& o) {
             if (n > 0) rows.push_back(measure(engine, start, "decode", n, o.repetitions));
     }
     o.model.write_profile();
-    const auto peak_memory = peak_rss_bytes();  // before the measurement of the limits takes its own
-    auto limits = engine.backend().measure_limits();
+    auto limits = engine.backend().measure_limits();  // last: it takes memory of its own
     auto cost = token_cost(engine.model().config, engine.model().weights);
     // In the default precision most products are of integers; in exact mode all are of floats.
     double peak = o.model.exact ? limits.float_ops_per_second : limits.int8_ops_per_second;
@@ -123,25 +128,26 @@ void bench(const Options& o) {
                                       {"depth", r.depth},
                                       {"threads", engine.backend().threads()},
                                       {"tokens_per_second", r.tokens_per_second},
-                                      {"spread", r.spread},
                                       {"share_of_limit", r.share_of_limit},
-                                      {"peak_rss_bytes", peak_memory}});
+                                      {"peak_rss_bytes", r.peak_rss_bytes},
+                                      {"repetitions", o.repetitions},
+                                      {"spread", r.spread}});
         return print_line(result.dump(2));
     }
     print_line(fmt::format("{}, {}", cpu_features().name, engine.backend().name()));
     print_line(fmt::format("limits    memory {}/s, float32 {:.0f} Gop/s, int8 {:.0f} Gop/s",
                            human_bytes(static_cast<std::uint64_t>(limits.read_bytes_per_second)),
                            limits.float_ops_per_second / 1e9, limits.int8_ops_per_second / 1e9));
-    print_line(fmt::format("a token   reads {} of weights, takes {:.1f} Mop",
-                           human_bytes(static_cast<std::uint64_t>(cost.bytes)),
-                           static_cast<double>(cost.operations) / 1e6));
-    print_line(fmt::format("{:<8} {:>7} {:>8} {:>20}   {}", "test", "tokens", "depth", "tokens/s",
-                           "share of the limit"));
+    // What the limit is counted in: bytes of weights for decode, operations for prefill.
+    const std::string bytes = human_bytes(static_cast<std::uint64_t>(cost.bytes)),
+                      operations = fmt::format("{:.1f} Mop", static_cast<double>(cost.operations) / 1e6);
+    print_line(fmt::format("{:<8} {:>7} {:>8} {:>20}   {:>12} {:>12} {:>12}", "test", "tokens", "depth",
+                           "tokens/s", "per token", "of the limit", "peak memory"));
     for (const auto& r : rows)
-        print_line(fmt::format("{:<8} {:>7} {:>8} {:>12.1f} +- {:<5.1f}  {:>5.1f} % of {}", r.test, r.tokens,
-                               r.depth, r.tokens_per_second, r.spread, 100 * r.share_of_limit,
-                               r.test == "decode" ? "memory" : "arithmetic"));
-    print_line(fmt::format("peak memory {}", human_bytes(peak_memory)));
+        print_line(fmt::format("{:<8} {:>7} {:>8} {:>12.1f} +- {:<5.1f}  {:>12} {:>10.1f} % {:>12}", r.test,
+                               r.tokens, r.depth, r.tokens_per_second, r.spread,
+                               r.test == "decode" ? bytes : operations, 100 * r.share_of_limit,
+                               human_bytes(r.peak_rss_bytes)));
 }
 
 }  // namespace

@@ -81,6 +81,7 @@ void add_logits(CLI::App& app);
 void add_perplexity(CLI::App& app);
 void add_run(CLI::App& app);
 void add_serve(CLI::App& app);
+void add_synth(CLI::App& app);
 void add_tokenize(CLI::App& app);
 
 }  // namespace cachalot::cli

@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
     cli::add_bench(app);
     cli::add_inspect(app);
     cli::add_convert(app);
+    cli::add_synth(app);
     try {
         app.parse(argc, argv);
         return 0;

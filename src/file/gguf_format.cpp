@@ -30,10 +30,13 @@ constexpr std::array<TypeInfo, kGgufTypes> kTypes = {{
     {"f64", 8},
 }};
 
-constexpr std::array<std::pair<std::uint32_t, DType>, 8> kSupported = {{
+constexpr std::array<std::pair<std::uint32_t, DType>, 11> kSupported = {{
     {0, DType::f32},
     {1, DType::f16},
     {8, DType::q8_0},
+    {10, DType::q2_k},
+    {12, DType::q4_k},
+    {16, DType::iq2_xxs},
     {24, DType::i8},
     {26, DType::i32},
     {27, DType::i64},

@@ -45,6 +45,6 @@ std::uint32_t encoded_size(GgufType type);  // of one value; 0 for string and ar
 // Types of tensors, numbered as in ggml.
 std::optional<DType> dtype_from_ggml(std::uint32_t id);  // none if we cannot compute with it
 std::uint32_t ggml_from_dtype(DType type);               // throws Error if GGUF has no such type
-std::string ggml_type_name(std::uint32_t id);  // "BF16"; "Q4_K (12)" and "unknown type 42" if unsupported
+std::string ggml_type_name(std::uint32_t id);  // "BF16"; "Q6_K (14)" and "unknown type 42" if unsupported
 
 }  // namespace cachalot

@@ -3,11 +3,24 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "file/gguf_writer.h"
 #include "model/gguf_checkpoint.h"
 #include "model/release_checkpoint.h"
 #include "tensor/convert.h"
 
 namespace cachalot {
+
+void write_tokenizer(const TokenizerData& data, GgufWriter& writer) {
+    writer.set("tokenizer.ggml.model", "gpt2");  // byte-level BPE
+    writer.set("tokenizer.ggml.pre",
+               "joyai-llm");  // the name that other engines know these three patterns by
+    writer.set_strings("tokenizer.ggml.tokens", data.tokens);
+    writer.set_array<std::int32_t>("tokenizer.ggml.token_type", data.types);
+    writer.set_strings("tokenizer.ggml.merges", data.merges);
+    writer.set<std::uint32_t>("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(data.bos));
+    writer.set<std::uint32_t>("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(data.eos));
+    writer.set<bool>("tokenizer.ggml.add_bos_token", false);  // the prompt encoding writes it
+}
 
 std::unique_ptr<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
     std::error_code error;

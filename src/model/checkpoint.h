@@ -18,6 +18,9 @@ namespace cachalot {
 
 class GgufWriter;
 
+// Sets the keys of a GGUF file that GgufCheckpoint::tokenizer() reads.
+void write_tokenizer(const TokenizerData& data, GgufWriter& writer);
+
 class Checkpoint {
   public:
     virtual ~Checkpoint() = default;

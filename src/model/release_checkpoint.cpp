@@ -64,17 +64,7 @@ void ReleaseCheckpoint::write_metadata(GgufWriter& writer) const {
     if (defaults.temperature) writer.set<float>("general.sampling.temp", *defaults.temperature);
     if (defaults.top_p) writer.set<float>("general.sampling.top_p", *defaults.top_p);
 
-    Tokenizer tokens = tokenizer();
-    const TokenizerData& data = tokens.data();
-    writer.set("tokenizer.ggml.model", "gpt2");  // byte-level BPE
-    writer.set("tokenizer.ggml.pre",
-               "joyai-llm");  // the name that other engines know these three patterns by
-    writer.set_strings("tokenizer.ggml.tokens", data.tokens);
-    writer.set_array<std::int32_t>("tokenizer.ggml.token_type", data.types);
-    writer.set_strings("tokenizer.ggml.merges", data.merges);
-    writer.set<std::uint32_t>("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(data.bos));
-    writer.set<std::uint32_t>("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(data.eos));
-    writer.set<bool>("tokenizer.ggml.add_bos_token", false);  // the prompt encoding writes it
+    write_tokenizer(tokenizer().data(), writer);
 }
 
 const std::string& ReleaseCheckpoint::release_name(const std::string& name) const {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "tensor/float_formats.h"
+#include "tensor/k_quants.h"
 
 namespace cachalot {
 namespace {
@@ -65,7 +66,10 @@ bool is_float_like(DType type) {
         case DType::f8_e4m3:
         case DType::fp4_pairs:
         case DType::mxfp4:
-        case DType::q8_0: return true;
+        case DType::q8_0:
+        case DType::q4_k:
+        case DType::q2_k:
+        case DType::iq2_xxs: return true;
         default: return false;
     }
 }
@@ -112,6 +116,16 @@ void dequantize_row(const Matrix& m, std::int64_t row, std::span<float> out) {
                 for (int i = 0; i < 32; ++i) out[b * 32 + i] = load<std::int8_t>(p + 2 + i) * scale;
             }
             return;
+        case DType::q4_k:
+        case DType::q2_k:
+        case DType::iq2_xxs: {
+            auto decode = m.dtype == DType::q4_k   ? dequantize_q4_k
+                          : m.dtype == DType::q2_k ? dequantize_q2_k
+                                                   : dequantize_iq2_xxs;
+            for (std::int64_t i = 0; i < n; i += kSuperBlock, p += info(m.dtype).bytes)
+                decode(p, out.data() + i);
+            return;
+        }
         default: fail("a tensor of type {} cannot be read as numbers", name(m.dtype));
     }
 }

@@ -9,7 +9,7 @@
 namespace cachalot {
 namespace {
 
-constexpr std::array<DTypeInfo, 11> kInfo = {{
+constexpr std::array<DTypeInfo, 14> kInfo = {{
     {"f32", 1, 4},
     {"f16", 1, 2},
     {"bf16", 1, 2},
@@ -21,6 +21,9 @@ constexpr std::array<DTypeInfo, 11> kInfo = {{
     {"fp4_pairs", 2, 1},
     {"mxfp4", 32, 17},
     {"q8_0", 32, 34},
+    {"q4_k", 256, 144},
+    {"q2_k", 256, 84},
+    {"iq2_xxs", 256, 66},
 }};
 
 }  // namespace

@@ -11,6 +11,17 @@
 //   mxfp4   32 values, 17 bytes   | E8M0 | 16 bytes: low nibble = values 0..15, high nibble = values 16..31 |
 //   q8_0    32 values, 34 bytes   | f16 scale | 32 x int8 |
 //
+// Blocks of 256 values (GGUF's "super-blocks", k_quants.h decodes them). Groups of 16 or 32 values have small integers
+// s as scales and m as minimums, in units of the block's f16 d and dmin; q is unsigned, q x s x d - m x dmin the value:
+//
+//   q4_k    144 bytes   | d | dmin | 12 bytes: s and m, 6 bits each, of 8 groups of 32 | 128 bytes: q |
+//                       q: byte i of piece p (32 bytes) = value 64p + i in the low nibble, 64p + 32 + i in the high
+//   q2_k    84 bytes    | 16 bytes: s low, m high nibble, of 16 groups of 16 | 64 bytes: q | d | dmin |
+//                       q: byte i of half h (32 bytes) = values 128h + i + {0, 32, 64, 96} from the low bits up
+//   iq2_xxs 66 bytes    | d | 8 groups of 32 values: 8 bytes each |
+//                       group: | 4 bytes: four numbers of patterns of 8 magnitudes | u32: 4 x 7 bits signs, 4 bits s |
+//                       value = magnitude {8, 25, 43} x sign x (s + 1/2) / 4 x d
+//
 // E2M1 codes 0..7 are {0, .5, 1, 1.5, 2, 3, 4, 6}, bit 3 is the sign. E8M0 byte b means 2^(b-127).
 #pragma once
 
@@ -19,7 +30,22 @@
 
 namespace cachalot {
 
-enum class DType : std::uint8_t { f32, f16, bf16, i8, i32, i64, f8_e8m0, f8_e4m3, fp4_pairs, mxfp4, q8_0 };
+enum class DType : std::uint8_t {
+    f32,
+    f16,
+    bf16,
+    i8,
+    i32,
+    i64,
+    f8_e8m0,
+    f8_e4m3,
+    fp4_pairs,
+    mxfp4,
+    q8_0,
+    q4_k,
+    q2_k,
+    iq2_xxs,
+};
 
 struct DTypeInfo {
     std::string_view name;  // as written in messages and on the command line

@@ -179,12 +179,41 @@ TEST_F(Commands, InspectAndConvert) {
     expect_error("convert --experts q9 " + path("release") + " " + path("x.gguf"), "q9");
 }
 
+TEST_F(Commands, SynthWritesAModelThatRuns) {
+    auto file = path("s.gguf");
+    auto o =
+        run("synth " + file + " --like tiny --kinds csa,window,hca --experts 8 --gate-up mxfp4 --down q8_0");
+    EXPECT_EQ(o.status, 0) << o.err;
+    EXPECT_THAT(o.out, HasSubstr("seed 1"));
+    auto all = json::parse(run("inspect --json " + file).out);
+    EXPECT_EQ(all["config"]["layer_kinds"], json({"csa", "window", "hca"}));
+    EXPECT_EQ(all["config"]["experts"], 8);
+    EXPECT_EQ(run("run --raw -p hello -n 3 -m " + file).status, 0);
+    expect_error("synth " + file + " --like tiny", "--force");
+    expect_error("synth --force " + file + " --kinds csa,ring", "ring");
+    expect_error("synth --force " + file + " --kinds csa,hca --layers 3", "--layers 3");
+    expect_error("synth --force " + file + " --like tiny --experts-type q9", "q9");
+    EXPECT_EQ(run("synth " + file + " --like mega").status, 2);
+}
+
 TEST_F(Commands, BenchPrintsItsRows) {
     auto result = json::parse(run("bench -p 16 -n 4 -d 0,20 -r 1 --json").out);
     ASSERT_EQ(result["rows"].size(), 4u);
     EXPECT_EQ(result["rows"][3]["test"], "decode");
     EXPECT_EQ(result["rows"][3]["depth"], 20);
-    EXPECT_GT(result["rows"][3]["tokens_per_second"], 0);
+    std::vector<std::string> keys;
+    for (const auto& [key, value] : result["rows"][0].items()) keys.push_back(key);
+    EXPECT_THAT(keys,
+                testing::UnorderedElementsAre("test", "tokens", "depth", "threads", "tokens_per_second",
+                                              "share_of_limit", "peak_rss_bytes", "repetitions", "spread"));
+    EXPECT_TRUE(result["machine"].is_object());
+    for (const auto& row : result["rows"]) {
+        EXPECT_GT(row["tokens_per_second"], 0);
+        EXPECT_GT(row["share_of_limit"], 0);
+        EXPECT_GT(row["peak_rss_bytes"], 1 << 20);
+    }
+    auto text = run("bench -p 16 -n 4 -r 1").out;
+    for (auto part : {"tokens/s", "per token", "MB", "Mop", "%"}) EXPECT_THAT(text, HasSubstr(part));
 }
 
 TEST_F(Commands, ProfilesSayWhereTheTimeGoes) {

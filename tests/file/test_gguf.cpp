@@ -81,7 +81,7 @@ File small() {
                  array_key("words", GgufType::string, 3, str("a") + str("") + str("ccc")),
                  array_key("ratios", GgufType::i32, 2, le<std::int32_t>(4) + le<std::int32_t>(-1))};
     file.tensors = {tensor("second", {2, 3}, 0, 32), tensor("first", {32}, 8, 64),
-                    tensor("odd", {256}, 12, 0)};
+                    tensor("odd", {256}, 14, 0)};
     file.data = std::string(32, 'q') + std::string(24, 's') + std::string(8, '\0') + std::string(34, 'f');
     return file;
 }
@@ -110,22 +110,24 @@ TEST(Gguf, UnknownTypesAreListedAndRefusedOnUse) {
     raw.tensors.push_back(tensor("odder", {1}, 42, 32));
     const std::string bytes = raw.bytes();
     const auto file = Gguf::parse(bytes_of(bytes), "m.gguf");
-    EXPECT_EQ(file.tensors()[2].type, "Q4_K (12)");
+    EXPECT_EQ(file.tensors()[2].type, "Q6_K (14)");
     EXPECT_EQ(file.tensors()[3].type, "unknown type 42");
     EXPECT_EQ(file.tensors()[3].offset, file.tensors()[2].offset + 32);
     EXPECT_EQ(file.tensors()[0].type, "F32");
     EXPECT_THAT(error_of([&] { (void)file.get("odd"); }),
-                AllOf(StartsWith("m.gguf:"), HasSubstr("'odd'"), HasSubstr("Q4_K (12)")));
+                AllOf(StartsWith("m.gguf:"), HasSubstr("'odd'"), HasSubstr("Q6_K (14)")));
     EXPECT_THAT(error_of([&] { (void)file.find("odder"); }), HasSubstr("unknown type 42"));
 }
 
 TEST(Gguf, KnowsTheTypesWeComputeWith) {
+    // with the bytes of 256 values
     const std::vector<std::tuple<std::uint32_t, DType, int>> types = {
-        {0, DType::f32, 128},  {1, DType::f16, 64},   {8, DType::q8_0, 34},  {24, DType::i8, 32},
-        {26, DType::i32, 128}, {27, DType::i64, 256}, {30, DType::bf16, 64}, {39, DType::mxfp4, 17}};
+        {0, DType::f32, 1024},  {1, DType::f16, 512},     {8, DType::q8_0, 272},  {10, DType::q2_k, 84},
+        {12, DType::q4_k, 144}, {16, DType::iq2_xxs, 66}, {24, DType::i8, 256},   {26, DType::i32, 1024},
+        {27, DType::i64, 2048}, {30, DType::bf16, 512},   {39, DType::mxfp4, 136}};
     for (const auto& [id, dtype, size] : types) {
         File raw;
-        raw.tensors = {tensor("t", {32}, id, 0)};
+        raw.tensors = {tensor("t", {256}, id, 0)};
         raw.data = std::string(static_cast<std::size_t>(size), 'x');
         const std::string bytes = raw.bytes();
         const auto file = Gguf::parse(bytes_of(bytes), "m.gguf");
@@ -136,6 +138,11 @@ TEST(Gguf, KnowsTheTypesWeComputeWith) {
         EXPECT_THAT(refused(raw), HasSubstr("truncated")) << id;
     }
     EXPECT_THROW((void)ggml_from_dtype(DType::f8_e4m3), Error);
+
+    File raw;
+    raw.tensors = {tensor("narrow", {128}, 12, 0)};
+    raw.data = std::string(144, 'x');
+    EXPECT_THAT(refused(raw), AllOf(HasSubstr("'narrow'"), HasSubstr("q4_k blocks of 256")));
 }
 
 TEST(GgufMetadata, AnyIntegerTypeThatFits) {

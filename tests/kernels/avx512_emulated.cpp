@@ -60,8 +60,11 @@ float emulated_reduce_max(simde__m512 a) {
 #define _mm512_cvtph_ps(a) convert_lanes<float, std::uint16_t, simde__m512>(a, cachalot::f16_to_f32)
 #define _mm512_cvtepu16_epi32(a) \
     convert_lanes<std::int32_t, std::uint16_t, simde__m512i>(a, [](auto v) { return v; })
-#define _mm512_cvtepi8_epi32(a) \
-    convert_lanes<std::int32_t, std::int8_t, simde__m512i>(a, [](auto v) { return v; })
+#define _mm512_cvtepi32_epi16(a)                              \
+    convert_lanes<std::uint16_t, std::int32_t, simde__m256i>( \
+        a, [](auto v) { return static_cast<std::uint16_t>(v); })
+#undef _mm512_madd_epi16  // names the masked one
+#define _mm512_madd_epi16 simde_mm512_madd_epi16
 #define _mm512_cvtepu8_epi32(a) \
     convert_lanes<std::int32_t, std::uint8_t, simde__m512i>(a, [](auto v) { return v; })
 #define _mm512_cvtepi32_ps(a) \

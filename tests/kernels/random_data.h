@@ -52,6 +52,19 @@ struct RandomMatrix {
             matrix.scales = scales.data();
             return;
         }
+        if (info(type).elements == 256) {  // random codes; where the f16 scales lie depends on the type
+            for (auto& b : bytes) b = static_cast<std::byte>(random.integer(0, 255));
+            std::vector<std::size_t> units = {0};
+            if (type == DType::q4_k) units = {0, 2};
+            if (type == DType::q2_k) units = {80, 82};
+            for (std::size_t block = 0; block < bytes.size();
+                 block += static_cast<std::size_t>(info(type).bytes))
+                for (std::size_t at : units) {
+                    auto unit = f32_to_f16(0.001f * static_cast<float>(random.integer(1, 9)));
+                    std::memcpy(&bytes[block + at], &unit, 2);
+                }
+            return;
+        }
         for (std::int64_t r = 0; r < rows; ++r) {
             auto values = random.vector(columns, 0.1f);
             quantize_row(type, values, {bytes.data() + r * stride, static_cast<std::size_t>(stride)});
@@ -59,7 +72,14 @@ struct RandomMatrix {
     }
 };
 
-inline constexpr DType kWeightTypes[] = {DType::f32,       DType::f16,   DType::bf16, DType::f8_e4m3,
-                                         DType::fp4_pairs, DType::mxfp4, DType::q8_0};
+inline constexpr DType kWeightTypes[] = {DType::f32,       DType::f16,    DType::bf16, DType::f8_e4m3,
+                                         DType::fp4_pairs, DType::mxfp4,  DType::q8_0, DType::q4_k,
+                                         DType::q2_k,      DType::iq2_xxs};
+
+// The smallest number of columns from `columns` on that rows of this type can have.
+inline std::int64_t fitting_columns(DType type, std::int64_t columns) {
+    std::int64_t block = info(type).elements;
+    return (columns + block - 1) / block * block;
+}
 
 }  // namespace cachalot::test

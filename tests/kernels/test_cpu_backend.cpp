@@ -14,8 +14,9 @@
 namespace cachalot {
 
 namespace test {
-const cpu::Table* avx512_emulated_table();  // avx512_emulated.cpp
-}
+const cpu::Table* avx512_emulated_table();     // avx512_emulated.cpp
+const cpu::Table* avx2_vnni_emulated_table();  // avx2_vnni_emulated.cpp
+}  // namespace test
 
 namespace {
 
@@ -34,7 +35,11 @@ void expect_close(std::span<const float> expected, std::span<const float> actual
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> sets = {"scalar"};
     if (cpu_features().avx2) sets.push_back("avx2");
+    if (cpu_features().avx2_vnni) sets.push_back("avx2_vnni");
     if (cpu_features().avx512_vnni) sets.push_back("avx512");
+#if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
+    if (cpu_features().avx2) sets.push_back("avx2_vnni_emulated");
+#endif
 #if defined(CACHALOT_TEST_EMULATED_AVX512)
     sets.push_back("avx512_emulated");
 #endif
@@ -44,6 +49,11 @@ std::vector<std::string> instruction_sets() {
 class CpuBackendTest : public testing::TestWithParam<std::string> {
   protected:
     std::unique_ptr<Backend> backend(Precision precision = Precision::exact, int threads = 3) {
+#if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
+        if (GetParam() == "avx2_vnni_emulated")
+            return std::make_unique<cpu::CpuBackend>(*test::avx2_vnni_emulated_table(),
+                                                     CpuOptions{threads, precision, {}});
+#endif
 #if defined(CACHALOT_TEST_EMULATED_AVX512)
         if (GetParam() == "avx512_emulated")
             return std::make_unique<cpu::CpuBackend>(*test::avx512_emulated_table(),
@@ -59,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest, testing::ValuesIn(instruction_sets
                          [](const auto& param) { return param.param; });
 
 TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
-    if (GetParam() == "avx512_emulated") GTEST_SKIP() << "not one that can be forced";
+    if (GetParam().ends_with("_emulated")) GTEST_SKIP() << "not one that can be forced";
     EXPECT_EQ(std::string(backend()->name()), "cpu " + GetParam() + " x3");
     ::setenv("CACHALOT_ISA", GetParam().c_str(), 1);
     EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + GetParam() + " x1");
@@ -74,7 +84,8 @@ TEST_P(CpuBackendTest, ExactProductsOfEveryType) {
     auto cpu = backend();
     for (DType type : kWeightTypes)
         for (int rows : {1, 2, 3, 4, 7, 17, 33})
-            for (auto [outputs, columns] : {std::pair{1, 32}, {37, 96}, {130, 288}}) {
+            for (auto [outputs, least] : {std::pair{1, 32}, {37, 96}, {130, 288}}) {
+                const std::int64_t columns = test::fitting_columns(type, least);
                 SCOPED_TRACE(testing::Message()
                              << name(type) << " [" << outputs << ", " << columns << "] x " << rows);
                 RandomMatrix w(type, outputs, columns, random);
@@ -99,7 +110,8 @@ TEST_P(CpuBackendTest, FastProductsStayWithinTheRoundingOfTheActivations) {
             auto x = random.vector(std::int64_t(rows) * columns);
             // What the integer path should compute: the reference on activations rounded the same way.
             auto rounded = x;
-            bool integer = type == DType::mxfp4 || type == DType::fp4_pairs || type == DType::q8_0;
+            bool integer = type == DType::mxfp4 || type == DType::fp4_pairs || type == DType::q8_0 ||
+                           type == DType::q4_k || type == DType::q2_k || type == DType::iq2_xxs;
             for (std::size_t b = 0; integer && b < rounded.size(); b += 32) {
                 float amax = 0;
                 for (std::size_t i = b; i < b + 32; ++i) amax = std::max(amax, std::fabs(x[i]));
@@ -120,14 +132,15 @@ TEST_P(CpuBackendTest, ARowGivesTheSameBitsAloneAndInABatch) {
     for (auto precision : {Precision::exact, Precision::fast}) {
         auto cpu = backend(precision);
         for (DType type : kWeightTypes) {
-            RandomMatrix w(type, 67, 160, random);
+            const std::int64_t columns = test::fitting_columns(type, 160);
+            RandomMatrix w(type, 67, columns, random);
             int rows = 21;
-            auto x = random.vector(rows * 160);
+            auto x = random.vector(rows * columns);
             std::vector<float> batch(static_cast<std::size_t>(rows * 67)), alone(67);
-            Projection p{&w.matrix, x.data(), 160, batch.data(), 67};
+            Projection p{&w.matrix, x.data(), columns, batch.data(), 67};
             cpu->project({&p, 1}, rows);
             for (int r = 0; r < rows; ++r) {
-                Projection one{&w.matrix, x.data() + r * 160, 160, alone.data(), 67};
+                Projection one{&w.matrix, x.data() + r * columns, columns, alone.data(), 67};
                 cpu->project({&one, 1}, 1);
                 for (int n = 0; n < 67; ++n) ASSERT_EQ(alone[n], batch[r * 67 + n]) << name(type);
             }

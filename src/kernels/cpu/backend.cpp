@@ -12,17 +12,13 @@ namespace {
 
 constexpr int kStreams = 4;
 
-// Rows of weights in one item of a product: enough work to be worth a turn at the counter, few enough to balance.
-constexpr std::int64_t kWeightBlock = 32;
-// Rows of activations in one item: their float32 rows stay in the second-level cache while the weights pass by.
-constexpr int kRowBlock = 16;
-
 const Table* find_table(const std::string& isa) {
     const auto& cpu = cpu_features();
     if (isa == "scalar") return scalar_table();
     if (isa == "avx2") return cpu.avx2 ? avx2_table() : nullptr;
+    if (isa == "avx2_vnni") return cpu.avx2_vnni ? avx2_vnni_table() : nullptr;
     if (isa == "avx512") return cpu.avx512_vnni ? avx512_table() : nullptr;
-    fail("unknown instruction set '{}' (known: scalar, avx2, avx512)", isa);
+    fail("unknown instruction set '{}' (known: scalar, avx2, avx2_vnni, avx512)", isa);
 }
 
 const Table& choose_table(std::optional<std::string> isa) {
@@ -32,7 +28,7 @@ const Table& choose_table(std::optional<std::string> isa) {
         if (const Table* table = find_table(*isa)) return *table;
         fail("this processor ({}) or this build has no {}", cpu_features().name, *isa);
     }
-    for (const char* name : {"avx512", "avx2"})
+    for (const char* name : {"avx512", "avx2_vnni", "avx2"})
         if (const Table* table = find_table(name)) return *table;
     return *scalar_table();
 }
@@ -79,35 +75,37 @@ CpuBackend::CpuBackend(const Table& kernels, const CpuOptions& options)
 }
 
 void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) {
-    std::int64_t hidden = table.columns;
-    for (std::int32_t token : tokens) {
-        dequantize_row(table, token, {streams, static_cast<std::size_t>(hidden)});
-        for (int s = 1; s < kStreams; ++s) std::copy_n(streams, hidden, streams + s * hidden);
-        streams += kStreams * hidden;
-    }
+    const std::int64_t hidden = table.columns, count = static_cast<std::int64_t>(tokens.size());
+    each(count, count * hidden * 4, [&](std::int64_t i, int) {
+        float* row = streams + i * kStreams * hidden;
+        dequantize_row(table, tokens[static_cast<std::size_t>(i)], {row, static_cast<std::size_t>(hidden)});
+        for (int s = 1; s < kStreams; ++s) std::copy_n(row, hidden, row + s * hidden);
+    });
 }
 
-// [rows, fn.rows] = (fn v) / rms(v), v = all streams of a row
-const float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p,
-                               const float* streams, int rows) {
-    std::int64_t n = std::int64_t(kStreams) * p.hidden, m = w.fn.rows;
-    float* mix = mixes_.reserve(static_cast<std::size_t>(rows * m));
-    Projection projection{&w.fn, streams, n, mix, m};
+float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+                         const float* streams, int rows) {
+    float* mix = mixes_.reserve(static_cast<std::size_t>(rows * w.fn.rows));
+    Projection projection{&w.fn, streams, std::int64_t(kStreams) * p.hidden, mix, w.fn.rows};
     project({&projection, 1}, rows);
-    for (std::int64_t r = 0; r < rows; ++r) {
-        float mean = kernels_.sum_of_squares(streams + r * n, n) / static_cast<float>(n);
-        float inverse = 1.0f / std::sqrt(mean + p.norm_eps);
-        for (std::int64_t i = 0; i < m; ++i) mix[r * m + i] *= inverse;
-    }
     return mix;
+}
+
+void CpuBackend::normalize_mix(const HyperConnectionParams& p, const float* streams, float* mix,
+                               std::int64_t count) const {
+    std::int64_t n = std::int64_t(kStreams) * p.hidden;
+    float mean = kernels_.sum_of_squares(streams, n) / static_cast<float>(n);
+    float inverse = 1.0f / std::sqrt(mean + p.norm_eps);
+    for (std::int64_t i = 0; i < count; ++i) mix[i] *= inverse;
 }
 
 void CpuBackend::hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                                       const float* norm, const float* streams, int rows, float* x,
                                       float* post, float* comb) {
-    const float* mix = mixes(w, p, streams, rows);
-    each(rows, std::int64_t(rows) * p.hidden * 8, [&](std::int64_t r, int) {
-        const float* m = mix + r * w.fn.rows;  // [pre 0..3 | post 4..7 | comb 8..23]
+    float* mix = mixes(w, p, streams, rows);
+    each(rows, std::int64_t(rows) * p.hidden * 12, [&](std::int64_t r, int) {
+        float* m = mix + r * w.fn.rows;  // [pre 0..3 | post 4..7 | comb 8..23]
+        normalize_mix(p, streams + r * kStreams * p.hidden, m, w.fn.rows);
         float pre[kStreams];
         for (int j = 0; j < 4; ++j) pre[j] = sigmoid(m[j] * w.scale[0] + w.base[j]) + p.eps;
         for (int j = 0; j < 4; ++j) post[r * 4 + j] = 2 * sigmoid(m[4 + j] * w.scale[1] + w.base[4 + j]);
@@ -128,28 +126,52 @@ void CpuBackend::hyper_connection_post(const HyperConnectionParams& p, const flo
 
 void CpuBackend::hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                                        const float* norm, const float* streams, int rows, float* x) {
-    const float* mix = mixes(w, p, streams, rows);
-    for (std::int64_t r = 0; r < rows; ++r) {
+    float* mix = mixes(w, p, streams, rows);
+    each(rows, std::int64_t(rows) * p.hidden * 12, [&](std::int64_t r, int) {
+        normalize_mix(p, streams + r * kStreams * p.hidden, mix + r * 4, 4);
         float pre[kStreams];
         for (int j = 0; j < 4; ++j) pre[j] = sigmoid(mix[r * 4 + j] * w.scale[0] + w.base[j]) + p.eps;
         kernels_.collapse(pre, streams + r * kStreams * p.hidden, x + r * p.hidden, p.hidden);
         kernels_.rms_norm(x + r * p.hidden, norm, p.norm_eps, p.hidden);
-    }
+    });
 }
 
 bool CpuBackend::wants_int8(const Matrix& w) const {
-    return precision_ == Precision::fast &&
-           (w.dtype == DType::mxfp4 || w.dtype == DType::fp4_pairs || w.dtype == DType::q8_0);
+    if (precision_ != Precision::fast) return false;
+    switch (w.dtype) {
+        case DType::mxfp4:
+        case DType::fp4_pairs:
+        case DType::q8_0:
+        case DType::q4_k:
+        case DType::q2_k:
+        case DType::iq2_xxs: return true;
+        default: return false;
+    }
+}
+
+// Long runs of weights, since every start costs a memory latency, but several turns for each thread, to balance.
+CpuBackend::Division CpuBackend::divide(const Matrix& w, std::int64_t rows, std::size_t products) const {
+    constexpr std::int64_t kMostWeights = 128, kMostRows = 256, kLeastRows = 16;
+    auto parts = [](std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; };
+    std::int64_t turns = parts(8 * pool_.size(), static_cast<std::int64_t>(products));
+    std::int64_t unit = w.rows % 32 ? 8 : 32;  // what follows a product in its item takes 32 at a time
+    Division d;
+    d.weights = std::min(kMostWeights, parts(parts(w.rows, turns), unit) * unit);
+    d.weight_blocks = parts(w.rows, d.weights);
+    d.rows = std::min(kMostRows, std::max(kLeastRows, parts(rows, parts(turns, d.weight_blocks))));
+    d.row_blocks = parts(rows, d.rows);
+    return d;
 }
 
 Activations CpuBackend::quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows,
                                       Quantized& out) {
-    std::int8_t* q = out.q.reserve(static_cast<std::size_t>(rows * columns));
-    float* scales = out.scales.reserve(static_cast<std::size_t>(rows * columns / 32));
-    each(rows, rows * columns, [&](std::int64_t r, int) {
-        kernels_.quantize(x + r * stride, columns, q + r * columns, scales + r * columns / 32);
+    constexpr std::int64_t kBlock = 16;
+    Int8Group* q = out.reserve(static_cast<std::size_t>(rows * columns / 32));
+    each((rows + kBlock - 1) / kBlock, rows * columns, [&](std::int64_t block, int) {
+        for (std::int64_t r = block * kBlock; r < std::min<std::int64_t>(rows, (block + 1) * kBlock); ++r)
+            kernels_.quantize(x + r * stride, columns, q + r, rows);
     });
-    return {x, stride, q, scales, columns};
+    return {x, stride, q, rows};
 }
 
 void CpuBackend::project(std::span<const Projection> projections, int rows) {
@@ -157,40 +179,39 @@ void CpuBackend::project(std::span<const Projection> projections, int rows) {
     // Round each distinct input once.
     std::vector<Activations> inputs;
     quantized_.resize(std::max(quantized_.size(), projections.size()));
-    for (const auto& p : projections) {
-        Activations input{p.x, p.x_stride, nullptr, nullptr, 0};
+    for (std::size_t i = 0; i < projections.size(); ++i) {
+        const auto& p = projections[i];
+        Activations input{p.x, p.x_stride, nullptr, 0};
         if (wants_int8(*p.weight)) {
-            auto same = std::find_if(inputs.begin(), inputs.end(), [&](const Activations& a) {
-                return a.q && a.x == p.x && a.stride == p.x_stride && a.q_stride == p.weight->columns;
-            });
-            input = same != inputs.end()
-                        ? *same
-                        : quantize_rows(p.x, p.x_stride, p.weight->columns, rows, quantized_[inputs.size()]);
+            std::size_t j = 0;
+            while (j < i && !(inputs[j].q && inputs[j].x == p.x && inputs[j].stride == p.x_stride &&
+                              projections[j].weight->columns == p.weight->columns))
+                ++j;
+            input =
+                j < i ? inputs[j] : quantize_rows(p.x, p.x_stride, p.weight->columns, rows, quantized_[i]);
         }
         inputs.push_back(input);
     }
-    // Items: blocks of weight rows x blocks of activation rows, of all products in one list.
-    std::int64_t row_blocks = (rows + kRowBlock - 1) / kRowBlock, items = 0, work = 0;
+    // The items of all products in one list.
+    std::int64_t items = 0, work = 0;
     std::vector<std::int64_t> first_item;
+    std::vector<Division> divisions;
     for (const auto& p : projections) {
         first_item.push_back(items);
-        items += (p.weight->rows + kWeightBlock - 1) / kWeightBlock * row_blocks;
+        divisions.push_back(divide(*p.weight, rows, projections.size()));
+        items += divisions.back().items();
         work += p.weight->rows * p.weight->columns * rows;
     }
     each(items, work, [&](std::int64_t item, int) {
-        auto which = std::upper_bound(first_item.begin(), first_item.end(), item) - first_item.begin() - 1;
-        const Projection& p = projections[static_cast<std::size_t>(which)];
-        item -= first_item[static_cast<std::size_t>(which)];
-        std::int64_t first = item / row_blocks * kWeightBlock, r = item % row_blocks * kRowBlock;
-        Activations a = inputs[static_cast<std::size_t>(which)];
-        a.x += r * a.stride;
-        if (a.q) {
-            a.q += r * a.q_stride;
-            a.q_scales += r * a.q_stride / 32;
-        }
-        kernels_.matmul(*p.weight, first, std::min(first + kWeightBlock, p.weight->rows), a,
-                        static_cast<int>(std::min<std::int64_t>(kRowBlock, rows - r)), p.y + r * p.y_stride,
-                        p.y_stride);
+        auto which = static_cast<std::size_t>(std::upper_bound(first_item.begin(), first_item.end(), item) -
+                                              first_item.begin() - 1);
+        const Projection& p = projections[which];
+        const Division& d = divisions[which];
+        item -= first_item[which];
+        std::int64_t first = item / d.row_blocks * d.weights, r = item % d.row_blocks * d.rows;
+        kernels_.matmul(*p.weight, first, std::min(first + d.weights, p.weight->rows),
+                        inputs[which].from_row(r), static_cast<int>(std::min(d.rows, rows - r)),
+                        p.y + r * p.y_stride, p.y_stride);
     });
 }
 

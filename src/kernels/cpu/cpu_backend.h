@@ -47,10 +47,7 @@ class CpuBackend final : public Backend {
     struct ThreadScratch {
         AlignedBuffer<float> keys, scores, values;
     };
-    struct Quantized {  // int8 copy of activation rows
-        AlignedBuffer<std::int8_t> q;
-        AlignedBuffer<float> scales;
-    };
+    using Quantized = AlignedBuffer<Int8Group>;  // int8 copy of activation rows
 
     // Runs body(item, thread); on this thread alone if the whole takes about `work` < kSmallWork multiply-adds.
     template <class Body>
@@ -63,12 +60,22 @@ class CpuBackend final : public Backend {
     static constexpr std::int64_t kSmallWork =
         20'000;  // a few microseconds, as long as waking a thread takes
 
+    // How one product is divided: an item is `weights` rows of the matrix times `rows` rows of activations.
+    struct Division {
+        std::int64_t weights, rows, weight_blocks, row_blocks;
+        std::int64_t items() const { return weight_blocks * row_blocks; }
+    };
+    // `products` are divided among the threads in one loop, of about this size each.
+    Division divide(const Matrix& w, std::int64_t rows, std::size_t products) const;
     bool wants_int8(const Matrix& w) const;
     Activations quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows,
                               Quantized& out);
     void index_one(const IndexCall& call);
-    const float* mixes(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
-                       const float* streams, int rows);
+    // [rows, fn.rows] = fn v, v = all streams of a row; normalize_mix() divides a row by rms(v).
+    float* mixes(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
+                 const float* streams, int rows);
+    void normalize_mix(const HyperConnectionParams& params, const float* streams, float* mix,
+                       std::int64_t count) const;
 
     const Table& kernels_;
     Precision precision_;

@@ -1,8 +1,9 @@
 // Router and experts on the CPU.
 //
 // The rows of a batch are grouped by expert, so an expert's weights are read once however many tokens chose it. Two
-// parallel phases: gate and up with the activation, then down. An item is (expert, block of output rows), so a popular
-// expert spreads over all threads. Every (token, slot) has its own place for the result of `down`; a token's slots are
+// parallel phases: gate and up with the activation, then down. An item is (expert, block of output rows, block of its
+// rows), so a popular expert spreads over all threads; popular experts come first, so that no thread is left with one
+// at the end. Every (token, slot) has its own place for the result of `down`; a token's slots are
 // added in slot order at the end, which makes the sum independent of the schedule.
 #include <algorithm>
 #include <cmath>
@@ -13,7 +14,7 @@
 namespace cachalot::cpu {
 namespace {
 
-constexpr std::int64_t kBlock = 32;  // output rows of one item
+constexpr std::int64_t kGatherBlock = 16;  // rows
 
 float affinity(float logit) {  // sqrt(softplus(x))
     return std::sqrt(logit > 20.0f ? logit : std::log1p(std::exp(logit)));
@@ -85,57 +86,74 @@ void CpuBackend::experts(const ExpertsCall& c) {
         inner = std::max(inner, g.expert->gate.rows);
         work += g.rows * g.expert->gate.rows * hidden;
     }
-    // Gather the inputs, so that an expert's rows lie together.
-    float* x = hidden_.reserve(static_cast<std::size_t>(places * (hidden + 2 * inner)));
-    float *gate = x + places * hidden, *up = gate + places * inner;
-    for (std::int64_t p = 0; p < places; ++p)
-        std::copy_n(c.x + input_row(p) * hidden, hidden, x + p * hidden);
-    bool int8 = std::any_of(groups.begin(), groups.end(), [&](const Group& g) {
-        return wants_int8(g.expert->gate) || wants_int8(g.expert->up) || wants_int8(g.expert->down);
-    });
-    auto rows_of = [&](const Activations& all, const Group& g, const Matrix& w) {
-        Activations a{all.x + g.first * all.stride, all.stride, nullptr, nullptr, 0};
-        if (wants_int8(w)) {
-            a.q = all.q + g.first * all.q_stride;
-            a.q_scales = all.q_scales + g.first * all.q_stride / 32;
-            a.q_stride = all.q_stride;
-        }
-        return a;
-    };
-    auto for_blocks = [&](auto rows_of_expert, std::int64_t total_work, auto body) {
-        std::vector<std::pair<const Group*, std::int64_t>> items;
-        for (const auto& g : groups)
-            for (std::int64_t n = 0; n < rows_of_expert(g); n += kBlock) items.emplace_back(&g, n);
-        each(static_cast<std::int64_t>(items.size()), total_work, [&](std::int64_t i, int) {
-            const Group& g = *items[static_cast<std::size_t>(i)].first;
-            std::int64_t first = items[static_cast<std::size_t>(i)].second;
-            body(g, first, std::min(first + kBlock, rows_of_expert(g)));
+    // Gather the inputs, so that an expert's rows lie together; as floats only where an expert needs floats.
+    auto any_of = [&](auto needs) {
+        return std::any_of(groups.begin(), groups.end(), [&](const Group& g) {
+            return needs(g.expert->gate) || needs(g.expert->up) || needs(g.expert->down);
         });
     };
+    const bool int8 = any_of([&](const Matrix& w) { return wants_int8(w); });
+    const bool floats = any_of([&](const Matrix& w) { return !wants_int8(w); });
+    float* x = hidden_.reserve(static_cast<std::size_t>(places * (hidden + 2 * inner)));
+    float *gate = x + places * hidden, *up = gate + places * inner;
+    Int8Group* q = int8 ? expert_input_.reserve(static_cast<std::size_t>(places * hidden / 32)) : nullptr;
+    each((places + kGatherBlock - 1) / kGatherBlock, places * hidden, [&](std::int64_t block, int) {
+        std::int64_t end = std::min(places, (block + 1) * kGatherBlock);
+        for (std::int64_t p = block * kGatherBlock; p < end; ++p) {
+            const float* row = c.x + input_row(p) * hidden;
+            if (floats) std::copy_n(row, hidden, x + p * hidden);
+            if (int8) kernels_.quantize(row, hidden, q + p, places);
+        }
+    });
 
-    Activations input{x, hidden, nullptr, nullptr, 0};
-    if (int8) input = quantize_rows(x, hidden, hidden, static_cast<int>(places), expert_input_);
-    for_blocks([](const Group& g) { return g.expert->gate.rows; }, 2 * work,
-               [&](const Group& g, std::int64_t first, std::int64_t last) {
-                   auto rows = static_cast<int>(g.rows);
-                   float *to_gate = gate + g.first * inner, *to_up = up + g.first * inner;
-                   kernels_.matmul(g.expert->gate, first, last, rows_of(input, g, g.expert->gate), rows,
-                                   to_gate, inner);
-                   kernels_.matmul(g.expert->up, first, last, rows_of(input, g, g.expert->up), rows, to_up,
-                                   inner);
-                   for (std::int64_t r = 0; r < g.rows; ++r)
-                       kernels_.swiglu(to_gate + r * inner + first, to_up + r * inner + first,
-                                       route_weight(g.first + r), g.limit, last - first);
-               });
+    auto rows_of = [&](const Activations& all, std::int64_t first, const Matrix& w) {
+        Activations a = all.from_row(first);
+        if (!wants_int8(w)) a.q = nullptr;
+        return a;
+    };
+    // Calls body(group, weights first and last, first place, rows) for blocks of the matrix that `pick` names.
+    struct Item {
+        const Group* group;
+        std::int64_t first, last, place;
+        int rows;
+    };
+    std::vector<Item> items;
+    auto for_blocks = [&](auto pick, std::int64_t total_work, auto body) {
+        items.clear();
+        for (const auto& g : groups) {
+            const Matrix& w = pick(*g.expert);
+            Division d = divide(w, g.rows, groups.size());
+            for (std::int64_t n = 0; n < w.rows; n += d.weights)
+                for (std::int64_t r = 0; r < g.rows; r += d.rows)
+                    items.push_back({&g, n, std::min(n + d.weights, w.rows), g.first + r,
+                                     static_cast<int>(std::min(d.rows, g.rows - r))});
+        }
+        each(static_cast<std::int64_t>(items.size()), total_work,
+             [&](std::int64_t i, int) { body(items[static_cast<std::size_t>(i)]); });
+    };
+
+    Activations input{x, hidden, q, places};
+    for_blocks(
+        [](const ExpertWeights& e) -> const Matrix& { return e.gate; }, 2 * work,
+        [&](const Item& i) {
+            const ExpertWeights& e = *i.group->expert;
+            float *to_gate = gate + i.place * inner, *to_up = up + i.place * inner;
+            kernels_.matmul(e.gate, i.first, i.last, rows_of(input, i.place, e.gate), i.rows, to_gate, inner);
+            kernels_.matmul(e.up, i.first, i.last, rows_of(input, i.place, e.up), i.rows, to_up, inner);
+            for (std::int64_t r = 0; r < i.rows; ++r)
+                kernels_.swiglu(to_gate + r * inner + i.first, to_up + r * inner + i.first,
+                                route_weight(i.place + r), i.group->limit, i.last - i.first);
+        });
 
     float* result =
         partial_.reserve(static_cast<std::size_t>(places * hidden));  // the inputs are still being read
-    Activations activated{gate, inner, nullptr, nullptr, 0};
+    Activations activated{gate, inner, nullptr, 0};
     if (int8) activated = quantize_rows(gate, inner, inner, static_cast<int>(places), expert_hidden_);
-    for_blocks([](const Group& g) { return g.expert->down.rows; }, work,
-               [&](const Group& g, std::int64_t first, std::int64_t last) {
-                   kernels_.matmul(g.expert->down, first, last, rows_of(activated, g, g.expert->down),
-                                   static_cast<int>(g.rows), result + g.first * hidden, hidden);
+    for_blocks([](const ExpertWeights& e) -> const Matrix& { return e.down; }, work,
+               [&](const Item& i) {
+                   const Matrix& w = i.group->expert->down;
+                   kernels_.matmul(w, i.first, i.last, rows_of(activated, i.place, w), i.rows,
+                                   result + i.place * hidden, hidden);
                });
     // Where each slot's result lies among the places.
     std::vector<std::int64_t> place(static_cast<std::size_t>(places));

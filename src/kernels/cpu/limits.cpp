@@ -42,7 +42,7 @@ MachineLimits CpuBackend::measure_limits() {
         return best_rate(4, [&] {
             std::vector<std::int64_t> done(static_cast<std::size_t>(threads));
             pool_.parallel_for(
-                threads, [&](std::int64_t i, int) { done[static_cast<std::size_t>(i)] = loop(2'000'000); });
+                threads, [&](std::int64_t i, int) { done[static_cast<std::size_t>(i)] = loop(500'000); });
             double total = 0;
             for (auto d : done) total += static_cast<double>(d);
             return total;

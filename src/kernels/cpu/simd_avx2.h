@@ -1,4 +1,4 @@
-// AVX2 + FMA + F16C: eight floats.
+// AVX2 + FMA + F16C, and AVX-VNNI where the file is compiled for it: eight floats.
 #pragma once
 
 #include <immintrin.h>
@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cpu/simd_x86_bytes.h"
+#include "kernels/cpu/table.h"
 
 namespace {
 
@@ -44,35 +44,202 @@ inline float reduce_max(F a) {
     return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
 
-inline F load_f16(const std::byte* p) {
+inline F load_f16(const std::uint16_t* p) {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
 inline F load_bf16(const std::byte* p) {
     __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16))};
 }
-inline F load_i8(const std::int8_t* p) {
-    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
-}
 // The seven bits below the sign, moved 20 up, are the float times 2^-120 (subnormals included); NaN codes give 480.
-inline F load_e4m3(const std::byte* p) {
-    __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+inline F e4m3(__m256i wide) {
     __m256i sign = _mm256_slli_epi32(_mm256_and_si256(wide, _mm256_set1_epi32(0x80)), 24);
     __m256i rest = _mm256_slli_epi32(_mm256_and_si256(wide, _mm256_set1_epi32(0x7f)), 20);
     return {_mm256_mul_ps(_mm256_castsi256_ps(_mm256_or_si256(sign, rest)), _mm256_set1_ps(0x1p120f))};
 }
-
-struct D {
-    __m256 v;
-};
-inline D zero_d() { return {_mm256_setzero_ps()}; }
-// AVX2 multiplies unsigned by signed bytes, so the sign of w moves over to x. |w| <= 127 keeps the pair sums in int16.
-inline D dot_scaled(B32 w, B32 x, float scale, D acc) {
-    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w.v), _mm256_sign_epi8(x.v, w.v));
-    __m256i sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-    return {_mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(scale), acc.v)};
+inline F load_e4m3(const std::byte* p) {
+    return e4m3(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
-inline float reduce_add(D a) { return reduce_add(F{a.v}); }
+inline F load_e8m0(const std::uint8_t* p) {  // 0 is 2^-127, a subnormal; 255 gives infinity
+    __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    return {_mm256_castsi256_ps(_mm256_max_epi32(_mm256_slli_epi32(wide, 23), _mm256_set1_epi32(0x400000)))};
+}
+
+struct U {
+    __m256i v;
+};
+// Four rows in each half of the register, transposed there.
+inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
+    auto two = [&](int i) {
+        auto part = [&](int r) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[r] + at)); };
+        return _mm256_inserti128_si256(_mm256_castsi128_si256(part(i)), part(i + 4), 1);
+    };
+    __m256i a = two(0), b = two(1), c = two(2), d = two(3);
+    __m256i ab = _mm256_unpacklo_epi32(a, b), cd = _mm256_unpacklo_epi32(c, d);
+    out[0].v = _mm256_unpacklo_epi64(ab, cd);
+    out[1].v = _mm256_unpackhi_epi64(ab, cd);
+    ab = _mm256_unpackhi_epi32(a, b), cd = _mm256_unpackhi_epi32(c, d);
+    out[2].v = _mm256_unpacklo_epi64(ab, cd);
+    out[3].v = _mm256_unpackhi_epi64(ab, cd);
+}
+inline U low_nibbles(U a) { return {_mm256_and_si256(a.v, _mm256_set1_epi8(15))}; }
+inline U high_nibbles(U a) { return low_nibbles({_mm256_srli_epi16(a.v, 4)}); }
+inline U lookup(const std::uint8_t (&table)[16], U codes) {
+    __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return {_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), codes.v)};
+}
+inline U flip_sign(U a) { return {_mm256_xor_si256(a.v, _mm256_set1_epi8(-128))}; }
+inline void interleave_nibbles(U a, U (&out)[2]) {
+    __m256i low = low_nibbles(a).v, high = high_nibbles(a).v;
+    __m256i left = _mm256_unpacklo_epi8(low, high), right = _mm256_unpackhi_epi8(low, high);
+    // left and right hold 8 bytes of rows 0 1 | 4 5 and 2 3 | 6 7
+    __m256 l = _mm256_castsi256_ps(left), r = _mm256_castsi256_ps(right);
+    out[0].v = _mm256_castps_si256(_mm256_shuffle_ps(l, r, 0x88));
+    out[1].v = _mm256_castps_si256(_mm256_shuffle_ps(l, r, 0xdd));
+}
+// Eight bytes from where at(row) points to.
+template <class At>
+[[gnu::always_inline]] inline void gather_eights(At at, U (&out)[2]) {
+    auto four = [&](int i) {  // of rows i, i + 1, i + 4, i + 5
+        auto pair = [&](int r) {
+            __m128d low = _mm_castsi128_pd(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at(r))));
+            return _mm_loadh_pd(low, reinterpret_cast<const double*>(at(r + 1)));
+        };
+        return _mm256_castpd_ps(_mm256_insertf128_pd(_mm256_castpd128_pd256(pair(i)), pair(i + 4), 1));
+    };
+    __m256 a = four(0), b = four(2);
+    out[0].v = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
+    out[1].v = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
+}
+inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
+    gather_eights([&](int r) { return rows[r] + at; }, out);
+}
+inline void gather_entries(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
+                           U (&out)[2]) {
+    gather_eights([&](int r) { return table + static_cast<std::uint8_t>(rows[r][at]); }, out);
+}
+inline U operator&(U a, U b) { return {_mm256_and_si256(a.v, b.v)}; }
+inline U operator|(U a, U b) { return {_mm256_or_si256(a.v, b.v)}; }
+inline U operator^(U a, U b) { return {_mm256_xor_si256(a.v, b.v)}; }
+inline U add_bytes(U a, U b) { return {_mm256_add_epi8(a.v, b.v)}; }
+inline U subtract_bytes(U a, U b) { return {_mm256_sub_epi8(a.v, b.v)}; }
+inline U repeat(std::uint32_t four) { return {_mm256_set1_epi32(static_cast<int>(four))}; }
+template <int kBits>
+U shift_right(U a) {
+    return {_mm256_srli_epi32(a.v, kBits)};
+}
+template <int kBits>
+U shift_left(U a) {
+    return {_mm256_slli_epi32(a.v, kBits)};
+}
+template <int kByte, int kNibble>
+U bit_masks(U a) {
+    const __m128i lanes =
+        _mm_setr_epi8(kByte, kByte, kByte, kByte, kByte + 4, kByte + 4, kByte + 4, kByte + 4, kByte + 8,
+                      kByte + 8, kByte + 8, kByte + 8, kByte + 12, kByte + 12, kByte + 12, kByte + 12);
+    const __m256i bits = _mm256_set1_epi32(kNibble ? static_cast<int>(0x80402010) : 0x08040201);
+    __m256i same = _mm256_shuffle_epi8(a.v, _mm256_broadcastsi128_si256(lanes));
+    return {_mm256_cmpeq_epi8(_mm256_and_si256(same, bits), bits)};
+}
+inline F float_bits(U a) { return {_mm256_castsi256_ps(a.v)}; }
+template <int kHalf>
+F from_bf16(U a) {
+    return {_mm256_castsi256_ps(kHalf ? _mm256_and_si256(a.v, _mm256_set1_epi32(-65536))
+                                      : _mm256_slli_epi32(a.v, 16))};
+}
+template <int kHalf>
+F from_f16(U a) {
+    __m256i wide = kHalf ? _mm256_srli_epi32(a.v, 16) : _mm256_and_si256(a.v, _mm256_set1_epi32(0xffff));
+    __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(wide, wide), 0x08);
+    return {_mm256_cvtph_ps(_mm256_castsi256_si128(packed))};
+}
+template <int kByte>
+__m256i byte_of(U a) {
+    return _mm256_and_si256(_mm256_srli_epi32(a.v, 8 * kByte), _mm256_set1_epi32(0xff));
+}
+template <int kByte>
+F from_e4m3(U a) {
+    return e4m3(byte_of<kByte>(a));
+}
+template <int kByte>
+F from_byte(U a) {
+    return {_mm256_cvtepi32_ps(byte_of<kByte>(a))};
+}
+
+enum class Codes { narrow, half, full, scaled };
+inline __m256i four_times(const void* p) {
+    int four;
+    __builtin_memcpy(&four, p, 4);
+    return _mm256_set1_epi32(four);
+}
+
+#if defined(__AVXVNNI__)
+// Four products of unsigned and signed bytes are added to an int32 in one instruction, whatever the codes.
+constexpr bool kSignedFull = false, kSumsInInt16 = false;
+template <Codes kCodes, int kOffset>
+struct Sum {
+    __m256i s, total = _mm256_setzero_si256();
+    explicit Sum(const cachalot::cpu::Int8Group& x) {
+        s = kOffset ? _mm256_madd_epi16(four_times(x.pair_sums), _mm256_set1_epi16(-kOffset))
+                    : _mm256_setzero_si256();
+    }
+    void add(U codes, const std::int8_t* q) { s = _mm256_dpbusd_avx_epi32(s, codes.v, four_times(q)); }
+    void scale(U by) {
+        total = _mm256_add_epi32(total, _mm256_madd_epi16(s, by.v));
+        s = _mm256_setzero_si256();
+    }
+    F value() const { return {_mm256_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
+};
+#else
+// AVX2 multiplies unsigned by signed bytes and adds neighbours with saturation to int16, which codes up to 128 cannot
+// reach. Narrow codes stay in int16 for the whole group: of 16 products the true sum fits, so it does not matter that
+// the partial sums wrap. Full codes are signed, and their sign moves over to q. Scaled codes are so small that the sum
+// of 16 products fits in int16, where the factor is applied.
+constexpr bool kSignedFull = true, kSumsInInt16 = true;
+template <Codes kCodes, int kOffset>
+struct Sum {
+    __m256i s, total = _mm256_setzero_si256();
+    explicit Sum(const cachalot::cpu::Int8Group& x) {
+        if constexpr (kOffset == 0)
+            s = _mm256_setzero_si256();
+        else if constexpr (kCodes == Codes::narrow)
+            s = _mm256_mullo_epi16(four_times(x.pair_sums), _mm256_set1_epi16(-kOffset));
+        else
+            s = _mm256_madd_epi16(four_times(x.pair_sums), _mm256_set1_epi16(-kOffset));
+    }
+    void add(U codes, const std::int8_t* q) {
+        __m256i x = four_times(q), w = codes.v;
+        if constexpr (kCodes == Codes::full) {
+            x = _mm256_sign_epi8(x, w);
+            w = _mm256_abs_epi8(w);
+        }
+        __m256i pairs = _mm256_maddubs_epi16(w, x);
+        if constexpr (kCodes == Codes::narrow || kCodes == Codes::scaled)
+            s = _mm256_add_epi16(s, pairs);
+        else
+            s = _mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    }
+    void scale(U by) {
+        total = _mm256_add_epi32(total, _mm256_madd_epi16(s, by.v));
+        s = _mm256_setzero_si256();
+    }
+    F value() const {
+        if constexpr (kCodes == Codes::scaled) return {_mm256_cvtepi32_ps(total)};
+        __m256i sums = kCodes == Codes::narrow ? _mm256_madd_epi16(s, _mm256_set1_epi16(1)) : s;
+        return {_mm256_cvtepi32_ps(sums)};
+    }
+};
+#endif
+
+// A factor of int16 for both sums of a lane, or for the lower half of the one, where a short sum of either sign fits.
+template <int kByte>
+U factor(U a) {
+    auto byte = [](int lane) { return static_cast<char>(4 * lane + kByte); };
+    auto second = [&](int lane) { return kSumsInInt16 ? byte(lane) : static_cast<char>(-1); };
+    const __m128i lanes = _mm_setr_epi8(byte(0), -1, second(0), -1, byte(1), -1, second(1), -1, byte(2), -1,
+                                        second(2), -1, byte(3), -1, second(3), -1);
+    return {_mm256_shuffle_epi8(a.v, _mm256_broadcastsi128_si256(lanes))};
+}
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
     __m256 s = _mm256_set1_ps(inverse);
@@ -82,5 +249,18 @@ inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
     bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
 }
+
+inline void sum_bytes(const std::int8_t* q, std::int16_t (&sums)[2][2]) {
+    __m256i s =
+        _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q)));
+    s = _mm256_add_epi16(s, _mm256_shuffle_epi32(s, 0x4e));
+    s = _mm256_add_epi16(s, _mm256_shuffle_epi32(s, 0xb1));
+    int low = _mm256_extract_epi32(s, 0), high = _mm256_extract_epi32(s, 4);
+    __builtin_memcpy(sums[0], &low, 4);
+    __builtin_memcpy(sums[1], &high, 4);
+}
+
+inline void opaque(F& a) { asm volatile("" : "+x"(a.v)); }
+inline void opaque(U& a) { asm volatile("" : "+x"(a.v)); }
 
 }  // namespace

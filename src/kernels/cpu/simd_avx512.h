@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cpu/simd_x86_bytes.h"
+#include "kernels/cpu/table.h"
 
 namespace {
 
@@ -34,38 +34,157 @@ inline F times_pow2(F a, F n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 inline float reduce_add(F a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F a) { return _mm512_reduce_max_ps(a.v); }
 
-inline F load_f16(const std::byte* p) {
+inline F load_f16(const std::uint16_t* p) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }
 inline F load_bf16(const std::byte* p) {
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
 }
-inline F load_i8(const std::int8_t* p) {
-    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
-}
-inline F load_e4m3(const std::byte* p) {  // as in simd_avx2.h
-    __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+inline F e4m3(__m512i wide) {  // as in simd_avx2.h
     __m512i sign = _mm512_slli_epi32(_mm512_and_si512(wide, _mm512_set1_epi32(0x80)), 24);
     __m512i rest = _mm512_slli_epi32(_mm512_and_si512(wide, _mm512_set1_epi32(0x7f)), 20);
     return {_mm512_mul_ps(_mm512_castsi512_ps(_mm512_or_si512(sign, rest)), _mm512_set1_ps(0x1p120f))};
 }
+inline F load_e4m3(const std::byte* p) {
+    return e4m3(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+inline F load_e8m0(const std::uint8_t* p) {
+    __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return {_mm512_castsi512_ps(_mm512_max_epi32(_mm512_slli_epi32(wide, 23), _mm512_set1_epi32(0x400000)))};
+}
 
-// A block of 32 bytes fills half a register; blocks have scales of their own, so they are not paired.
-struct D {
-    __m256 v;
+struct U {
+    __m512i v;
 };
-inline D zero_d() { return {_mm256_setzero_ps()}; }
-inline D dot_scaled(B32 w, B32 x, float scale, D acc) {
-    __m256i sums =
-        _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_abs_epi8(w.v), _mm256_sign_epi8(x.v, w.v));
-    return {_mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(scale), acc.v)};
+// Four rows in each quarter of the register, transposed there.
+inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
+    auto four = [&](int i) {
+        auto part = [&](int r) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[r] + at)); };
+        __m512i v = _mm512_castsi128_si512(part(i));
+        v = _mm512_inserti32x4(v, part(i + 4), 1);
+        v = _mm512_inserti32x4(v, part(i + 8), 2);
+        return _mm512_inserti32x4(v, part(i + 12), 3);
+    };
+    __m512i a = four(0), b = four(1), c = four(2), d = four(3);
+    __m512i ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
+    out[0].v = _mm512_unpacklo_epi64(ab, cd);
+    out[1].v = _mm512_unpackhi_epi64(ab, cd);
+    ab = _mm512_unpackhi_epi32(a, b), cd = _mm512_unpackhi_epi32(c, d);
+    out[2].v = _mm512_unpacklo_epi64(ab, cd);
+    out[3].v = _mm512_unpackhi_epi64(ab, cd);
 }
-inline float reduce_add(D a) {
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+inline U low_nibbles(U a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
+inline U high_nibbles(U a) { return low_nibbles({_mm512_srli_epi16(a.v, 4)}); }
+inline U lookup(const std::uint8_t (&table)[16], U codes) {
+    __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), codes.v)};
 }
+inline U flip_sign(U a) { return {_mm512_xor_si512(a.v, _mm512_set1_epi8(-128))}; }
+inline void interleave_nibbles(U a, U (&out)[2]) {
+    __m512i low = low_nibbles(a).v, high = high_nibbles(a).v;
+    __m512 l = _mm512_castsi512_ps(_mm512_unpacklo_epi8(low, high));
+    __m512 r = _mm512_castsi512_ps(_mm512_unpackhi_epi8(low, high));
+    out[0].v = _mm512_castps_si512(_mm512_shuffle_ps(l, r, 0x88));
+    out[1].v = _mm512_castps_si512(_mm512_shuffle_ps(l, r, 0xdd));
+}
+// Eight bytes from where at(row) points to.
+template <class At>
+[[gnu::always_inline]] inline void gather_eights(At at, U (&out)[2]) {
+    auto eight = [&](int i) {  // of rows i, i + 1, i + 4, i + 5, ...
+        auto pair = [&](int r) {
+            __m128d low = _mm_castsi128_pd(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at(r))));
+            return _mm_castpd_si128(_mm_loadh_pd(low, reinterpret_cast<const double*>(at(r + 1))));
+        };
+        __m512i v = _mm512_castsi128_si512(pair(i));
+        v = _mm512_inserti32x4(v, pair(i + 4), 1);
+        v = _mm512_inserti32x4(v, pair(i + 8), 2);
+        return _mm512_castsi512_ps(_mm512_inserti32x4(v, pair(i + 12), 3));
+    };
+    __m512 a = eight(0), b = eight(2);
+    out[0].v = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88));
+    out[1].v = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd));
+}
+inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
+    gather_eights([&](int r) { return rows[r] + at; }, out);
+}
+inline void gather_entries(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
+                           U (&out)[2]) {
+    gather_eights([&](int r) { return table + static_cast<std::uint8_t>(rows[r][at]); }, out);
+}
+inline U operator&(U a, U b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline U operator|(U a, U b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline U operator^(U a, U b) { return {_mm512_xor_si512(a.v, b.v)}; }
+inline U add_bytes(U a, U b) { return {_mm512_add_epi8(a.v, b.v)}; }
+inline U subtract_bytes(U a, U b) { return {_mm512_sub_epi8(a.v, b.v)}; }
+inline U repeat(std::uint32_t four) { return {_mm512_set1_epi32(static_cast<int>(four))}; }
+template <int kBits>
+U shift_right(U a) {
+    return {_mm512_srli_epi32(a.v, kBits)};
+}
+template <int kBits>
+U shift_left(U a) {
+    return {_mm512_slli_epi32(a.v, kBits)};
+}
+template <int kByte>
+U factor(U a) {  // for the lower int16 of a lane, where a short sum of either sign fits
+    const __m128i lanes = _mm_setr_epi8(kByte, -1, -1, -1, kByte + 4, -1, -1, -1, kByte + 8, -1, -1, -1,
+                                        kByte + 12, -1, -1, -1);
+    return {_mm512_shuffle_epi8(a.v, _mm512_broadcast_i32x4(lanes))};
+}
+template <int kByte, int kNibble>
+U bit_masks(U a) {  // all sixteen masks are in one register; the instruction takes four bits of each lane
+    constexpr int k0 = 0, k1 = 0xff, k2 = 0xff00, k3 = 0xffff, kHigh = 0xff0000, kTop = -0x1000000;
+    const __m512i masks =
+        _mm512_setr_epi32(k0, k1, k2, k3, kHigh, kHigh | k1, kHigh | k2, kHigh | k3, kTop, kTop | k1,
+                          kTop | k2, kTop | k3, kTop | kHigh, kTop | kHigh | k1, kTop | kHigh | k2, -1);
+    return {_mm512_permutexvar_epi32(_mm512_srli_epi32(a.v, 8 * kByte + 4 * kNibble), masks)};
+}
+inline F float_bits(U a) { return {_mm512_castsi512_ps(a.v)}; }
+template <int kHalf>
+F from_bf16(U a) {
+    return {_mm512_castsi512_ps(kHalf ? _mm512_and_si512(a.v, _mm512_set1_epi32(-65536))
+                                      : _mm512_slli_epi32(a.v, 16))};
+}
+template <int kHalf>
+F from_f16(U a) {
+    return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(kHalf ? _mm512_srli_epi32(a.v, 16) : a.v))};
+}
+template <int kByte>
+__m512i byte_of(U a) {
+    return _mm512_and_si512(_mm512_srli_epi32(a.v, 8 * kByte), _mm512_set1_epi32(0xff));
+}
+template <int kByte>
+F from_e4m3(U a) {
+    return e4m3(byte_of<kByte>(a));
+}
+template <int kByte>
+F from_byte(U a) {
+    return {_mm512_cvtepi32_ps(byte_of<kByte>(a))};
+}
+
+// VNNI: four products of unsigned and signed bytes are added to an int32 in one instruction, whatever the codes.
+enum class Codes { narrow, half, full, scaled };
+constexpr bool kSignedFull = false;
+inline __m512i four_times(const void* p) {
+    int four;
+    __builtin_memcpy(&four, p, 4);
+    return _mm512_set1_epi32(four);
+}
+template <Codes kCodes, int kOffset>
+struct Sum {
+    __m512i s, total = _mm512_setzero_si512();
+    explicit Sum(const cachalot::cpu::Int8Group& x) {
+        s = kOffset ? _mm512_madd_epi16(four_times(x.pair_sums), _mm512_set1_epi16(-kOffset))
+                    : _mm512_setzero_si512();
+    }
+    void add(U codes, const std::int8_t* q) { s = _mm512_dpbusd_epi32(s, codes.v, four_times(q)); }
+    void scale(U by) {
+        total = _mm512_add_epi32(total, _mm512_madd_epi16(s, by.v));
+        s = _mm512_setzero_si512();
+    }
+    F value() const { return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
+};
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
     __m512 s = _mm512_set1_ps(inverse);
@@ -74,5 +193,25 @@ inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i), _mm512_cvtsepi32_epi8(n));
     }
 }
+
+inline void sum_bytes(const std::int8_t* q, std::int16_t (&sums)[2][2]) {
+    __m256i s =
+        _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q)));
+    s = _mm256_add_epi16(s, _mm256_shuffle_epi32(s, 0x4e));
+    s = _mm256_add_epi16(s, _mm256_shuffle_epi32(s, 0xb1));
+    int low = _mm256_extract_epi32(s, 0), high = _mm256_extract_epi32(s, 4);
+    __builtin_memcpy(sums[0], &low, 4);
+    __builtin_memcpy(sums[1], &high, 4);
+}
+
+#if !defined(CACHALOT_SIMD_EMULATED)
+inline void opaque(F& a) { asm volatile("" : "+v"(a.v)); }
+inline void opaque(U& a) { asm volatile("" : "+v"(a.v)); }
+#else
+template <class T>
+void opaque(T& value) {
+    asm volatile("" : "+m"(value));
+}
+#endif
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/cpu/table.h"
 #include "tensor/float_formats.h"
 
 namespace {
@@ -12,11 +13,7 @@ struct F {  // float vector
     static constexpr int kWidth = 1;
     float v;
 };
-inline F load(const float* p) {  // weights in a file may lie at any address
-    F a;
-    std::memcpy(&a.v, p, sizeof a.v);
-    return a;
-}
+inline F load(const float* p) { return {*p}; }
 inline void store(float* p, F a) { *p = a.v; }
 inline F broadcast(float x) { return {x}; }
 inline F operator+(F a, F b) { return {a.v + b.v}; }
@@ -35,62 +32,155 @@ inline float reduce_add(F a) { return a.v; }
 inline float reduce_max(F a) { return a.v; }
 
 // Widening loads of kWidth elements.
-inline F load_f16(const std::byte* p) {
-    std::uint16_t h;
-    std::memcpy(&h, p, 2);
-    return {cachalot::f16_to_f32(h)};
-}
+inline F load_f16(const std::uint16_t* p) { return {cachalot::f16_to_f32(*p)}; }
 inline F load_bf16(const std::byte* p) {
     std::uint16_t h;
     std::memcpy(&h, p, 2);
     return {cachalot::bf16_to_f32(h)};
 }
-inline F load_i8(const std::int8_t* p) { return {static_cast<float>(*p)}; }
 inline F load_e4m3(const std::byte* p) { return {cachalot::e4m3_to_f32(static_cast<std::uint8_t>(*p))}; }
+inline F load_e8m0(const std::uint8_t* p) { return {cachalot::e8m0_to_f32(*p)}; }
 
-// 32 signed bytes, and the sum of their products with 32 others as a float vector D whose lanes add up to it.
-struct B32 {
-    std::int8_t v[32];
+// Four bytes of kWidth rows of weights, a row in each lane.
+struct U {
+    std::uint8_t v[4];
 };
-inline B32 load_bytes(const void* p) {
-    B32 b;
-    std::memcpy(b.v, p, 32);
-    return b;
+// Bytes [at, at + 16) of each row, four at a time.
+inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
+    std::memcpy(out, rows[0] + at, 16);
 }
-inline void store_bytes(std::int8_t* p, B32 b) { std::memcpy(p, b.v, 32); }
-inline std::int8_t twice_e2m1(int code) {
-    constexpr std::int8_t k[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-    return k[code];
+template <class Change>
+U each_byte(U a, Change change) {
+    for (auto& b : a.v) b = static_cast<std::uint8_t>(change(b));
+    return a;
 }
-// 16 bytes of E2M1 codes -> twice their values; mxfp4: low nibbles first; pairs: low nibble = even element
-inline B32 unpack_mxfp4(const std::byte* p) {
-    B32 b;
-    for (int i = 0; i < 16; ++i) {
-        int byte = static_cast<int>(p[i]);
-        b.v[i] = twice_e2m1(byte & 15);
-        b.v[i + 16] = twice_e2m1(byte >> 4);
+inline U low_nibbles(U a) {
+    return each_byte(a, [](int b) { return b & 15; });
+}
+inline U high_nibbles(U a) {
+    return each_byte(a, [](int b) { return b >> 4; });
+}
+inline U lookup(const std::uint8_t (&table)[16], U codes) {
+    return each_byte(codes, [&](int b) { return table[b]; });
+}
+inline U flip_sign(U a) {
+    return each_byte(a, [](int b) { return b ^ 0x80; });
+}
+// The eight nibbles of four bytes in the order low, high, low, high, ...
+inline void interleave_nibbles(U a, U (&out)[2]) {
+    for (int i = 0; i < 8; ++i)
+        out[i / 4].v[i % 4] = static_cast<std::uint8_t>(i % 2 ? a.v[i / 2] >> 4 : a.v[i / 2] & 15);
+}
+// Bytes [at, at + 8) of each row.
+inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
+    std::memcpy(out, rows[0] + at, 8);
+}
+// table[byte `at` of each row]: its lower four bytes, its upper four.
+inline void gather_entries(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
+                           U (&out)[2]) {
+    std::memcpy(out, &table[static_cast<std::uint8_t>(rows[0][at])], 8);
+}
+template <class Combine>
+U each_pair(U a, U b, Combine combine) {
+    for (int i = 0; i < 4; ++i) a.v[i] = static_cast<std::uint8_t>(combine(a.v[i], b.v[i]));
+    return a;
+}
+inline U operator&(U a, U b) {
+    return each_pair(a, b, [](int x, int y) { return x & y; });
+}
+inline U operator|(U a, U b) {
+    return each_pair(a, b, [](int x, int y) { return x | y; });
+}
+inline U operator^(U a, U b) {
+    return each_pair(a, b, [](int x, int y) { return x ^ y; });
+}
+inline U add_bytes(U a, U b) {
+    return each_pair(a, b, [](int x, int y) { return x + y; });
+}
+inline U subtract_bytes(U a, U b) {
+    return each_pair(a, b, [](int x, int y) { return x - y; });
+}
+// Four bytes, the first the lowest, in each lane.
+inline U repeat(std::uint32_t four) {
+    U a;
+    std::memcpy(a.v, &four, 4);
+    return a;
+}
+// Each lane as one number of 32 bits.
+template <int kBits>
+U shift_right(U a) {
+    std::uint32_t x;
+    std::memcpy(&x, a.v, 4);
+    return repeat(x >> kBits);
+}
+template <int kBits>
+U shift_left(U a) {
+    std::uint32_t x;
+    std::memcpy(&x, a.v, 4);
+    return repeat(x << kBits);
+}
+// Byte kByte of each lane, as Sum::scale() wants it.
+template <int kByte>
+U factor(U a) {
+    return repeat(a.v[kByte]);
+}
+// Byte i is 255 where bit i of nibble kNibble (0: low) of byte kByte is set, else 0.
+template <int kByte, int kNibble>
+U bit_masks(U a) {
+    U masks;
+    for (int i = 0; i < 4; ++i) masks.v[i] = a.v[kByte] >> (4 * kNibble + i) & 1 ? 255 : 0;
+    return masks;
+}
+// Elements of each lane as floats: one of 4 bytes, two of 2 bytes, four of 1 byte.
+inline F float_bits(U a) {
+    F f;
+    std::memcpy(&f.v, a.v, 4);
+    return f;
+}
+template <int kHalf>
+std::uint16_t half_of(U a) {
+    std::uint16_t h;
+    std::memcpy(&h, a.v + 2 * kHalf, 2);
+    return h;
+}
+template <int kHalf>
+F from_bf16(U a) {
+    return {cachalot::bf16_to_f32(half_of<kHalf>(a))};
+}
+template <int kHalf>
+F from_f16(U a) {
+    return {cachalot::f16_to_f32(half_of<kHalf>(a))};
+}
+template <int kByte>
+F from_e4m3(U a) {
+    return {cachalot::e4m3_to_f32(a.v[kByte])};
+}
+template <int kByte>
+F from_byte(U a) {  // 0..255
+    return {static_cast<float>(a.v[kByte])};
+}
+
+// The sum of (code - offset) * q over a group of 32, four columns at a time. `Codes` tells how large codes are, for
+// those that can use it:
+//   narrow  0..128, and at most 16 from the offset
+//   half    0..128
+//   full    any byte; unsigned with offset 128, unless kSignedFull
+//   scaled  0..3, offset 0; scale() multiplies what was added since it was last called
+enum class Codes { narrow, half, full, scaled };
+constexpr bool kSignedFull = false;
+template <Codes kCodes, int kOffset>
+struct Sum {
+    int s, total = 0;
+    explicit Sum(const cachalot::cpu::Int8Group& x) : s(-kOffset * (x.pair_sums[0] + x.pair_sums[1])) {}
+    void add(U codes, const std::int8_t* q) {
+        for (int i = 0; i < 4; ++i) s += codes.v[i] * q[i];
     }
-    return b;
-}
-inline B32 unpack_pairs(const std::byte* p) {
-    B32 b;
-    for (int i = 0; i < 16; ++i) {
-        int byte = static_cast<int>(p[i]);
-        b.v[2 * i] = twice_e2m1(byte & 15);
-        b.v[2 * i + 1] = twice_e2m1(byte >> 4);
+    void scale(U by) {
+        total += s * by.v[0];
+        s = 0;
     }
-    return b;
-}
-struct D {
-    float v;
+    F value() const { return {static_cast<float>(kCodes == Codes::scaled ? total : s)}; }
 };
-inline D zero_d() { return {0}; }
-inline D dot_scaled(B32 w, B32 x, float scale, D acc) {
-    int sum = 0;
-    for (int i = 0; i < 32; ++i) sum += w.v[i] * x.v[i];
-    return {acc.v + static_cast<float>(sum) * scale};
-}
-inline float reduce_add(D a) { return a.v; }
 
 // Rounds 32 floats times `inverse` to int8; the products are within [-127, 127].
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
@@ -98,6 +188,18 @@ inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
         float v = std::nearbyint(x[i] * inverse);
         q[i] = static_cast<std::int8_t>(v > -127 ? (v < 127 ? v : 127) : -127);  // NaN: -127
     }
+}
+// Of each half of 32 bytes: the sums of the bytes whose index mod 4 is 0 or 1, and 2 or 3.
+inline void sum_bytes(const std::int8_t* q, std::int16_t (&sums)[2][2]) {
+    std::memset(sums, 0, sizeof sums);
+    for (int i = 0; i < 32; ++i)
+        sums[i / 16][i / 2 % 2] = static_cast<std::int16_t>(sums[i / 16][i / 2 % 2] + q[i]);
+}
+
+// Keeps a value in a register that the compiler knows nothing about.
+template <class T>
+void opaque(T& value) {
+    asm volatile("" : "+m"(value));
 }
 
 }  // namespace

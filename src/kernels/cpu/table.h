@@ -1,7 +1,7 @@
 // The inner loops, one set per instruction set, behind one table of function pointers.
 //
-// A new instruction set is a vector header (simd_*.h) and a file of three lines that includes kernels.inl with it;
-// nothing else changes. The table is chosen once, at run time, from what the processor can do.
+// A new instruction set is a vector header (simd_*.h) and a file of three lines that includes kernels.inl with it; a
+// new format of weights is a struct in formats.inl; nothing else changes. The table is chosen once, at run time, from what the processor can do.
 //
 // Every function works on one thread. Lengths are multiples of 32 (checked when a model is bound). The order in which
 // an element's sum is taken depends on its length only, never on its neighbours: a row gives the same bits alone and
@@ -15,13 +15,26 @@
 
 namespace cachalot::cpu {
 
-// Rows of activations, as float32 and (when not null) rounded to int8 with one scale per 32 values.
+// 32 activations of one row, rounded to int8: x = scale * q, scale = max|x| / 127. The sums serve formats whose codes
+// are offset or have minimums: the sum of (code - offset) q is the sum of code q less offset times the sum of q.
+struct alignas(16) Int8Group {
+    std::int8_t q[32];
+    float scale;
+    std::int16_t pair_sums[2];  // of the q whose index mod 4 is 0 or 1, and 2 or 3
+    float half_sums[2];         // scale times the sum of the first 16 q, and of the last 16
+};
+
+// Rows of activations, as float32 and (when not null) rounded to int8. Group g of row r is q[g * q_rows + r]: what a
+// product needs at a time lies together for all rows.
 struct Activations {
     const float* x = nullptr;
     std::int64_t stride = 0;  // floats from row to row
-    const std::int8_t* q = nullptr;
-    const float* q_scales = nullptr;
-    std::int64_t q_stride = 0;  // int8 values from row to row; scales: q_stride / 32
+    const Int8Group* q = nullptr;
+    std::int64_t q_rows = 0;
+
+    Activations from_row(std::int64_t r) const {
+        return {x + r * stride, stride, q ? q + r : nullptr, q_rows};
+    }
 };
 
 struct Table {
@@ -30,8 +43,8 @@ struct Table {
     // y[r * y_stride + n] = row n of w times activations r, for n in [first, last), r in [0, rows)
     void (*matmul)(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& x, int rows,
                    float* y, std::int64_t y_stride);
-    // q = round(x / scale), scale = max|x| / 127 for each 32 values
-    void (*quantize)(const float* x, std::int64_t n, std::int8_t* q, float* scales);
+    // Rounds one row of n values; group g goes to q[g * q_rows].
+    void (*quantize)(const float* x, std::int64_t n, Int8Group* q, std::int64_t q_rows);
 
     // x = weight * x / rms(x); weight null: ones
     void (*rms_norm)(float* x, const float* weight, float eps, int n);
@@ -69,6 +82,7 @@ struct Table {
 // The table for `isa`, or null if this build or processor has none. "scalar" always exists.
 const Table* scalar_table();
 const Table* avx2_table();
+const Table* avx2_vnni_table();
 const Table* avx512_table();
 
 }  // namespace cachalot::cpu

@@ -1,0 +1,97 @@
+// cachalot synth: a model of true shape with random weights, for measuring.
+#include "base/error.h"
+#include "cli/command.h"
+#include "model/synthetic.h"
+
+namespace cachalot::cli {
+namespace {
+
+struct Options {
+    std::string output, like = "flash", experts_type = "mxfp4", gate_up, down, dense_type = "q8_0";
+    std::vector<std::string> kinds;
+    int layers = 0, experts = 0, vocab = 0, threads = 0;  // 0: as in the real model
+    std::uint64_t seed = 1;
+    bool force = false;
+};
+
+LayerKind parse_kind(const std::string& name) {
+    if (name == "window") return LayerKind::window;
+    if (name == "csa") return LayerKind::csa;
+    if (name == "hca") return LayerKind::hca;
+    fail("unknown layer kind '{}' (known: window, csa, hca)", name);
+}
+
+void synth(const Options& o) {
+    if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
+    Config config = known_config(o.like);
+    if (!o.kinds.empty()) {
+        std::vector<LayerKind> kinds;
+        for (const auto& name : o.kinds) kinds.push_back(parse_kind(name));
+        if (o.layers && static_cast<std::size_t>(o.layers) != kinds.size())
+            fail("--layers {} and {} --kinds contradict each other", o.layers, kinds.size());
+        set_layers(config, kinds);
+    } else if (o.layers) {
+        set_layers(config, o.layers);
+    }
+    if (o.experts) config.experts = o.experts;
+    if (o.vocab) config.vocab_size = o.vocab;
+
+    SyntheticOptions options;
+    options.gate_up = parse_dtype(o.gate_up.empty() ? o.experts_type : o.gate_up);
+    options.down = parse_dtype(o.down.empty() ? o.experts_type : o.down);
+    options.dense = parse_dtype(o.dense_type);
+    options.seed = o.seed;
+    options.threads = o.threads;
+    Progress progress("writing", "bytes", true);
+    auto summary = write_synthetic(config, options, o.output, [&](std::uint64_t done, std::uint64_t total) {
+        progress.update(done, total);
+    });
+    progress.clear();
+    print_line(fmt::format("{}: {}, {} tensors, random weights with seed {}", o.output,
+                           human_bytes(summary.bytes), summary.tensors, o.seed));
+}
+
+}  // namespace
+
+void add_synth(CLI::App& app) {
+    auto o = std::make_shared<Options>();
+    auto* command = app.add_subcommand(
+        "synth", "Writes a model of true width with random weights, for measuring speed and memory");
+    command->add_option("output,-o,--output", o->output, "the GGUF file to write")
+        ->required()
+        ->type_name("OUT.gguf");
+    command->add_option("--like", o->like, "shape: flash, pro, or tiny (a few megabytes, for tests)")
+        ->check(CLI::IsMember({"flash", "pro", "tiny"}))
+        ->capture_default_str();
+    command->add_option("--layers", o->layers, "only the first N layers, or more than the real model has")
+        ->check(CLI::Range(1, kMaxLayers))
+        ->type_name("N");
+    command->add_option("--kinds", o->kinds, "the kind of every layer: window, csa or hca")
+        ->delimiter(',')
+        ->type_name("KIND,..");
+    command->add_option("--experts", o->experts, "experts of a layer")
+        ->check(CLI::Range(1, 4096))
+        ->type_name("N");
+    command->add_option("--experts-type", o->experts_type, "type of the routed experts")
+        ->capture_default_str()
+        ->type_name("TYPE");
+    command->add_option("--gate-up", o->gate_up, "type of their gate and up matrices")->type_name("TYPE");
+    command->add_option("--down", o->down, "type of their down matrices")->type_name("TYPE");
+    command
+        ->add_option("--dense-type", o->dense_type,
+                     "type of attention projections, shared experts, embeddings")
+        ->capture_default_str()
+        ->type_name("TYPE");
+    command->add_option("--seed", o->seed, "of the random numbers; the same seed writes the same file")
+        ->capture_default_str()
+        ->type_name("N");
+    command->add_option("--vocab", o->vocab, "tokens")->check(CLI::Range(1, 1 << 20))->group("");
+    command->add_flag("--force", o->force, "replace OUT.gguf if it exists");
+    command->add_option("-t,--threads", o->threads, "threads; 0: one per core")
+        ->check(CLI::Range(0, 1024))
+        ->type_name("N");
+    command->footer("TYPE is mxfp4, q4_k, q2_k, iq2_xxs, q8_0, bf16, f16 or f32.");
+    command->callback([o] { synth(*o); });
+}
+
+}  // namespace cachalot::cli

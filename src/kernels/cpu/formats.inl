@@ -1,0 +1,209 @@
+// How weights are unpacked from the layout of the file: one struct for each type. Included by kernels.inl.
+//
+// Products work on kLanes rows of weights at a time, a row in each lane of a vector (a strip), so that a sum needs no
+// adding across lanes and its scale is applied to all rows at once. What lies along a row in the file must be turned
+// to lie across rows; gather() does that for 16 bytes of each row, still packed, which is cheaper than after.
+//
+// A float type says
+//     values(strip, k, columns, out)     out[i] = column k + i of every row
+// An integer type says
+//     kCodes, kOffset     what its codes can be (simd_scalar.h): weight = scale * (code - kOffset) + minimum;
+//                         of scaled codes: scale * factor * code + minimum
+//     kMinimums           minimums for each group of 32 columns: 0, 1, or 2 (one for each 16)
+//     kUnit               columns that are unpacked together: 32, 64, 128 or 256
+//     header(strip, k, groups, h)   scales, minimums, factors of `groups` <= 8 groups from column k, a multiple of 256
+//     codes(strip, k, out)          out[i] = columns k + 4i .. k + 4i + 3, for kUnit columns
+// Formats whose blocks are 256 long find their block at column k / 256 * 256.
+
+constexpr int kLanes = F::kWidth;
+constexpr int kChunk = 256;  // columns whose scales are unpacked together
+
+// kLanes rows; where a matrix ends within the strip, the last row repeats.
+struct Strip {
+    const std::byte* rows[kLanes];
+    const std::uint8_t* scales[kLanes];  // of types that keep them apart
+
+    Strip(const Matrix& w, std::int64_t first, std::int64_t last) {
+        for (int i = 0; i < kLanes; ++i) {
+            std::int64_t n = std::min(first + i, last - 1);
+            rows[i] = w.row(n);
+            scales[i] = w.scales ? w.row_scales(n) : nullptr;
+        }
+    }
+};
+
+struct Header {
+    alignas(64) float scales[kChunk / 32][kLanes];
+    // Added to each weight: the formats' minimums, negated.
+    alignas(64) float minimums[kChunk / 32][2][kLanes];
+    U factors[kChunk / 32][2];  // of scaled codes, for each 16 columns
+};
+
+// ---- float types
+
+struct FromF32 {
+    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
+        for (int c = 0; c < columns; c += 4) {
+            U u[4];
+            gather(s.rows, 4 * (k + c), u);
+            for (int i = 0; i < 4; ++i) out[c + i] = float_bits(u[i]);
+        }
+    }
+};
+struct FromF16 {
+    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
+        for (int c = 0; c < columns; c += 8) {
+            U u[4];
+            gather(s.rows, 2 * (k + c), u);
+            for (int i = 0; i < 4; ++i) {
+                out[c + 2 * i] = from_f16<0>(u[i]);
+                out[c + 2 * i + 1] = from_f16<1>(u[i]);
+            }
+        }
+    }
+};
+struct FromBf16 {
+    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
+        for (int c = 0; c < columns; c += 8) {
+            U u[4];
+            gather(s.rows, 2 * (k + c), u);
+            for (int i = 0; i < 4; ++i) {
+                out[c + 2 * i] = from_bf16<0>(u[i]);
+                out[c + 2 * i + 1] = from_bf16<1>(u[i]);
+            }
+        }
+    }
+};
+struct FromE4m3 {
+    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
+        F scale = broadcast(0);
+        for (int c = 0; c < columns; c += 16) {
+            if (c % cachalot::kFp8Block == 0) {
+                float scales[kLanes];
+                for (int i = 0; i < kLanes; ++i)
+                    scales[i] = cachalot::e8m0_to_f32(s.scales[i][(k + c) / cachalot::kFp8Block]);
+                scale = load(scales);
+            }
+            U u[4];
+            gather(s.rows, k + c, u);
+            for (int i = 0; i < 4; ++i) {
+                out[c + 4 * i] = from_e4m3<0>(u[i]) * scale;
+                out[c + 4 * i + 1] = from_e4m3<1>(u[i]) * scale;
+                out[c + 4 * i + 2] = from_e4m3<2>(u[i]) * scale;
+                out[c + 4 * i + 3] = from_e4m3<3>(u[i]) * scale;
+            }
+        }
+    }
+};
+
+// ---- integer types
+
+// Twice the E2M1 value of a code, offset to be positive.
+constexpr int kE2m1Offset = 12;
+constexpr std::uint8_t kE2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+
+// Calls use(lane, group) for all lanes and groups; with constant bounds for a whole chunk.
+template <class Use>
+inline void each_group(int groups, Use use) {
+    if (groups == kChunk / 32) {
+        for (int i = 0; i < kLanes; ++i)
+            for (int g = 0; g < kChunk / 32; ++g) use(i, g);
+    } else {
+        for (int i = 0; i < kLanes; ++i)
+            for (int g = 0; g < groups; ++g) use(i, g);
+    }
+}
+
+// scales = half the E8M0 bytes that at(lane, group) finds, since the codes are doubled
+template <class At>
+inline void e2m1_header(int groups, Header& h, At at) {
+    std::uint8_t bytes[kChunk / 32][kLanes];
+    each_group(groups, [&](int i, int g) { bytes[g][i] = at(i, g); });
+    for (int g = 0; g < groups; ++g) store(h.scales[g], load_e8m0(bytes[g]) * broadcast(0.5f));
+}
+
+struct Mxfp4 {
+    static constexpr Codes kCodes = Codes::narrow;
+    static constexpr int kOffset = kE2m1Offset, kMinimums = 0, kUnit = 32;
+
+    static void header(const Strip& s, std::int64_t k, int groups, Header& h) {
+        e2m1_header(groups, h, [&](int lane, int g) {
+            return static_cast<std::uint8_t>(s.rows[lane][(k / 32 + g) * 17]);
+        });
+    }
+    static void codes(const Strip& s, std::int64_t k, U* out) {
+        U packed[4];
+        gather(s.rows, k / 32 * 17 + 1, packed);
+        for (int i = 0; i < 4; ++i) {
+            out[i] = lookup(kE2m1, low_nibbles(packed[i]));
+            out[4 + i] = lookup(kE2m1, high_nibbles(packed[i]));
+        }
+    }
+};
+
+struct Fp4Pairs {
+    static constexpr Codes kCodes = Codes::narrow;
+    static constexpr int kOffset = kE2m1Offset, kMinimums = 0, kUnit = 32;
+
+    static void header(const Strip& s, std::int64_t k, int groups, Header& h) {
+        e2m1_header(groups, h, [&](int lane, int g) { return s.scales[lane][k / 32 + g]; });
+    }
+    static void codes(const Strip& s, std::int64_t k, U* out) {
+        U packed[4], nibbles[2];
+        gather(s.rows, k / 2, packed);
+        for (int i = 0; i < 4; ++i) {
+            interleave_nibbles(packed[i], nibbles);
+            out[2 * i] = lookup(kE2m1, nibbles[0]);
+            out[2 * i + 1] = lookup(kE2m1, nibbles[1]);
+        }
+    }
+};
+
+struct Q8_0 {
+    static constexpr Codes kCodes = Codes::full;
+    static constexpr int kOffset = kSignedFull ? 0 : 128, kMinimums = 0, kUnit = 32;
+
+    static void header(const Strip& s, std::int64_t k, int groups, Header& h) {
+        std::uint16_t halves[kChunk / 32][kLanes];
+        for (int i = 0; i < kLanes; ++i)
+            for (int g = 0; g < groups; ++g)
+                __builtin_memcpy(&halves[g][i], s.rows[i] + (k / 32 + g) * 34, 2);
+        for (int g = 0; g < groups; ++g) store(h.scales[g], load_f16(halves[g]));
+    }
+    static void codes(const Strip& s, std::int64_t k, U* out) {
+        for (int half = 0; half < 2; ++half) {
+            U bytes[4];
+            gather(s.rows, k / 32 * 34 + 2 + 16 * half, bytes);
+            for (int i = 0; i < 4; ++i) out[4 * half + i] = kSignedFull ? bytes[i] : flip_sign(bytes[i]);
+        }
+    }
+};
+
+// An integer type as floats, for activations that stay float32.
+template <class Format>
+struct FromCodes {
+    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
+        constexpr bool is_signed = kSignedFull && Format::kCodes == Codes::full;
+        const F offset = broadcast(is_signed ? 128 : Format::kOffset);
+        Header h;
+        Format::header(s, k, columns / 32, h);
+        for (int c = 0; c < columns; c += Format::kUnit) {
+            U u[Format::kUnit / 4];
+            Format::codes(s, k + c, u);
+            for (int i = 0; i < Format::kUnit / 4; ++i) {
+                int at = c + 4 * i, g = at / 32;
+                F scale = load(h.scales[g]);
+                U byte = is_signed ? flip_sign(u[i]) : u[i];
+                F w[4] = {from_byte<0>(byte), from_byte<1>(byte), from_byte<2>(byte), from_byte<3>(byte)};
+                for (int j = 0; j < 4; ++j) {
+                    F value = (w[j] - offset) * scale;
+                    if constexpr (Format::kCodes == Codes::scaled)
+                        value = value * from_byte<0>(h.factors[g][at / 16 % 2]);
+                    if constexpr (Format::kMinimums)
+                        value = value + load(h.minimums[g][Format::kMinimums == 2 ? at / 16 % 2 : 0]);
+                    out[at + j] = value;
+                }
+            }
+        }
+    }
+};

@@ -1,0 +1,190 @@
+// Matrix products. Included by kernels.inl.
+//
+// The problem: decode multiplies every weight once and must keep up with memory; prefill multiplies it hundreds of
+// times and must keep the multipliers busy. The choice: one loop for both. A strip of weights (formats.inl) is
+// unpacked 32 columns at a time into registers, and all rows of activations pass by while it stays there. With one
+// row nothing is stored between unpacking and multiplying; with many, unpacking is a small part. And since each
+// result is the same sequence of operations whatever the number of rows, a row gives the same bits alone and in a
+// batch.
+//
+//   integer  the products of 32 columns are summed as integers, then one multiply-add with both scales
+//   float    weights become float32, 256 columns at a time (they stay in the first-level cache), two chains of
+//            multiply-adds for each result; any type; the only path in exact mode
+
+constexpr int kRowBlock = 256;  // rows of activations whose sums are held at once
+
+// Asks for the next strip of the item while this one is used: its bytes lie in one piece, and a strip takes about
+// as long as memory needs to answer.
+class Ahead {
+  public:
+    Ahead(const Matrix& w, std::int64_t next, std::int64_t last)
+        : at_(w.row(std::min(next, last))), end_(w.row(std::min(next + kLanes, last))) {
+        std::int64_t chunks = (w.columns + kChunk - 1) / kChunk;
+        step_ = (end_ - at_ + chunks - 1) / chunks;
+    }
+    void one_chunk() {
+        const std::byte* stop = end_ - at_ < step_ ? end_ : at_ + step_;
+        for (; at_ < stop; at_ += 64) __builtin_prefetch(at_);
+    }
+
+  private:
+    const std::byte *at_, *end_;
+    std::int64_t step_;
+};
+
+void store_strip(F sum, float* y, std::int64_t lanes) {
+    if (lanes >= kLanes) return store(y, sum);
+    float all[kLanes];
+    store(all, sum);
+    std::copy_n(all, lanes, y);
+}
+
+// Sums of one group of 32 columns, for all rows.
+template <class Format, class Count>
+inline void add_group(const U* codes, const Header& h, int group, const Int8Group* x, Count rows, F* sums) {
+    const F scale = load(h.scales[group]);
+    for (int r = 0; r < rows; ++r) {
+        Sum<Format::kCodes, Format::kOffset> dot(x[r]);
+        for (int i = 0; i < 8; ++i) {
+            dot.add(codes[i], x[r].q + 4 * i);
+            if constexpr (Format::kCodes == Codes::scaled)
+                if (i % 4 == 3) dot.scale(h.factors[group][i / 4]);
+        }
+        F sum = fma(dot.value(), scale * broadcast(x[r].scale), sums[r]);
+        if constexpr (Format::kMinimums == 1)
+            sum = fma(load(h.minimums[group][0]), broadcast(x[r].half_sums[0] + x[r].half_sums[1]), sum);
+        if constexpr (Format::kMinimums == 2)
+            for (int i = 0; i < 2; ++i)
+                sum = fma(load(h.minimums[group][i]), broadcast(x[r].half_sums[i]), sum);
+        sums[r] = sum;
+    }
+}
+
+// `rows` is an int or an integral_constant: a single row's sum stays in a register.
+template <class Format, class Count>
+void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, Count rows,
+                  float* y, std::int64_t y_stride) {
+    auto columns_from = [&](std::int64_t k) {
+        return static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
+    };
+    F sums[std::is_same_v<Count, int> ? kRowBlock : 1];
+    for (std::int64_t n = first; n < last; n += kLanes) {
+        Strip strip(w, n, last);
+        Ahead ahead(w, n + kLanes, last);
+        for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
+        // A header is unpacked one chunk ahead: it is written in small pieces and read as vectors, which takes time.
+        Header headers[2];
+        Format::header(strip, 0, columns_from(0) / 32, headers[0]);
+        for (std::int64_t k = 0; k < w.columns; k += kChunk) {
+            const Header& header = headers[k / kChunk % 2];
+            int columns = columns_from(k);
+            ahead.one_chunk();
+            if (k + kChunk < w.columns)
+                Format::header(strip, k + kChunk, columns_from(k + kChunk) / 32,
+                               headers[(k / kChunk + 1) % 2]);
+            for (int c = 0; c < columns; c += Format::kUnit) {
+                U codes[Format::kUnit / 4];
+                Format::codes(strip, k + c, codes);
+                for (int g = 0; g < Format::kUnit / 32; ++g)
+                    add_group<Format>(codes + 8 * g, header, c / 32 + g, a.q + ((k + c) / 32 + g) * a.q_rows,
+                                      rows, sums);
+            }
+        }
+        for (int r = 0; r < rows; ++r) store_strip(sums[r], y + r * y_stride + n, last - n);
+    }
+}
+
+// sums[j] += weights * x[j] over one chunk, NX rows at a time.
+template <int NX>
+inline void add_chunk(const F* weights, const float* x, std::int64_t stride, int columns, F* sums) {
+    F even[NX], odd[NX];
+    for (int j = 0; j < NX; ++j) even[j] = odd[j] = broadcast(0);
+    for (int c = 0; c < columns; c += 2)
+        for (int j = 0; j < NX; ++j) {
+            even[j] = fma(weights[c], broadcast(x[j * stride + c]), even[j]);
+            odd[j] = fma(weights[c + 1], broadcast(x[j * stride + c + 1]), odd[j]);
+        }
+    for (int j = 0; j < NX; ++j) sums[j] = sums[j] + (even[j] + odd[j]);
+}
+
+template <class Format>
+void float_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
+                float* y, std::int64_t y_stride) {
+    F weights[kChunk], sums[kRowBlock];
+    for (std::int64_t n = first; n < last; n += kLanes) {
+        Strip strip(w, n, last);
+        Ahead ahead(w, n + kLanes, last);
+        for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
+        for (std::int64_t k = 0; k < w.columns; k += kChunk) {
+            auto columns = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
+            ahead.one_chunk();
+            Format::values(strip, k, columns, weights);
+            const float* x = a.x + k;
+            int r = 0;
+            for (; r + 4 <= rows; r += 4)
+                add_chunk<4>(weights, x + r * a.stride, a.stride, columns, sums + r);
+            if (r + 2 <= rows) add_chunk<2>(weights, x + r * a.stride, a.stride, columns, sums + r), r += 2;
+            if (r < rows) add_chunk<1>(weights, x + r * a.stride, a.stride, columns, sums + r);
+        }
+        for (int r = 0; r < rows; ++r) store_strip(sums[r], y + r * y_stride + n, last - n);
+    }
+}
+
+// Calls part(activations, rows, y) for blocks of at most kRowBlock rows.
+template <class Part>
+void by_row_blocks(const Activations& a, int rows, float* y, std::int64_t y_stride, Part part) {
+    for (int r = 0; r < rows; r += kRowBlock)
+        part(a.from_row(r), std::min(kRowBlock, rows - r), y + r * y_stride);
+}
+
+template <class Format>
+void float_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
+                  float* y, std::int64_t y_stride) {
+    by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
+        float_rows<Format>(w, first, last, part, count, to, y_stride);
+    });
+}
+
+template <class Format>
+void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
+                 float* y, std::int64_t y_stride) {
+    if (!a.q) return float_matmul<FromCodes<Format>>(w, first, last, a, rows, y, y_stride);
+    if (rows == 1)
+        return integer_rows<Format>(w, first, last, a, std::integral_constant<int, 1>(), y, y_stride);
+    by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
+        integer_rows<Format>(w, first, last, part, count, to, y_stride);
+    });
+}
+
+void matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows, float* y,
+            std::int64_t y_stride) {
+    switch (w.dtype) {
+        case DType::f32: return float_matmul<FromF32>(w, first, last, a, rows, y, y_stride);
+        case DType::f16: return float_matmul<FromF16>(w, first, last, a, rows, y, y_stride);
+        case DType::bf16: return float_matmul<FromBf16>(w, first, last, a, rows, y, y_stride);
+        case DType::f8_e4m3: return float_matmul<FromE4m3>(w, first, last, a, rows, y, y_stride);
+        case DType::mxfp4: return code_matmul<Mxfp4>(w, first, last, a, rows, y, y_stride);
+        case DType::fp4_pairs: return code_matmul<Fp4Pairs>(w, first, last, a, rows, y, y_stride);
+        case DType::q8_0: return code_matmul<Q8_0>(w, first, last, a, rows, y, y_stride);
+        case DType::q4_k: return code_matmul<Q4k>(w, first, last, a, rows, y, y_stride);
+        case DType::q2_k: return code_matmul<Q2k>(w, first, last, a, rows, y, y_stride);
+        case DType::iq2_xxs: return code_matmul<Iq2xxs>(w, first, last, a, rows, y, y_stride);
+        default: cachalot::cpu::unsupported_type(w.dtype);
+    }
+}
+
+void quantize(const float* x, std::int64_t n, Int8Group* q, std::int64_t q_rows) {
+    for (std::int64_t k = 0; k < n; k += 32, q += q_rows) {
+        F largest = broadcast(0);
+        for (int i = 0; i < 32; i += kLanes) largest = maximum(largest, absolute(load(x + k + i)));
+        float amax = std::min(reduce_max(largest), 1e30f);
+        q->scale = amax / 127.0f;
+        round_to_bytes(x + k, amax > 0 ? 127.0f / amax : 0.0f, q->q);
+        std::int16_t sums[2][2];
+        sum_bytes(q->q, sums);
+        for (int i = 0; i < 2; ++i) {
+            q->pair_sums[i] = static_cast<std::int16_t>(sums[0][i] + sums[1][i]);
+            q->half_sums[i] = q->scale * static_cast<float>(sums[i][0] + sums[i][1]);
+        }
+    }
+}

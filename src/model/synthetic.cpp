@@ -1,0 +1,232 @@
+#include "model/synthetic.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "file/gguf_writer.h"
+#include "model/checkpoint.h"
+#include "model/random_blocks.h"
+#include "model/synthetic_vocabulary.h"
+#include "model/tensor_names.h"
+
+namespace cachalot {
+namespace {
+
+using Kind = TensorSpec::Kind;
+using Role = TensorSpec::Role;
+
+// Made and written at a time, in items that threads take in turn. Items have seeds of their own, so neither the number
+// of threads nor the size of a piece changes the file.
+constexpr std::int64_t kItemBytes = std::int64_t(256) << 10;
+constexpr std::int64_t kItemsPerPiece = 32;
+
+class Synthesizer {
+  public:
+    Synthesizer(const Config& config, const SyntheticOptions& options, const std::filesystem::path& output,
+                const SyntheticProgress& progress)
+        : config_(config), options_(options), progress_(progress), writer_(output), pool_(options.threads) {}
+
+    SyntheticSummary run() {
+        const auto specs = model_tensors(config_);
+        write_config(config_, writer_);
+        writer_.set("general.description",
+                    "Random weights, to measure speed with; the vocabulary is made up and the text noise.");
+        write_tokenizer(synthetic_vocabulary(config_.vocab_size), writer_);
+        for (const auto& spec : specs) {
+            std::vector<std::int64_t> shape = {spec.rows, spec.columns};
+            if (spec.rows == 1) shape = {spec.columns};
+            if (spec.kind == Kind::experts) shape.insert(shape.begin(), spec.experts);
+            writer_.declare(spec.gguf, type(spec), shape);
+        }
+        summary_ = {writer_.file_size(), static_cast<int>(specs.size())};
+        for (tensor_ = 0; tensor_ < specs.size(); ++tensor_) write(specs[tensor_]);
+        writer_.finish();
+        return summary_;
+    }
+
+  private:
+    DType type(const TensorSpec& s) const {
+        if (s.kind == Kind::integers) return DType::i32;
+        if (s.kind == Kind::floats || s.gguf.find("hc_") != std::string::npos) return DType::f32;
+        switch (s.role) {
+            case Role::experts:
+                return s.gguf.find("ffn_down") != std::string::npos ? options_.down : options_.gate_up;
+            case Role::dense:
+            case Role::embeddings: return options_.dense;
+            case Role::sensitive: break;
+        }
+        return DType::bf16;
+    }
+
+    void write(const TensorSpec& s) {
+        if (s.kind == Kind::integers) return write_table(s);
+        if (s.kind == Kind::floats) return write_floats(s);
+        // The output of a matrix is about as large as its input. The embedding's rows are outputs as they are.
+        const bool embedding = s.gguf.starts_with("token_embd");
+        const double deviation = embedding ? 1.0 : 1.0 / std::sqrt(static_cast<double>(s.columns));
+        const RandomBlocks blocks(type(s), deviation);
+        const std::int64_t block_bytes = info(type(s)).bytes,
+                           item_bytes = kItemBytes / block_bytes * block_bytes;
+        const std::int64_t bytes = row_bytes(type(s), s.columns) * s.rows * std::max(1, s.experts);
+        const std::int64_t items = (bytes + item_bytes - 1) / item_bytes;
+        piece_.resize(static_cast<std::size_t>(item_bytes * kItemsPerPiece));
+        for (std::int64_t first = 0; first < items; first += kItemsPerPiece) {
+            const std::int64_t begin = first * item_bytes;
+            const std::int64_t end = std::min(bytes, begin + kItemsPerPiece * item_bytes);
+            const std::span piece(piece_.data(), static_cast<std::size_t>(end - begin));
+            pool_.parallel_for(std::min(kItemsPerPiece, items - first), [&](std::int64_t i, int) {
+                const std::int64_t size = std::min(item_bytes, end - begin - i * item_bytes);
+                blocks.fill(
+                    piece.subspan(static_cast<std::size_t>(i * item_bytes), static_cast<std::size_t>(size)),
+                    seed(first + i));
+            });
+            append(s.gguf, piece);
+        }
+    }
+
+    // Norms near 1, the rest near 0; biases of the router small, so that no expert is preferred.
+    void write_floats(const TensorSpec& s) {
+        const auto is = [&](std::string_view suffix) { return s.gguf.ends_with(suffix); };
+        float centre = 0, reach = 0.5f;
+        if (is("norm.weight")) centre = 1, reach = 0.2f;
+        if (is("_scale.weight")) centre = 0.5f, reach = 0;
+        if (is("exp_probs_b.bias")) reach = 0.02f;
+        RandomBits random(seed(0));
+        std::vector<float> values(static_cast<std::size_t>(s.rows * s.columns));
+        for (float& v : values)
+            v = centre + reach * (static_cast<float>(random.next() >> 40) * 0x1p-23f - 1.0f);
+        append(s.gguf, std::as_bytes(std::span(values)));
+    }
+
+    // The experts of a token: one from each k-th part of all of them, so that they differ.
+    void write_table(const TensorSpec& s) {
+        const auto k = static_cast<std::uint64_t>(s.columns),
+                   experts = static_cast<std::uint64_t>(config_.experts);
+        RandomBits random(seed(0));
+        std::vector<std::int32_t> table;
+        for (std::int64_t token = 0; token < s.rows; ++token)
+            for (std::uint64_t i = 0; i < k; ++i) {
+                const std::uint64_t begin = i * experts / k, end = (i + 1) * experts / k;
+                table.push_back(static_cast<std::int32_t>(begin + random.next() % (end - begin)));
+            }
+        append(s.gguf, std::as_bytes(std::span(table)));
+    }
+
+    std::uint64_t seed(std::int64_t item) const {
+        return RandomBits::mix(RandomBits::mix(options_.seed + 1) ^ RandomBits::mix(tensor_ << 32) ^
+                               static_cast<std::uint64_t>(item));
+    }
+
+    void append(const std::string& name, std::span<const std::byte> bytes) {
+        writer_.append(name, bytes);
+        done_ += bytes.size();
+        if (progress_) progress_(done_, summary_.bytes);
+    }
+
+    const Config& config_;
+    const SyntheticOptions& options_;
+    const SyntheticProgress& progress_;
+    GgufWriter writer_;
+    ThreadPool pool_;
+    std::vector<std::byte> piece_;
+    std::size_t tensor_ = 0;
+    std::uint64_t done_ = 0;
+    SyntheticSummary summary_;
+};
+
+Config common_config(std::string_view name) {
+    Config c;
+    c.name = fmt::format("DeepSeek V4 {}, synthetic", name);
+    c.vocab_size = 129280;
+    c.context_length = 1048576;
+    c.head_dim = 512;
+    c.rope_dim = 64;
+    c.output_lora_rank = 1024;
+    c.sliding_window = 128;
+    c.rope.yarn_factor = 16;
+    c.index_heads = 64;
+    c.index_head_dim = 128;
+    c.experts_per_token = 6;
+    c.shared_experts = 1;
+    return c;
+}
+
+constexpr int kHashLayers = 3;
+
+}  // namespace
+
+Config known_config(std::string_view name) {
+    Config c = common_config(name);
+    if (name == "flash") {
+        c.hidden_size = 4096;
+        c.heads = 64;
+        c.q_lora_rank = 1024;
+        c.output_groups = 8;
+        c.index_top_k = 512;
+        c.experts = 256;
+        c.expert_hidden_size = 2048;
+        c.routed_scale = 1.5f;
+        c.layer_kinds = {LayerKind::window, LayerKind::window};
+        set_layers(c, 43);
+    } else if (name == "pro") {
+        c.hidden_size = 7168;
+        c.heads = 128;
+        c.q_lora_rank = 1536;
+        c.output_groups = 16;
+        c.index_top_k = 1024;
+        c.experts = 384;
+        c.expert_hidden_size = 3072;
+        c.routed_scale = 2.5f;
+        c.layer_kinds = {LayerKind::hca, LayerKind::hca};
+        set_layers(c, 61);
+    } else if (name == "tiny") {
+        c.vocab_size = 1024;
+        c.context_length = 65536;
+        c.hidden_size = 256;
+        c.heads = 8;
+        c.head_dim = 128;
+        c.q_lora_rank = 256;
+        c.output_groups = 2;
+        c.output_lora_rank = 128;
+        c.index_heads = 4;
+        c.index_top_k = 8;
+        c.experts = 16;
+        c.experts_per_token = 3;
+        c.expert_hidden_size = 256;
+        c.routed_scale = 1.5f;
+        c.layer_kinds = {LayerKind::window};
+        set_layers(c, 4);
+    } else {
+        fail("unknown model '{}' (known: flash, pro, tiny)", name);
+    }
+    return c;
+}
+
+void set_layers(Config& config, int layers) {
+    auto kinds = config.layer_kinds;
+    kinds.resize(std::min<std::size_t>(kinds.size(), static_cast<std::size_t>(std::max(0, layers))));
+    while (static_cast<int>(kinds.size()) < layers)
+        kinds.push_back(kinds.size() % 2 == 0 ? LayerKind::csa : LayerKind::hca);
+    set_layers(config, kinds);
+}
+
+void set_layers(Config& config, std::span<const LayerKind> kinds) {
+    constexpr float kSwigluLimit = 10;
+    config.layers = static_cast<int>(kinds.size());
+    config.layer_kinds.assign(kinds.begin(), kinds.end());
+    config.swiglu_limit.assign(kinds.size(), kSwigluLimit);
+    config.swiglu_limit_shared = config.swiglu_limit;
+    config.hash_layers = std::min(config.layers, kHashLayers);
+}
+
+SyntheticSummary write_synthetic(const Config& config, const SyntheticOptions& options,
+                                 const std::filesystem::path& output, const SyntheticProgress& progress) {
+    validate(config, "the synthetic model");
+    return Synthesizer(config, options, output, progress).run();
+}
+
+}  // namespace cachalot

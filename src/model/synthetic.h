@@ -1,0 +1,46 @@
+// Models of true shape with random weights: what speed is measured with when the real model is not at hand.
+//
+// A synthetic model costs exactly what the real one costs: same widths, same layer kinds, same formats, experts chosen
+// evenly. Its weights are scaled so that activations keep about their size from layer to layer, and its text is noise.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string_view>
+
+#include "model/config.h"
+#include "tensor/dtype.h"
+
+namespace cachalot {
+
+// The configuration of "flash" (43 layers) or "pro" (61), or "tiny": every part in a few megabytes, for tests.
+// Throws Error for another name.
+Config known_config(std::string_view name);
+
+// The first `layers` layers; beyond the real model's the alternation of CSA and HCA goes on.
+void set_layers(Config& config, int layers);
+void set_layers(Config& config, std::span<const LayerKind> kinds);
+
+struct SyntheticOptions {
+    DType gate_up = DType::mxfp4, down = DType::mxfp4;  // routed experts
+    DType dense = DType::q8_0;  // attention projections, shared experts, token embedding and head
+    std::uint64_t seed = 1;
+    int threads = 0;  // 0: one per available core
+};
+
+struct SyntheticSummary {
+    std::uint64_t bytes = 0;  // size of the file
+    int tensors = 0;
+};
+
+using SyntheticProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
+
+// Writes a GGUF file through a few megabytes of memory. The same configuration, types and seed give the same bytes.
+// Router, compressors and indexer are BF16, everything small F32, as in files converted from a release. Throws Error,
+// naming the tensor if its width does not suit its type.
+SyntheticSummary write_synthetic(const Config& config, const SyntheticOptions& options,
+                                 const std::filesystem::path& output, const SyntheticProgress& progress = {});
+
+}  // namespace cachalot

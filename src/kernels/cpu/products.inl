@@ -14,22 +14,23 @@
 constexpr int kRowBlock = 256;  // rows of activations whose sums are held at once
 
 // Asks for the next strip of the item while this one is used: its bytes lie in one piece, and a strip takes about
-// as long as memory needs to answer.
+// as long as memory needs to answer. A little at a time, since only so many requests can be under way. Float types
+// do without: their rows are long enough for the processor to see where the reading goes.
 class Ahead {
   public:
     Ahead(const Matrix& w, std::int64_t next, std::int64_t last)
         : at_(w.row(std::min(next, last))), end_(w.row(std::min(next + kLanes, last))) {
-        std::int64_t chunks = (w.columns + kChunk - 1) / kChunk;
-        step_ = (end_ - at_ + chunks - 1) / chunks;
+        step_ = (end_ - at_ + w.columns / 32 - 1) / (w.columns / 32);
     }
-    void one_chunk() {
-        const std::byte* stop = end_ - at_ < step_ ? end_ : at_ + step_;
+    void columns(int count) {
+        std::int64_t bytes = step_ * (count / 32);
+        const std::byte* stop = end_ - at_ < bytes ? end_ : at_ + bytes;
         for (; at_ < stop; at_ += 64) __builtin_prefetch(at_);
     }
 
   private:
     const std::byte *at_, *end_;
-    std::int64_t step_;
+    std::int64_t step_;  // bytes for 32 columns
 };
 
 void store_strip(F sum, float* y, std::int64_t lanes) {
@@ -74,13 +75,13 @@ void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const 
         for (std::int64_t k = 0; k < w.columns; k += kChunk) {
             const Header& header = headers[k / kChunk % 2];
             int columns = columns_from(k);
-            ahead.one_chunk();
             if (k + kChunk < w.columns)
                 Format::header(strip, k + kChunk, columns_from(k + kChunk) / 32,
                                headers[(k / kChunk + 1) % 2]);
             for (int c = 0; c < columns; c += Format::kUnit) {
                 U codes[Format::kUnit / 4];
                 Format::codes(strip, k + c, codes);
+                ahead.columns(Format::kUnit);
                 for (int g = 0; g < Format::kUnit / 32; ++g)
                     add_group<Format>(codes + 8 * g, header, c / 32 + g, a.q + ((k + c) / 32 + g) * a.q_rows,
                                       rows, sums);
@@ -109,11 +110,9 @@ void float_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Ac
     F weights[kChunk], sums[kRowBlock];
     for (std::int64_t n = first; n < last; n += kLanes) {
         Strip strip(w, n, last);
-        Ahead ahead(w, n + kLanes, last);
         for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
         for (std::int64_t k = 0; k < w.columns; k += kChunk) {
             auto columns = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
-            ahead.one_chunk();
             Format::values(strip, k, columns, weights);
             const float* x = a.x + k;
             int r = 0;

@@ -1,11 +1,11 @@
 // How weights are unpacked from the layout of the file: one struct for each type. Included by kernels.inl.
 //
-// Products work on kLanes rows of weights at a time, a row in each lane of a vector (a strip), so that a sum needs no
+// Float types say vector(row, scales, k): kLanes columns of one row from column k.
+//
+// Products of integer types work on kLanes rows of weights at a time, a row in each lane of a vector (a strip), so that a sum needs no
 // adding across lanes and its scale is applied to all rows at once. What lies along a row in the file must be turned
 // to lie across rows; gather() does that for 16 bytes of each row, still packed, which is cheaper than after.
 //
-// A float type says
-//     values(strip, k, columns, out)     out[i] = column k + i of every row
 // An integer type says
 //     kCodes, kOffset     what its codes can be (simd_scalar.h): weight = scale * (code - kOffset) + minimum
 //     kMinimums           minimums for each group of 32 columns: 0, 1, or 2 (one for each 16)
@@ -40,57 +40,23 @@ struct Header {
 // ---- float types
 
 struct FromF32 {
-    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
-        for (int c = 0; c < columns; c += 16) {
-            U u[16];
-            gather_line(s.rows, 4 * (k + c), u);
-            for (int i = 0; i < 16; ++i) out[c + i] = float_bits(u[i]);
-        }
+    static F vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
+        return load(reinterpret_cast<const float*>(row) + k);
     }
 };
 struct FromF16 {
-    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
-        for (int c = 0; c < columns; c += 32) {
-            U u[16];
-            gather_line(s.rows, 2 * (k + c), u);
-            for (int i = 0; i < 16; ++i) {
-                out[c + 2 * i] = from_f16<0>(u[i]);
-                out[c + 2 * i + 1] = from_f16<1>(u[i]);
-            }
-        }
+    static F vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
+        return load_f16(reinterpret_cast<const std::uint16_t*>(row) + k);
     }
 };
 struct FromBf16 {
-    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
-        for (int c = 0; c < columns; c += 32) {
-            U u[16];
-            gather_line(s.rows, 2 * (k + c), u);
-            for (int i = 0; i < 16; ++i) {
-                out[c + 2 * i] = from_bf16<0>(u[i]);
-                out[c + 2 * i + 1] = from_bf16<1>(u[i]);
-            }
-        }
+    static F vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
+        return load_bf16(row + 2 * k);
     }
 };
 struct FromE4m3 {
-    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
-        F scale = broadcast(0);
-        for (int c = 0; c < columns; c += 16) {
-            if (c % cachalot::kFp8Block == 0) {
-                float scales[kLanes];
-                for (int i = 0; i < kLanes; ++i)
-                    scales[i] = cachalot::e8m0_to_f32(s.scales[i][(k + c) / cachalot::kFp8Block]);
-                scale = load(scales);
-            }
-            U u[4];
-            gather(s.rows, k + c, u);
-            for (int i = 0; i < 4; ++i) {
-                out[c + 4 * i] = from_e4m3<0>(u[i]) * scale;
-                out[c + 4 * i + 1] = from_e4m3<1>(u[i]) * scale;
-                out[c + 4 * i + 2] = from_e4m3<2>(u[i]) * scale;
-                out[c + 4 * i + 3] = from_e4m3<3>(u[i]) * scale;
-            }
-        }
+    static F vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
+        return load_e4m3(row + k) * broadcast(cachalot::e8m0_to_f32(scales[k / cachalot::kFp8Block]));
     }
 };
 

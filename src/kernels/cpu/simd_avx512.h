@@ -57,35 +57,22 @@ inline F load_e8m0(const std::uint8_t* p) {
 struct U {
     __m512i v;
 };
-// Rows 4i .. 4i + 3 in quarter i of the registers, transposed there. kPieces pieces of 16 bytes, row by row: the rows
-// of a matrix can be a power of two apart, and then sixteen of them do not stay in a cache of twelve ways.
-template <int kPieces>
-void gather_pieces(const std::byte* const* rows, std::int64_t at, U* out) {
-    __m512i v[4][kPieces];
-    for (int i = 0; i < 4; ++i)
-        for (int p = 0; p < kPieces; ++p) {
-            auto part = [&](int r) {
-                return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[r] + at + 16 * p));
-            };
-            __m512i a = _mm512_castsi128_si512(part(i));
-            a = _mm512_inserti32x4(a, part(i + 4), 1);
-            a = _mm512_inserti32x4(a, part(i + 8), 2);
-            v[i][p] = _mm512_inserti32x4(a, part(i + 12), 3);
-        }
-    for (int p = 0; p < kPieces; ++p) {
-        __m512i ab = _mm512_unpacklo_epi32(v[0][p], v[1][p]), cd = _mm512_unpacklo_epi32(v[2][p], v[3][p]);
-        out[4 * p].v = _mm512_unpacklo_epi64(ab, cd);
-        out[4 * p + 1].v = _mm512_unpackhi_epi64(ab, cd);
-        ab = _mm512_unpackhi_epi32(v[0][p], v[1][p]), cd = _mm512_unpackhi_epi32(v[2][p], v[3][p]);
-        out[4 * p + 2].v = _mm512_unpacklo_epi64(ab, cd);
-        out[4 * p + 3].v = _mm512_unpackhi_epi64(ab, cd);
-    }
-}
+// Four rows in each quarter of the register, transposed there.
 inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
-    gather_pieces<1>(rows, at, out);
-}
-inline void gather_line(const std::byte* const* rows, std::int64_t at, U (&out)[16]) {
-    gather_pieces<4>(rows, at, out);
+    auto four = [&](int i) {
+        auto part = [&](int r) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[r] + at)); };
+        __m512i v = _mm512_castsi128_si512(part(i));
+        v = _mm512_inserti32x4(v, part(i + 4), 1);
+        v = _mm512_inserti32x4(v, part(i + 8), 2);
+        return _mm512_inserti32x4(v, part(i + 12), 3);
+    };
+    __m512i a = four(0), b = four(1), c = four(2), d = four(3);
+    __m512i ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
+    out[0].v = _mm512_unpacklo_epi64(ab, cd);
+    out[1].v = _mm512_unpackhi_epi64(ab, cd);
+    ab = _mm512_unpackhi_epi32(a, b), cd = _mm512_unpackhi_epi32(c, d);
+    out[2].v = _mm512_unpacklo_epi64(ab, cd);
+    out[3].v = _mm512_unpackhi_epi64(ab, cd);
 }
 inline U low_nibbles(U a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
 inline U high_nibbles(U a) { return low_nibbles({_mm512_srli_epi16(a.v, 4)}); }

@@ -57,10 +57,6 @@ struct U {
 inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
     std::memcpy(out, rows[0] + at, 16);
 }
-// The same of 64 bytes of each row.
-inline void gather_line(const std::byte* const* rows, std::int64_t at, U (&out)[16]) {
-    for (int i = 0; i < 4; ++i) gather(rows, at + 16 * i, reinterpret_cast<U(&)[4]>(out[4 * i]));
-}
 template <class Change>
 U each_byte(U a, Change change) {
     for (auto& b : a.v) b = static_cast<std::uint8_t>(change(b));

@@ -171,19 +171,41 @@ inline __m512i four_times(const void* p) {
     __builtin_memcpy(&four, p, 4);
     return _mm512_set1_epi32(four);
 }
+// The four q are broadcast by the instruction itself. Compilers load them into a register of their own first, which
+// makes products a third slower on Sapphire Rapids, since the instructions cannot be issued fast enough.
+inline __m512i add_products(__m512i sum, __m512i codes, const std::int8_t* q) {
+#if defined(CACHALOT_SIMD_EMULATED)
+    return _mm512_dpbusd_epi32(sum, codes, four_times(q));
+#else
+    asm("vpdpbusd %2%{1to16%}, %1, %0"
+        : "+v"(sum)
+        : "v"(codes), "m"(*reinterpret_cast<const std::int8_t(*)[4]>(q)));
+    return sum;
+#endif
+}
+// Two chains, which hide more of the instruction's latency.
 template <Codes kCodes, int kOffset>
 struct Sum {
-    __m512i s, total = _mm512_setzero_si512();
+    __m512i even, odd = _mm512_setzero_si512(), total = _mm512_setzero_si512();
+    bool is_odd = false;
     explicit Sum(const cachalot::cpu::Int8Group& x) {
-        s = kOffset ? _mm512_madd_epi16(four_times(x.pair_sums), _mm512_set1_epi16(-kOffset))
-                    : _mm512_setzero_si512();
+        even = kOffset ? _mm512_madd_epi16(four_times(x.pair_sums), _mm512_set1_epi16(-kOffset))
+                       : _mm512_setzero_si512();
     }
-    void add(U codes, const std::int8_t* q) { s = _mm512_dpbusd_epi32(s, codes.v, four_times(q)); }
+    void add(U codes, const std::int8_t* q) {
+        if (is_odd)
+            odd = add_products(odd, codes.v, q);
+        else
+            even = add_products(even, codes.v, q);
+        is_odd = !is_odd;
+    }
     void scale(U by) {
-        total = _mm512_add_epi32(total, _mm512_madd_epi16(s, by.v));
-        s = _mm512_setzero_si512();
+        total = _mm512_add_epi32(total, _mm512_madd_epi16(_mm512_add_epi32(even, odd), by.v));
+        even = odd = _mm512_setzero_si512();
     }
-    F value() const { return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
+    F value() const {
+        return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : _mm512_add_epi32(even, odd))};
+    }
 };
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {

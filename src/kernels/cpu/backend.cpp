@@ -149,14 +149,17 @@ bool CpuBackend::wants_int8(const Matrix& w) const {
     }
 }
 
-// Long runs of weights, since every start costs a memory latency, but several turns for each thread, to balance.
+// Long runs of weights where memory is the limit, since every start costs a memory latency; several turns for each
+// thread, to balance, more of them where there is much to do in each.
 CpuBackend::Division CpuBackend::divide(const Matrix& w, std::int64_t rows, std::size_t products) const {
-    constexpr std::int64_t kMostWeights = 128, kMostRows = 256, kLeastRows = 16;
+    constexpr std::int64_t kMostRows = 256, kLeastRows = 16;
+    const bool few = rows <= 4;
+    const std::int64_t most_weights = few ? 512 : 128;
     auto parts = [](std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; };
-    std::int64_t turns = parts(8 * pool_.size(), static_cast<std::int64_t>(products));
+    std::int64_t turns = parts((few ? 3 : 8) * pool_.size(), static_cast<std::int64_t>(products));
     std::int64_t unit = w.rows % 32 ? 8 : 32;  // what follows a product in its item takes 32 at a time
     Division d;
-    d.weights = std::min(kMostWeights, parts(parts(w.rows, turns), unit) * unit);
+    d.weights = std::min(most_weights, parts(parts(w.rows, turns), unit) * unit);
     d.weight_blocks = parts(w.rows, d.weights);
     d.rows = std::min(kMostRows, std::max(kLeastRows, parts(rows, parts(turns, d.weight_blocks))));
     d.row_blocks = parts(rows, d.rows);

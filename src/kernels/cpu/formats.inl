@@ -1,11 +1,11 @@
 // How weights are unpacked from the layout of the file: one struct for each type. Included by kernels.inl.
 //
-// Products work on kLanes rows of weights at a time, a row in each lane of a vector (a strip), so that a sum needs no
+// Float types say vector(row, scales, k): kLanes columns of one row from column k.
+//
+// Products of integer types work on kLanes rows of weights at a time, a row in each lane of a vector (a strip), so that a sum needs no
 // adding across lanes and its scale is applied to all rows at once. What lies along a row in the file must be turned
 // to lie across rows; gather() does that for 16 bytes of each row, still packed, which is cheaper than after.
 //
-// A float type says
-//     values(strip, k, columns, out)     out[i] = column k + i of every row
 // An integer type says
 //     kCodes, kOffset     what its codes can be (simd_scalar.h): weight = scale * (code - kOffset) + minimum;
 //                         of scaled codes: scale * factor * code + minimum
@@ -42,57 +42,23 @@ struct Header {
 // ---- float types
 
 struct FromF32 {
-    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
-        for (int c = 0; c < columns; c += 4) {
-            U u[4];
-            gather(s.rows, 4 * (k + c), u);
-            for (int i = 0; i < 4; ++i) out[c + i] = float_bits(u[i]);
-        }
+    static F vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
+        return load(reinterpret_cast<const float*>(row) + k);
     }
 };
 struct FromF16 {
-    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
-        for (int c = 0; c < columns; c += 8) {
-            U u[4];
-            gather(s.rows, 2 * (k + c), u);
-            for (int i = 0; i < 4; ++i) {
-                out[c + 2 * i] = from_f16<0>(u[i]);
-                out[c + 2 * i + 1] = from_f16<1>(u[i]);
-            }
-        }
+    static F vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
+        return load_f16(reinterpret_cast<const std::uint16_t*>(row) + k);
     }
 };
 struct FromBf16 {
-    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
-        for (int c = 0; c < columns; c += 8) {
-            U u[4];
-            gather(s.rows, 2 * (k + c), u);
-            for (int i = 0; i < 4; ++i) {
-                out[c + 2 * i] = from_bf16<0>(u[i]);
-                out[c + 2 * i + 1] = from_bf16<1>(u[i]);
-            }
-        }
+    static F vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
+        return load_bf16(row + 2 * k);
     }
 };
 struct FromE4m3 {
-    static void values(const Strip& s, std::int64_t k, int columns, F* out) {
-        F scale = broadcast(0);
-        for (int c = 0; c < columns; c += 16) {
-            if (c % cachalot::kFp8Block == 0) {
-                float scales[kLanes];
-                for (int i = 0; i < kLanes; ++i)
-                    scales[i] = cachalot::e8m0_to_f32(s.scales[i][(k + c) / cachalot::kFp8Block]);
-                scale = load(scales);
-            }
-            U u[4];
-            gather(s.rows, k + c, u);
-            for (int i = 0; i < 4; ++i) {
-                out[c + 4 * i] = from_e4m3<0>(u[i]) * scale;
-                out[c + 4 * i + 1] = from_e4m3<1>(u[i]) * scale;
-                out[c + 4 * i + 2] = from_e4m3<2>(u[i]) * scale;
-                out[c + 4 * i + 3] = from_e4m3<3>(u[i]) * scale;
-            }
-        }
+    static F vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
+        return load_e4m3(row + k) * broadcast(cachalot::e8m0_to_f32(scales[k / cachalot::kFp8Block]));
     }
 };
 
@@ -102,23 +68,24 @@ struct FromE4m3 {
 constexpr int kE2m1Offset = 12;
 constexpr std::uint8_t kE2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
-// Calls use(lane, group) for all lanes and groups; with constant bounds for a whole chunk.
-template <class Use>
-inline void each_group(int groups, Use use) {
-    if (groups == kChunk / 32) {
+// Collects the scales of `groups` groups: those of a lane lie kStride bytes apart from first(lane) on.
+template <int kStride, class Scale, class First>
+inline void collect_scales(int groups, Scale (&out)[kChunk / 32][kLanes], First first) {
+    auto take = [&](int i, int g) { __builtin_memcpy(&out[g][i], first(i) + g * kStride, sizeof(Scale)); };
+    if (groups == kChunk / 32) {  // constant bounds for a whole chunk
         for (int i = 0; i < kLanes; ++i)
-            for (int g = 0; g < kChunk / 32; ++g) use(i, g);
+            for (int g = 0; g < kChunk / 32; ++g) take(i, g);
     } else {
         for (int i = 0; i < kLanes; ++i)
-            for (int g = 0; g < groups; ++g) use(i, g);
+            for (int g = 0; g < groups; ++g) take(i, g);
     }
 }
 
-// scales = half the E8M0 bytes that at(lane, group) finds, since the codes are doubled
-template <class At>
-inline void e2m1_header(int groups, Header& h, At at) {
+// scales = half the E8M0 bytes, since the codes are doubled
+template <int kStride, class First>
+inline void e2m1_header(int groups, Header& h, First first) {
     std::uint8_t bytes[kChunk / 32][kLanes];
-    each_group(groups, [&](int i, int g) { bytes[g][i] = at(i, g); });
+    collect_scales<kStride>(groups, bytes, first);
     for (int g = 0; g < groups; ++g) store(h.scales[g], load_e8m0(bytes[g]) * broadcast(0.5f));
 }
 
@@ -127,9 +94,7 @@ struct Mxfp4 {
     static constexpr int kOffset = kE2m1Offset, kMinimums = 0, kUnit = 32;
 
     static void header(const Strip& s, std::int64_t k, int groups, Header& h) {
-        e2m1_header(groups, h, [&](int lane, int g) {
-            return static_cast<std::uint8_t>(s.rows[lane][(k / 32 + g) * 17]);
-        });
+        e2m1_header<17>(groups, h, [&](int lane) { return s.rows[lane] + k / 32 * 17; });
     }
     static void codes(const Strip& s, std::int64_t k, U* out) {
         U packed[4];
@@ -146,7 +111,8 @@ struct Fp4Pairs {
     static constexpr int kOffset = kE2m1Offset, kMinimums = 0, kUnit = 32;
 
     static void header(const Strip& s, std::int64_t k, int groups, Header& h) {
-        e2m1_header(groups, h, [&](int lane, int g) { return s.scales[lane][k / 32 + g]; });
+        e2m1_header<1>(groups, h,
+                       [&](int lane) { return reinterpret_cast<const std::byte*>(s.scales[lane] + k / 32); });
     }
     static void codes(const Strip& s, std::int64_t k, U* out) {
         U packed[4], nibbles[2];
@@ -165,9 +131,7 @@ struct Q8_0 {
 
     static void header(const Strip& s, std::int64_t k, int groups, Header& h) {
         std::uint16_t halves[kChunk / 32][kLanes];
-        for (int i = 0; i < kLanes; ++i)
-            for (int g = 0; g < groups; ++g)
-                __builtin_memcpy(&halves[g][i], s.rows[i] + (k / 32 + g) * 34, 2);
+        collect_scales<34>(groups, halves, [&](int lane) { return s.rows[lane] + k / 32 * 34; });
         for (int g = 0; g < groups; ++g) store(h.scales[g], load_f16(halves[g]));
     }
     static void codes(const Strip& s, std::int64_t k, U* out) {

@@ -8,28 +8,32 @@
 // batch.
 //
 //   integer  the products of 32 columns are summed as integers, then one multiply-add with both scales
-//   float    weights become float32, 256 columns at a time (they stay in the first-level cache), two chains of
-//            multiply-adds for each result; any type; the only path in exact mode
+//   exact    the same strips as floats, 256 columns at a time, which stay in the first-level cache; two chains of
+//            multiply-adds for each result
+//   float    types that are floats already lie along vectors as in the file, four rows at a time, and the lanes of a
+//            result are added at the end. A strip would read one of kLanes rows after the other a little at a time,
+//            which memory serves half as fast where rows are a power of two apart.
 
 constexpr int kRowBlock = 256;  // rows of activations whose sums are held at once
 
 // Asks for the next strip of the item while this one is used: its bytes lie in one piece, and a strip takes about
-// as long as memory needs to answer.
+// as long as memory needs to answer. A little at a time, since only so many requests can be under way. Float types
+// do without: their rows are long enough for the processor to see where the reading goes.
 class Ahead {
   public:
     Ahead(const Matrix& w, std::int64_t next, std::int64_t last)
         : at_(w.row(std::min(next, last))), end_(w.row(std::min(next + kLanes, last))) {
-        std::int64_t chunks = (w.columns + kChunk - 1) / kChunk;
-        step_ = (end_ - at_ + chunks - 1) / chunks;
+        step_ = (end_ - at_ + w.columns / 32 - 1) / (w.columns / 32);
     }
-    void one_chunk() {
-        const std::byte* stop = end_ - at_ < step_ ? end_ : at_ + step_;
+    void columns(int count) {
+        std::int64_t bytes = step_ * (count / 32);
+        const std::byte* stop = end_ - at_ < bytes ? end_ : at_ + bytes;
         for (; at_ < stop; at_ += 64) __builtin_prefetch(at_);
     }
 
   private:
     const std::byte *at_, *end_;
-    std::int64_t step_;
+    std::int64_t step_;  // bytes for 32 columns
 };
 
 void store_strip(F sum, float* y, std::int64_t lanes) {
@@ -78,13 +82,13 @@ void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const 
         for (std::int64_t k = 0; k < w.columns; k += kChunk) {
             const Header& header = headers[k / kChunk % 2];
             int columns = columns_from(k);
-            ahead.one_chunk();
             if (k + kChunk < w.columns)
                 Format::header(strip, k + kChunk, columns_from(k + kChunk) / 32,
                                headers[(k / kChunk + 1) % 2]);
             for (int c = 0; c < columns; c += Format::kUnit) {
                 U codes[Format::kUnit / 4];
                 Format::codes(strip, k + c, codes);
+                ahead.columns(Format::kUnit);
                 for (int g = 0; g < Format::kUnit / 32; ++g)
                     add_group<Format>(codes + 8 * g, header, c / 32 + g, a.q + ((k + c) / 32 + g) * a.q_rows,
                                       rows, sums);
@@ -108,16 +112,14 @@ inline void add_chunk(const F* weights, const float* x, std::int64_t stride, int
 }
 
 template <class Format>
-void float_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
+void exact_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
                 float* y, std::int64_t y_stride) {
     F weights[kChunk], sums[kRowBlock];
     for (std::int64_t n = first; n < last; n += kLanes) {
         Strip strip(w, n, last);
-        Ahead ahead(w, n + kLanes, last);
         for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
         for (std::int64_t k = 0; k < w.columns; k += kChunk) {
             auto columns = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
-            ahead.one_chunk();
             Format::values(strip, k, columns, weights);
             const float* x = a.x + k;
             int r = 0;
@@ -137,6 +139,64 @@ void by_row_blocks(const Activations& a, int rows, float* y, std::int64_t y_stri
         part(a.from_row(r), std::min(kRowBlock, rows - r), y + r * y_stride);
 }
 
+constexpr int kFloatRows = 4;  // rows of weights that are used together
+constexpr int kVectors = kChunk / kLanes;
+
+// sums[j][i] += weights[i] * x[j] over one chunk; weights(i, v) is vector v of row i.
+template <int NX, class Weights>
+inline void add_vectors(Weights weights, const float* x, std::int64_t stride, int vectors,
+                        F (*sums)[kFloatRows]) {
+    F acc[NX][kFloatRows];
+    for (int j = 0; j < NX; ++j)
+        for (int i = 0; i < kFloatRows; ++i) acc[j][i] = sums[j][i];
+    for (int v = 0; v < vectors; ++v) {
+        F values[NX];
+        for (int j = 0; j < NX; ++j) values[j] = load(x + j * stride + v * kLanes);
+        for (int i = 0; i < kFloatRows; ++i) {
+            F w = weights(i, v);
+            for (int j = 0; j < NX; ++j) acc[j][i] = fma(w, values[j], acc[j][i]);
+        }
+    }
+    for (int j = 0; j < NX; ++j)
+        for (int i = 0; i < kFloatRows; ++i) sums[j][i] = acc[j][i];
+}
+
+template <class Format>
+void float_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
+                float* y, std::int64_t y_stride) {
+    F sums[kRowBlock][kFloatRows], unpacked[kFloatRows][kVectors];
+    for (std::int64_t n = first; n < last; n += kFloatRows) {
+        const std::byte* from[kFloatRows];
+        const std::uint8_t* scales[kFloatRows];
+        for (int i = 0; i < kFloatRows; ++i) {  // where the matrix ends, the last row repeats
+            std::int64_t row = std::min(n + i, last - 1);
+            from[i] = w.row(row);
+            scales[i] = w.scales ? w.row_scales(row) : nullptr;
+        }
+        for (int r = 0; r < rows; ++r)
+            for (F& sum : sums[r]) sum = broadcast(0);
+        for (std::int64_t k = 0; k < w.columns; k += kChunk) {
+            auto vectors = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k)) / kLanes;
+            auto in_file = [&](int i, int v) { return Format::vector(from[i], scales[i], k + v * kLanes); };
+            auto in_cache = [&](int i, int v) { return unpacked[i][v]; };
+            const float* x = a.x + k;
+            if (rows == 1) {
+                add_vectors<1>(in_file, x, a.stride, vectors, sums);
+                continue;
+            }
+            for (int i = 0; i < kFloatRows; ++i)
+                for (int v = 0; v < vectors; ++v) unpacked[i][v] = in_file(i, v);
+            int r = 0;
+            for (; r + 3 <= rows; r += 3)
+                add_vectors<3>(in_cache, x + r * a.stride, a.stride, vectors, sums + r);
+            for (; r < rows; ++r) add_vectors<1>(in_cache, x + r * a.stride, a.stride, vectors, sums + r);
+        }
+        for (int r = 0; r < rows; ++r)
+            for (int i = 0; i < kFloatRows && n + i < last; ++i)
+                y[r * y_stride + n + i] = reduce_add(sums[r][i]);
+    }
+}
+
 template <class Format>
 void float_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
                   float* y, std::int64_t y_stride) {
@@ -148,7 +208,10 @@ void float_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const 
 template <class Format>
 void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
                  float* y, std::int64_t y_stride) {
-    if (!a.q) return float_matmul<FromCodes<Format>>(w, first, last, a, rows, y, y_stride);
+    if (!a.q)
+        return by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
+            exact_rows<FromCodes<Format>>(w, first, last, part, count, to, y_stride);
+        });
     if (rows == 1)
         return integer_rows<Format>(w, first, last, a, std::integral_constant<int, 1>(), y, y_stride);
     by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {

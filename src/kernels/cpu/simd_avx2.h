@@ -82,6 +82,10 @@ inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
     out[2].v = _mm256_unpacklo_epi64(ab, cd);
     out[3].v = _mm256_unpackhi_epi64(ab, cd);
 }
+// The same of 64 bytes of each row.
+inline void gather_line(const std::byte* const* rows, std::int64_t at, U (&out)[16]) {
+    for (int i = 0; i < 4; ++i) gather(rows, at + 16 * i, reinterpret_cast<U(&)[4]>(out[4 * i]));
+}
 inline U low_nibbles(U a) { return {_mm256_and_si256(a.v, _mm256_set1_epi8(15))}; }
 inline U high_nibbles(U a) { return low_nibbles({_mm256_srli_epi16(a.v, 4)}); }
 inline U lookup(const std::uint8_t (&table)[16], U codes) {

@@ -57,22 +57,35 @@ inline F load_e8m0(const std::uint8_t* p) {
 struct U {
     __m512i v;
 };
-// Four rows in each quarter of the register, transposed there.
+// Rows 4i .. 4i + 3 in quarter i of the registers, transposed there. kPieces pieces of 16 bytes, row by row: the rows
+// of a matrix can be a power of two apart, and then sixteen of them do not stay in a cache of twelve ways.
+template <int kPieces>
+void gather_pieces(const std::byte* const* rows, std::int64_t at, U* out) {
+    __m512i v[4][kPieces];
+    for (int i = 0; i < 4; ++i)
+        for (int p = 0; p < kPieces; ++p) {
+            auto part = [&](int r) {
+                return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[r] + at + 16 * p));
+            };
+            __m512i a = _mm512_castsi128_si512(part(i));
+            a = _mm512_inserti32x4(a, part(i + 4), 1);
+            a = _mm512_inserti32x4(a, part(i + 8), 2);
+            v[i][p] = _mm512_inserti32x4(a, part(i + 12), 3);
+        }
+    for (int p = 0; p < kPieces; ++p) {
+        __m512i ab = _mm512_unpacklo_epi32(v[0][p], v[1][p]), cd = _mm512_unpacklo_epi32(v[2][p], v[3][p]);
+        out[4 * p].v = _mm512_unpacklo_epi64(ab, cd);
+        out[4 * p + 1].v = _mm512_unpackhi_epi64(ab, cd);
+        ab = _mm512_unpackhi_epi32(v[0][p], v[1][p]), cd = _mm512_unpackhi_epi32(v[2][p], v[3][p]);
+        out[4 * p + 2].v = _mm512_unpacklo_epi64(ab, cd);
+        out[4 * p + 3].v = _mm512_unpackhi_epi64(ab, cd);
+    }
+}
 inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
-    auto four = [&](int i) {
-        auto part = [&](int r) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[r] + at)); };
-        __m512i v = _mm512_castsi128_si512(part(i));
-        v = _mm512_inserti32x4(v, part(i + 4), 1);
-        v = _mm512_inserti32x4(v, part(i + 8), 2);
-        return _mm512_inserti32x4(v, part(i + 12), 3);
-    };
-    __m512i a = four(0), b = four(1), c = four(2), d = four(3);
-    __m512i ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
-    out[0].v = _mm512_unpacklo_epi64(ab, cd);
-    out[1].v = _mm512_unpackhi_epi64(ab, cd);
-    ab = _mm512_unpackhi_epi32(a, b), cd = _mm512_unpackhi_epi32(c, d);
-    out[2].v = _mm512_unpacklo_epi64(ab, cd);
-    out[3].v = _mm512_unpackhi_epi64(ab, cd);
+    gather_pieces<1>(rows, at, out);
+}
+inline void gather_line(const std::byte* const* rows, std::int64_t at, U (&out)[16]) {
+    gather_pieces<4>(rows, at, out);
 }
 inline U low_nibbles(U a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
 inline U high_nibbles(U a) { return low_nibbles({_mm512_srli_epi16(a.v, 4)}); }
@@ -171,19 +184,41 @@ inline __m512i four_times(const void* p) {
     __builtin_memcpy(&four, p, 4);
     return _mm512_set1_epi32(four);
 }
+// The four q are broadcast by the instruction itself. Compilers load them into a register of their own first, which
+// makes products a third slower on Sapphire Rapids, since the instructions cannot be issued fast enough.
+inline __m512i add_products(__m512i sum, __m512i codes, const std::int8_t* q) {
+#if defined(CACHALOT_SIMD_EMULATED)
+    return _mm512_dpbusd_epi32(sum, codes, four_times(q));
+#else
+    asm("vpdpbusd %2%{1to16%}, %1, %0"
+        : "+v"(sum)
+        : "v"(codes), "m"(*reinterpret_cast<const std::int8_t(*)[4]>(q)));
+    return sum;
+#endif
+}
+// Two chains, which hide more of the instruction's latency.
 template <Codes kCodes, int kOffset>
 struct Sum {
-    __m512i s, total = _mm512_setzero_si512();
+    __m512i even, odd = _mm512_setzero_si512(), total = _mm512_setzero_si512();
+    bool is_odd = false;
     explicit Sum(const cachalot::cpu::Int8Group& x) {
-        s = kOffset ? _mm512_madd_epi16(four_times(x.pair_sums), _mm512_set1_epi16(-kOffset))
-                    : _mm512_setzero_si512();
+        even = kOffset ? _mm512_madd_epi16(four_times(x.pair_sums), _mm512_set1_epi16(-kOffset))
+                       : _mm512_setzero_si512();
     }
-    void add(U codes, const std::int8_t* q) { s = _mm512_dpbusd_epi32(s, codes.v, four_times(q)); }
+    void add(U codes, const std::int8_t* q) {
+        if (is_odd)
+            odd = add_products(odd, codes.v, q);
+        else
+            even = add_products(even, codes.v, q);
+        is_odd = !is_odd;
+    }
     void scale(U by) {
-        total = _mm512_add_epi32(total, _mm512_madd_epi16(s, by.v));
-        s = _mm512_setzero_si512();
+        total = _mm512_add_epi32(total, _mm512_madd_epi16(_mm512_add_epi32(even, odd), by.v));
+        even = odd = _mm512_setzero_si512();
     }
-    F value() const { return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
+    F value() const {
+        return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : _mm512_add_epi32(even, odd))};
+    }
 };
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {

@@ -13,7 +13,11 @@ struct F {  // float vector
     static constexpr int kWidth = 1;
     float v;
 };
-inline F load(const float* p) { return {*p}; }
+inline F load(const float* p) {  // weights in a file may lie at any address
+    F a;
+    std::memcpy(&a.v, p, 4);
+    return a;
+}
 inline void store(float* p, F a) { *p = a.v; }
 inline F broadcast(float x) { return {x}; }
 inline F operator+(F a, F b) { return {a.v + b.v}; }
@@ -32,7 +36,11 @@ inline float reduce_add(F a) { return a.v; }
 inline float reduce_max(F a) { return a.v; }
 
 // Widening loads of kWidth elements.
-inline F load_f16(const std::uint16_t* p) { return {cachalot::f16_to_f32(*p)}; }
+inline F load_f16(const std::uint16_t* p) {
+    std::uint16_t h;
+    std::memcpy(&h, p, 2);
+    return {cachalot::f16_to_f32(h)};
+}
 inline F load_bf16(const std::byte* p) {
     std::uint16_t h;
     std::memcpy(&h, p, 2);
@@ -48,6 +56,10 @@ struct U {
 // Bytes [at, at + 16) of each row, four at a time.
 inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
     std::memcpy(out, rows[0] + at, 16);
+}
+// The same of 64 bytes of each row.
+inline void gather_line(const std::byte* const* rows, std::int64_t at, U (&out)[16]) {
+    for (int i = 0; i < 4; ++i) gather(rows, at + 16 * i, reinterpret_cast<U(&)[4]>(out[4 * i]));
 }
 template <class Change>
 U each_byte(U a, Change change) {

@@ -118,12 +118,11 @@ void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tok
         return;
     }
     if (request.tool_choice == ToolChoice::automatic) return;
-    std::vector<TextPart> parts = {
-        {std::string(kCallsStart) + std::string(kInvokeStart), SpecialTokens::parse}};
-    if (request.tool_choice == ToolChoice::named) {
-        parts.push_back({request.named_tool, SpecialTokens::literal});
-        parts.push_back({std::string(kInvokeNameEnd), SpecialTokens::parse});
-    }
+    const TextPart start{std::string(kCallsStart) + std::string(kInvokeStart), SpecialTokens::parse},
+        tool{request.named_tool, SpecialTokens::literal},
+        end{std::string(kInvokeNameEnd), SpecialTokens::parse};
+    const std::vector<TextPart> parts =
+        request.tool_choice == ToolChoice::named ? std::vector{start, tool, end} : std::vector{start};
     generation.forced = tokenizer.encode_parts(parts);
     if (*prompt.in_reasoning) generation.forced_after = tokenizer.find(kThinkEnd);
 }

@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr int kRounds = 10;
+constexpr int kRounds = 30;
 constexpr int kTokens = 200;
 constexpr const char* kPrompt = "Once upon a time";
 

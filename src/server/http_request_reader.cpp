@@ -75,7 +75,7 @@ RequestReader::RequestReader(const HttpLimits& limits) : impl_(new Impl{limits})
 RequestReader::~RequestReader() = default;
 
 bool RequestReader::feed(std::string& input, Refusal& refusal) {
-    if (input.empty()) return true;
+    if (input.empty() || done()) return true;
     auto& [limits, parser] = *impl_;
     error_code error;
     std::size_t used = parser.put(net::buffer(input), error);

@@ -104,7 +104,11 @@ Replay replay(const RouteTrace& trace, int slots, std::string_view policy, const
         shape, policy == "belady" ? make_belady(shape, lookups(trace)) : make_policy(policy, shape, options));
     Replay result;
     std::vector<int> slot;
-    std::vector<ExpertKey> held;
+    std::vector<ExpertKey> held;  // of the present layer, pinned
+    const auto release_held = [&] {
+        for (const ExpertKey key : held) cache.release(key);
+        held.clear();
+    };
     std::int64_t answered = 0, in_topic = 0;
     std::uint32_t topic = trace.tokens.empty() ? 0 : trace.tokens.front().sequence;
     bool first_topic = true;
@@ -125,7 +129,6 @@ Replay replay(const RouteTrace& trace, int slots, std::string_view policy, const
             const auto& choice = pass.layer(l);
             slot.resize(choice.experts.size());
             cache.select(l, choice.experts, choice.counts, slot);
-            held.clear();
             std::size_t missing = 0;
             for (std::size_t i = 0; i < slot.size(); ++i)
                 if (slot[i] != ExpertCache::kNoSlot) held.push_back(shape.key(l, choice.experts[i]));
@@ -133,11 +136,10 @@ Replay replay(const RouteTrace& trace, int slots, std::string_view policy, const
                 if (slot[i] != ExpertCache::kNoSlot) continue;
                 ++missing;
                 const ExpertKey key = shape.key(l, choice.experts[i]);
+                if (held.size() >= static_cast<std::size_t>(cache.wave())) release_held();
                 int placed = cache.place(key);
                 if (placed == ExpertCache::kNoSlot) {
-                    // More experts than slots: those that are there are computed first and make room.
-                    for (const ExpertKey done : held) cache.release(done);
-                    held.clear();
+                    release_held();
                     placed = cache.place(key);
                 }
                 if (placed == ExpertCache::kNoSlot)
@@ -145,7 +147,7 @@ Replay replay(const RouteTrace& trace, int slots, std::string_view policy, const
                 else
                     held.push_back(key);
             }
-            for (const ExpertKey key : held) cache.release(key);
+            release_held();
             const std::uint64_t bytes = missing * trace.header.expert_bytes[static_cast<std::size_t>(l)];
             cost.lookups += static_cast<int>(slot.size());
             cost.hits += static_cast<int>(slot.size() - missing);

@@ -11,6 +11,7 @@ ExpertCache::ExpertCache(const CacheShape& shape, std::unique_ptr<ReplacementPol
 }
 
 void ExpertCache::begin_pass(int tokens, bool prompt) {
+    CACHALOT_CHECK(tokens > 0);
     in_prompt_ = prompt;
     policy_->begin_pass(tokens, prompt);
 }

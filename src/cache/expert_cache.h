@@ -10,10 +10,14 @@
 //         ... compute ...
 //         cache.release(key) for all of them
 //
+// A pass over a long prompt needs nearly all experts of a layer. If all were pinned together, they would push everything
+// else out, so that a caller that holds wave() experts computes with those and releases them before it places more.
+//
 // A pinned expert is never evicted. All slots have the same size, that of the largest expert, so that any expert fits
 // into any slot and the memory is taken once and never given back. One thread owns the object.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <vector>
@@ -44,6 +48,9 @@ class ExpertCache {
     // slots[i] becomes the slot of experts[i], pinned, or kNoSlot if it is not in memory.
     void select(int layer, std::span<const std::int32_t> experts, std::span<const std::int32_t> counts,
                 std::span<int> slots);
+
+    // Most experts that should be pinned at a time; never less than a token chooses in a layer, if there are the slots.
+    int wave() const { return std::max(std::min(shape_.slots, 16), shape_.slots / 8); }
 
     // A slot for an expert that is not in memory, pinned; another one may leave for it. kNoSlot if that would have to be
     // a pinned one: release something and ask again.

@@ -14,8 +14,7 @@
 //                         then one record for each token, in the order of evaluation:
 //     0          4        token id, -1 if unknown
 //     4          4        number of the sequence (conversation) that it belongs to
-//     8          1        1: token of a prompt; 2: evaluated in the same pass as the record before
-//     9          3        0
+//     8          4        1: token of a prompt; 2: evaluated in the same pass as the record before
 //     12         2 x L x k  experts of layer 0, of layer 1, ..., each in the router's order; 0xffff: none
 //
 // A token of V4-Flash takes 528 bytes. Records are appended as they come; if the program is killed in the middle of

@@ -37,7 +37,6 @@ std::string line(double x1, double y1, double x2, double y2, std::string_view co
                        y1, x2, y2, colour);
 }
 
-// [policy] position in the legend to colour
 std::string colour_of(const std::string& policy) {
     if (policy == "belady") return "#000000";
     const auto& all = online_policies();
@@ -106,7 +105,8 @@ std::string plot_svg(const std::vector<TraceResult>& traces) {
     double y = kTop + 6;
     left -= kGap - 20;
     for (const auto& p : traces.front().budgets.front().policies) {
-        svg += line(left, y, left + 20, y, colour_of(p.policy));
+        svg += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"20\" height=\"3\" fill=\"{}\"/>\n", left,
+                           y - 1.5, colour_of(p.policy));
         svg += label(left + 26, y + 4, "start", p.policy);
         y += 18;
     }

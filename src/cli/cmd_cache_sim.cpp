@@ -103,7 +103,7 @@ TraceResult simulate(const RouteTrace& trace, const std::vector<std::string>& po
     return result;
 }
 
-// V4-Flash's shape, and two conversations about different things.
+// V4-Flash's shape, and two conversations about different things, each with a prompt and an answer.
 RouteTrace flash_like() {
     SyntheticTraceOptions options;
     options.layers = 43;
@@ -112,6 +112,7 @@ RouteTrace flash_like() {
     options.expert_bytes = 13'369'344;
     options.tokens = 512;
     options.topics = 2;
+    options.prompt = 500;
     return synthetic_trace(options);
 }
 

@@ -165,6 +165,20 @@ TEST(Replay, TellsColdSettledAndANewTopicApart) {
     EXPECT_FALSE(summarize(replay(recorded("gptoss"), 100, "lru")).has_topics);
 }
 
+// A prompt that is read in one pass needs nearly every expert; the answer should still find those that the prompt needed
+// most.
+TEST(Replay, ALongPromptDoesNotFloodTheShippedPolicy) {
+    SyntheticTraceOptions options;
+    options.layers = 4;
+    options.experts = 128;
+    options.tokens = 64;
+    options.prompt = 2000;
+    const auto trace = synthetic_trace(options);
+    const int slots = share(trace, 0.2);
+    const double lru = summarize(replay(trace, slots, "lru")).cold_hit_rate;
+    EXPECT_GT(summarize(replay(trace, slots, kShippedPolicy)).cold_hit_rate, lru + 0.1);
+}
+
 TEST(Replay, JoinsTracesOfOneShape) {
     SyntheticTraceOptions options;
     options.tokens = 10;

@@ -80,6 +80,13 @@ TEST(ExpertCache, ADroppedExpertIsGoneAndItsSlotFree) {
     }
 }
 
+TEST(ExpertCache, AWaveIsAnEighthOfTheSlotsButNotLessThanATokenNeeds) {
+    for (const auto& [slots, wave] : {std::pair(5, 5), {100, 16}, {800, 100}}) {
+        const CacheShape shape{1, 1000, slots};
+        EXPECT_EQ(ExpertCache(shape, make_lru(shape)).wave(), wave);
+    }
+}
+
 TEST(ExpertCache, RefusesACacheOfNothing) {
     const CacheShape shape{2, 8, 0};
     EXPECT_THROW(ExpertCache(shape, make_lru(shape)), Error);

@@ -244,5 +244,44 @@ TEST_F(Commands, WrongUsageIsStatus2AndBadInputStatus1) {
     expect_error("run --messages " + path("roles.json"), "messages[0].role");
 }
 
+TEST_F(Commands, CacheSimReplaysTraces) {
+    const std::string routes = std::string(CACHALOT_TEST_DATA) + "/routes/";
+    const std::string arguments =
+        "cache-sim " + routes + "gptoss.route " + routes + "gptoss-cut.csv -b 10%,20% -p lru,forecast,belady";
+    auto result = json::parse(run(arguments + " --json --plot " + path("hits.svg")).out);
+    ASSERT_EQ(result["traces"].size(), 2u);
+    const auto& budget = result["traces"][0]["budgets"][0];
+    EXPECT_EQ(budget["slots"], 461);
+    EXPECT_EQ(budget["floor"], "none");
+    const auto &lru = budget["policies"][0], &forecast = budget["policies"][1],
+               &belady = budget["policies"][2];
+    EXPECT_NEAR(lru["hit_rate"].get<double>(), 0.602, 0.003);
+    EXPECT_EQ(lru["gap_closed"], 0);
+    EXPECT_GT(forecast["gap_closed"], 0.1);
+    EXPECT_EQ(belady["gap_closed"], 1);
+    EXPECT_EQ(lru["hits"].get<int>() + lru["misses"].get<int>(), lru["lookups"]);
+    EXPECT_LT(forecast["bytes_per_token"]["mean"], lru["bytes_per_token"]["mean"]);
+    EXPECT_EQ(result["mean"].size(), 6u);
+    auto svg = read_text_file(path("hits.svg"));
+    EXPECT_THAT(svg, StartsWith("<svg "));
+    EXPECT_THAT(svg, HasSubstr("gpt-oss-120b"));
+    EXPECT_EQ(svg.find("nan"), std::string::npos);
+    auto table = run(arguments).out;
+    EXPECT_THAT(table, HasSubstr("mean of the 2 traces"));
+    EXPECT_EQ(run(arguments).out, table);
+    EXPECT_THAT(run("cache-sim -b 0.5% " + routes + "gptoss.route").out,
+                HasSubstr("below the floor of one token"));
+    auto joined = run("cache-sim --join -b 8GB -p redis --lfu-log-factor 1 " + routes + "gptoss.route " +
+                      routes + "gptoss-cut.csv");
+    EXPECT_THAT(joined.out, HasSubstr("topic"));
+    expect_error("cache-sim", "no trace");
+    expect_error("cache-sim " + path("none"), path("none"));
+    expect_error("cache-sim -p clock --synthetic", "clock");
+    expect_error("cache-sim -b 10 --synthetic", "--budget 10");
+    expect_error("cache-sim -b 10x --synthetic", "10x");
+    expect_error("cache-sim -b 101% --synthetic", "101%");
+    expect_error("cache-sim --disk-bandwidth fast --synthetic", "fast");
+}
+
 }  // namespace
 }  // namespace cachalot

@@ -44,7 +44,6 @@ constexpr double kPriorStrength = 10;
 constexpr double kFade = 0.995;                            // of what was learned, for each token
 constexpr double kHorizon = 1.4;                           // tokens in which a use loses half of its worth
 constexpr double kLeastChance = 1e-4, kMostChance = 0.98;  // estimates are not believed beyond these
-constexpr int kMostPerPass = 4;                            // tokens of a prompt that count for an expert
 
 double clamped(double chance) { return std::clamp(chance, kLeastChance, kMostChance); }
 
@@ -82,9 +81,13 @@ class Forecast final : public ReplacementPolicy {
             later_weights_ = regression_.weights(kCounts);
             regression_.fade(kFade);
         }
+        // Of several tokens a count gets what their choices would add one by one, were they spread evenly.
         std::array<float, kCounts> decay;
-        for (std::size_t i = 0; i < kCounts; ++i)
-            decay[i] = static_cast<float>(std::exp2(-tokens / kHalfLives[i]));
+        for (std::size_t i = 0; i < kCounts; ++i) {
+            const double kept = std::exp2(-tokens / kHalfLives[i]);
+            decay[i] = static_cast<float>(kept);
+            increment_[i] = static_cast<float>((1 - kept) / unit_[i] / tokens);
+        }
         for (ExpertKey key = 0; key < counts_.size(); ++key) {
             for (std::size_t i = 0; i < kCounts; ++i) counts_[key][i] *= decay[i];
             estimate(key);
@@ -95,7 +98,8 @@ class Forecast final : public ReplacementPolicy {
         const int layer = shape_.layer(key);
         if (layer != layer_) begin_layer(layer);
         if (learning_) regression_.happened(features(key));
-        for (auto& c : counts_[key]) c += static_cast<float>(std::min(count, kMostPerPass));
+        for (std::size_t i = 0; i < kCounts; ++i)
+            counts_[key][i] += increment_[i] * static_cast<float>(count);
         estimate(key);
         last_use_[key] = ++clock_;
         if (remembering_) memory_.add(static_cast<int>(key) % shape_.experts);
@@ -175,8 +179,9 @@ class Forecast final : public ReplacementPolicy {
 
     CacheShape shape_;
     std::size_t experts_;
-    std::array<double, kCounts> unit_;  // makes a count a rate: 1 if chosen by every token
-    std::vector<double> discount_;      // [layers + 1]
+    std::array<double, kCounts> unit_;        // makes a count a rate: 1 if chosen by every token
+    std::array<float, kCounts> increment_{};  // of a count, for each choice in this pass
+    std::vector<double> discount_;            // [layers + 1]
 
     std::vector<std::array<float, kCounts>> counts_;  // [keys], decayed
     std::vector<float> share_;                        // [keys]

@@ -7,12 +7,12 @@
 namespace cachalot {
 namespace {
 
-// Hit rates hardly depend on these: twice or half of any changes them by a few tenths of a point.
+// Hit rates hardly depend on these: half or twice of any changes them by a few tenths of a point.
 constexpr std::size_t kPasses = 128;
 constexpr std::size_t kNeighbours = 16;
 constexpr double kFade = 0.9;  // of the similarity, at every layer
-constexpr double kSharpness =
-    10.0;  // a pass that shares everything weighs e^10 times one that shares nothing
+// A pass that shares all choices weighs e^10 times as much as one that shares none.
+constexpr double kSharpness = 10.0;
 
 }  // namespace
 

@@ -83,7 +83,7 @@ class CpuBackend final : public Backend {
     ThreadPool pool_;
     std::vector<ThreadScratch> scratch_;  // [threads]
     std::vector<Quantized> quantized_;    // one for each distinct input of a project call
-    Quantized expert_input_, expert_hidden_;
+    Quantized expert_input_, expert_hidden_, index_queries_;
     AlignedBuffer<float> mixes_, hidden_, partial_, index_scores_;
 };
 

@@ -6,9 +6,18 @@
 
 using cachalot::kSuperBlock;
 
+// Bytes [at, at + 8) of each row: four and four.
+inline void gather_8(const Strip& s, std::int64_t at, U (&out)[2]) {
+    gather_eights([&](int r) { return s.rows[r] + at; }, out);
+}
+// The entries of a table of eight bytes each that byte `at` of each row names.
+inline void gather_entries(const std::uint64_t* table, const Strip& s, std::int64_t at, U (&out)[2]) {
+    gather_eights([&](int r) { return table + static_cast<std::uint8_t>(s.rows[r][at]); }, out);
+}
+
 struct Q4k {
     static constexpr Codes kCodes = Codes::narrow;
-    static constexpr int kOffset = 0, kMinimums = 1, kUnit = 64;
+    static constexpr int kOffset = 0, kMinimums = 1, kUnit = 64, kUnitBytes = 36;
     static constexpr int kBlock = 144;
 
     static void header(const Strip& s, std::int64_t k, int, Header& h) {
@@ -49,7 +58,7 @@ struct Q4k {
 
 struct Q2k {
     static constexpr Codes kCodes = Codes::scaled;
-    static constexpr int kOffset = 0, kMinimums = 2, kUnit = 128;
+    static constexpr int kOffset = 0, kMinimums = 2, kUnit = 128, kUnitBytes = 42;
     static constexpr int kBlock = 84;
 
     static void header(const Strip& s, std::int64_t k, int, Header& h) {
@@ -89,7 +98,7 @@ struct Q2k {
 
 struct Iq2xxs {
     static constexpr Codes kCodes = Codes::half;
-    static constexpr int kOffset = 43, kMinimums = 0, kUnit = 32;
+    static constexpr int kOffset = 43, kMinimums = 0, kUnit = 32, kUnitBytes = 9;
     static constexpr int kBlock = 66;
 
     // d (s + 1/2) / 4; s is the top nibble of each group's second word.
@@ -108,7 +117,7 @@ struct Iq2xxs {
     static void codes(const Strip& s, std::int64_t k, U* out) {
         const std::int64_t at = k / kSuperBlock * kBlock + 2 + k % kSuperBlock / 4;
         U words[2];
-        gather_8(s.rows, at, words);
+        gather_8(s, at, words);
         const U signs = all_signs(words[1]);
         eight<0>(s, at, signs, out);
         eight<1>(s, at, signs, out);
@@ -128,7 +137,7 @@ struct Iq2xxs {
     template <int kPattern>
     static void eight(const Strip& s, std::int64_t at, U signs, U* out) {
         U magnitudes[2];
-        gather_entries(cachalot::kIq2xxsGrid.data(), s.rows, at + kPattern, magnitudes);
+        gather_entries(cachalot::kIq2xxsGrid.data(), s, at + kPattern, magnitudes);
         const U left = bit_masks<kPattern, 0>(signs), right = bit_masks<kPattern, 1>(signs);
         out[2 * kPattern] = add_bytes(magnitudes[0] ^ left, subtract_bytes(repeat(0x2b2b2b2b), left));
         out[2 * kPattern + 1] = add_bytes(magnitudes[1] ^ right, subtract_bytes(repeat(0x2b2b2b2b), right));

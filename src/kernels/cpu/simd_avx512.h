@@ -152,6 +152,57 @@ U factor(U a) {  // for the lower int16 of a lane, where a short sum of either s
                                         kByte + 12, -1, -1, -1);
     return {_mm512_shuffle_epi8(a.v, _mm512_broadcast_i32x4(lanes))};
 }
+#if defined(__AVX512VBMI__) || defined(CACHALOT_SIMD_EMULATED)
+// vpmultishiftqb takes eight bits from any place of a lane pair for each byte. This is such a control for the bytes of
+// a lane: byte i from bit kBit + i * kStep on.
+template <int kBit, int kStep>
+__m512i bits_from(__m512i a) {
+    auto control = [](int lane) {
+        std::uint32_t c = 0;
+        for (int i = 0; i < 4; ++i)
+            c |= static_cast<std::uint32_t>((32 * lane + kBit + i * kStep) & 63) << 8 * i;
+        return static_cast<long long>(c);
+    };
+    return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(control(1) << 32 | control(0)), a);
+}
+// Four times seven bits to the low bits of four bytes.
+inline U sevens_to_bytes(U a) { return {_mm512_and_si512(bits_from<0, 7>(a.v), _mm512_set1_epi8(0x7f))}; }
+
+// The four bytes of a lane of `indices` each name an entry of eight times two bits. Out come the bytes code[two bits +
+// 4 * sign bit]: out[2 * i] and out[2 * i + 1] for byte i. An instruction looks 64 entries of 16 bits up, for all rows;
+// four of them are the whole table.
+#define CACHALOT_SIMD_HAS_GRID_LOOKUP
+inline void grid_lookup(const std::uint16_t* table, U indices, U signs, const std::uint8_t (&code)[8],
+                        U* out) {
+    auto entries = [&](__m512i at) {
+        auto quarter = [&](int i) {
+            return _mm512_permutex2var_epi16(_mm512_loadu_si512(table + 64 * i), at,
+                                             _mm512_loadu_si512(table + 64 * i + 32));
+        };
+        const __mmask32 bit6 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x40)),
+                        bit7 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x80));
+        const __m512i low = _mm512_mask_mov_epi16(quarter(0), bit6, quarter(1)),
+                      high = _mm512_mask_mov_epi16(quarter(2), bit6, quarter(3));
+        return _mm512_mask_mov_epi16(low, bit7, high);
+    };
+    const __m512i even = entries(indices.v), odd = entries(_mm512_srli_epi16(indices.v, 8));
+    long long eight;
+    __builtin_memcpy(&eight, code, 8);
+    const __m512i codes = _mm512_set1_epi64(eight);  // of which the three low bits of an index take one
+    auto put = [&](__m512i magnitudes, __m512i sign, U& to) {
+        const __m512i index = _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), magnitudes, sign, 0xca);
+        to.v = _mm512_permutexvar_epi8(index, codes);
+    };
+    put(bits_from<0, 2>(even), bits_from<-2, 1>(signs.v), out[0]);
+    put(bits_from<8, 2>(even), bits_from<2, 1>(signs.v), out[1]);
+    put(bits_from<0, 2>(odd), bits_from<6, 1>(signs.v), out[2]);
+    put(bits_from<8, 2>(odd), bits_from<10, 1>(signs.v), out[3]);
+    put(bits_from<16, 2>(even), bits_from<14, 1>(signs.v), out[4]);
+    put(bits_from<24, 2>(even), bits_from<18, 1>(signs.v), out[5]);
+    put(bits_from<16, 2>(odd), bits_from<22, 1>(signs.v), out[6]);
+    put(bits_from<24, 2>(odd), bits_from<26, 1>(signs.v), out[7]);
+}
+#endif
 template <int kByte, int kNibble>
 U bit_masks(U a) {  // all sixteen masks are in one register; the instruction takes four bits of each lane
     constexpr int k0 = 0, k1 = 0xff, k2 = 0xff00, k3 = 0xffff, kHigh = 0xff0000, kTop = -0x1000000;

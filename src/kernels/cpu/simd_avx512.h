@@ -166,7 +166,10 @@ __m512i bits_from(__m512i a) {
     return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(control(1) << 32 | control(0)), a);
 }
 // Four times seven bits to the low bits of four bytes.
-inline U sevens_to_bytes(U a) { return {_mm512_and_si512(bits_from<0, 7>(a.v), _mm512_set1_epi8(0x7f))}; }
+inline U sevens_to_bytes(U a) {
+    const __m512i bytes = bits_from<0, 7>(a.v);
+    return {_mm512_and_si512(bytes, _mm512_set1_epi8(0x7f))};
+}
 
 // The four bytes of a lane of `indices` each name an entry of eight times two bits. Out come the bytes code[two bits +
 // 4 * sign bit]: out[2 * i] and out[2 * i + 1] for byte i. An instruction looks 64 entries of 16 bits up, for all rows;
@@ -179,8 +182,8 @@ inline void grid_lookup(const std::uint16_t* table, U indices, U signs, const st
             return _mm512_permutex2var_epi16(_mm512_loadu_si512(table + 64 * i), at,
                                              _mm512_loadu_si512(table + 64 * i + 32));
         };
-        const __mmask32 bit6 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x40)),
-                        bit7 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x80));
+        const auto bit6 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x40));
+        const auto bit7 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x80));
         const __m512i low = _mm512_mask_mov_epi16(quarter(0), bit6, quarter(1)),
                       high = _mm512_mask_mov_epi16(quarter(2), bit6, quarter(3));
         return _mm512_mask_mov_epi16(low, bit7, high);

@@ -2,8 +2,8 @@
 //
 //   cmake --build build/release --target bench_matmul && build/release/bench/bench_matmul --threads 2
 //
-// Weights are random and more than any cache holds; products take them in turn, as the layers of a model do. Each line
-// is the best of several passes, since other processes can only make a pass slower. One row of activations is decode,
+// Weights are random and more than any cache holds (--working-set); products take them in turn, as the layers of a model
+// do. Each line is the best of several passes, since other processes can only make a pass slower. One row of activations is decode,
 // whose floor is reading the weights; many rows are prefill, whose floor is the arithmetic.
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -17,8 +17,6 @@
 
 namespace cachalot {
 namespace {
-
-constexpr std::int64_t kWeightBytes = std::int64_t(192) << 20;  // of all copies of a matrix
 
 class Weights {
   public:
@@ -66,6 +64,7 @@ struct Bench {
     Backend& backend;
     MachineLimits limits;
     int passes;
+    std::int64_t working_set;  // bytes of all copies of a matrix
 
     void print(const std::string& what, int rows, Cost cost, double time, bool integer) const {
         double peak = integer ? limits.int8_ops_per_second : limits.float_ops_per_second;
@@ -78,8 +77,9 @@ struct Bench {
 
     void product(DType type, std::int64_t outputs, std::int64_t columns,
                  std::span<const int> row_counts) const {
+        outputs = std::clamp<std::int64_t>(working_set / row_bytes(type, columns) / 32 * 32, 8, outputs);
         std::int64_t size = outputs * row_bytes(type, columns);
-        Weights weights(type, outputs, columns, std::max<std::int64_t>(1, kWeightBytes / size));
+        Weights weights(type, outputs, columns, std::max<std::int64_t>(1, working_set / size));
         int most = *std::max_element(row_counts.begin(), row_counts.end());
         std::vector<float> x(static_cast<std::size_t>(most * columns), 0.5f),
             y(static_cast<std::size_t>(most * outputs));
@@ -146,16 +146,20 @@ int run(int argc, char** argv) {
     CpuOptions options;
     std::string isa, only;
     int passes = 5;
+    double working_set = 192;
     std::vector<int> rows = {1, 8, 32, 128, 512};
     app.add_option("--threads", options.threads);
     app.add_option("--isa", isa);
     app.add_option("--passes", passes);
     app.add_option("--rows", rows)->delimiter(',');
+    app.add_option("--working-set", working_set,
+                   "megabytes of weights; less than a cache holds shows what it is that limits")
+        ->capture_default_str();
     app.add_option("--only", only, "a type, or experts");
     CLI11_PARSE(app, argc, argv);
     if (!isa.empty()) options.isa = isa;
     auto backend = make_cpu_backend(options);
-    Bench bench{*backend, backend->measure_limits(), passes};
+    Bench bench{*backend, backend->measure_limits(), passes, static_cast<std::int64_t>(working_set * 1e6)};
     fmt::print("{}: reads {:.2f} GB/s, float {:.0f} Gop/s, int8 {:.0f} Gop/s\n", backend->name(),
                bench.limits.read_bytes_per_second / 1e9, bench.limits.float_ops_per_second / 1e9,
                bench.limits.int8_ops_per_second / 1e9);

@@ -42,6 +42,7 @@ CpuFeatures detect() {
     f.avx512 = f.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     f.avx512_vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
+    f.avx512_vbmi = f.avx512_vnni && __builtin_cpu_supports("avx512vbmi");
 #endif
     return f;
 }

@@ -10,6 +10,7 @@ struct CpuFeatures {
     bool avx2_vnni = false;    // AVX2 and AVX-VNNI: int8 dot products of 256 bits
     bool avx512 = false;       // F, BW, DQ, VL
     bool avx512_vnni = false;  // int8 dot products
+    bool avx512_vbmi = false;  // VNNI and VBMI: bytes anywhere in a register by one instruction
     std::string name;          // marketing name, for reports
 };
 

@@ -78,12 +78,12 @@ struct CompressCall {
 struct IndexCall {
     std::int64_t start = 0;
     int rows = 0;
-    float* q = nullptr;              // [rows, heads, n]; rotated, Hadamard-transformed and rounded in place
+    float* q = nullptr;              // [rows, heads, n]; rotated and Hadamard-transformed in place
     const float* weights = nullptr;  // [rows, heads]
     RotaryView rotary;               // of the rows
     int heads = 0;
     int ratio = 0;
-    RowFormat format;
+    RowFormat format;  // f32, or fp4_key: then queries are rounded to FP4 as well
     PagedView keys;
     int top_k = 0;
     std::int32_t* selected =
@@ -152,6 +152,8 @@ class Backend {
     virtual const char* name() const = 0;  // "cpu avx2 x2"
     virtual int threads() const = 0;
     virtual MachineLimits measure_limits() = 0;  // takes about a second
+    // How often all threads were waited for so far.
+    virtual std::int64_t synchronizations() const { return 0; }
 
     // x[row] = the token's embedding, repeated in the four streams. streams: [rows, S, H]
     virtual void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) = 0;
@@ -203,7 +205,7 @@ struct CpuOptions {
     int threads = 0;  // 0: one per available core
     Precision precision = Precision::fast;
     std::optional<std::string>
-        isa;  // "scalar", "avx2", "avx2_vnni", "avx512"; none: the best, or $CACHALOT_ISA
+        isa;  // "scalar", "avx2", "avx2_vnni", "avx512", "avx512_vbmi"; none: the best, or $CACHALOT_ISA
 };
 // Throws Error for an instruction set that is unknown or that this processor lacks.
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <numeric>
 
 #include "base/cpu_features.h"
 #include "base/error.h"
@@ -37,6 +38,7 @@ std::vector<std::string> instruction_sets() {
     if (cpu_features().avx2) sets.push_back("avx2");
     if (cpu_features().avx2_vnni) sets.push_back("avx2_vnni");
     if (cpu_features().avx512_vnni) sets.push_back("avx512");
+    if (cpu_features().avx512_vbmi) sets.push_back("avx512_vbmi");
 #if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
     if (cpu_features().avx2) sets.push_back("avx2_vnni_emulated");
 #endif
@@ -263,24 +265,35 @@ TEST_P(CpuBackendTest, LatentRowsAreEncodedAlike) {
 struct Layer {
     static constexpr int kSize = 128, kRotary = 64, kHeads = 5, kTopK = 6;
     int ratio;
-    RowFormat format;
-    std::vector<std::byte> window, rows;
+    RowFormat format, key_format;  // of the indexer's keys: FP4 where the rest is FP8
+    std::vector<std::byte> window, rows, keys;
     std::vector<float> kv, score;
-    std::vector<std::byte*> pages;
+    std::vector<std::byte*> pages, key_pages;
 
-    Layer(int r, RowFormat f) : ratio(r), format(f) {
+    Layer(int r, RowFormat f) : ratio(r), format(f), key_format(f) {
+        if (f.kind == RowFormat::Kind::fp8_kv) key_format.kind = RowFormat::Kind::fp4_key;
         window.resize(static_cast<std::size_t>(512 * f.bytes()));
         rows.resize(static_cast<std::size_t>(256 * f.bytes()));
+        keys.resize(static_cast<std::size_t>(256 * key_format.bytes()));
         kv.resize(512 * 2 * kSize);
         score.resize(512 * 2 * kSize);
-        for (int p = 0; p < 4; ++p) pages.push_back(rows.data() + p * 64 * f.bytes());
+        for (int p = 0; p < 4; ++p) {
+            pages.push_back(rows.data() + p * 64 * f.bytes());
+            key_pages.push_back(keys.data() + p * 64 * key_format.bytes());
+        }
     }
     int width() const { return ratio == 4 ? 2 * kSize : kSize; }
     RingView ring(std::vector<float>& v) const {
         return {reinterpret_cast<std::byte*>(v.data()), 512, width() * 4};
     }
     PagedView paged() const { return {pages.data(), 6, format.bytes()}; }
+    PagedView paged_keys() const { return {key_pages.data(), 6, key_format.bytes()}; }
 };
+
+std::ptrdiff_t different_bytes(const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
+    return std::inner_product(a.begin(), a.end(), b.begin(), std::ptrdiff_t(0), std::plus<>(),
+                              std::not_equal_to<>());
+}
 
 TEST_P(CpuBackendTest, CompressorIndexerAndAttention) {
     auto cpu = backend();
@@ -330,11 +343,28 @@ TEST_P(CpuBackendTest, CompressorIndexerAndAttention) {
                                           format,
                                           layer.paged()};
                         backend.compress({&pool, 1});
+                        pool.hadamard = true;
+                        pool.format = layer.key_format;
+                        pool.out = layer.paged_keys();
+                        backend.compress({&pool, 1});
                     }
                     if (ratio == 4) {
-                        IndexCall choose{
-                            start, rows,   iq.data(),     index_weights.data(), angles.view,       2,
-                            ratio, format, layer.paged(), Layer::kTopK,         selected[i].data()};
+                        // One step of FP4 is so large that a border of rounding would change the choice.
+                        if (i && format.kind == RowFormat::Kind::fp8_kv) {
+                            ASSERT_LE(different_bytes(a.keys, b.keys), 2);
+                            std::copy(a.keys.begin(), a.keys.end(), b.keys.begin());
+                        }
+                        IndexCall choose{start,
+                                         rows,
+                                         iq.data(),
+                                         index_weights.data(),
+                                         angles.view,
+                                         2,
+                                         ratio,
+                                         layer.key_format,
+                                         layer.paged_keys(),
+                                         Layer::kTopK,
+                                         selected[i].data()};
                         backend.index({&choose, 1});
                     }
                     out[i].resize(q.size());

@@ -7,21 +7,25 @@
 // taken in a fixed order that depends on the position only.
 //
 // The work is proportional to the rows attended. Only the indexer looks at every compressed row, at a cost of
-// heads x 128 multiply-adds a row.
+// heads x 128 multiply-adds a row. A page of its keys is a matrix in a format that the products know (fp4_pairs), and
+// the queries, rounded to FP4 as well, are rows of activations: the products are those of weights, by integers, and
+// exact. Twice an E2M1 value is an integer, and what is left are powers of two.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
+#include "base/error.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/reference/reference.h"
 #include "kernels/reference/rows.h"
+#include "tensor/float_formats.h"
 
 namespace cachalot::cpu {
 namespace {
 
 constexpr int kKeyTile = 32;
-constexpr std::int64_t kIndexBlock = 64;                       // keys in one item of the indexer's scan
 constexpr std::int64_t kIndexScratch = std::int64_t(1) << 22;  // floats of scores held at once: 16 MiB
+constexpr int kIndexRows = 256;  // rows (heads of queries) that are multiplied by a page of keys at once
 
 // Pools one compressed row: per channel, softmax over the rows' scores. Channel c of row s of the previous group is
 // column c, of this group column n + c (overlap) or c.
@@ -66,6 +70,33 @@ Visible visible_rows(const AttendCall& c, int r) {
     std::int64_t complete = (c.start + r + 1) / c.ratio;
     if (c.selected && complete > c.top_k) return {c.top_k, c.selected + std::int64_t(r) * c.top_k};
     return {complete, nullptr};
+}
+
+// Keys [first, first + count) of the indexer, which lie in one page.
+Matrix key_matrix(const IndexCall& c, std::int64_t first, std::int64_t count) {
+    Matrix m{DType::f32, count, c.format.size, c.keys.row(first), c.keys.row_bytes};
+    if (c.format.kind == RowFormat::Kind::fp4_key) {
+        m.dtype = DType::fp4_pairs;
+        m.scales = reinterpret_cast<const std::uint8_t*>(m.data + c.format.size / 2);
+        m.scale_stride = m.stride;
+    }
+    return m;
+}
+
+// A row of format fp4_key as int8: q is twice the E2M1 value. Group g goes to q[g * q_rows].
+void quantize_fp4(const std::byte* row, int n, Int8Group* q, std::int64_t q_rows) {
+    const auto* codes = reinterpret_cast<const std::uint8_t*>(row);
+    const std::uint8_t* scales = codes + n / 2;
+    for (int g = 0; g < n / kKeyQuantGroup; ++g, q += q_rows) {
+        *q = {};
+        q->scale = 0.5f * e8m0_to_f32(scales[g]);
+        for (int i = 0; i < kKeyQuantGroup; ++i) {
+            const int byte = codes[(g * kKeyQuantGroup + i) / 2], code = i % 2 ? byte >> 4 : byte & 15;
+            q->q[i] = static_cast<std::int8_t>(2 * e2m1_to_f32(static_cast<std::uint8_t>(code)));
+            q->pair_sums[i / 2 % 2] = static_cast<std::int16_t>(q->pair_sums[i / 2 % 2] + q->q[i]);
+            q->half_sums[i / 16] += q->scale * q->q[i];
+        }
+    }
 }
 
 }  // namespace
@@ -151,29 +182,45 @@ void CpuBackend::index(std::span<const IndexCall> calls) {
 }
 
 void CpuBackend::index_one(const IndexCall& c) {
-    int n = c.format.size;
-    each(c.rows, std::int64_t(c.rows) * c.heads * n * 8, [&](std::int64_t r, int) {
-        for (int h = 0; h < c.heads; ++h) {
-            float* q = c.q + (r * c.heads + h) * n;
+    const int n = c.format.size;
+    CACHALOT_CHECK(c.format.kind != RowFormat::Kind::fp8_kv);
+    const bool fp4 = c.format.kind == RowFormat::Kind::fp4_key;
+    const std::int64_t query_rows = std::int64_t(c.rows) * c.heads;
+    Int8Group* quantized =
+        fp4 ? index_queries_.reserve(static_cast<std::size_t>(query_rows * n / 32)) : nullptr;
+    each(c.rows, query_rows * n * 8, [&](std::int64_t r, int thread) {
+        auto* bytes = reinterpret_cast<std::byte*>(
+            scratch_[static_cast<std::size_t>(thread)].values.reserve(static_cast<std::size_t>(n)));
+        for (std::int64_t h = r * c.heads; h < (r + 1) * c.heads; ++h) {
+            float* q = c.q + h * n;
             reference::rotate(q, n, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half,
                               c.rotary.half, false);
             hadamard(q, n);
-            if (c.format.kind == RowFormat::Kind::fp4_key) round_fp4(q, n);
+            if (!fp4) continue;
+            encode_row(c.format, q, bytes);
+            quantize_fp4(bytes, n, quantized + h, query_rows);
         }
     });
-    std::int64_t most = (c.start + c.rows) / c.ratio;  // visible to the last row
+    const Activations queries{c.q, n, quantized, query_rows};
+    const std::int64_t most = (c.start + c.rows) / c.ratio;  // visible to the last row
     float* scores = index_scores_.reserve(static_cast<std::size_t>(c.rows * most));
-    std::int64_t blocks = (most + kIndexBlock - 1) / kIndexBlock;
-    each(blocks, c.rows * most * c.heads * n, [&](std::int64_t b, int thread) {
-        auto& scratch = scratch_[static_cast<std::size_t>(thread)];
-        std::int64_t first = b * kIndexBlock, count = std::min(kIndexBlock, most - first);
-        float* keys = scratch.keys.reserve(static_cast<std::size_t>(kIndexBlock * n));
-        for (std::int64_t i = 0; i < count; ++i)
-            kernels_.decode_row(c.format, c.keys.row(first + i), keys + i * n);
+    const std::int64_t page = std::int64_t(1) << c.keys.page_shift;
+    each((most + page - 1) / page, query_rows * most * n, [&](std::int64_t p, int thread) {
+        const std::int64_t first = p * page, count = std::min(page, most - first);
+        const Matrix keys = key_matrix(c, first, count);
+        const int together = std::max(1, kIndexRows / c.heads);
+        float* dots = scratch_[static_cast<std::size_t>(thread)].values.reserve(
+            static_cast<std::size_t>(together * c.heads * count));
         // The common factor (n * heads)^-1/2 of the scores does not change their order; it is left out.
-        for (std::int64_t r = 0; r < c.rows; ++r)
-            kernels_.index_scores(c.q + r * c.heads * n, c.weights + r * c.heads, c.heads, keys,
-                                  static_cast<int>(count), n, scores + r * most + first);
+        for (int r = 0; r < c.rows; r += together) {
+            const int rows = std::min(together, c.rows - r);
+            kernels_.matmul(keys, 0, count, queries.from_row(std::int64_t(r) * c.heads), rows * c.heads, dots,
+                            count);
+            for (int i = 0; i < rows; ++i)
+                kernels_.index_scores(dots + i * c.heads * count, c.weights + std::int64_t(r + i) * c.heads,
+                                      c.heads, static_cast<int>(count), count,
+                                      scores + (r + i) * most + first);
+        }
     });
     each(c.rows, c.rows * most * 4, [&](std::int64_t r, int thread) {
         std::int64_t visible = (c.start + r + 1) / c.ratio;
@@ -211,8 +258,8 @@ void CpuBackend::attend(std::span<const AttendCall> calls) {
                  auto& scratch = scratch_[static_cast<std::size_t>(thread)];
                  float* keys = scratch.keys.reserve(static_cast<std::size_t>(kKeyTile * d));
                  float* scores = scratch.scores.reserve(static_cast<std::size_t>(heads * kKeyTile));
-                 float* largest = scratch.values.reserve(static_cast<std::size_t>(2 * heads));
-                 float* sum = largest + heads;
+                 float* largest = scratch.values.reserve(static_cast<std::size_t>(3 * heads));
+                 float *sum = largest + heads, *rescale = sum + heads;
                  for (int h = 0; h < heads; ++h) {
                      largest[h] = std::max(c.sinks[head + h], -1e30f);
                      sum[h] = std::exp(c.sinks[head + h] - largest[h]);
@@ -236,11 +283,11 @@ void CpuBackend::attend(std::span<const AttendCall> calls) {
                      for (int h = 0; h < heads; ++h) {
                          float* p = scores + h * count;
                          float high = std::max(largest[h], *std::max_element(p, p + count));
-                         float rescale = std::exp(largest[h] - high);
+                         rescale[h] = std::exp(largest[h] - high);
                          largest[h] = high;
-                         sum[h] = sum[h] * rescale + kernels_.exp_sum(p, high, count);
-                         kernels_.accumulate(out + h * d, rescale, p, keys, count, d);
+                         sum[h] = sum[h] * rescale[h] + kernels_.exp_sum(p, high, count);
                      }
+                     kernels_.accumulate(out, rescale, scores, heads, keys, count, d);
                  }
                  for (int h = 0; h < heads; ++h) {
                      float inverse = 1.0f / sum[h];

@@ -22,6 +22,7 @@ class CpuBackend final : public Backend {
     const char* name() const override { return name_.c_str(); }
     int threads() const override { return pool_.size(); }
     MachineLimits measure_limits() override;
+    std::int64_t synchronizations() const override { return pool_.loops(); }
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override;
     void hyper_connection_pre(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
@@ -83,7 +84,7 @@ class CpuBackend final : public Backend {
     ThreadPool pool_;
     std::vector<ThreadScratch> scratch_;  // [threads]
     std::vector<Quantized> quantized_;    // one for each distinct input of a project call
-    Quantized expert_input_, expert_hidden_;
+    Quantized expert_input_, expert_hidden_, index_queries_;
     AlignedBuffer<float> mixes_, hidden_, partial_, index_scores_;
 };
 

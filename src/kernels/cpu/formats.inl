@@ -2,15 +2,16 @@
 //
 // Float types say vector(row, scales, k): kLanes columns of one row from column k.
 //
-// Products of integer types work on kLanes rows of weights at a time, a row in each lane of a vector (a strip), so that a sum needs no
-// adding across lanes and its scale is applied to all rows at once. What lies along a row in the file must be turned
-// to lie across rows; gather() does that for 16 bytes of each row, still packed, which is cheaper than after.
+// Products of integer types work on kLanes rows of weights at a time, a row in each lane of a vector (a strip), so that
+// a sum needs no adding across lanes and its scale is applied to all rows at once. What lies along a row in the file
+// must be turned to lie across rows; gather() does that for 16 bytes of each row, still packed, which is cheaper than
+// after.
 //
 // An integer type says
-//     kCodes, kOffset     what its codes can be (simd_scalar.h): weight = scale * (code - kOffset) + minimum;
+//     kCodes, kOffset     what its codes can be (table.h): weight = scale * (code - kOffset) + minimum;
 //                         of scaled codes: scale * factor * code + minimum
 //     kMinimums           minimums for each group of 32 columns: 0, 1, or 2 (one for each 16)
-//     kUnit               columns that are unpacked together: 32, 64, 128 or 256
+//     kUnit, kUnitBytes   columns that are unpacked together: 32, 64, 128 or 256; bytes of a row that hold them
 //     header(strip, k, groups, h)   scales, minimums, factors of `groups` <= 8 groups from column k, a multiple of 256
 //     codes(strip, k, out)          out[i] = columns k + 4i .. k + 4i + 3, for kUnit columns
 // Formats whose blocks are 256 long find their block at column k / 256 * 256.
@@ -68,37 +69,42 @@ struct FromE4m3 {
 constexpr int kE2m1Offset = 12;
 constexpr std::uint8_t kE2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
-// Collects the scales of `groups` groups: those of a lane lie kStride bytes apart from first(lane) on.
-template <int kStride, class Scale, class First>
-inline void collect_scales(int groups, Scale (&out)[kChunk / 32][kLanes], First first) {
-    auto take = [&](int i, int g) { __builtin_memcpy(&out[g][i], first(i) + g * kStride, sizeof(Scale)); };
-    if (groups == kChunk / 32) {  // constant bounds for a whole chunk
-        for (int i = 0; i < kLanes; ++i)
-            for (int g = 0; g < kChunk / 32; ++g) take(i, g);
-    } else {
-        for (int i = 0; i < kLanes; ++i)
-            for (int g = 0; g < groups; ++g) take(i, g);
-    }
+// Scales of one or two bytes, four bytes of them for each row. Group g of a row has its scale at first(lane) + g * kStride.
+template <int kStride, int kBytes, class First>
+inline U collect(int groups, First first) {
+    std::uint8_t lanes[kLanes][4] = {};
+    for (int i = 0; i < kLanes; ++i)
+        for (int g = 0; g < 4 / kBytes; ++g)
+            if (g < groups) __builtin_memcpy(lanes[i] + g * kBytes, first(i) + g * kStride, kBytes);
+    return load_lanes(lanes);
 }
 
-// scales = half the E8M0 bytes, since the codes are doubled
-template <int kStride, class First>
-inline void e2m1_header(int groups, Header& h, First first) {
-    std::uint8_t bytes[kChunk / 32][kLanes];
-    collect_scales<kStride>(groups, bytes, first);
-    for (int g = 0; g < groups; ++g) store(h.scales[g], load_e8m0(bytes[g]) * broadcast(0.5f));
+// Four groups from kFirst on. Half the scales, since the codes are doubled.
+template <int kFirst>
+inline void e2m1_scales(U bytes, Header& h) {
+    store(h.scales[kFirst], from_e8m0<0>(bytes) * broadcast(0.5f));
+    store(h.scales[kFirst + 1], from_e8m0<1>(bytes) * broadcast(0.5f));
+    store(h.scales[kFirst + 2], from_e8m0<2>(bytes) * broadcast(0.5f));
+    store(h.scales[kFirst + 3], from_e8m0<3>(bytes) * broadcast(0.5f));
 }
 
 struct Mxfp4 {
     static constexpr Codes kCodes = Codes::narrow;
-    static constexpr int kOffset = kE2m1Offset, kMinimums = 0, kUnit = 32;
+    static constexpr int kOffset = kE2m1Offset, kMinimums = 0, kUnit = 32, kUnitBytes = 17;
+    static constexpr int kBlock = 17;
 
     static void header(const Strip& s, std::int64_t k, int groups, Header& h) {
-        e2m1_header<17>(groups, h, [&](int lane) { return s.rows[lane] + k / 32 * 17; });
+        const std::int64_t at = k / 32 * kBlock;
+        auto four = [&](int g) {
+            if (groups - g >= 4) return pick<0, kBlock, 2 * kBlock, 3 * kBlock>(s.rows, at + g * kBlock);
+            return collect<kBlock, 1>(groups - g, [&](int i) { return s.rows[i] + at + g * kBlock; });
+        };
+        e2m1_scales<0>(four(0), h);
+        if (groups > 4) e2m1_scales<4>(four(4), h);
     }
     static void codes(const Strip& s, std::int64_t k, U* out) {
         U packed[4];
-        gather(s.rows, k / 32 * 17 + 1, packed);
+        gather(s.rows, k / 32 * kBlock + 1, packed);
         for (int i = 0; i < 4; ++i) {
             out[i] = lookup(kE2m1, low_nibbles(packed[i]));
             out[4 + i] = lookup(kE2m1, high_nibbles(packed[i]));
@@ -108,11 +114,14 @@ struct Mxfp4 {
 
 struct Fp4Pairs {
     static constexpr Codes kCodes = Codes::narrow;
-    static constexpr int kOffset = kE2m1Offset, kMinimums = 0, kUnit = 32;
+    static constexpr int kOffset = kE2m1Offset, kMinimums = 0, kUnit = 32, kUnitBytes = 16;
 
     static void header(const Strip& s, std::int64_t k, int groups, Header& h) {
-        e2m1_header<1>(groups, h,
-                       [&](int lane) { return reinterpret_cast<const std::byte*>(s.scales[lane] + k / 32); });
+        auto four = [&](int g) {
+            return collect<1, 1>(groups - g, [&](int i) { return s.scales[i] + k / 32 + g; });
+        };
+        e2m1_scales<0>(four(0), h);
+        if (groups > 4) e2m1_scales<4>(four(4), h);
     }
     static void codes(const Strip& s, std::int64_t k, U* out) {
         U packed[4], nibbles[2];
@@ -127,17 +136,22 @@ struct Fp4Pairs {
 
 struct Q8_0 {
     static constexpr Codes kCodes = Codes::full;
-    static constexpr int kOffset = kSignedFull ? 0 : 128, kMinimums = 0, kUnit = 32;
+    static constexpr int kOffset = kSignedFull ? 0 : 128, kMinimums = 0, kUnit = 32, kUnitBytes = 34;
+    static constexpr int kBlock = 34;
 
     static void header(const Strip& s, std::int64_t k, int groups, Header& h) {
-        std::uint16_t halves[kChunk / 32][kLanes];
-        collect_scales<34>(groups, halves, [&](int lane) { return s.rows[lane] + k / 32 * 34; });
-        for (int g = 0; g < groups; ++g) store(h.scales[g], load_f16(halves[g]));
+        for (int g = 0; g < groups; g += 2) {
+            const std::int64_t at = (k / 32 + g) * kBlock;
+            const U halves = g + 1 < groups ? pick<0, 1, kBlock, kBlock + 1>(s.rows, at)
+                                            : collect<kBlock, 2>(1, [&](int i) { return s.rows[i] + at; });
+            store(h.scales[g], from_f16<0>(halves));
+            store(h.scales[g + 1], from_f16<1>(halves));
+        }
     }
     static void codes(const Strip& s, std::int64_t k, U* out) {
         for (int half = 0; half < 2; ++half) {
             U bytes[4];
-            gather(s.rows, k / 32 * 34 + 2 + 16 * half, bytes);
+            gather(s.rows, k / 32 * kBlock + 2 + 16 * half, bytes);
             for (int i = 0; i < 4; ++i) out[4 * half + i] = kSignedFull ? bytes[i] : flip_sign(bytes[i]);
         }
     }

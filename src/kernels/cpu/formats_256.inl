@@ -6,9 +6,18 @@
 
 using cachalot::kSuperBlock;
 
+// Bytes [at, at + 8) of each row: four and four.
+inline void gather_8(const Strip& s, std::int64_t at, U (&out)[2]) {
+    gather_eights([&](int r) { return s.rows[r] + at; }, out);
+}
+// The entries of a table of eight bytes each that byte `at` of each row names.
+inline void gather_entries(const std::uint64_t* table, const Strip& s, std::int64_t at, U (&out)[2]) {
+    gather_eights([&](int r) { return table + static_cast<std::uint8_t>(s.rows[r][at]); }, out);
+}
+
 struct Q4k {
     static constexpr Codes kCodes = Codes::narrow;
-    static constexpr int kOffset = 0, kMinimums = 1, kUnit = 64;
+    static constexpr int kOffset = 0, kMinimums = 1, kUnit = 64, kUnitBytes = 36;
     static constexpr int kBlock = 144;
 
     static void header(const Strip& s, std::int64_t k, int, Header& h) {
@@ -49,7 +58,7 @@ struct Q4k {
 
 struct Q2k {
     static constexpr Codes kCodes = Codes::scaled;
-    static constexpr int kOffset = 0, kMinimums = 2, kUnit = 128;
+    static constexpr int kOffset = 0, kMinimums = 2, kUnit = 128, kUnitBytes = 42;
     static constexpr int kBlock = 84;
 
     static void header(const Strip& s, std::int64_t k, int, Header& h) {
@@ -89,48 +98,64 @@ struct Q2k {
 
 struct Iq2xxs {
     static constexpr Codes kCodes = Codes::half;
-    static constexpr int kOffset = 43, kMinimums = 0, kUnit = 32;
+    static constexpr int kOffset = 43, kMinimums = 0, kUnit = 32, kUnitBytes = 9;
     static constexpr int kBlock = 66;
 
     // d (s + 1/2) / 4; s is the top nibble of each group's second word.
     static void header(const Strip& s, std::int64_t k, int, Header& h) {
         const std::int64_t block = k / kSuperBlock * kBlock;
-        std::uint16_t halves[kLanes];
-        for (int i = 0; i < kLanes; ++i) __builtin_memcpy(&halves[i], s.rows[i] + block, 2);
-        const F eighth = load_f16(halves) * broadcast(0.125f), quarter = eighth + eighth;
-        for (int g = 0; g < 8; g += 2) {
-            U two[4];
-            gather(s.rows, block + 2 + 8 * g, two);
-            store(h.scales[g], fma(quarter, from_byte<3>(high_nibbles(two[1])), eighth));
-            store(h.scales[g + 1], fma(quarter, from_byte<3>(high_nibbles(two[3])), eighth));
-        }
+        const F eighth = from_f16<0>(pick<0, 1, 0, 1>(s.rows, block)) * broadcast(0.125f);
+        put<0>(h, eighth, high_nibbles(pick<7, 15, 23, 31>(s.rows, block + 2)));
+        put<4>(h, eighth, high_nibbles(pick<39, 47, 55, 63>(s.rows, block + 2)));
     }
+    // Each group: four indices of a byte, each for eight magnitudes; then four times seven signs.
     static void codes(const Strip& s, std::int64_t k, U* out) {
         const std::int64_t at = k / kSuperBlock * kBlock + 2 + k % kSuperBlock / 4;
         U words[2];
-        gather_8(s.rows, at, words);
-        const U signs = all_signs(words[1]);
+        gather_8(s, at, words);
+#if defined(CACHALOT_SIMD_HAS_GRID_LOOKUP)
+        grid_lookup(cachalot::kIq2xxsDigits.data(), words[0], even_ones(sevens_to_bytes(words[1])), kCodeOf, out);
+#else
+        const U signs = even_ones(sevens_to_bytes(words[1]));
         eight<0>(s, at, signs, out);
         eight<1>(s, at, signs, out);
         eight<2>(s, at, signs, out);
         eight<3>(s, at, signs, out);
+#endif
     }
 
   private:
-    // Four times seven bits to four bytes, the eighth making the number of ones even.
-    static U all_signs(U word) {
+    // Groups kFirst .. kFirst + 3, s of one in each byte.
+    template <int kFirst>
+    static void put(Header& h, F eighth, U s) {
+        const F quarter = eighth + eighth;
+        store(h.scales[kFirst], fma(quarter, from_byte<0>(s), eighth));
+        store(h.scales[kFirst + 1], fma(quarter, from_byte<1>(s), eighth));
+        store(h.scales[kFirst + 2], fma(quarter, from_byte<2>(s), eighth));
+        store(h.scales[kFirst + 3], fma(quarter, from_byte<3>(s), eighth));
+    }
+    // The eighth bit of a byte makes the number of ones even.
+    static U even_ones(U s) {
         static constexpr std::uint8_t kOdd[16] = {0,    0x80, 0x80, 0,    0x80, 0,    0,    0x80,
                                                   0x80, 0,    0,    0x80, 0,    0x80, 0x80, 0};
-        U s = (word & repeat(0x7f)) | (shift_left<1>(word) & repeat(0x7f00)) |
-              (shift_left<2>(word) & repeat(0x7f0000)) | (shift_left<3>(word) & repeat(0x7f000000));
         return s | lookup(kOdd, low_nibbles(s) ^ high_nibbles(s));
+    }
+#if defined(CACHALOT_SIMD_HAS_GRID_LOOKUP)
+    // The code of a digit (two bits) and a sign.
+    static constexpr std::uint8_t kCodeOf[8] = {kOffset + 8, kOffset + 25, kOffset + 43, 0,
+                                                kOffset - 8, kOffset - 25, kOffset - 43, 0};
+#else
+    static U sevens_to_bytes(U word) {
+        return (word & repeat(0x7f)) | (shift_left<1>(word) & repeat(0x7f00)) |
+               (shift_left<2>(word) & repeat(0x7f0000)) | (shift_left<3>(word) & repeat(0x7f000000));
     }
     template <int kPattern>
     static void eight(const Strip& s, std::int64_t at, U signs, U* out) {
         U magnitudes[2];
-        gather_entries(cachalot::kIq2xxsGrid.data(), s.rows, at + kPattern, magnitudes);
+        gather_entries(cachalot::kIq2xxsGrid.data(), s, at + kPattern, magnitudes);
         const U left = bit_masks<kPattern, 0>(signs), right = bit_masks<kPattern, 1>(signs);
         out[2 * kPattern] = add_bytes(magnitudes[0] ^ left, subtract_bytes(repeat(0x2b2b2b2b), left));
         out[2 * kPattern + 1] = add_bytes(magnitudes[1] ^ right, subtract_bytes(repeat(0x2b2b2b2b), right));
     }
+#endif
 };

@@ -92,46 +92,66 @@ void dots(const float* q, const float* k, int n, float (&out)[NQ]) {
     for (int h = 0; h < NQ; ++h) out[h] = reduce_add(acc[h]);
 }
 
-// Calls use(h, i, q[h] . k[i]) for all pairs, eight heads at a time.
-template <class Use>
-void all_dots(const float* q, int heads, const float* k, int keys, int n, Use use) {
+void scores(const float* q, int heads, const float* k, int keys, int n, float scale, float* out) {
     int h = 0;
     for (; h + 8 <= heads; h += 8)
         for (int i = 0; i < keys; ++i) {
             float d[8];
             dots<8>(q + h * n, k + i * n, n, d);
-            for (int j = 0; j < 8; ++j) use(h + j, i, d[j]);
+            for (int j = 0; j < 8; ++j) out[(h + j) * keys + i] = d[j] * scale;
         }
     for (; h < heads; ++h)
         for (int i = 0; i < keys; ++i) {
             float d[1];
             dots<1>(q + h * n, k + i * n, n, d);
-            use(h, i, d[0]);
+            out[h * keys + i] = d[0] * scale;
         }
 }
 
-void scores(const float* q, int heads, const float* k, int keys, int n, float scale, float* out) {
-    all_dots(q, heads, k, keys, n, [&](int h, int i, float d) { out[h * keys + i] = d * scale; });
-}
-
-void index_scores(const float* q, const float* weights, int heads, const float* k, int keys, int n,
+void index_scores(const float* dots, const float* weights, int heads, int keys, std::int64_t stride,
                   float* out) {
-    std::fill_n(out, keys, 0.0f);
-    all_dots(q, heads, k, keys, n, [&](int h, int i, float d) { out[i] += std::max(0.0f, d) * weights[h]; });
+    int i = 0;
+    for (; i + kLanes <= keys; i += kLanes) {
+        F sum = broadcast(0);
+        for (int h = 0; h < heads; ++h)
+            sum = fma(maximum(load(dots + h * stride + i), broadcast(0)), broadcast(weights[h]), sum);
+        store(out + i, sum);
+    }
+    for (; i < keys; ++i) {
+        out[i] = 0;
+        for (int h = 0; h < heads; ++h) out[i] += std::max(0.0f, dots[h * stride + i]) * weights[h];
+    }
 }
 
-void accumulate(float* acc, float rescale, const float* p, const float* v, int keys, int n) {
-    F scale = broadcast(rescale);
+// NH heads at a time, so that a value is loaded once for all of them.
+template <int NH>
+void accumulate_heads(float* acc, const float* rescale, const float* p, const float* v, int keys, int n) {
     for (int i = 0; i < n; i += 2 * kLanes) {
-        F a = load(acc + i) * scale, b = load(acc + i + kLanes) * scale;
-        for (int j = 0; j < keys; ++j) {
-            F weight = broadcast(p[j]);
-            a = fma(weight, load(v + j * n + i), a);
-            b = fma(weight, load(v + j * n + i + kLanes), b);
+        F a[NH], b[NH];
+        for (int h = 0; h < NH; ++h) {
+            a[h] = load(acc + h * n + i) * broadcast(rescale[h]);
+            b[h] = load(acc + h * n + i + kLanes) * broadcast(rescale[h]);
         }
-        store(acc + i, a);
-        store(acc + i + kLanes, b);
+        for (int j = 0; j < keys; ++j) {
+            const F left = load(v + j * n + i), right = load(v + j * n + i + kLanes);
+            for (int h = 0; h < NH; ++h) {
+                const F weight = broadcast(p[h * keys + j]);
+                a[h] = fma(weight, left, a[h]);
+                b[h] = fma(weight, right, b[h]);
+            }
+        }
+        for (int h = 0; h < NH; ++h) {
+            store(acc + h * n + i, a[h]);
+            store(acc + h * n + i + kLanes, b[h]);
+        }
     }
+}
+
+void accumulate(float* acc, const float* rescale, const float* p, int heads, const float* v, int keys,
+                int n) {
+    int h = 0;
+    for (; h + 4 <= heads; h += 4) accumulate_heads<4>(acc + h * n, rescale + h, p + h * keys, v, keys, n);
+    for (; h < heads; ++h) accumulate_heads<1>(acc + h * n, rescale + h, p + h * keys, v, keys, n);
 }
 
 void collapse(const float* pre, const float* streams, float* out, int n) {

@@ -19,21 +19,22 @@ constexpr int kRowBlock = 256;  // rows of activations whose sums are held at on
 // Asks for the next strip of the item while this one is used: its bytes lie in one piece, and a strip takes about
 // as long as memory needs to answer. A little at a time, since only so many requests can be under way. Float types
 // do without: their rows are long enough for the processor to see where the reading goes.
+//
+// No branch depends on where the strip ends: a loop over as many lines as there are is mispredicted every few rounds.
+// After the last strip the same lines are asked for again and again, which costs nothing.
+template <int kBytes>  // of a strip, used between two calls of next()
 class Ahead {
   public:
-    Ahead(const Matrix& w, std::int64_t next, std::int64_t last)
-        : at_(w.row(std::min(next, last))), end_(w.row(std::min(next + kLanes, last))) {
-        step_ = (end_ - at_ + w.columns / 32 - 1) / (w.columns / 32);
-    }
-    void columns(int count) {
-        std::int64_t bytes = step_ * (count / 32);
-        const std::byte* stop = end_ - at_ < bytes ? end_ : at_ + bytes;
-        for (; at_ < stop; at_ += 64) __builtin_prefetch(at_);
+    Ahead(const Matrix& w, std::int64_t strip, std::int64_t last)
+        : at_(w.row(std::min(strip, last - 1))), step_(strip < last ? kBytes : 0) {}
+    void next() {
+        for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(at_ + i);
+        at_ += step_;
     }
 
   private:
-    const std::byte *at_, *end_;
-    std::int64_t step_;  // bytes for 32 columns
+    const std::byte* at_;
+    std::int64_t step_;
 };
 
 void store_strip(F sum, float* y, std::int64_t lanes) {
@@ -74,9 +75,9 @@ void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const 
     F sums[std::is_same_v<Count, int> ? kRowBlock : 1];
     for (std::int64_t n = first; n < last; n += kLanes) {
         Strip strip(w, n, last);
-        Ahead ahead(w, n + kLanes, last);
+        Ahead<Format::kUnitBytes * kLanes> ahead(w, n + kLanes, last);
         for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
-        // A header is unpacked one chunk ahead: it is written in small pieces and read as vectors, which takes time.
+        // A header is unpacked one chunk ahead: where it is written in small pieces and read as vectors, that takes time.
         Header headers[2];
         Format::header(strip, 0, columns_from(0) / 32, headers[0]);
         for (std::int64_t k = 0; k < w.columns; k += kChunk) {
@@ -88,7 +89,7 @@ void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const 
             for (int c = 0; c < columns; c += Format::kUnit) {
                 U codes[Format::kUnit / 4];
                 Format::codes(strip, k + c, codes);
-                ahead.columns(Format::kUnit);
+                ahead.next();
                 for (int g = 0; g < Format::kUnit / 32; ++g)
                     add_group<Format>(codes + 8 * g, header, c / 32 + g, a.q + ((k + c) / 32 + g) * a.q_rows,
                                       rows, sums);

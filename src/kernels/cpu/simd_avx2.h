@@ -10,6 +10,8 @@
 
 namespace {
 
+using cachalot::cpu::Codes;
+
 struct F {
     static constexpr int kWidth = 8;
     __m256 v;
@@ -60,10 +62,6 @@ inline F e4m3(__m256i wide) {
 inline F load_e4m3(const std::byte* p) {
     return e4m3(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
-inline F load_e8m0(const std::uint8_t* p) {  // 0 is 2^-127, a subnormal; 255 gives infinity
-    __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-    return {_mm256_castsi256_ps(_mm256_max_epi32(_mm256_slli_epi32(wide, 23), _mm256_set1_epi32(0x400000)))};
-}
 
 struct U {
     __m256i v;
@@ -81,6 +79,18 @@ inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
     ab = _mm256_unpackhi_epi32(a, b), cd = _mm256_unpackhi_epi32(c, d);
     out[2].v = _mm256_unpacklo_epi64(ab, cd);
     out[3].v = _mm256_unpackhi_epi64(ab, cd);
+}
+inline U load_lanes(const std::uint8_t (*lanes)[4]) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(lanes))};
+}
+template <int kA, int kB, int kC, int kD>
+U pick(const std::byte* const* rows, std::int64_t at) {
+    std::uint8_t lanes[8][4];
+    for (int i = 0; i < 8; ++i) {
+        const auto* row = reinterpret_cast<const std::uint8_t*>(rows[i] + at);
+        lanes[i][0] = row[kA], lanes[i][1] = row[kB], lanes[i][2] = row[kC], lanes[i][3] = row[kD];
+    }
+    return load_lanes(lanes);
 }
 inline U low_nibbles(U a) { return {_mm256_and_si256(a.v, _mm256_set1_epi8(15))}; }
 inline U high_nibbles(U a) { return low_nibbles({_mm256_srli_epi16(a.v, 4)}); }
@@ -111,13 +121,6 @@ template <class At>
     out[0].v = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
     out[1].v = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
 }
-inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
-    gather_eights([&](int r) { return rows[r] + at; }, out);
-}
-inline void gather_entries(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
-                           U (&out)[2]) {
-    gather_eights([&](int r) { return table + static_cast<std::uint8_t>(rows[r][at]); }, out);
-}
 inline U operator&(U a, U b) { return {_mm256_and_si256(a.v, b.v)}; }
 inline U operator|(U a, U b) { return {_mm256_or_si256(a.v, b.v)}; }
 inline U operator^(U a, U b) { return {_mm256_xor_si256(a.v, b.v)}; }
@@ -141,12 +144,6 @@ U bit_masks(U a) {
     __m256i same = _mm256_shuffle_epi8(a.v, _mm256_broadcastsi128_si256(lanes));
     return {_mm256_cmpeq_epi8(_mm256_and_si256(same, bits), bits)};
 }
-inline F float_bits(U a) { return {_mm256_castsi256_ps(a.v)}; }
-template <int kHalf>
-F from_bf16(U a) {
-    return {_mm256_castsi256_ps(kHalf ? _mm256_and_si256(a.v, _mm256_set1_epi32(-65536))
-                                      : _mm256_slli_epi32(a.v, 16))};
-}
 template <int kHalf>
 F from_f16(U a) {
     __m256i wide = kHalf ? _mm256_srli_epi32(a.v, 16) : _mm256_and_si256(a.v, _mm256_set1_epi32(0xffff));
@@ -158,15 +155,18 @@ __m256i byte_of(U a) {
     return _mm256_and_si256(_mm256_srli_epi32(a.v, 8 * kByte), _mm256_set1_epi32(0xff));
 }
 template <int kByte>
-F from_e4m3(U a) {
-    return e4m3(byte_of<kByte>(a));
+F from_e8m0(U a) {  // 0 is 2^-127, a subnormal; 255, which is NaN, gives infinity
+    constexpr int kLeft = 23 - 8 * kByte;
+    __m256i bits = kLeft > 0 ? _mm256_slli_epi32(a.v, kLeft > 0 ? kLeft : 0)
+                             : _mm256_srli_epi32(a.v, kLeft > 0 ? 0 : -kLeft);
+    bits = _mm256_and_si256(bits, _mm256_set1_epi32(0x7f800000));
+    return {_mm256_castsi256_ps(_mm256_max_epi32(bits, _mm256_set1_epi32(0x400000)))};
 }
 template <int kByte>
 F from_byte(U a) {
     return {_mm256_cvtepi32_ps(byte_of<kByte>(a))};
 }
 
-enum class Codes { narrow, half, full, scaled };
 inline __m256i four_times(const void* p) {
     int four;
     __builtin_memcpy(&four, p, 4);

@@ -12,6 +12,8 @@
 
 namespace {
 
+using cachalot::cpu::Codes;
+
 struct F {
     static constexpr int kWidth = 16;
     __m512 v;
@@ -49,10 +51,6 @@ inline F e4m3(__m512i wide) {  // as in simd_avx2.h
 inline F load_e4m3(const std::byte* p) {
     return e4m3(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
-inline F load_e8m0(const std::uint8_t* p) {
-    __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    return {_mm512_castsi512_ps(_mm512_max_epi32(_mm512_slli_epi32(wide, 23), _mm512_set1_epi32(0x400000)))};
-}
 
 struct U {
     __m512i v;
@@ -74,6 +72,35 @@ inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
     out[2].v = _mm512_unpacklo_epi64(ab, cd);
     out[3].v = _mm512_unpackhi_epi64(ab, cd);
 }
+inline U load_lanes(const std::uint8_t (*lanes)[4]) { return {_mm512_loadu_si512(lanes)}; }
+#if defined(__AVX512VBMI__) || defined(CACHALOT_SIMD_EMULATED)
+// The bytes of a row come to all its lanes at once; masks keep one lane of four, then four lanes of sixteen. Six masks
+// stay in registers, where sixteen could not.
+template <int kA, int kB, int kC, int kD>
+U pick(const std::byte* const* rows, std::int64_t at) {
+    const __m512i bytes = _mm512_set1_epi32(kA | kB << 8 | kC << 16 | kD << 24);
+    auto four = [&](int i) {
+        auto row = [&](int r) { return _mm512_loadu_si512(rows[r] + at); };
+        __m512i v = _mm512_permutexvar_epi8(bytes, row(i));
+        v = _mm512_mask_permutexvar_epi8(v, 0x00f000f000f000f0, bytes, row(i + 1));
+        v = _mm512_mask_permutexvar_epi8(v, 0x0f000f000f000f00, bytes, row(i + 2));
+        return _mm512_mask_permutexvar_epi8(v, 0xf000f000f000f000, bytes, row(i + 3));
+    };
+    __m512i v = _mm512_mask_mov_epi32(four(0), 0x00f0, four(4));
+    v = _mm512_mask_mov_epi32(v, 0x0f00, four(8));
+    return {_mm512_mask_mov_epi32(v, 0xf000, four(12))};
+}
+#else
+template <int kA, int kB, int kC, int kD>
+U pick(const std::byte* const* rows, std::int64_t at) {
+    std::uint8_t lanes[16][4];
+    for (int i = 0; i < 16; ++i) {
+        const auto* row = reinterpret_cast<const std::uint8_t*>(rows[i] + at);
+        lanes[i][0] = row[kA], lanes[i][1] = row[kB], lanes[i][2] = row[kC], lanes[i][3] = row[kD];
+    }
+    return load_lanes(lanes);
+}
+#endif
 inline U low_nibbles(U a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
 inline U high_nibbles(U a) { return low_nibbles({_mm512_srli_epi16(a.v, 4)}); }
 inline U lookup(const std::uint8_t (&table)[16], U codes) {
@@ -105,13 +132,6 @@ template <class At>
     out[0].v = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88));
     out[1].v = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd));
 }
-inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
-    gather_eights([&](int r) { return rows[r] + at; }, out);
-}
-inline void gather_entries(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
-                           U (&out)[2]) {
-    gather_eights([&](int r) { return table + static_cast<std::uint8_t>(rows[r][at]); }, out);
-}
 inline U operator&(U a, U b) { return {_mm512_and_si512(a.v, b.v)}; }
 inline U operator|(U a, U b) { return {_mm512_or_si512(a.v, b.v)}; }
 inline U operator^(U a, U b) { return {_mm512_xor_si512(a.v, b.v)}; }
@@ -132,6 +152,60 @@ U factor(U a) {  // for the lower int16 of a lane, where a short sum of either s
                                         kByte + 12, -1, -1, -1);
     return {_mm512_shuffle_epi8(a.v, _mm512_broadcast_i32x4(lanes))};
 }
+#if defined(__AVX512VBMI__) || defined(CACHALOT_SIMD_EMULATED)
+// vpmultishiftqb takes eight bits from any place of a lane pair for each byte. This is such a control for the bytes of
+// a lane: byte i from bit kBit + i * kStep on.
+template <int kBit, int kStep>
+__m512i bits_from(__m512i a) {
+    auto control = [](int lane) {
+        std::uint32_t c = 0;
+        for (int i = 0; i < 4; ++i)
+            c |= static_cast<std::uint32_t>((32 * lane + kBit + i * kStep) & 63) << 8 * i;
+        return static_cast<long long>(c);
+    };
+    return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(control(1) << 32 | control(0)), a);
+}
+// Four times seven bits to the low bits of four bytes.
+inline U sevens_to_bytes(U a) {
+    const __m512i bytes = bits_from<0, 7>(a.v);
+    return {_mm512_and_si512(bytes, _mm512_set1_epi8(0x7f))};
+}
+
+// The four bytes of a lane of `indices` each name an entry of eight times two bits. Out come the bytes code[two bits +
+// 4 * sign bit]: out[2 * i] and out[2 * i + 1] for byte i. An instruction looks 64 entries of 16 bits up, for all rows;
+// four of them are the whole table.
+#define CACHALOT_SIMD_HAS_GRID_LOOKUP
+inline void grid_lookup(const std::uint16_t* table, U indices, U signs, const std::uint8_t (&code)[8],
+                        U* out) {
+    auto entries = [&](__m512i at) {
+        auto quarter = [&](int i) {
+            return _mm512_permutex2var_epi16(_mm512_loadu_si512(table + 64 * i), at,
+                                             _mm512_loadu_si512(table + 64 * i + 32));
+        };
+        const auto bit6 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x40));
+        const auto bit7 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x80));
+        const __m512i low = _mm512_mask_mov_epi16(quarter(0), bit6, quarter(1)),
+                      high = _mm512_mask_mov_epi16(quarter(2), bit6, quarter(3));
+        return _mm512_mask_mov_epi16(low, bit7, high);
+    };
+    const __m512i even = entries(indices.v), odd = entries(_mm512_srli_epi16(indices.v, 8));
+    long long eight;
+    __builtin_memcpy(&eight, code, 8);
+    const __m512i codes = _mm512_set1_epi64(eight);  // of which the three low bits of an index take one
+    auto put = [&](__m512i magnitudes, __m512i sign, U& to) {
+        const __m512i index = _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), magnitudes, sign, 0xca);
+        to.v = _mm512_permutexvar_epi8(index, codes);
+    };
+    put(bits_from<0, 2>(even), bits_from<-2, 1>(signs.v), out[0]);
+    put(bits_from<8, 2>(even), bits_from<2, 1>(signs.v), out[1]);
+    put(bits_from<0, 2>(odd), bits_from<6, 1>(signs.v), out[2]);
+    put(bits_from<8, 2>(odd), bits_from<10, 1>(signs.v), out[3]);
+    put(bits_from<16, 2>(even), bits_from<14, 1>(signs.v), out[4]);
+    put(bits_from<24, 2>(even), bits_from<18, 1>(signs.v), out[5]);
+    put(bits_from<16, 2>(odd), bits_from<22, 1>(signs.v), out[6]);
+    put(bits_from<24, 2>(odd), bits_from<26, 1>(signs.v), out[7]);
+}
+#endif
 template <int kByte, int kNibble>
 U bit_masks(U a) {  // all sixteen masks are in one register; the instruction takes four bits of each lane
     constexpr int k0 = 0, k1 = 0xff, k2 = 0xff00, k3 = 0xffff, kHigh = 0xff0000, kTop = -0x1000000;
@@ -139,12 +213,6 @@ U bit_masks(U a) {  // all sixteen masks are in one register; the instruction ta
         _mm512_setr_epi32(k0, k1, k2, k3, kHigh, kHigh | k1, kHigh | k2, kHigh | k3, kTop, kTop | k1,
                           kTop | k2, kTop | k3, kTop | kHigh, kTop | kHigh | k1, kTop | kHigh | k2, -1);
     return {_mm512_permutexvar_epi32(_mm512_srli_epi32(a.v, 8 * kByte + 4 * kNibble), masks)};
-}
-inline F float_bits(U a) { return {_mm512_castsi512_ps(a.v)}; }
-template <int kHalf>
-F from_bf16(U a) {
-    return {_mm512_castsi512_ps(kHalf ? _mm512_and_si512(a.v, _mm512_set1_epi32(-65536))
-                                      : _mm512_slli_epi32(a.v, 16))};
 }
 template <int kHalf>
 F from_f16(U a) {
@@ -155,8 +223,12 @@ __m512i byte_of(U a) {
     return _mm512_and_si512(_mm512_srli_epi32(a.v, 8 * kByte), _mm512_set1_epi32(0xff));
 }
 template <int kByte>
-F from_e4m3(U a) {
-    return e4m3(byte_of<kByte>(a));
+F from_e8m0(U a) {  // as in simd_avx2.h
+    constexpr int kLeft = 23 - 8 * kByte;
+    __m512i bits = kLeft > 0 ? _mm512_slli_epi32(a.v, kLeft > 0 ? kLeft : 0)
+                             : _mm512_srli_epi32(a.v, kLeft > 0 ? 0 : -kLeft);
+    bits = _mm512_and_si512(bits, _mm512_set1_epi32(0x7f800000));
+    return {_mm512_castsi512_ps(_mm512_max_epi32(bits, _mm512_set1_epi32(0x400000)))};
 }
 template <int kByte>
 F from_byte(U a) {
@@ -164,7 +236,6 @@ F from_byte(U a) {
 }
 
 // VNNI: four products of unsigned and signed bytes are added to an int32 in one instruction, whatever the codes.
-enum class Codes { narrow, half, full, scaled };
 constexpr bool kSignedFull = false;
 inline __m512i four_times(const void* p) {
     int four;
@@ -183,29 +254,19 @@ inline __m512i add_products(__m512i sum, __m512i codes, const std::int8_t* q) {
     return sum;
 #endif
 }
-// Two chains, which hide more of the instruction's latency.
 template <Codes kCodes, int kOffset>
 struct Sum {
-    __m512i even, odd = _mm512_setzero_si512(), total = _mm512_setzero_si512();
-    bool is_odd = false;
+    __m512i s, total = _mm512_setzero_si512();
     explicit Sum(const cachalot::cpu::Int8Group& x) {
-        even = kOffset ? _mm512_madd_epi16(four_times(x.pair_sums), _mm512_set1_epi16(-kOffset))
-                       : _mm512_setzero_si512();
+        s = kOffset ? _mm512_madd_epi16(four_times(x.pair_sums), _mm512_set1_epi16(-kOffset))
+                    : _mm512_setzero_si512();
     }
-    void add(U codes, const std::int8_t* q) {
-        if (is_odd)
-            odd = add_products(odd, codes.v, q);
-        else
-            even = add_products(even, codes.v, q);
-        is_odd = !is_odd;
-    }
+    void add(U codes, const std::int8_t* q) { s = add_products(s, codes.v, q); }
     void scale(U by) {
-        total = _mm512_add_epi32(total, _mm512_madd_epi16(_mm512_add_epi32(even, odd), by.v));
-        even = odd = _mm512_setzero_si512();
+        total = _mm512_add_epi32(total, _mm512_madd_epi16(s, by.v));
+        s = _mm512_setzero_si512();
     }
-    F value() const {
-        return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : _mm512_add_epi32(even, odd))};
-    }
+    F value() const { return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
 };
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {

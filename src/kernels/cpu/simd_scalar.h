@@ -9,6 +9,8 @@
 
 namespace {
 
+using cachalot::cpu::Codes;
+
 struct F {  // float vector
     static constexpr int kWidth = 1;
     float v;
@@ -47,7 +49,6 @@ inline F load_bf16(const std::byte* p) {
     return {cachalot::bf16_to_f32(h)};
 }
 inline F load_e4m3(const std::byte* p) { return {cachalot::e4m3_to_f32(static_cast<std::uint8_t>(*p))}; }
-inline F load_e8m0(const std::uint8_t* p) { return {cachalot::e8m0_to_f32(*p)}; }
 
 // Four bytes of kWidth rows of weights, a row in each lane.
 struct U {
@@ -56,6 +57,18 @@ struct U {
 // Bytes [at, at + 16) of each row, four at a time.
 inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
     std::memcpy(out, rows[0] + at, 16);
+}
+// Bytes at + kA, at + kB, at + kC, at + kD of each row, all of [at, at + 64), which the row must have.
+template <int kA, int kB, int kC, int kD>
+U pick(const std::byte* const* rows, std::int64_t at) {
+    auto byte = [&](int i) { return static_cast<std::uint8_t>(rows[0][at + i]); };
+    return {{byte(kA), byte(kB), byte(kC), byte(kD)}};
+}
+// Four bytes for each lane.
+inline U load_lanes(const std::uint8_t (*lanes)[4]) {
+    U a;
+    std::memcpy(a.v, lanes, 4);
+    return a;
 }
 template <class Change>
 U each_byte(U a, Change change) {
@@ -79,14 +92,10 @@ inline void interleave_nibbles(U a, U (&out)[2]) {
     for (int i = 0; i < 8; ++i)
         out[i / 4].v[i % 4] = static_cast<std::uint8_t>(i % 2 ? a.v[i / 2] >> 4 : a.v[i / 2] & 15);
 }
-// Bytes [at, at + 8) of each row.
-inline void gather_8(const std::byte* const* rows, std::int64_t at, U (&out)[2]) {
-    std::memcpy(out, rows[0] + at, 8);
-}
-// table[byte `at` of each row]: its lower four bytes, its upper four.
-inline void gather_entries(const std::uint64_t* table, const std::byte* const* rows, std::int64_t at,
-                           U (&out)[2]) {
-    std::memcpy(out, &table[static_cast<std::uint8_t>(rows[0][at])], 8);
+// The eight bytes that at(row) points to, of each row: four and four.
+template <class At>
+void gather_eights(At at, U (&out)[2]) {
+    std::memcpy(out, at(0), 8);
 }
 template <class Combine>
 U each_pair(U a, U b, Combine combine) {
@@ -139,42 +148,23 @@ U bit_masks(U a) {
     for (int i = 0; i < 4; ++i) masks.v[i] = a.v[kByte] >> (4 * kNibble + i) & 1 ? 255 : 0;
     return masks;
 }
-// Elements of each lane as floats: one of 4 bytes, two of 2 bytes, four of 1 byte.
-inline F float_bits(U a) {
-    F f;
-    std::memcpy(&f.v, a.v, 4);
-    return f;
-}
-template <int kHalf>
-std::uint16_t half_of(U a) {
-    std::uint16_t h;
-    std::memcpy(&h, a.v + 2 * kHalf, 2);
-    return h;
-}
-template <int kHalf>
-F from_bf16(U a) {
-    return {cachalot::bf16_to_f32(half_of<kHalf>(a))};
-}
+// Half kHalf or byte kByte of each lane as a float.
 template <int kHalf>
 F from_f16(U a) {
-    return {cachalot::f16_to_f32(half_of<kHalf>(a))};
+    std::uint16_t h;
+    std::memcpy(&h, a.v + 2 * kHalf, 2);
+    return {cachalot::f16_to_f32(h)};
 }
 template <int kByte>
-F from_e4m3(U a) {
-    return {cachalot::e4m3_to_f32(a.v[kByte])};
+F from_e8m0(U a) {
+    return {cachalot::e8m0_to_f32(a.v[kByte])};
 }
 template <int kByte>
-F from_byte(U a) {  // 0..255
+F from_byte(U a) {
     return {static_cast<float>(a.v[kByte])};
 }
 
-// The sum of (code - offset) * q over a group of 32, four columns at a time. `Codes` tells how large codes are, for
-// those that can use it:
-//   narrow  0..128, and at most 16 from the offset
-//   half    0..128
-//   full    any byte; unsigned with offset 128, unless kSignedFull
-//   scaled  0..3, offset 0; scale() multiplies what was added since it was last called
-enum class Codes { narrow, half, full, scaled };
+// The sum of (code - offset) * q over a group of 32, four columns at a time.
 constexpr bool kSignedFull = false;
 template <Codes kCodes, int kOffset>
 struct Sum {

@@ -1,7 +1,8 @@
 // The inner loops, one set per instruction set, behind one table of function pointers.
 //
 // A new instruction set is a vector header (simd_*.h) and a file of three lines that includes kernels.inl with it; a
-// new format of weights is a struct in formats.inl; nothing else changes. The table is chosen once, at run time, from what the processor can do.
+// new format of weights is a struct in formats.inl; nothing else changes. The table is chosen once, at run time, from
+// what the processor can do.
 //
 // Every function works on one thread. Lengths are multiples of 32 (checked when a model is bound). The order in which
 // an element's sum is taken depends on its length only, never on its neighbours: a row gives the same bits alone and
@@ -37,6 +38,14 @@ struct Activations {
     }
 };
 
+// What is known of the codes that an integer sum is taken of, for instruction sets that can use it.
+enum class Codes {
+    narrow,  // 0..128, and at most 16 from the offset
+    half,    // 0..128
+    full,    // any byte; unsigned with offset 128, or signed (kSignedFull of the vector headers)
+    scaled,  // 0..3, offset 0; each 16 columns have a factor of their own
+};
+
 struct Table {
     const char* name;
 
@@ -52,11 +61,12 @@ struct Table {
 
     // out[h * keys + i] = scale * q[h] . k[i]; q: [heads, n], k: [keys, n]
     void (*scores)(const float* q, int heads, const float* k, int keys, int n, float scale, float* out);
-    // out[i] += sum over h of max(0, q[h] . k[i]) * weights[h]
-    void (*index_scores)(const float* q, const float* weights, int heads, const float* k, int keys, int n,
+    // out[i] = sum over h of max(0, dots[h * stride + i]) * weights[h]
+    void (*index_scores)(const float* dots, const float* weights, int heads, int keys, std::int64_t stride,
                          float* out);
-    // acc = acc * rescale + sum over i of p[i] * v[i]; v: [keys, n]
-    void (*accumulate)(float* acc, float rescale, const float* p, const float* v, int keys, int n);
+    // acc[h] = acc[h] * rescale[h] + sum over i of p[h][i] * v[i]; acc: [heads, n], p: [heads, keys], v: [keys, n]
+    void (*accumulate)(float* acc, const float* rescale, const float* p, int heads, const float* v, int keys,
+                       int n);
     // x[i] = exp(x[i] - largest); returns the sum
     float (*exp_sum)(float* x, float largest, int n);
 
@@ -84,5 +94,6 @@ const Table* scalar_table();
 const Table* avx2_table();
 const Table* avx2_vnni_table();
 const Table* avx512_table();
+const Table* avx512_vbmi_table();
 
 }  // namespace cachalot::cpu

@@ -176,6 +176,9 @@ ReplaySummary summarize(const Replay& replay) {
     struct Sum {
         double lookups = 0, hits = 0;
         double rate() const { return ratio(hits, lookups); }
+        std::optional<double> rate_if_any() const {
+            return lookups > 0 ? std::optional(rate()) : std::nullopt;
+        }
     } all, cold, topic, settled;
     double tokens = 0, bytes = 0, stall = 0;
     std::vector<double> bytes_of_token, stall_of_token;
@@ -185,7 +188,6 @@ ReplaySummary summarize(const Replay& replay) {
             sum->lookups += pass.lookups;
             sum->hits += pass.hits;
         }
-        s.has_topics |= !pass.first_topic;
         tokens += pass.tokens;
         bytes += static_cast<double>(pass.bytes);
         stall += pass.stall;
@@ -195,9 +197,9 @@ ReplaySummary summarize(const Replay& replay) {
         }
     }
     s.hit_rate = all.rate();
-    s.cold_hit_rate = cold.rate();
-    s.topic_hit_rate = topic.rate();
-    s.settled_hit_rate = settled.rate();
+    s.cold_hit_rate = cold.rate_if_any();
+    s.topic_hit_rate = topic.rate_if_any();
+    s.settled_hit_rate = settled.rate_if_any();
     s.bytes_mean = ratio(bytes, tokens);
     s.stall_mean = ratio(stall, tokens);
     s.bytes_p95 = p95(std::move(bytes_of_token));

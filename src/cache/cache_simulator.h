@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,11 +40,10 @@ struct Replay {
 };
 
 struct ReplaySummary {
-    double hit_rate = 0;                   // of decoding, 0..1; of nothing: 0
-    double cold_hit_rate = 0;              // first 16 answer tokens of the trace
-    double topic_hit_rate = 0;             // first 16 answer tokens of each later sequence
-    double settled_hit_rate = 0;           // the rest
-    bool has_topics = false;               // there is a later sequence
+    double hit_rate = 0;  // of decoding, 0..1; of nothing: 0
+    // The same of the first 16 answer tokens of the first sequence, of those of later sequences, and of the rest, where
+    // there are any.
+    std::optional<double> cold_hit_rate, topic_hit_rate, settled_hit_rate;
     double bytes_mean = 0, bytes_p95 = 0;  // read per token
     double stall_mean = 0, stall_p95 = 0;  // seconds per token
 };

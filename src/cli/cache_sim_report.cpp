@@ -17,6 +17,14 @@ const char* floor_name(Floor floor) {
 
 std::string bytes_text(double bytes) { return human_bytes(static_cast<std::uint64_t>(bytes + 0.5)); }
 
+std::string percent(std::optional<double> rate) {
+    return rate ? fmt::format("{:>5.1f} %", 100 * *rate) : fmt::format("{:>7}", "-");
+}
+
+nlohmann::ordered_json number_or_null(std::optional<double> value) {
+    return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
+}
+
 std::uint64_t slot_bytes(const TraceResult& t, int slots) {
     return static_cast<std::uint64_t>(slots) * t.header.largest_expert();
 }
@@ -40,13 +48,11 @@ std::string trace_text(const TraceResult& t) {
                             t.has_topics ? fmt::format(" {:>7}", "topic") : "");
         for (const auto& p : b.policies) {
             const auto& s = p.summary;
-            text += fmt::format(
-                "  {:<12} {:>5.1f} % {:>5.0f} % {:>11} {:>11} {:>7.1f} ms {:>7.1f} ms {:>5.1f} % {:>6.1f} "
-                "%{}\n",
-                p.policy, 100 * s.hit_rate, 100 * p.gap_closed, bytes_text(s.bytes_mean),
-                bytes_text(s.bytes_p95), 1e3 * s.stall_mean, 1e3 * s.stall_p95, 100 * s.cold_hit_rate,
-                100 * s.settled_hit_rate,
-                t.has_topics ? fmt::format(" {:>5.1f} %", 100 * s.topic_hit_rate) : "");
+            text += fmt::format("  {:<12} {} {:>5.0f} % {:>11} {:>11} {:>7.1f} ms {:>7.1f} ms {} {:>8}{}\n",
+                                p.policy, percent(s.hit_rate), 100 * p.gap_closed, bytes_text(s.bytes_mean),
+                                bytes_text(s.bytes_p95), 1e3 * s.stall_mean, 1e3 * s.stall_p95,
+                                percent(s.cold_hit_rate), percent(s.settled_hit_rate),
+                                t.has_topics ? " " + percent(s.topic_hit_rate) : "");
         }
     }
     return text + "\n";
@@ -84,7 +90,7 @@ std::string means_text(const std::vector<TraceResult>& traces) {
     return text + "\n";
 }
 
-nlohmann::ordered_json policy_json(const PolicyResult& p, bool has_topics) {
+nlohmann::ordered_json policy_json(const PolicyResult& p) {
     const auto& s = p.summary;
     nlohmann::ordered_json j = {{"policy", p.policy},
                                 {"hit_rate", s.hit_rate},
@@ -96,9 +102,9 @@ nlohmann::ordered_json policy_json(const PolicyResult& p, bool has_topics) {
                                 {"unplaced", p.replay.unplaced},
                                 {"bytes_per_token", {{"mean", s.bytes_mean}, {"p95", s.bytes_p95}}},
                                 {"stall_seconds_per_token", {{"mean", s.stall_mean}, {"p95", s.stall_p95}}},
-                                {"cold_hit_rate", s.cold_hit_rate},
-                                {"settled_hit_rate", s.settled_hit_rate}};
-    if (has_topics) j["topic_hit_rate"] = s.topic_hit_rate;
+                                {"cold_hit_rate", number_or_null(s.cold_hit_rate)},
+                                {"settled_hit_rate", number_or_null(s.settled_hit_rate)},
+                                {"topic_hit_rate", number_or_null(s.topic_hit_rate)}};
     j["prompt"] = {{"lookups", p.replay.prompt.lookups},
                    {"hits", p.replay.prompt.hits},
                    {"misses", p.replay.prompt.misses},
@@ -158,7 +164,7 @@ nlohmann::ordered_json report_json(const std::vector<TraceResult>& traces, const
                                              {"bytes", slot_bytes(t, b.slots)},
                                              {"floor", floor_name(b.floor)},
                                              {"policies", nlohmann::ordered_json::array()}};
-            for (const auto& p : b.policies) budget["policies"].push_back(policy_json(p, t.has_topics));
+            for (const auto& p : b.policies) budget["policies"].push_back(policy_json(p));
             trace["budgets"].push_back(std::move(budget));
         }
         result["traces"].push_back(std::move(trace));

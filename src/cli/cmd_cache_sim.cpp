@@ -95,7 +95,7 @@ TraceResult simulate(const RouteTrace& trace, const std::vector<std::string>& po
         for (const auto& policy : policies) {
             auto p = policy == "lru" ? lru : policy == "belady" ? belady : run(policy);
             p.gap_closed = gap_closed(p.summary.hit_rate, lru.summary.hit_rate, belady.summary.hit_rate);
-            result.has_topics = p.summary.has_topics;
+            result.has_topics = p.summary.topic_hit_rate.has_value();
             b.policies.push_back(std::move(p));
         }
         result.budgets.push_back(std::move(b));

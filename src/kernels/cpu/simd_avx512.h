@@ -262,12 +262,51 @@ struct Sum {
                     : _mm512_setzero_si512();
     }
     void add(U codes, const std::int8_t* q) { s = add_products(s, codes.v, q); }
+    void add_sums(U sums) { s = _mm512_add_epi32(s, sums.v); }
     void scale(U by) {
         total = _mm512_add_epi32(total, _mm512_madd_epi16(s, by.v));
         s = _mm512_setzero_si512();
     }
     F value() const { return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
 };
+
+// Products along rows, for a single row of activations (products.inl).
+#define CACHALOT_SIMD_TURNS_SUMS
+// Four pieces of 16 bytes, or two of 32, `stride` bytes apart.
+inline U four_pieces(const void* from, std::int64_t stride) {
+    const auto* p = static_cast<const std::byte*>(from);
+    auto piece = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * stride)); };
+    __m512i v = _mm512_castsi128_si512(piece(0));
+    v = _mm512_inserti32x4(v, piece(1), 1);
+    v = _mm512_inserti32x4(v, piece(2), 2);
+    return {_mm512_inserti32x4(v, piece(3), 3)};
+}
+inline U two_pieces(const void* from, std::int64_t stride) {
+    const auto* p = static_cast<const std::byte*>(from);
+    auto piece = [&](int i) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i * stride)); };
+    return {_mm512_inserti64x4(_mm512_castsi256_si512(piece(0)), piece(1), 1)};
+}
+// sum + products of four neighbours each, unsigned codes by signed q
+inline U dot(U codes, U q, U sum) { return {_mm512_dpbusd_epi32(sum.v, codes.v, q.v)}; }
+inline U dot(U codes, U q) { return dot(codes, q, {_mm512_setzero_si512()}); }
+inline U add_sums(U a, U b) { return {_mm512_add_epi32(a.v, b.v)}; }
+// In: sums[i] of row i, four numbers for each of four pieces. Out: the sum of each piece, all rows in one vector.
+inline void turn_sums(const U (&sums)[16], U (&out)[4]) {
+    auto four_rows = [&](int i) {
+        auto pair = [](__m512i a, __m512i b) {
+            return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        };
+        const __m512i a = pair(sums[i].v, sums[i + 1].v), b = pair(sums[i + 2].v, sums[i + 3].v);
+        return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    };
+    const __m512i a = four_rows(0), b = four_rows(4), c = four_rows(8), d = four_rows(12);
+    const __m512i ab02 = _mm512_shuffle_i32x4(a, b, 0x88), ab13 = _mm512_shuffle_i32x4(a, b, 0xdd);
+    const __m512i cd02 = _mm512_shuffle_i32x4(c, d, 0x88), cd13 = _mm512_shuffle_i32x4(c, d, 0xdd);
+    out[0].v = _mm512_shuffle_i32x4(ab02, cd02, 0x88);
+    out[1].v = _mm512_shuffle_i32x4(ab13, cd13, 0x88);
+    out[2].v = _mm512_shuffle_i32x4(ab02, cd02, 0xdd);
+    out[3].v = _mm512_shuffle_i32x4(ab13, cd13, 0xdd);
+}
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
     __m512 s = _mm512_set1_ps(inverse);

@@ -95,5 +95,6 @@ const Table* avx2_table();
 const Table* avx2_vnni_table();
 const Table* avx512_table();
 const Table* avx512_vbmi_table();
+const Table* avx512_amx_table();
 
 }  // namespace cachalot::cpu

@@ -31,7 +31,8 @@ const Table& choose_table(std::optional<std::string> isa) {
         if (const Table* table = find_table(*isa)) return *table;
         fail("this processor ({}) or this build has no {}", cpu_features().name, *isa);
     }
-    for (const char* name : {"avx512_amx", "avx512_vbmi", "avx512", "avx2_vnni", "avx2"})
+    // Not avx512_amx, which is no faster so far: docs/performance.md.
+    for (const char* name : {"avx512_vbmi", "avx512", "avx2_vnni", "avx2"})
         if (const Table* table = find_table(name)) return *table;
     return *scalar_table();
 }

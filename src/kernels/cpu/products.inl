@@ -74,11 +74,12 @@ inline void add_group(const U* codes, const Header& h, int group, const Int8Grou
 template <class Format>
 inline void add_group_by_tiles(Tiles& tiles, const U (&codes)[8], const Header& h, int group,
                                const Int8Group* x, int rows, F* sums) {
-    U dots[2][kTileRows];  // in turns, so that one is not overwritten while it is still being read
+    U dots[2][kTileRows];  // in turns: the next block is multiplied while this one is used
     tiles.take_codes(codes);
+    tiles.multiply(x, 0, dots[0]);
     for (int first = 0; first < rows; first += kTileRows) {
-        U(&block)[kTileRows] = dots[first / kTileRows % 2];
-        tiles.multiply(x, first, block);
+        if (first + kTileRows < rows) tiles.multiply(x, first + kTileRows, dots[first / kTileRows % 2 ^ 1]);
+        const U(&block)[kTileRows] = dots[first / kTileRows % 2];
         const int count = std::min(kTileRows, rows - first);
         for (int r = 0; r < count; ++r) {
             Sum<Format::kCodes, Format::kOffset> dot(x[first + r]);
@@ -88,7 +89,7 @@ inline void add_group_by_tiles(Tiles& tiles, const U (&codes)[8], const Header& 
     }
 }
 
-constexpr int kFewestTileRows = 6;  // fewer are not worth a tile
+constexpr int kFewestTileRows = 32;  // fewer are not worth it
 
 // integer_rows() by tiles.
 template <class Format>

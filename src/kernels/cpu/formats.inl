@@ -74,8 +74,8 @@ template <int kStride, int kBytes, class First>
 inline U collect(int groups, First first) {
     std::uint8_t lanes[kLanes][4] = {};
     for (int i = 0; i < kLanes; ++i)
-        for (int g = 0; g < std::min(groups, 4 / kBytes); ++g)
-            __builtin_memcpy(lanes[i] + g * kBytes, first(i) + g * kStride, kBytes);
+        for (int g = 0; g < 4 / kBytes; ++g)
+            if (g < groups) __builtin_memcpy(lanes[i] + g * kBytes, first(i) + g * kStride, kBytes);
     return load_lanes(lanes);
 }
 

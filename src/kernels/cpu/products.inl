@@ -47,21 +47,38 @@ void store_strip(F sum, float* y, std::int64_t lanes) {
 // Sums of one group of 32 columns, for all rows.
 template <class Format, class Count>
 inline void add_group(const U* codes, const Header& h, int group, const Int8Group* x, Count rows, F* sums) {
+    using Dot = Sum<Format::kCodes, Format::kOffset>;
     const F scale = load(h.scales[group]);
-    for (int r = 0; r < rows; ++r) {
-        Sum<Format::kCodes, Format::kOffset> dot(x[r]);
-        for (int i = 0; i < 8; ++i) {
-            dot.add(codes[i], x[r].q + 4 * i);
-            if constexpr (Format::kCodes == Codes::scaled)
-                if (i % 4 == 3) dot.scale(h.factors[group][i / 4]);
-        }
-        F sum = fma(dot.value(), scale * broadcast(x[r].scale), sums[r]);
+    auto finish = [&](int r, F dot) {
+        F sum = fma(dot, scale * broadcast(x[r].scale), sums[r]);
         if constexpr (Format::kMinimums == 1)
             sum = fma(load(h.minimums[group][0]), broadcast(x[r].half_sums[0] + x[r].half_sums[1]), sum);
         if constexpr (Format::kMinimums == 2)
             for (int i = 0; i < 2; ++i)
                 sum = fma(load(h.minimums[group][i]), broadcast(x[r].half_sums[i]), sum);
         sums[r] = sum;
+    };
+    int r = 0;
+    if constexpr (requires { typename Dot::OfTwo; }) {
+        if (rows > 1) {
+            const typename Dot::OfTwo of_two(codes);
+            for (; r + 2 <= rows; r += 2) {
+                F dots[2];
+                of_two.values(x[r], x[r + 1], h.factors[group], dots);
+                finish(r, dots[0]);
+                finish(r + 1, dots[1]);
+            }
+        }
+    }
+    for (; r < rows; ++r) {
+        Dot dot(x[r]);
+#pragma GCC unroll 8  // instructions differ with i
+        for (int i = 0; i < 8; ++i) {
+            dot.add(codes[i], x[r].q, i);
+            if constexpr (Format::kCodes == Codes::scaled)
+                if (i % 4 == 3) dot.scale(h.factors[group][i / 4]);
+        }
+        finish(r, dot.value());
     }
 }
 

@@ -60,6 +60,7 @@ void ThreadPool::parallel_for(std::int64_t count, const Body& body) {
         return;
     }
     CACHALOT_CHECK(count <= std::numeric_limits<std::uint32_t>::max());
+    ++loops_;
     body_ = &body;
     count_ = static_cast<std::uint32_t>(count);
     done_.store(0, std::memory_order_relaxed);

@@ -33,6 +33,7 @@ class ThreadPool {
     ThreadPool& operator=(const ThreadPool&) = delete;
 
     int size() const { return static_cast<int>(workers_.size()) + 1; }
+    std::int64_t loops() const { return loops_; }  // loops so far that several threads took part in
 
     // Calls body(index, thread) for every index in [0, count), thread in [0, size()); returns when all are done.
     // One caller at a time, not from inside a body. The first exception of a body is rethrown here.
@@ -49,6 +50,7 @@ class ThreadPool {
     const Body* body_ = nullptr;
     std::uint32_t count_ = 0;
     std::uint32_t loop_ = 0;
+    std::int64_t loops_ = 0;
 
     alignas(64) std::atomic<std::uint64_t> claim_{0};  // loop number << 32 | items left to claim
     alignas(64) std::atomic<std::uint32_t> done_{0};   // items of the current loop that are done

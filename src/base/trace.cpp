@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <climits>
 #include <map>
 #include <utility>
 
@@ -16,10 +17,11 @@ void Trace::begin(const char* name, int layer) {
     spans_.back().begin = now();
 }
 
-void Trace::count(std::int64_t bytes, std::int64_t operations) {
+void Trace::count(std::int64_t bytes, std::int64_t operations, std::int64_t waits) {
     CACHALOT_CHECK(!open_.empty());
     spans_[open_.back()].bytes += bytes;
     spans_[open_.back()].operations += operations;
+    spans_[open_.back()].waits += waits;
 }
 
 void Trace::end() {
@@ -36,23 +38,30 @@ std::string Trace::chrome_json() const {
                             std::exchange(separator, ",\n"), span.name, span.begin,
                             std::max(0.0, span.end - span.begin));
         if (span.layer >= 0) json += fmt::format("\"layer\":{},", span.layer);
-        json += fmt::format("\"bytes\":{},\"operations\":{}}}}}", span.bytes, span.operations);
+        json += fmt::format("\"bytes\":{},\"operations\":{},\"waits\":{}}}}}", span.bytes, span.operations,
+                            span.waits);
     }
     return json + "\n]}\n";
 }
 
 std::string Trace::summary() const {
     struct Sum {
-        std::int64_t calls = 0, bytes = 0, operations = 0;
+        std::int64_t calls = 0, bytes = 0, operations = 0, waits = 0;
         double time = 0;
     };
     std::map<std::string, Sum> sums;
     std::vector<const char*> path;  // the names that a span lies in
     double whole = 0, covered = 0;
+    std::int64_t passes = 0, layers = 0, waits = 0, waits_in_layers = 0;
+    int layer_depth = INT_MAX;  // of the layer that the span lies in or is
     for (std::size_t i = 0; i < spans_.size(); ++i) {
         const TraceSpan& span = spans_[i];
         const double time = std::max(0.0, span.end - span.begin);
-        if (span.depth == 0) whole += time;
+        if (span.depth == 0) whole += time, ++passes;
+        if (span.depth <= layer_depth) layer_depth = span.layer >= 0 ? span.depth : INT_MAX;
+        if (span.layer >= 0 && span.depth == layer_depth) ++layers;
+        waits += span.waits;
+        if (span.depth >= layer_depth) waits_in_layers += span.waits;
         path.resize(static_cast<std::size_t>(span.depth));
         path.push_back(span.name);
         if (i + 1 < spans_.size() && spans_[i + 1].depth > span.depth) continue;  // others lie in it
@@ -61,21 +70,27 @@ std::string Trace::summary() const {
         sum.time += time;
         sum.bytes += span.bytes;
         sum.operations += span.operations;
+        sum.waits += span.waits;
         covered += time;
     }
     std::vector<std::pair<std::string, Sum>> sorted(sums.begin(), sums.end());
     std::sort(sorted.begin(), sorted.end(),
               [](const auto& a, const auto& b) { return a.second.time > b.second.time; });
-    std::string text = fmt::format("{:<32} {:>8} {:>10} {:>7} {:>8} {:>8}\n", "box", "calls", "ms", "share",
-                                   "GB/s", "Gop/s");
+    std::string text = fmt::format("{:<32} {:>8} {:>10} {:>7} {:>8} {:>8} {:>8}\n", "box", "calls", "ms",
+                                   "share", "GB/s", "Gop/s", "waits");
     for (const auto& [name, sum] : sorted)
-        text += fmt::format("{:<32} {:>8} {:>10.2f} {:>5.1f} % {:>8.2f} {:>8.1f}\n", name, sum.calls,
-                            sum.time / 1e3, whole > 0 ? 100 * sum.time / whole : 0,
-                            sum.time > 0 ? static_cast<double>(sum.bytes) / sum.time / 1e3 : 0,
-                            sum.time > 0 ? static_cast<double>(sum.operations) / sum.time / 1e3 : 0);
+        text +=
+            fmt::format("{:<32} {:>8} {:>10.2f} {:>5.1f} % {:>8.2f} {:>8.1f} {:>8}\n", name, sum.calls,
+                        sum.time / 1e3, whole > 0 ? 100 * sum.time / whole : 0,
+                        sum.time > 0 ? static_cast<double>(sum.bytes) / sum.time / 1e3 : 0,
+                        sum.time > 0 ? static_cast<double>(sum.operations) / sum.time / 1e3 : 0, sum.waits);
     text += fmt::format("{:<32} {:>8} {:>10.2f} {:>5.1f} %\n", "between", "", (whole - covered) / 1e3,
                         whole > 0 ? 100 * (whole - covered) / whole : 0);
-    return text;
+    auto each = [](std::int64_t a, std::int64_t b) {
+        return static_cast<double>(a) / static_cast<double>(std::max<std::int64_t>(b, 1));
+    };
+    return text + fmt::format("waits for all threads: {:.1f} in a pass, {:.1f} in a layer\n",
+                              each(waits, passes), each(waits_in_layers, layers));
 }
 
 }  // namespace cachalot

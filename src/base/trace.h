@@ -17,12 +17,14 @@ struct TraceSpan {
     int depth;                               // spans that it lies in
     double begin = 0, end = 0;               // microseconds since the trace began
     std::int64_t bytes = 0, operations = 0;  // of weights and cache read; multiplications and additions
+    std::int64_t waits = 0;                  // times that all threads were waited for
 };
 
 class Trace {
   public:
     void begin(const char* name, int layer = -1);
-    void count(std::int64_t bytes, std::int64_t operations);  // adds to the innermost open span
+    // Adds to the innermost open span.
+    void count(std::int64_t bytes, std::int64_t operations, std::int64_t waits = 0);
     void end();
 
     const std::vector<TraceSpan>& spans() const { return spans_; }  // in the order in which they began
@@ -31,7 +33,7 @@ class Trace {
     std::string chrome_json() const;
 
     // One line for each kind of span that no other lies in, named with the one around it: calls, time, share of the
-    // whole, bytes and operations per second.
+    // whole, bytes and operations per second, waits for all threads; these also for each pass and layer in the end.
     std::string summary() const;
 
   private:

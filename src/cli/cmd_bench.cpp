@@ -157,6 +157,8 @@ void add_bench(CLI::App& app) {
     auto* command = app.add_subcommand("bench", "Speed of prefill and decode");
     o->model.add_to(*command);
     o->model.add_profile_to(*command);
+    command->add_flag("--trace", o->model.trace_table,
+                      "print where the time goes and how often threads wait for each other, to stderr");
     command->add_option("-p,--prefill", o->prefill, "tokens of a prompt")
         ->delimiter(',')
         ->capture_default_str()

@@ -57,10 +57,11 @@ void ModelOptions::add_profile_to(CLI::App& app) {
 }
 
 void ModelOptions::write_profile() const {
-    if (profile.empty()) return;
-    std::ofstream file(profile, std::ios::binary);
-    if (!(file << trace->chrome_json()).flush()) fail("{}: cannot be written", profile);
-    fmt::print(stderr, "{}", trace->summary());
+    if (!profile.empty()) {
+        std::ofstream file(profile, std::ios::binary);
+        if (!(file << trace->chrome_json()).flush()) fail("{}: cannot be written", profile);
+    }
+    if (trace_table || !profile.empty()) fmt::print(stderr, "{}", trace->summary());
 }
 
 std::string ModelOptions::resolved_path() const {
@@ -79,8 +80,8 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model) const {
     options.kv = kv == "f32" ? KvPrecision::f32 : KvPrecision::reference;
     options.chunk = chunk;
     options.context = context;
+    if (trace_table || !profile.empty()) options.trace = trace.get();
     if (!profile.empty()) {
-        options.trace = trace.get();
         if (!std::ofstream(profile, std::ios::binary))
             fail("{}: cannot be written", profile);  // before the work
     }

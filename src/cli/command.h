@@ -25,7 +25,8 @@ struct ModelOptions {
     int chunk = 512;
     bool exact = false;
     std::string kv = "fp8";
-    std::string profile;  // file to write a profile to; empty: none is taken
+    std::string profile;       // file to write a profile to; empty: none is written
+    bool trace_table = false;  // a table of the profile is printed without one
     std::shared_ptr<Trace> trace = std::make_shared<Trace>();
 
     void add_to(CLI::App& app, bool engine = true);  // engine: false if only the file is looked at

@@ -152,6 +152,8 @@ class Backend {
     virtual const char* name() const = 0;  // "cpu avx2 x2"
     virtual int threads() const = 0;
     virtual MachineLimits measure_limits() = 0;  // takes about a second
+    // How often all threads were waited for so far.
+    virtual std::int64_t synchronizations() const { return 0; }
 
     // x[row] = the token's embedding, repeated in the four streams. streams: [rows, S, H]
     virtual void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) = 0;

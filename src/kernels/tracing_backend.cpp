@@ -26,6 +26,7 @@ class TracingBackend final : public Backend {
     const char* name() const override { return backend_->name(); }
     int threads() const override { return backend_->threads(); }
     MachineLimits measure_limits() override { return backend_->measure_limits(); }
+    std::int64_t synchronizations() const override { return backend_->synchronizations(); }
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {
         record("embed", {}, [&] { backend_->embed(table, tokens, streams); });
@@ -128,8 +129,9 @@ class TracingBackend final : public Backend {
     template <class Call>
     void record(const char* name, const Count& count, const Call& call) {
         const Traced span(&trace_, name);
-        trace_.count(count.bytes, count.operations);
+        const std::int64_t before = backend_->synchronizations();
         call();
+        trace_.count(count.bytes, count.operations, backend_->synchronizations() - before);
     }
 
     std::unique_ptr<Backend> backend_;

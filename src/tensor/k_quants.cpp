@@ -32,12 +32,14 @@ constexpr std::uint16_t kPatterns[256] = {
 };
 // clang-format on
 
-constexpr std::array<std::uint64_t, 256> expand_patterns() {
-    constexpr std::uint64_t kMagnitudes[3] = {8, 25, 43};
-    std::array<std::uint64_t, 256> grid{};
+// values[digit] for each digit of each pattern, kBits wide.
+template <class Entry, int kBits>
+constexpr std::array<Entry, 256> expand_patterns(const std::array<Entry, 3>& values) {
+    std::array<Entry, 256> grid{};
     for (std::size_t p = 0; p < grid.size(); ++p) {
         unsigned digits = kPatterns[p];
-        for (int i = 0; i < 8; ++i, digits /= 3) grid[p] |= kMagnitudes[digits % 3] << (8 * i);
+        for (int i = 0; i < 8; ++i, digits /= 3)
+            grid[p] = static_cast<Entry>(grid[p] | values[digits % 3] << (kBits * i));
     }
     return grid;
 }
@@ -50,7 +52,9 @@ float half(const std::byte* p) {
 
 }  // namespace
 
-constinit const std::array<std::uint64_t, 256> kIq2xxsGrid = expand_patterns();
+constinit const std::array<std::uint64_t, 256> kIq2xxsGrid =
+    expand_patterns<std::uint64_t, 8>({8, 25, 43});
+constinit const std::array<std::uint16_t, 256> kIq2xxsDigits = expand_patterns<std::uint16_t, 2>({0, 1, 2});
 
 void dequantize_q4_k(const std::byte* block, float* out) {
     const float d = half(block), dmin = half(block + 2);

@@ -17,6 +17,8 @@ inline constexpr int kSuperBlock = 256;  // values in a block
 
 // Pattern p: byte i (from the lowest) is the magnitude of value i, 8, 25 or 43.
 extern const std::array<std::uint64_t, 256> kIq2xxsGrid;
+// The same with two bits for each value, 0, 1 or 2, the first value lowest.
+extern const std::array<std::uint16_t, 256> kIq2xxsDigits;
 
 // The signs of eight values, bit i set: value i is negative. `stored`: the seven bits of the file.
 static inline std::uint8_t iq2xxs_signs(std::uint32_t stored) {

@@ -104,35 +104,51 @@ struct Iq2xxs {
     // d (s + 1/2) / 4; s is the top nibble of each group's second word.
     static void header(const Strip& s, std::int64_t k, int, Header& h) {
         const std::int64_t block = k / kSuperBlock * kBlock;
-        std::uint16_t halves[kLanes];
-        for (int i = 0; i < kLanes; ++i) __builtin_memcpy(&halves[i], s.rows[i] + block, 2);
-        const F eighth = load_f16(halves) * broadcast(0.125f), quarter = eighth + eighth;
-        for (int g = 0; g < 8; g += 2) {
-            U two[4];
-            gather(s.rows, block + 2 + 8 * g, two);
-            store(h.scales[g], fma(quarter, from_byte<3>(high_nibbles(two[1])), eighth));
-            store(h.scales[g + 1], fma(quarter, from_byte<3>(high_nibbles(two[3])), eighth));
-        }
+        const F eighth = from_f16<0>(pick<0, 1, 0, 1>(s.rows, block)) * broadcast(0.125f);
+        put<0>(h, eighth, high_nibbles(pick<7, 15, 23, 31>(s.rows, block + 2)));
+        put<4>(h, eighth, high_nibbles(pick<39, 47, 55, 63>(s.rows, block + 2)));
     }
+    // Each group: four indices of a byte, each for eight magnitudes; then four times seven signs.
     static void codes(const Strip& s, std::int64_t k, U* out) {
         const std::int64_t at = k / kSuperBlock * kBlock + 2 + k % kSuperBlock / 4;
         U words[2];
         gather_8(s, at, words);
-        const U signs = all_signs(words[1]);
+#if defined(CACHALOT_SIMD_HAS_GRID_LOOKUP)
+        grid_lookup(cachalot::kIq2xxsDigits.data(), words[0], even_ones(sevens_to_bytes(words[1])), kCodeOf,
+                    out);
+#else
+        const U signs = even_ones(sevens_to_bytes(words[1]));
         eight<0>(s, at, signs, out);
         eight<1>(s, at, signs, out);
         eight<2>(s, at, signs, out);
         eight<3>(s, at, signs, out);
+#endif
     }
 
   private:
-    // Four times seven bits to four bytes, the eighth making the number of ones even.
-    static U all_signs(U word) {
+    // Groups kFirst .. kFirst + 3, s of one in each byte.
+    template <int kFirst>
+    static void put(Header& h, F eighth, U s) {
+        const F quarter = eighth + eighth;
+        store(h.scales[kFirst], fma(quarter, from_byte<0>(s), eighth));
+        store(h.scales[kFirst + 1], fma(quarter, from_byte<1>(s), eighth));
+        store(h.scales[kFirst + 2], fma(quarter, from_byte<2>(s), eighth));
+        store(h.scales[kFirst + 3], fma(quarter, from_byte<3>(s), eighth));
+    }
+    // The eighth bit of a byte makes the number of ones even.
+    static U even_ones(U s) {
         static constexpr std::uint8_t kOdd[16] = {0,    0x80, 0x80, 0,    0x80, 0,    0,    0x80,
                                                   0x80, 0,    0,    0x80, 0,    0x80, 0x80, 0};
-        U s = (word & repeat(0x7f)) | (shift_left<1>(word) & repeat(0x7f00)) |
-              (shift_left<2>(word) & repeat(0x7f0000)) | (shift_left<3>(word) & repeat(0x7f000000));
         return s | lookup(kOdd, low_nibbles(s) ^ high_nibbles(s));
+    }
+#if defined(CACHALOT_SIMD_HAS_GRID_LOOKUP)
+    // The code of a digit (two bits) and a sign.
+    static constexpr std::uint8_t kCodeOf[8] = {kOffset + 8, kOffset + 25, kOffset + 43, 0,
+                                                kOffset - 8, kOffset - 25, kOffset - 43, 0};
+#else
+    static U sevens_to_bytes(U word) {
+        return (word & repeat(0x7f)) | (shift_left<1>(word) & repeat(0x7f00)) |
+               (shift_left<2>(word) & repeat(0x7f0000)) | (shift_left<3>(word) & repeat(0x7f000000));
     }
     template <int kPattern>
     static void eight(const Strip& s, std::int64_t at, U signs, U* out) {
@@ -142,4 +158,5 @@ struct Iq2xxs {
         out[2 * kPattern] = add_bytes(magnitudes[0] ^ left, subtract_bytes(repeat(0x2b2b2b2b), left));
         out[2 * kPattern + 1] = add_bytes(magnitudes[1] ^ right, subtract_bytes(repeat(0x2b2b2b2b), right));
     }
+#endif
 };

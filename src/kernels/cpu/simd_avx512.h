@@ -152,6 +152,60 @@ U factor(U a) {  // for the lower int16 of a lane, where a short sum of either s
                                         kByte + 12, -1, -1, -1);
     return {_mm512_shuffle_epi8(a.v, _mm512_broadcast_i32x4(lanes))};
 }
+#if defined(__AVX512VBMI__) || defined(CACHALOT_SIMD_EMULATED)
+// vpmultishiftqb takes eight bits from any place of a lane pair for each byte. This is such a control for the bytes of
+// a lane: byte i from bit kBit + i * kStep on.
+template <int kBit, int kStep>
+__m512i bits_from(__m512i a) {
+    auto control = [](int lane) {
+        std::uint32_t c = 0;
+        for (int i = 0; i < 4; ++i)
+            c |= static_cast<std::uint32_t>((32 * lane + kBit + i * kStep) & 63) << 8 * i;
+        return static_cast<long long>(c);
+    };
+    return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(control(1) << 32 | control(0)), a);
+}
+// Four times seven bits to the low bits of four bytes.
+inline U sevens_to_bytes(U a) {
+    const __m512i bytes = bits_from<0, 7>(a.v);
+    return {_mm512_and_si512(bytes, _mm512_set1_epi8(0x7f))};
+}
+
+// The four bytes of a lane of `indices` each name an entry of eight times two bits. Out come the bytes code[two bits +
+// 4 * sign bit]: out[2 * i] and out[2 * i + 1] for byte i. An instruction looks 64 entries of 16 bits up, for all rows;
+// four of them are the whole table.
+#define CACHALOT_SIMD_HAS_GRID_LOOKUP
+inline void grid_lookup(const std::uint16_t* table, U indices, U signs, const std::uint8_t (&code)[8],
+                        U* out) {
+    auto entries = [&](__m512i at) {
+        auto quarter = [&](int i) {
+            return _mm512_permutex2var_epi16(_mm512_loadu_si512(table + 64 * i), at,
+                                             _mm512_loadu_si512(table + 64 * i + 32));
+        };
+        const auto bit6 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x40));
+        const auto bit7 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x80));
+        const __m512i low = _mm512_mask_mov_epi16(quarter(0), bit6, quarter(1)),
+                      high = _mm512_mask_mov_epi16(quarter(2), bit6, quarter(3));
+        return _mm512_mask_mov_epi16(low, bit7, high);
+    };
+    const __m512i even = entries(indices.v), odd = entries(_mm512_srli_epi16(indices.v, 8));
+    long long eight;
+    __builtin_memcpy(&eight, code, 8);
+    const __m512i codes = _mm512_set1_epi64(eight);  // of which the three low bits of an index take one
+    auto put = [&](__m512i magnitudes, __m512i sign, U& to) {
+        const __m512i index = _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), magnitudes, sign, 0xca);
+        to.v = _mm512_permutexvar_epi8(index, codes);
+    };
+    put(bits_from<0, 2>(even), bits_from<-2, 1>(signs.v), out[0]);
+    put(bits_from<8, 2>(even), bits_from<2, 1>(signs.v), out[1]);
+    put(bits_from<0, 2>(odd), bits_from<6, 1>(signs.v), out[2]);
+    put(bits_from<8, 2>(odd), bits_from<10, 1>(signs.v), out[3]);
+    put(bits_from<16, 2>(even), bits_from<14, 1>(signs.v), out[4]);
+    put(bits_from<24, 2>(even), bits_from<18, 1>(signs.v), out[5]);
+    put(bits_from<16, 2>(odd), bits_from<22, 1>(signs.v), out[6]);
+    put(bits_from<24, 2>(odd), bits_from<26, 1>(signs.v), out[7]);
+}
+#endif
 template <int kByte, int kNibble>
 U bit_masks(U a) {  // all sixteen masks are in one register; the instruction takes four bits of each lane
     constexpr int k0 = 0, k1 = 0xff, k2 = 0xff00, k3 = 0xffff, kHigh = 0xff0000, kTop = -0x1000000;
@@ -208,12 +262,51 @@ struct Sum {
                     : _mm512_setzero_si512();
     }
     void add(U codes, const std::int8_t* q, int i) { s = add_products(s, codes.v, q + 4 * i); }
+    void add_sums(U sums) { s = _mm512_add_epi32(s, sums.v); }
     void scale(U by) {
         total = _mm512_add_epi32(total, _mm512_madd_epi16(s, by.v));
         s = _mm512_setzero_si512();
     }
     F value() const { return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
 };
+
+// Products along rows, for a single row of activations (products.inl).
+#define CACHALOT_SIMD_TURNS_SUMS
+// Four pieces of 16 bytes, or two of 32, `stride` bytes apart.
+inline U four_pieces(const void* from, std::int64_t stride) {
+    const auto* p = static_cast<const std::byte*>(from);
+    auto piece = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * stride)); };
+    __m512i v = _mm512_castsi128_si512(piece(0));
+    v = _mm512_inserti32x4(v, piece(1), 1);
+    v = _mm512_inserti32x4(v, piece(2), 2);
+    return {_mm512_inserti32x4(v, piece(3), 3)};
+}
+inline U two_pieces(const void* from, std::int64_t stride) {
+    const auto* p = static_cast<const std::byte*>(from);
+    auto piece = [&](int i) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i * stride)); };
+    return {_mm512_inserti64x4(_mm512_castsi256_si512(piece(0)), piece(1), 1)};
+}
+// sum + products of four neighbours each, unsigned codes by signed q
+inline U dot(U codes, U q, U sum) { return {_mm512_dpbusd_epi32(sum.v, codes.v, q.v)}; }
+inline U dot(U codes, U q) { return dot(codes, q, {_mm512_setzero_si512()}); }
+inline U add_sums(U a, U b) { return {_mm512_add_epi32(a.v, b.v)}; }
+// In: sums[i] of row i, four numbers for each of four pieces. Out: the sum of each piece, all rows in one vector.
+inline void turn_sums(const U (&sums)[16], U (&out)[4]) {
+    auto four_rows = [&](int i) {
+        auto pair = [](__m512i a, __m512i b) {
+            return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        };
+        const __m512i a = pair(sums[i].v, sums[i + 1].v), b = pair(sums[i + 2].v, sums[i + 3].v);
+        return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    };
+    const __m512i a = four_rows(0), b = four_rows(4), c = four_rows(8), d = four_rows(12);
+    const __m512i ab02 = _mm512_shuffle_i32x4(a, b, 0x88), ab13 = _mm512_shuffle_i32x4(a, b, 0xdd);
+    const __m512i cd02 = _mm512_shuffle_i32x4(c, d, 0x88), cd13 = _mm512_shuffle_i32x4(c, d, 0xdd);
+    out[0].v = _mm512_shuffle_i32x4(ab02, cd02, 0x88);
+    out[1].v = _mm512_shuffle_i32x4(ab13, cd13, 0x88);
+    out[2].v = _mm512_shuffle_i32x4(ab02, cd02, 0xdd);
+    out[3].v = _mm512_shuffle_i32x4(ab13, cd13, 0xdd);
+}
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
     __m512 s = _mm512_set1_ps(inverse);

@@ -10,6 +10,10 @@
 #elif defined(__APPLE__)
 #include <sys/sysctl.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace cachalot {
 namespace {
@@ -52,6 +56,20 @@ bool has_feature(const char* name) {
 }
 #endif
 
+#if defined(__x86_64__)
+// AMX keeps 8 KiB of state for each thread, which Linux gives to a process that asks for it.
+bool has_amx_int8() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & (1u << 24)) || !(d & (1u << 25))) return false;
+#if defined(__linux__)
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+    return false;
+#endif
+}
+#endif
+
 CpuFeatures detect() {
     CpuFeatures f;
     f.name = processor_name();
@@ -63,6 +81,7 @@ CpuFeatures detect() {
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     f.avx512_vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
     f.avx512_vbmi = f.avx512_vnni && __builtin_cpu_supports("avx512vbmi");
+    f.avx512_amx = f.avx512_vbmi && has_amx_int8();
 #elif defined(__aarch64__) && defined(__linux__)
     f.neon = (::getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0;
     f.neon_dotprod = f.neon && (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;

@@ -39,6 +39,7 @@ std::vector<std::string> instruction_sets() {
     if (cpu_features().avx2_vnni) sets.push_back("avx2_vnni");
     if (cpu_features().avx512_vnni) sets.push_back("avx512");
     if (cpu_features().avx512_vbmi) sets.push_back("avx512_vbmi");
+    if (cpu_features().avx512_amx) sets.push_back("avx512_amx");
     if (cpu_features().neon) sets.push_back("neon");
     if (cpu_features().neon_dotprod) sets.push_back("neon_dotprod");
     if (cpu_features().neon_i8mm) sets.push_back("neon_i8mm");

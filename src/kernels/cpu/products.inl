@@ -83,6 +83,55 @@ inline void add_group(const U* codes, const Header& h, int group, const Int8Grou
     }
 }
 
+#if defined(CACHALOT_SIMD_HAS_TILES)
+// The same by tiles; the integer sums are the same, and so are the results.
+template <class Format>
+inline void add_group_by_tiles(Tiles& tiles, const U (&codes)[8], const Header& h, int group,
+                               const Int8Group* x, int rows, F* sums) {
+    U dots[2][kTileRows];  // in turns, so that one is not overwritten while it is still being read
+    tiles.take_codes(codes);
+    for (int first = 0; first < rows; first += kTileRows) {
+        U(&block)[kTileRows] = dots[first / kTileRows % 2];
+        tiles.multiply(x, first, block);
+        const int count = std::min(kTileRows, rows - first);
+        for (int r = 0; r < count; ++r) {
+            Sum<Format::kCodes, Format::kOffset> dot(x[first + r]);
+            dot.add_sums(block[r]);
+            sums[first + r] = add_group<Format>(sums[first + r], dot.value(), h, group, x[first + r]);
+        }
+    }
+}
+
+constexpr int kFewestTileRows = 6;  // fewer are not worth a tile
+
+// integer_rows() by tiles.
+template <class Format>
+void tile_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
+               float* y, std::int64_t y_stride) {
+    F sums[kRowBlock];
+    Tiles tiles(rows);
+    for (std::int64_t n = first; n < last; n += kLanes) {
+        Strip strip(w, n, last);
+        Ahead<Format::kUnitBytes * kLanes> ahead(w, n + kLanes, last);
+        for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
+        for (std::int64_t k = 0; k < w.columns; k += kChunk) {
+            const auto columns = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
+            Header header;
+            Format::header(strip, k, columns / 32, header);
+            for (int c = 0; c < columns; c += Format::kUnit) {
+                U codes[Format::kUnit / 32][8];
+                Format::codes(strip, k + c, codes[0]);
+                ahead.next();
+                for (int g = 0; g < Format::kUnit / 32; ++g)
+                    add_group_by_tiles<Format>(tiles, codes[g], header, c / 32 + g,
+                                               a.q + ((k + c) / 32 + g) * a.q_rows, rows, sums);
+            }
+        }
+        for (int r = 0; r < rows; ++r) store_strip(sums[r], y + r * y_stride + n, last - n);
+    }
+}
+#endif
+
 // `rows` is an int or an integral_constant: a single row's sum stays in a register.
 template <class Format, class Count>
 void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, Count rows,
@@ -283,6 +332,10 @@ void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const A
         return integer_rows<Format>(w, first, last, a, std::integral_constant<int, 1>(), y, y_stride);
     }
     by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
+#if defined(CACHALOT_SIMD_HAS_TILES)
+        if constexpr (Format::kCodes != Codes::scaled)
+            if (count >= kFewestTileRows) return tile_rows<Format>(w, first, last, part, count, to, y_stride);
+#endif
         integer_rows<Format>(w, first, last, part, count, to, y_stride);
     });
 }

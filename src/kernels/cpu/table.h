@@ -95,6 +95,7 @@ const Table* avx2_table();
 const Table* avx2_vnni_table();
 const Table* avx512_table();
 const Table* avx512_vbmi_table();
+const Table* avx512_amx_table();
 const Table* neon_table();
 const Table* neon_dotprod_table();
 const Table* neon_i8mm_table();

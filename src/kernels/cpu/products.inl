@@ -58,10 +58,24 @@ inline F add_group(F sum, F dot, const Header& h, int group, const Int8Group& x)
 // The same for all rows.
 template <class Format, class Count>
 inline void add_group(const U* codes, const Header& h, int group, const Int8Group* x, Count rows, F* sums) {
-    for (int r = 0; r < rows; ++r) {
-        Sum<Format::kCodes, Format::kOffset> dot(x[r]);
+    using Dot = Sum<Format::kCodes, Format::kOffset>;
+    int r = 0;
+    if constexpr (requires { typename Dot::OfTwo; }) {
+        if (rows > 1) {
+            const typename Dot::OfTwo of_two(codes);
+            for (; r + 2 <= rows; r += 2) {
+                F dots[2];
+                of_two.values(x[r], x[r + 1], h.factors[group], dots);
+                for (int i = 0; i < 2; ++i)
+                    sums[r + i] = add_group<Format>(sums[r + i], dots[i], h, group, x[r + i]);
+            }
+        }
+    }
+    for (; r < rows; ++r) {
+        Dot dot(x[r]);
+#pragma GCC unroll 8  // instructions differ with i
         for (int i = 0; i < 8; ++i) {
-            dot.add(codes[i], x[r].q + 4 * i);
+            dot.add(codes[i], x[r].q, i);
             if constexpr (Format::kCodes == Codes::scaled)
                 if (i % 4 == 3) dot.scale(h.factors[group][i / 4]);
         }

@@ -261,7 +261,7 @@ struct Sum {
         s = kOffset ? _mm512_madd_epi16(four_times(x.pair_sums), _mm512_set1_epi16(-kOffset))
                     : _mm512_setzero_si512();
     }
-    void add(U codes, const std::int8_t* q) { s = add_products(s, codes.v, q); }
+    void add(U codes, const std::int8_t* q, int i) { s = add_products(s, codes.v, q + 4 * i); }
     void add_sums(U sums) { s = _mm512_add_epi32(s, sums.v); }
     void scale(U by) {
         total = _mm512_add_epi32(total, _mm512_madd_epi16(s, by.v));

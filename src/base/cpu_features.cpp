@@ -4,11 +4,28 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace cachalot {
 namespace {
 
+#if defined(__APPLE__)
+std::string processor_name() {
+    char name[256];
+    std::size_t size = sizeof name;
+    if (::sysctlbyname("machdep.cpu.brand_string", name, &size, nullptr, 0) != 0) return "unknown processor";
+    return name;
+}
+#else
 std::string processor_name() {
     std::ifstream cpuinfo("/proc/cpuinfo");
     for (std::string line; std::getline(cpuinfo, line);) {
@@ -19,6 +36,7 @@ std::string processor_name() {
     }
     return "unknown processor";
 }
+#endif
 
 #if defined(__x86_64__)
 // Names that clang 14 does not know in __builtin_cpu_supports.
@@ -29,6 +47,26 @@ bool has_f16c() {
 bool has_avx_vnni() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4)) != 0;
+}
+#elif defined(__aarch64__) && defined(__APPLE__)
+bool has_feature(const char* name) {
+    int value = 0;
+    std::size_t size = sizeof value;
+    return ::sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+#endif
+
+#if defined(__x86_64__)
+// AMX keeps 8 KiB of state for each thread, which Linux gives to a process that asks for it.
+bool has_amx_int8() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & (1u << 24)) || !(d & (1u << 25))) return false;
+#if defined(__linux__)
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+    return false;
+#endif
 }
 #endif
 
@@ -43,6 +81,15 @@ CpuFeatures detect() {
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     f.avx512_vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
     f.avx512_vbmi = f.avx512_vnni && __builtin_cpu_supports("avx512vbmi");
+    f.avx512_amx = f.avx512_vbmi && has_amx_int8();
+#elif defined(__aarch64__) && defined(__linux__)
+    f.neon = (::getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0;
+    f.neon_dotprod = f.neon && (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+    f.neon_i8mm = f.neon_dotprod && (::getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+#elif defined(__aarch64__) && defined(__APPLE__)
+    f.neon = true;
+    f.neon_dotprod = has_feature("hw.optional.arm.FEAT_DotProd");
+    f.neon_i8mm = f.neon_dotprod && has_feature("hw.optional.arm.FEAT_I8MM");
 #endif
     return f;
 }

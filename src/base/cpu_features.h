@@ -6,12 +6,16 @@
 namespace cachalot {
 
 struct CpuFeatures {
-    bool avx2 = false;         // AVX2 + FMA + F16C
-    bool avx2_vnni = false;    // AVX2 and AVX-VNNI: int8 dot products of 256 bits
-    bool avx512 = false;       // F, BW, DQ, VL
-    bool avx512_vnni = false;  // int8 dot products
-    bool avx512_vbmi = false;  // VNNI and VBMI: bytes anywhere in a register by one instruction
-    std::string name;          // marketing name, for reports
+    bool avx2 = false;          // AVX2 + FMA + F16C
+    bool avx2_vnni = false;     // AVX2 and AVX-VNNI: int8 dot products of 256 bits
+    bool avx512 = false;        // F, BW, DQ, VL
+    bool avx512_vnni = false;   // int8 dot products
+    bool avx512_vbmi = false;   // VNNI and VBMI: bytes anywhere in a register by one instruction
+    bool avx512_amx = false;    // VBMI and AMX-INT8, which the system has to allow
+    bool neon = false;          // of every 64-bit Arm processor
+    bool neon_dotprod = false;  // int8 dot products
+    bool neon_i8mm = false;     // and products of int8 matrices of 2x8
+    std::string name;           // marketing name, for reports
 };
 
 // Detected once; the operating system's support for the wide registers is taken into account.

@@ -204,8 +204,9 @@ std::unique_ptr<Backend> make_reference_backend();
 struct CpuOptions {
     int threads = 0;  // 0: one per available core
     Precision precision = Precision::fast;
-    std::optional<std::string>
-        isa;  // "scalar", "avx2", "avx2_vnni", "avx512", "avx512_vbmi"; none: the best, or $CACHALOT_ISA
+    // "scalar", "avx2", "avx2_vnni", "avx512", "avx512_vbmi", "avx512_amx", "neon", "neon_dotprod", "neon_i8mm"; none:
+    // the best, or $CACHALOT_ISA
+    std::optional<std::string> isa;
 };
 // Throws Error for an instruction set that is unknown or that this processor lacks.
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);

@@ -52,8 +52,7 @@ float half(const std::byte* p) {
 
 }  // namespace
 
-constinit const std::array<std::uint64_t, 256> kIq2xxsGrid =
-    expand_patterns<std::uint64_t, 8>({8, 25, 43});
+constinit const std::array<std::uint64_t, 256> kIq2xxsGrid = expand_patterns<std::uint64_t, 8>({8, 25, 43});
 constinit const std::array<std::uint16_t, 256> kIq2xxsDigits = expand_patterns<std::uint16_t, 2>({0, 1, 2});
 
 void dequantize_q4_k(const std::byte* block, float* out) {

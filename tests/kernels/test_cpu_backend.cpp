@@ -39,6 +39,10 @@ std::vector<std::string> instruction_sets() {
     if (cpu_features().avx2_vnni) sets.push_back("avx2_vnni");
     if (cpu_features().avx512_vnni) sets.push_back("avx512");
     if (cpu_features().avx512_vbmi) sets.push_back("avx512_vbmi");
+    if (cpu_features().avx512_amx) sets.push_back("avx512_amx");
+    if (cpu_features().neon) sets.push_back("neon");
+    if (cpu_features().neon_dotprod) sets.push_back("neon_dotprod");
+    if (cpu_features().neon_i8mm) sets.push_back("neon_i8mm");
 #if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
     if (cpu_features().avx2) sets.push_back("avx2_vnni_emulated");
 #endif
@@ -76,6 +80,14 @@ TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
     ::setenv("CACHALOT_ISA", GetParam().c_str(), 1);
     EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + GetParam() + " x1");
     ::unsetenv("CACHALOT_ISA");
+}
+
+TEST(CpuBackend, TheBestInstructionSetIsTheDefault) {
+    std::string best;
+    for (const auto& set : instruction_sets())
+        if (!set.ends_with("_emulated") && set != "avx512_amx") best = set;  // AMX is no faster
+    ::unsetenv("CACHALOT_ISA");
+    EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + best + " x1");
 }
 
 TEST(CpuBackend, AnUnknownInstructionSetIsAnError) {
@@ -130,13 +142,45 @@ TEST_P(CpuBackendTest, FastProductsStayWithinTheRoundingOfTheActivations) {
         }
 }
 
+// Every code at an end of its range and every activation at +-127: nothing may overflow or saturate on the way.
+TEST_P(CpuBackendTest, TheLargestProductsFit) {
+    auto cpu = backend(Precision::fast);
+    struct Case {
+        DType type;
+        std::vector<std::size_t> units;  // where a block has an F16 scale
+    };
+    const Case cases[] = {{DType::q8_0, {0}},    {DType::mxfp4, {}},      {DType::fp4_pairs, {}},
+                          {DType::q4_k, {0, 2}}, {DType::q2_k, {80, 82}}, {DType::iq2_xxs, {0}}};
+    for (const auto& [type, units] : cases)
+        for (int code : {0x00, 0x77, 0x7f, 0x80, 0xff})
+            for (float sign : {1.0f, -1.0f}) {
+                SCOPED_TRACE(testing::Message() << name(type) << " of bytes " << code << " x " << sign);
+                const std::int64_t rows = 3, outputs = 37, columns = test::fitting_columns(type, 64);
+                RandomMatrix w(type, outputs, columns, random);
+                const auto block = static_cast<std::size_t>(info(type).bytes);
+                const std::uint16_t unit = f32_to_f16(0.25f);
+                std::fill(w.bytes.begin(), w.bytes.end(), static_cast<std::byte>(code));
+                for (std::size_t at = 0; at < w.bytes.size(); at += block) {
+                    if (type == DType::mxfp4) w.bytes[at] = std::byte{125};
+                    for (std::size_t i : units) std::memcpy(&w.bytes[at + i], &unit, 2);
+                }
+                std::vector<float> x(static_cast<std::size_t>(rows * columns), sign);
+                std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
+                Projection p{&w.matrix, x.data(), columns, expected.data(), outputs};
+                reference->project({&p, 1}, rows);
+                p.y = actual.data();
+                cpu->project({&p, 1}, rows);
+                expect_close(expected, actual, 2e-6f);
+            }
+}
+
 TEST_P(CpuBackendTest, ARowGivesTheSameBitsAloneAndInABatch) {
     for (auto precision : {Precision::exact, Precision::fast}) {
-        auto cpu = backend(precision);
+        auto cpu = backend(precision, 1);  // more threads would divide the rows
         for (DType type : kWeightTypes) {
             const std::int64_t columns = test::fitting_columns(type, 160);
             RandomMatrix w(type, 67, columns, random);
-            int rows = 21;
+            int rows = 100;
             auto x = random.vector(rows * columns);
             std::vector<float> batch(static_cast<std::size_t>(rows * 67)), alone(67);
             Projection p{&w.matrix, x.data(), columns, batch.data(), 67};

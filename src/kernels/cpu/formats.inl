@@ -14,6 +14,10 @@
 //     kUnit, kUnitBytes   columns that are unpacked together: 32, 64, 128 or 256; bytes of a row that hold them
 //     header(strip, k, groups, h)   scales, minimums, factors of `groups` <= 8 groups from column k, a multiple of 256
 //     codes(strip, k, out)          out[i] = columns k + 4i .. k + 4i + 3, for kUnit columns
+// and, where the instruction set turns sums (CACHALOT_SIMD_TURNS_SUMS; products.inl says what for), it can say
+//     kTurn                         columns that are summed together
+//     sums(strip, k, q, q_rows, out)   out[g] = sum of code * q of group k / 32 + g, for each row; the q of that group
+//                                   are q[g * q_rows]
 // Formats whose blocks are 256 long find their block at column k / 256 * 256.
 
 constexpr int kLanes = F::kWidth;
@@ -110,6 +114,20 @@ struct Mxfp4 {
             out[4 + i] = lookup(kE2m1, high_nibbles(packed[i]));
         }
     }
+#if defined(CACHALOT_SIMD_TURNS_SUMS)
+    static constexpr int kTurn = 128;
+    static void sums(const Strip& s, std::int64_t k, const Int8Group* q, std::int64_t q_rows, U (&out)[4]) {
+        const std::int64_t q_stride = q_rows * static_cast<std::int64_t>(sizeof(Int8Group));
+        const U left = four_pieces(q->q, q_stride), right = four_pieces(q->q + 16, q_stride);
+        U partial[kLanes];
+        for (int i = 0; i < kLanes; ++i) {
+            const U packed = four_pieces(s.rows[i] + k / 32 * kBlock + 1, kBlock);
+            const U sum = dot(lookup(kE2m1, low_nibbles(packed)), left);
+            partial[i] = dot(lookup(kE2m1, high_nibbles(packed)), right, sum);
+        }
+        turn_sums(partial, out);
+    }
+#endif
 };
 
 struct Fp4Pairs {
@@ -155,6 +173,17 @@ struct Q8_0 {
             for (int i = 0; i < 4; ++i) out[4 * half + i] = kSignedFull ? bytes[i] : flip_sign(bytes[i]);
         }
     }
+#if defined(CACHALOT_SIMD_TURNS_SUMS)
+    static constexpr int kTurn = 64;
+    static void sums(const Strip& s, std::int64_t k, const Int8Group* q, std::int64_t q_rows, U (&out)[2]) {
+        const U two = two_pieces(q->q, q_rows * static_cast<std::int64_t>(sizeof(Int8Group)));
+        U partial[kLanes], halves[4];
+        for (int i = 0; i < kLanes; ++i)
+            partial[i] = dot(flip_sign(two_pieces(s.rows[i] + k / 32 * kBlock + 2, kBlock)), two);
+        turn_sums(partial, halves);
+        for (int g = 0; g < 2; ++g) out[g] = add_sums(halves[2 * g], halves[2 * g + 1]);
+    }
+#endif
 };
 
 // An integer type as floats, for activations that stay float32.

@@ -114,7 +114,8 @@ struct Iq2xxs {
         U words[2];
         gather_8(s, at, words);
 #if defined(CACHALOT_SIMD_HAS_GRID_LOOKUP)
-        grid_lookup(cachalot::kIq2xxsDigits.data(), words[0], even_ones(sevens_to_bytes(words[1])), kCodeOf, out);
+        grid_lookup(cachalot::kIq2xxsDigits.data(), words[0], even_ones(sevens_to_bytes(words[1])), kCodeOf,
+                    out);
 #else
         const U signs = even_ones(sevens_to_bytes(words[1]));
         eight<0>(s, at, signs, out);

@@ -209,7 +209,8 @@ std::int64_t float_peak(std::int64_t rounds) {
 
 // The codes that take the fewest instructions.
 std::int64_t int8_peak(std::int64_t rounds) {
-    const std::int8_t q[4] = {1, -1, 1, -1};
+    std::int8_t q[32];
+    for (int i = 0; i < 32; ++i) q[i] = i % 2 ? -1 : 1;
     const std::byte bytes[16] = {};
     const std::byte* rows[kLanes];
     std::fill_n(rows, kLanes, bytes);
@@ -221,7 +222,7 @@ std::int64_t int8_peak(std::int64_t rounds) {
     auto eight = [&](auto& chain) __attribute__((always_inline)) {  // as many as in a group of 32 columns
         for (int n = 0; n < 8; ++n) {
             opaque(x);
-            chain.add(x, q);
+            chain.add(x, q, n);
         }
     };
     auto turn = [&](auto&... chain) __attribute__((always_inline)) { (eight(chain), ...); };

@@ -44,26 +44,94 @@ void store_strip(F sum, float* y, std::int64_t lanes) {
     std::copy_n(all, lanes, y);
 }
 
-// Sums of one group of 32 columns, for all rows.
+// sum + one group of 32 columns, whose integer sum is `dot`
+template <class Format>
+inline F add_group(F sum, F dot, const Header& h, int group, const Int8Group& x) {
+    sum = fma(dot, load(h.scales[group]) * broadcast(x.scale), sum);
+    if constexpr (Format::kMinimums == 1)
+        sum = fma(load(h.minimums[group][0]), broadcast(x.half_sums[0] + x.half_sums[1]), sum);
+    if constexpr (Format::kMinimums == 2)
+        for (int i = 0; i < 2; ++i) sum = fma(load(h.minimums[group][i]), broadcast(x.half_sums[i]), sum);
+    return sum;
+}
+
+// The same for all rows.
 template <class Format, class Count>
 inline void add_group(const U* codes, const Header& h, int group, const Int8Group* x, Count rows, F* sums) {
-    const F scale = load(h.scales[group]);
-    for (int r = 0; r < rows; ++r) {
-        Sum<Format::kCodes, Format::kOffset> dot(x[r]);
+    using Dot = Sum<Format::kCodes, Format::kOffset>;
+    int r = 0;
+    if constexpr (requires { typename Dot::OfTwo; }) {
+        if (rows > 1) {
+            const typename Dot::OfTwo of_two(codes);
+            for (; r + 2 <= rows; r += 2) {
+                F dots[2];
+                of_two.values(x[r], x[r + 1], h.factors[group], dots);
+                for (int i = 0; i < 2; ++i)
+                    sums[r + i] = add_group<Format>(sums[r + i], dots[i], h, group, x[r + i]);
+            }
+        }
+    }
+    for (; r < rows; ++r) {
+        Dot dot(x[r]);
+#pragma GCC unroll 8  // instructions differ with i
         for (int i = 0; i < 8; ++i) {
-            dot.add(codes[i], x[r].q + 4 * i);
+            dot.add(codes[i], x[r].q, i);
             if constexpr (Format::kCodes == Codes::scaled)
                 if (i % 4 == 3) dot.scale(h.factors[group][i / 4]);
         }
-        F sum = fma(dot.value(), scale * broadcast(x[r].scale), sums[r]);
-        if constexpr (Format::kMinimums == 1)
-            sum = fma(load(h.minimums[group][0]), broadcast(x[r].half_sums[0] + x[r].half_sums[1]), sum);
-        if constexpr (Format::kMinimums == 2)
-            for (int i = 0; i < 2; ++i)
-                sum = fma(load(h.minimums[group][i]), broadcast(x[r].half_sums[i]), sum);
-        sums[r] = sum;
+        sums[r] = add_group<Format>(sums[r], dot.value(), h, group, x[r]);
     }
 }
+
+#if defined(CACHALOT_SIMD_HAS_TILES)
+// The same by tiles; the integer sums are the same, and so are the results.
+template <class Format>
+inline void add_group_by_tiles(Tiles& tiles, const U (&codes)[8], const Header& h, int group,
+                               const Int8Group* x, int rows, F* sums) {
+    U dots[2][kTileRows];  // in turns: the next block is multiplied while this one is used
+    tiles.take_codes(codes);
+    tiles.multiply(x, 0, dots[0]);
+    for (int first = 0; first < rows; first += kTileRows) {
+        if (first + kTileRows < rows) tiles.multiply(x, first + kTileRows, dots[first / kTileRows % 2 ^ 1]);
+        const U(&block)[kTileRows] = dots[first / kTileRows % 2];
+        const int count = std::min(kTileRows, rows - first);
+        for (int r = 0; r < count; ++r) {
+            Sum<Format::kCodes, Format::kOffset> dot(x[first + r]);
+            dot.add_sums(block[r]);
+            sums[first + r] = add_group<Format>(sums[first + r], dot.value(), h, group, x[first + r]);
+        }
+    }
+}
+
+constexpr int kFewestTileRows = 32;  // fewer are not worth it
+
+// integer_rows() by tiles.
+template <class Format>
+void tile_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
+               float* y, std::int64_t y_stride) {
+    F sums[kRowBlock];
+    Tiles tiles(rows);
+    for (std::int64_t n = first; n < last; n += kLanes) {
+        Strip strip(w, n, last);
+        Ahead<Format::kUnitBytes * kLanes> ahead(w, n + kLanes, last);
+        for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
+        for (std::int64_t k = 0; k < w.columns; k += kChunk) {
+            const auto columns = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
+            Header header;
+            Format::header(strip, k, columns / 32, header);
+            for (int c = 0; c < columns; c += Format::kUnit) {
+                U codes[Format::kUnit / 32][8];
+                Format::codes(strip, k + c, codes[0]);
+                ahead.next();
+                for (int g = 0; g < Format::kUnit / 32; ++g)
+                    add_group_by_tiles<Format>(tiles, codes[g], header, c / 32 + g,
+                                               a.q + ((k + c) / 32 + g) * a.q_rows, rows, sums);
+            }
+        }
+        for (int r = 0; r < rows; ++r) store_strip(sums[r], y + r * y_stride + n, last - n);
+    }
+}
+#endif
 
 // `rows` is an int or an integral_constant: a single row's sum stays in a register.
 template <class Format, class Count>
@@ -98,6 +166,46 @@ void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const 
         for (int r = 0; r < rows; ++r) store_strip(sums[r], y + r * y_stride + n, last - n);
     }
 }
+
+#if defined(CACHALOT_SIMD_TURNS_SUMS)
+// One row of activations, whose products need not wait for codes to be turned: they are summed along the rows of
+// weights as these lie in the file, and the sums are turned, which are fewer. That is 40 % faster for Q8_0 in cache and
+// a little for MXFP4; for Q4_K it is no gain and for Q2_K a loss. The results are those of integer_rows(), bit for bit.
+// w has a multiple of Format::kTurn columns; first .. last are a multiple of kLanes rows.
+template <class Format>
+void integer_row_turned(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a,
+                        float* y) {
+    constexpr int kGroups = Format::kTurn / 32;
+    for (std::int64_t n = first; n < last; n += kLanes) {
+        const Strip strip(w, n, last);
+        Ahead<Format::kUnitBytes * Format::kTurn / Format::kUnit * kLanes> ahead(w, n + kLanes, last);
+        F sum = broadcast(0);
+        for (std::int64_t k = 0; k < w.columns; k += kChunk) {
+            const auto columns = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
+            Header header;
+            Format::header(strip, k, columns / 32, header);
+            for (int c = 0; c < columns; c += Format::kTurn) {
+                const Int8Group* q = a.q + (k + c) / 32 * a.q_rows;
+                U sums[kGroups];
+                Format::sums(strip, k + c, q, a.q_rows, sums);
+                ahead.next();
+                for (int g = 0; g < kGroups; ++g) {
+                    const Int8Group& x = q[g * a.q_rows];
+                    Sum<Format::kCodes, Format::kOffset> dot(x);
+                    dot.add_sums(sums[g]);
+                    sum = add_group<Format>(sum, dot.value(), header, c / 32 + g, x);
+                }
+            }
+        }
+        store(y + n, sum);
+    }
+}
+
+template <class Format>
+concept TurnsSums = requires {
+    Format::kTurn;
+};
+#endif
 
 // sums[j] += weights * x[j] over one chunk, NX rows at a time.
 template <int NX>
@@ -213,9 +321,22 @@ void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const A
         return by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
             exact_rows<FromCodes<Format>>(w, first, last, part, count, to, y_stride);
         });
-    if (rows == 1)
+    if (rows == 1) {
+#if defined(CACHALOT_SIMD_TURNS_SUMS)
+        if constexpr (TurnsSums<Format>)
+            if (w.columns % Format::kTurn == 0) {
+                const std::int64_t whole = first + (last - first) / kLanes * kLanes;
+                integer_row_turned<Format>(w, first, whole, a, y);
+                first = whole;
+            }
+#endif
         return integer_rows<Format>(w, first, last, a, std::integral_constant<int, 1>(), y, y_stride);
+    }
     by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
+#if defined(CACHALOT_SIMD_HAS_TILES)
+        if constexpr (Format::kCodes != Codes::scaled)
+            if (count >= kFewestTileRows) return tile_rows<Format>(w, first, last, part, count, to, y_stride);
+#endif
         integer_rows<Format>(w, first, last, part, count, to, y_stride);
     });
 }

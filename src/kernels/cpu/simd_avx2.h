@@ -183,7 +183,9 @@ struct Sum {
         s = kOffset ? _mm256_madd_epi16(four_times(x.pair_sums), _mm256_set1_epi16(-kOffset))
                     : _mm256_setzero_si256();
     }
-    void add(U codes, const std::int8_t* q) { s = _mm256_dpbusd_avx_epi32(s, codes.v, four_times(q)); }
+    void add(U codes, const std::int8_t* q, int i) {
+        s = _mm256_dpbusd_avx_epi32(s, codes.v, four_times(q + 4 * i));
+    }
     void scale(U by) {
         total = _mm256_add_epi32(total, _mm256_madd_epi16(s, by.v));
         s = _mm256_setzero_si256();
@@ -207,8 +209,8 @@ struct Sum {
         else
             s = _mm256_madd_epi16(four_times(x.pair_sums), _mm256_set1_epi16(-kOffset));
     }
-    void add(U codes, const std::int8_t* q) {
-        __m256i x = four_times(q), w = codes.v;
+    void add(U codes, const std::int8_t* q, int i) {
+        __m256i x = four_times(q + 4 * i), w = codes.v;
         if constexpr (kCodes == Codes::full) {
             x = _mm256_sign_epi8(x, w);
             w = _mm256_abs_epi8(w);

@@ -261,13 +261,131 @@ struct Sum {
         s = kOffset ? _mm512_madd_epi16(four_times(x.pair_sums), _mm512_set1_epi16(-kOffset))
                     : _mm512_setzero_si512();
     }
-    void add(U codes, const std::int8_t* q) { s = add_products(s, codes.v, q); }
+    void add(U codes, const std::int8_t* q, int i) { s = add_products(s, codes.v, q + 4 * i); }
+    void add_sums(U sums) { s = _mm512_add_epi32(s, sums.v); }
     void scale(U by) {
         total = _mm512_add_epi32(total, _mm512_madd_epi16(s, by.v));
         s = _mm512_setzero_si512();
     }
     F value() const { return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
 };
+
+// Products along rows, for a single row of activations (products.inl).
+#define CACHALOT_SIMD_TURNS_SUMS
+// Four pieces of 16 bytes, or two of 32, `stride` bytes apart.
+inline U four_pieces(const void* from, std::int64_t stride) {
+    const auto* p = static_cast<const std::byte*>(from);
+    auto piece = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * stride)); };
+    __m512i v = _mm512_castsi128_si512(piece(0));
+    v = _mm512_inserti32x4(v, piece(1), 1);
+    v = _mm512_inserti32x4(v, piece(2), 2);
+    return {_mm512_inserti32x4(v, piece(3), 3)};
+}
+inline U two_pieces(const void* from, std::int64_t stride) {
+    const auto* p = static_cast<const std::byte*>(from);
+    auto piece = [&](int i) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i * stride)); };
+    return {_mm512_inserti64x4(_mm512_castsi256_si512(piece(0)), piece(1), 1)};
+}
+// sum + products of four neighbours each, unsigned codes by signed q
+inline U dot(U codes, U q, U sum) { return {_mm512_dpbusd_epi32(sum.v, codes.v, q.v)}; }
+inline U dot(U codes, U q) { return dot(codes, q, {_mm512_setzero_si512()}); }
+inline U add_sums(U a, U b) { return {_mm512_add_epi32(a.v, b.v)}; }
+// In: sums[i] of row i, four numbers for each of four pieces. Out: the sum of each piece, all rows in one vector.
+inline void turn_sums(const U (&sums)[16], U (&out)[4]) {
+    auto four_rows = [&](int i) {
+        auto pair = [](__m512i a, __m512i b) {
+            return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        };
+        const __m512i a = pair(sums[i].v, sums[i + 1].v), b = pair(sums[i + 2].v, sums[i + 3].v);
+        return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    };
+    const __m512i a = four_rows(0), b = four_rows(4), c = four_rows(8), d = four_rows(12);
+    const __m512i ab02 = _mm512_shuffle_i32x4(a, b, 0x88), ab13 = _mm512_shuffle_i32x4(a, b, 0xdd);
+    const __m512i cd02 = _mm512_shuffle_i32x4(c, d, 0x88), cd13 = _mm512_shuffle_i32x4(c, d, 0xdd);
+    out[0].v = _mm512_shuffle_i32x4(ab02, cd02, 0x88);
+    out[1].v = _mm512_shuffle_i32x4(ab13, cd13, 0x88);
+    out[2].v = _mm512_shuffle_i32x4(ab02, cd02, 0xdd);
+    out[3].v = _mm512_shuffle_i32x4(ab13, cd13, 0xdd);
+}
+
+#if defined(__AMX_INT8__) || defined(CACHALOT_SIMD_EMULATED)
+// AMX: products of 16 rows of activations at a time. The codes of a group, as they lie in eight vectors, are what the
+// instruction wants for its second operand: four columns of sixteen rows of weights in each line.
+#define CACHALOT_SIMD_HAS_TILES
+constexpr int kTileRows = 16;
+
+// What a thread has to set up before products of `rows` rows, and to put away afterwards. Of the tiles, 0 and 1 are sums
+// and activations of whole blocks of rows, 3 and 4 those of what is left, 2 is the codes.
+class Tiles {
+  public:
+    explicit Tiles(int rows) : rows_(rows) {
+#if !defined(CACHALOT_SIMD_EMULATED)
+        struct alignas(64) {
+            std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+            std::uint16_t bytes[16] = {};
+            std::uint8_t rows[16] = {};
+        } config;
+        auto set = [&](int tile, int count, int width) {
+            config.rows[tile] = static_cast<std::uint8_t>(count);
+            config.bytes[tile] = static_cast<std::uint16_t>(width);
+        };
+        const int left = rows % kTileRows ? rows % kTileRows : kTileRows;
+        set(0, kTileRows, 64), set(1, kTileRows, 32), set(2, 8, 64), set(3, left, 64), set(4, left, 32);
+        asm volatile("ldtilecfg %0" ::"m"(config));
+#endif
+    }
+    ~Tiles() {
+#if !defined(CACHALOT_SIMD_EMULATED)
+        asm volatile("tilerelease");
+#endif
+    }
+    Tiles(const Tiles&) = delete;
+    Tiles& operator=(const Tiles&) = delete;
+
+    // The codes of a group for the products that follow; they stay where they are until these are done.
+    void take_codes(const U (&codes)[8]) {
+#if defined(CACHALOT_SIMD_EMULATED)
+        codes_ = codes;
+#else
+        asm volatile("tileloadd (%0,%1,1), %%tmm2" ::"r"(codes), "r"(64L), "m"(codes));
+#endif
+    }
+    // sums[r][n] = products of rows first .. first + 15, as far as there are, with weight row n
+    void multiply(const cachalot::cpu::Int8Group* x, int first, U (&sums)[kTileRows]) const {
+        x += first;
+#if defined(CACHALOT_SIMD_EMULATED)
+        for (int r = 0; r < kTileRows && first + r < rows_; ++r) {
+            std::int32_t total[16] = {};
+            for (int i = 0; i < 8 * 64; ++i) {
+                const auto* bytes = reinterpret_cast<const std::uint8_t*>(codes_);
+                total[i % 64 / 4] += bytes[i] * x[r].q[i / 64 * 4 + i % 4];
+            }
+            __builtin_memcpy(&sums[r], total, sizeof total);
+        }
+#else
+        const long stride = sizeof *x;
+        if (first + kTileRows <= rows_)
+            asm volatile(
+                "tilezero %%tmm0\n\ttileloadd (%1,%2,1), %%tmm1\n\ttdpbsud %%tmm2, %%tmm1, %%tmm0\n\t"
+                "tilestored %%tmm0, (%0,%3,1)" ::"r"(sums),
+                "r"(x), "r"(stride), "r"(64L)
+                : "memory");
+        else
+            asm volatile(
+                "tilezero %%tmm3\n\ttileloadd (%1,%2,1), %%tmm4\n\ttdpbsud %%tmm2, %%tmm4, %%tmm3\n\t"
+                "tilestored %%tmm3, (%0,%3,1)" ::"r"(sums),
+                "r"(x), "r"(stride), "r"(64L)
+                : "memory");
+#endif
+    }
+
+  private:
+    int rows_;
+#if defined(CACHALOT_SIMD_EMULATED)
+    const U* codes_ = nullptr;
+#endif
+};
+#endif
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
     __m512 s = _mm512_set1_ps(inverse);

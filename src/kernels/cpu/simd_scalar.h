@@ -164,14 +164,16 @@ F from_byte(U a) {
     return {static_cast<float>(a.v[kByte])};
 }
 
-// The sum of (code - offset) * q over a group of 32, four columns at a time.
+// The sum of (code - offset) * q over a group of 32, four columns at a time: codes and q of columns 4i .. 4i + 3, in the
+// order of i, 0 .. 7. Where an instruction set can multiply two rows of activations at once, Sum::OfTwo does it
+// (simd_neon.h).
 constexpr bool kSignedFull = false;
 template <Codes kCodes, int kOffset>
 struct Sum {
     int s, total = 0;
     explicit Sum(const cachalot::cpu::Int8Group& x) : s(-kOffset * (x.pair_sums[0] + x.pair_sums[1])) {}
-    void add(U codes, const std::int8_t* q) {
-        for (int i = 0; i < 4; ++i) s += codes.v[i] * q[i];
+    void add(U codes, const std::int8_t* q, int i) {
+        for (int j = 0; j < 4; ++j) s += codes.v[j] * q[4 * i + j];
     }
     void scale(U by) {
         total += s * by.v[0];

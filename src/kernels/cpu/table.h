@@ -40,8 +40,8 @@ struct Activations {
 
 // What is known of the codes that an integer sum is taken of, for instruction sets that can use it.
 enum class Codes {
-    narrow,  // 0..128, and at most 16 from the offset
-    half,    // 0..128
+    narrow,  // 0..127, and at most 16 from the offset
+    half,    // 0..127
     full,    // any byte; unsigned with offset 128, or signed (kSignedFull of the vector headers)
     scaled,  // 0..3, offset 0; each 16 columns have a factor of their own
 };
@@ -95,5 +95,9 @@ const Table* avx2_table();
 const Table* avx2_vnni_table();
 const Table* avx512_table();
 const Table* avx512_vbmi_table();
+const Table* avx512_amx_table();
+const Table* neon_table();
+const Table* neon_dotprod_table();
+const Table* neon_i8mm_table();
 
 }  // namespace cachalot::cpu

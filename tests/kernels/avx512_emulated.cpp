@@ -10,6 +10,7 @@
 #pragma GCC diagnostic pop
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -53,8 +54,20 @@ float emulated_reduce_max(simde__m512 a) {
     return *std::max_element(x, x + 16);
 }
 
+// SIMDe's own shifts by 64 where a byte begins at bit 0.
+simde__m512i emulated_multishift(simde__m512i control, simde__m512i a) {
+    std::uint64_t from[8];
+    std::uint8_t bit[64], out[64];
+    lanes_of(a, from);
+    lanes_of(control, bit);
+    for (int i = 0; i < 64; ++i) out[i] = static_cast<std::uint8_t>(std::rotr(from[i / 8], bit[i] & 63));
+    return vector_of<simde__m512i>(out);
+}
+
 }  // namespace
 
+#undef _mm512_multishift_epi64_epi8
+#define _mm512_multishift_epi64_epi8 emulated_multishift
 #define _mm512_reduce_add_ps emulated_reduce_add
 #define _mm512_reduce_max_ps emulated_reduce_max
 #define _mm512_cvtph_ps(a) convert_lanes<float, std::uint16_t, simde__m512>(a, cachalot::f16_to_f32)

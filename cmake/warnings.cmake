@@ -17,7 +17,7 @@ if(CACHALOT_FUZZ)
   if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
     message(FATAL_ERROR "CACHALOT_FUZZ needs clang, which has libFuzzer; use the preset 'check'")
   endif()
-  target_compile_options(cachalot_warnings INTERFACE -fsanitize=fuzzer-no-link,address,undefined
+  target_compile_options(cachalot_warnings INTERFACE -fsanitize=address,undefined
                          -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(cachalot_warnings INTERFACE -fsanitize=address,undefined)
 endif()

@@ -11,7 +11,7 @@ struct CpuFeatures {
     bool avx512 = false;        // F, BW, DQ, VL
     bool avx512_vnni = false;   // int8 dot products
     bool avx512_vbmi = false;   // VNNI and VBMI: bytes anywhere in a register by one instruction
-    bool avx512_amx = false;    // VBMI and AMX-INT8, which the system has to allow
+    bool avx512_amx = false;    // VBMI and AMX-INT8; request_amx() before use
     bool neon = false;          // of every 64-bit Arm processor
     bool neon_dotprod = false;  // int8 dot products
     bool neon_i8mm = false;     // and products of int8 matrices of 2x8
@@ -20,5 +20,9 @@ struct CpuFeatures {
 
 // Detected once; the operating system's support for the wide registers is taken into account.
 const CpuFeatures& cpu_features();
+
+// AMX keeps 8 KiB of state for each thread, which Linux gives to a process that asks for it; to be called before AMX is
+// used. False if it cannot be had.
+bool request_amx();
 
 }  // namespace cachalot

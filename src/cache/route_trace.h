@@ -1,6 +1,6 @@
 // Which experts a model chose, token by token: what a cache policy can be judged on without the model.
 //
-// The file (little-endian; written by `--route-trace`, docs/expert-cache.md has an example):
+// The file (little-endian; docs/expert-cache.md has an example):
 //
 //     offset     bytes
 //     0          8        "CCHROUTE"

@@ -153,11 +153,9 @@ std::string footer() {
         "Policies:\n  belady       evicts what is needed last: the bound, it knows the future\n";
     for (const auto& p : online_policies()) text += fmt::format("  {:<12} {}\n", p.name, p.description);
     return text +
-           "\nTraces are files that --route-trace wrote, or CSV files of the project BigMoeOnEdge. A missing "
-           "expert\n"
-           "costs its size; those of one layer are read together, after one latency. docs/expert-cache.md "
-           "explains\n"
-           "the format and the policies.\n\n"
+           "\nTraces are files in the format that docs/expert-cache.md explains with the policies; the\n"
+           "engine does not write them yet. CSV files of the project BigMoeOnEdge are read too. A missing\n"
+           "expert costs its size; those of one layer are read together, after one latency.\n\n"
            "  cachalot cache-sim qwen.route.csv --budget 10%,8GB --policy lru,forecast --plot hits.svg";
 }
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/instruction_sets.h"
 #include "kernels/random_data.h"
 #include "kernels/reference/rows.h"
 
@@ -33,16 +34,11 @@ void expect_close(std::span<const float> expected, std::span<const float> actual
         ASSERT_NEAR(expected[i], actual[i], relative * scale) << "element " << i << " of " << expected.size();
 }
 
-std::vector<std::string> instruction_sets() {
-    std::vector<std::string> sets = {"scalar"};
-    if (cpu_features().avx2) sets.push_back("avx2");
-    if (cpu_features().avx2_vnni) sets.push_back("avx2_vnni");
-    if (cpu_features().avx512_vnni) sets.push_back("avx512");
-    if (cpu_features().avx512_vbmi) sets.push_back("avx512_vbmi");
-    if (cpu_features().avx512_amx) sets.push_back("avx512_amx");
-    if (cpu_features().neon) sets.push_back("neon");
-    if (cpu_features().neon_dotprod) sets.push_back("neon_dotprod");
-    if (cpu_features().neon_i8mm) sets.push_back("neon_i8mm");
+// Worst first.
+std::vector<std::string> tested_sets() {
+    std::vector<std::string> sets;
+    for (const auto& set : cpu::instruction_sets())
+        if (set.available) sets.insert(sets.begin(), set.name);
 #if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
     if (cpu_features().avx2) sets.push_back("avx2_vnni_emulated");
 #endif
@@ -71,7 +67,7 @@ class CpuBackendTest : public testing::TestWithParam<std::string> {
     RandomData random{7};
 };
 
-INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest, testing::ValuesIn(instruction_sets()),
+INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest, testing::ValuesIn(tested_sets()),
                          [](const auto& param) { return param.param; });
 
 TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
@@ -84,8 +80,8 @@ TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
 
 TEST(CpuBackend, TheBestInstructionSetIsTheDefault) {
     std::string best;
-    for (const auto& set : instruction_sets())
-        if (!set.ends_with("_emulated") && set != "avx512_amx") best = set;  // AMX is no faster
+    for (const auto& set : cpu::instruction_sets())
+        if (best.empty() && set.available && set.by_default) best = set.name;
     ::unsetenv("CACHALOT_ISA");
     EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + best + " x1");
 }

@@ -27,8 +27,8 @@
 #include <cmath>
 
 #include "cache/policy/chance_regression.h"
-#include "cache/policy/replacement_policy.h"
 #include "cache/policy/route_memory.h"
+#include "cache/policy/score_policy.h"
 
 namespace cachalot {
 namespace {
@@ -47,17 +47,16 @@ constexpr double kLeastChance = 1e-4, kMostChance = 0.98;  // estimates are not 
 
 double clamped(double chance) { return std::clamp(chance, kLeastChance, kMostChance); }
 
-class Forecast final : public ReplacementPolicy {
+class Forecast final : public ScorePolicy {
   public:
     explicit Forecast(const CacheShape& shape)
-        : shape_(shape),
+        : ScorePolicy(shape),
+          shape_(shape),
           experts_(static_cast<std::size_t>(shape.experts)),
           counts_(shape.keys()),
           share_(shape.keys(), 0.0f),
           soon_(shape.keys(), 0.0),
           later_(shape.keys(), 0.0),
-          last_use_(shape.keys(), 0),
-          position_(shape.keys(), 0),
           layer_of_(shape.keys()),
           memory_(shape.layers),
           regression_(kPrior, kPriorStrength) {
@@ -94,45 +93,28 @@ class Forecast final : public ReplacementPolicy {
         }
     }
 
-    void on_select(ExpertKey key, int count, bool) override {
+  protected:
+    void count_selection(ExpertKey key, int count, bool) override {
         const int layer = shape_.layer(key);
         if (layer != layer_) begin_layer(layer);
         if (learning_) regression_.happened(features(key));
         for (std::size_t i = 0; i < kCounts; ++i)
             counts_[key][i] += increment_[i] * static_cast<float>(count);
         estimate(key);
-        last_use_[key] = ++clock_;
         if (remembering_) memory_.add(static_cast<int>(key) % shape_.experts);
         shares_stale_ = true;
     }
 
-    ExpertKey victim(ExpertKey, const Pins& pins) override {
+    // The worth of keeping it.
+    double score(ExpertKey key) override {
         if (shares_stale_) {
             for (int l = 0; l < shape_.layers; ++l) update_shares(l);
             shares_stale_ = false;
         }
-        ExpertKey best = kNoKey;
-        double least = 0;
-        for (const ExpertKey key : residents_) {
-            if (pins.pinned(key)) continue;
-            const double w = worth(key);
-            if (best != kNoKey && (w > least || (w == least && last_use_[key] > last_use_[best]))) continue;
-            best = key;
-            least = w;
-        }
-        return best;
-    }
-
-    void on_evict(ExpertKey key) override {
-        const std::uint32_t hole = position_[key];
-        residents_[hole] = residents_.back();
-        position_[residents_[hole]] = hole;
-        residents_.pop_back();
-    }
-
-    void on_admit(ExpertKey key) override {
-        position_[key] = static_cast<std::uint32_t>(residents_.size());
-        residents_.push_back(key);
+        int ahead = layer_of_[key] - layer_;
+        if (ahead <= 0) ahead += shape_.layers;
+        const double soon = clamped(soon_[key] + soon_weights_[kShare] * share_[key]);
+        return discount_[static_cast<std::size_t>(ahead)] * (soon + (1 - soon) * later_[key]);
     }
 
   private:
@@ -170,13 +152,6 @@ class Forecast final : public ReplacementPolicy {
         memory_.shares_at_next_visit(layer, std::span(share_).subspan(shape_.key(layer, 0), experts_));
     }
 
-    double worth(ExpertKey key) const {
-        int ahead = layer_of_[key] - layer_;
-        if (ahead <= 0) ahead += shape_.layers;
-        const double soon = clamped(soon_[key] + soon_weights_[kShare] * share_[key]);
-        return discount_[static_cast<std::size_t>(ahead)] * (soon + (1 - soon) * later_[key]);
-    }
-
     CacheShape shape_;
     std::size_t experts_;
     std::array<double, kCounts> unit_;        // makes a count a rate: 1 if chosen by every token
@@ -186,12 +161,7 @@ class Forecast final : public ReplacementPolicy {
     std::vector<std::array<float, kCounts>> counts_;  // [keys], decayed
     std::vector<float> share_;                        // [keys]
     std::vector<double> soon_, later_;                // [keys], see estimate()
-    std::vector<std::uint64_t> last_use_;             // [keys]
-    std::uint64_t clock_ = 0;
-
-    std::vector<ExpertKey> residents_;
-    std::vector<std::uint32_t> position_;  // [keys], index into residents_
-    std::vector<std::int16_t> layer_of_;   // [keys]; a table is faster than a division
+    std::vector<std::int16_t> layer_of_;              // [keys]; a table is faster than a division
 
     RouteMemory memory_;
     ChanceRegression<kFeatures> regression_;

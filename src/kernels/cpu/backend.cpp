@@ -1,47 +1,15 @@
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
-#include "base/cpu_features.h"
 #include "base/error.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/instruction_sets.h"
 #include "tensor/convert.h"
 
 namespace cachalot::cpu {
 namespace {
 
 constexpr int kStreams = 4;
-
-const Table* find_table(const std::string& isa) {
-    const auto& cpu = cpu_features();
-    if (isa == "scalar") return scalar_table();
-    if (isa == "avx2") return cpu.avx2 ? avx2_table() : nullptr;
-    if (isa == "avx2_vnni") return cpu.avx2_vnni ? avx2_vnni_table() : nullptr;
-    if (isa == "avx512") return cpu.avx512_vnni ? avx512_table() : nullptr;
-    if (isa == "avx512_vbmi") return cpu.avx512_vbmi ? avx512_vbmi_table() : nullptr;
-    if (isa == "avx512_amx") return cpu.avx512_amx ? avx512_amx_table() : nullptr;
-    if (isa == "neon") return cpu.neon ? neon_table() : nullptr;
-    if (isa == "neon_dotprod") return cpu.neon_dotprod ? neon_dotprod_table() : nullptr;
-    if (isa == "neon_i8mm") return cpu.neon_i8mm ? neon_i8mm_table() : nullptr;
-    fail(
-        "unknown instruction set '{}' (known: scalar, avx2, avx2_vnni, avx512, avx512_vbmi, avx512_amx, "
-        "neon, neon_dotprod, neon_i8mm)",
-        isa);
-}
-
-const Table& choose_table(std::optional<std::string> isa) {
-    if (!isa)
-        if (const char* forced = std::getenv("CACHALOT_ISA"); forced && *forced) isa = forced;
-    if (isa) {
-        if (const Table* table = find_table(*isa)) return *table;
-        fail("this processor ({}) or this build has no {}", cpu_features().name, *isa);
-    }
-    // Not avx512_amx, which is no faster so far: docs/performance.md.
-    for (const char* name :
-         {"avx512_vbmi", "avx512", "avx2_vnni", "avx2", "neon_i8mm", "neon_dotprod", "neon"})
-        if (const Table* table = find_table(name)) return *table;
-    return *scalar_table();
-}
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 

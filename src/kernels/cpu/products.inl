@@ -1,13 +1,17 @@
 // Matrix products. Included by kernels.inl.
 //
 // The problem: decode multiplies every weight once and must keep up with memory; prefill multiplies it hundreds of
-// times and must keep the multipliers busy. The choice: one loop for both. A strip of weights (formats.inl) is
-// unpacked 32 columns at a time into registers, and all rows of activations pass by while it stays there. With one
-// row nothing is stored between unpacking and multiplying; with many, unpacking is a small part. And since each
-// result is the same sequence of operations whatever the number of rows, a row gives the same bits alone and in a
-// batch.
+// times and must keep the multipliers busy. The choice: a strip of weights (formats.inl) is unpacked 32 columns at a
+// time into registers, and all rows of activations pass by while it stays there. With one row nothing is stored
+// between unpacking and multiplying; with many, unpacking is a small part.
 //
-//   integer  the products of 32 columns are summed as integers, then one multiply-add with both scales
+// Each result is the same sequence of operations whatever the number of rows and whoever does them, so that a row gives
+// the same bits alone and in a batch: the sum of a group of 32 columns is an integer and exact, and groups are added in
+// order, add_group() being the only place where that happens.
+//
+//   integer  the products of 32 columns are summed as integers, then one multiply-add with both scales. How the
+//            integers come about can differ: integer_rows() by dot products, or by tiles; integer_row_turned() for a
+//            single row
 //   exact    the same strips as floats, 256 columns at a time, which stay in the first-level cache; two chains of
 //            multiply-adds for each result
 //   float    types that are floats already lie along vectors as in the file, four rows at a time, and the lanes of a
@@ -84,10 +88,10 @@ inline void add_group(const U* codes, const Header& h, int group, const Int8Grou
 }
 
 #if defined(CACHALOT_SIMD_HAS_TILES)
-// The same by tiles; the integer sums are the same, and so are the results.
+// The same by tiles.
 template <class Format>
-inline void add_group_by_tiles(Tiles& tiles, const U (&codes)[8], const Header& h, int group,
-                               const Int8Group* x, int rows, F* sums) {
+inline void add_group(Tiles& tiles, const U* codes, const Header& h, int group, const Int8Group* x, int rows,
+                      F* sums) {
     U dots[2][kTileRows];  // in turns: the next block is multiplied while this one is used
     tiles.take_codes(codes);
     tiles.multiply(x, 0, dots[0]);
@@ -104,39 +108,13 @@ inline void add_group_by_tiles(Tiles& tiles, const U (&codes)[8], const Header& 
 }
 
 constexpr int kFewestTileRows = 32;  // fewer are not worth it
-
-// integer_rows() by tiles.
-template <class Format>
-void tile_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
-               float* y, std::int64_t y_stride) {
-    F sums[kRowBlock];
-    Tiles tiles(rows);
-    for (std::int64_t n = first; n < last; n += kLanes) {
-        Strip strip(w, n, last);
-        Ahead<Format::kUnitBytes * kLanes> ahead(w, n + kLanes, last);
-        for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
-        for (std::int64_t k = 0; k < w.columns; k += kChunk) {
-            const auto columns = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
-            Header header;
-            Format::header(strip, k, columns / 32, header);
-            for (int c = 0; c < columns; c += Format::kUnit) {
-                U codes[Format::kUnit / 32][8];
-                Format::codes(strip, k + c, codes[0]);
-                ahead.next();
-                for (int g = 0; g < Format::kUnit / 32; ++g)
-                    add_group_by_tiles<Format>(tiles, codes[g], header, c / 32 + g,
-                                               a.q + ((k + c) / 32 + g) * a.q_rows, rows, sums);
-            }
-        }
-        for (int r = 0; r < rows; ++r) store_strip(sums[r], y + r * y_stride + n, last - n);
-    }
-}
 #endif
 
-// `rows` is an int or an integral_constant: a single row's sum stays in a register.
-template <class Format, class Count>
-void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, Count rows,
-                  float* y, std::int64_t y_stride) {
+// Calls add(codes, header, group, x, sums) for every group of every strip. `rows` is an int or an integral_constant: a
+// single row's sum stays in a register.
+template <class Format, class Count, class Add>
+inline void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a,
+                         Count rows, float* y, std::int64_t y_stride, Add add) {
     auto columns_from = [&](std::int64_t k) {
         return static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
     };
@@ -159,12 +137,30 @@ void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const 
                 Format::codes(strip, k + c, codes);
                 ahead.next();
                 for (int g = 0; g < Format::kUnit / 32; ++g)
-                    add_group<Format>(codes + 8 * g, header, c / 32 + g, a.q + ((k + c) / 32 + g) * a.q_rows,
-                                      rows, sums);
+                    add(codes + 8 * g, header, c / 32 + g, a.q + ((k + c) / 32 + g) * a.q_rows, sums);
             }
         }
         for (int r = 0; r < rows; ++r) store_strip(sums[r], y + r * y_stride + n, last - n);
     }
+}
+
+template <class Format, class Count>
+void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, Count rows,
+                  float* y, std::int64_t y_stride) {
+#if defined(CACHALOT_SIMD_HAS_TILES)
+    if constexpr (std::is_same_v<Count, int> && Format::kCodes != Codes::scaled)
+        if (rows >= kFewestTileRows) {
+            Tiles tiles(rows);
+            return integer_rows<Format>(
+                w, first, last, a, rows, y, y_stride,
+                [&](const U* codes, const Header& h, int group, const Int8Group* x, F* sums) __attribute__((
+                    always_inline)) { add_group<Format>(tiles, codes, h, group, x, rows, sums); });
+        }
+#endif
+    integer_rows<Format>(
+        w, first, last, a, rows, y, y_stride,
+        [&](const U* codes, const Header& h, int group, const Int8Group* x, F* sums)
+            __attribute__((always_inline)) { add_group<Format>(codes, h, group, x, rows, sums); });
 }
 
 #if defined(CACHALOT_SIMD_TURNS_SUMS)
@@ -333,10 +329,6 @@ void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const A
         return integer_rows<Format>(w, first, last, a, std::integral_constant<int, 1>(), y, y_stride);
     }
     by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
-#if defined(CACHALOT_SIMD_HAS_TILES)
-        if constexpr (Format::kCodes != Codes::scaled)
-            if (count >= kFewestTileRows) return tile_rows<Format>(w, first, last, part, count, to, y_stride);
-#endif
         integer_rows<Format>(w, first, last, part, count, to, y_stride);
     });
 }

@@ -343,11 +343,12 @@ class Tiles {
     Tiles& operator=(const Tiles&) = delete;
 
     // The codes of a group for the products that follow; they stay where they are until these are done.
-    void take_codes(const U (&codes)[8]) {
+    void take_codes(const U* codes) {  // [8]
 #if defined(CACHALOT_SIMD_EMULATED)
         codes_ = codes;
 #else
-        asm volatile("tileloadd (%0,%1,1), %%tmm2" ::"r"(codes), "r"(64L), "m"(codes));
+        asm volatile("tileloadd (%0,%1,1), %%tmm2" ::"r"(codes), "r"(64L),
+                     "m"(*reinterpret_cast<const U(*)[8]>(codes)));
 #endif
     }
     // sums[r][n] = products of rows first .. first + 15, as far as there are, with weight row n

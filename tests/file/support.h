@@ -59,6 +59,9 @@ inline std::string read_file(const std::filesystem::path& path) {
 }
 
 inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+inline std::string text_of(const TensorView& view) {
+    return {reinterpret_cast<const char*>(view.data.data()), view.data.size()};
+}
 
 // Little-endian bytes, put one after the other.
 template <class T>

@@ -60,10 +60,6 @@ std::string refused(const std::string& bytes) {
 }
 std::string refused(const File& file) { return refused(file.bytes()); }
 
-std::string text_of(const TensorView& view) {
-    return {reinterpret_cast<const char*>(view.data.data()), view.data.size()};
-}
-
 // Touches everything that the reader hands out, so that the sanitizers see a wrong view.
 std::size_t touch(const Gguf& file) {
     std::size_t sum = 0;

@@ -17,10 +17,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-std::string text_of(const TensorView& view) {
-    return {reinterpret_cast<const char*>(view.data.data()), view.data.size()};
-}
-
 TEST(GgufWriter, MetadataRoundTrips) {
     const TempDir dir;
     GgufWriter writer(dir / "m.gguf");

@@ -32,10 +32,6 @@ std::string refused(const std::string& file) {
 
 std::string refused(std::string_view header, std::string_view data) { return refused(file_of(header, data)); }
 
-std::string text_of(const TensorView& view) {
-    return {reinterpret_cast<const char*>(view.data.data()), view.data.size()};
-}
-
 // Touches every byte that the reader hands out, so that the sanitizers see a wrong view.
 std::uint64_t touch(const TensorFile& file) {
     std::uint64_t sum = 0;

@@ -92,11 +92,6 @@ Floor floor_of(int slots, const TraceDemand& demand) {
     return slots < 1.25 * demand.per_token ? Floor::tight : Floor::none;
 }
 
-int slots_of(const RouteHeader& header, std::uint64_t budget) {
-    const auto all = static_cast<std::uint64_t>(header.layers) * static_cast<std::uint64_t>(header.experts);
-    return static_cast<int>(std::min(all, budget / header.largest_expert()));
-}
-
 Replay replay(const RouteTrace& trace, int slots, std::string_view policy, const PolicyOptions& options,
               const DiskModel& disk) {
     const CacheShape shape = shape_of(trace.header, slots);

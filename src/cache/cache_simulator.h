@@ -68,9 +68,6 @@ enum class Floor {
 };
 Floor floor_of(int slots, const TraceDemand& demand);
 
-// The slots of a budget in bytes, at most as many as there are experts.
-int slots_of(const RouteHeader& header, std::uint64_t budget);
-
 // `policy`: a name of make_policy or "belady". Throws Error as ExpertCache and make_policy do.
 Replay replay(const RouteTrace& trace, int slots, std::string_view policy, const PolicyOptions& options = {},
               const DiskModel& disk = {});

@@ -1,41 +1,61 @@
 // Where the routed experts' weights come from.
 //
-// The forward pass names the experts that a batch chose and gets their weights; it does not know whether they were
-// mapped all along or had to be fetched.
+// The forward pass asks for the experts of one layer after the other; it does not know whether they were mapped all
+// along or have to be fetched (streaming_expert_store.h).
 #pragma once
 
-#include <span>
+#include <cstdint>
+#include <optional>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "kernels/expert_supply.h"
 #include "model/weights.h"
 
 namespace cachalot {
+
+// What a cache of experts has done since it was made.
+struct ExpertCacheStats {
+    struct Traffic {
+        std::int64_t tokens = 0;  // evaluated
+        std::uint64_t lookups = 0,
+                      hits = 0;        // of experts; one that several tokens of a pass chose counts once
+        std::uint64_t bytes_read = 0;  // from disk, in whole blocks
+        double wait_seconds = 0;       // in which nothing could be computed
+    };
+    Traffic decode, prompt;
+    int slots = 0, experts = 0;    // that fit, that there are
+    std::uint64_t slot_bytes = 0;  // of an expert in memory
+    bool locked = false;           // the memory cannot be swapped out
+    bool direct = false;           // reads pass the page cache by
+    const char* method = "";       // of reading: "io_uring" or "threads"
+};
 
 class ExpertStore {
   public:
     virtual ~ExpertStore() = default;
 
-    // The experts of a layer, [E]; entries named by `ids` are valid until the next call, others may be null.
-    virtual std::span<const ExpertWeights* const> acquire(int layer, std::span<const std::int32_t> ids) = 0;
+    // A pass over all layers begins that evaluates `tokens` tokens; of a prompt, if there are several of a sequence.
+    virtual void begin_pass(int tokens, bool prompt) = 0;
+
+    // The experts of a layer; valid until the next call.
+    virtual ExpertSupply& layer(int layer) = 0;
+
+    // None if there is no cache. May be called by any thread.
+    virtual std::optional<ExpertCacheStats> stats() const { return {}; }
 };
 
 // All experts are mapped; the operating system pages them.
 class ResidentExpertStore final : public ExpertStore {
   public:
     explicit ResidentExpertStore(const Weights& weights) {
-        for (const auto& layer : weights.layers) {
-            auto& pointers = experts_.emplace_back();
-            for (const auto& expert : layer.experts) pointers.push_back(&expert);
-        }
+        for (const auto& layer : weights.layers) layers_.emplace_back(layer.experts);
     }
 
-    std::span<const ExpertWeights* const> acquire(int layer, std::span<const std::int32_t>) override {
-        return experts_[static_cast<std::size_t>(layer)];
-    }
+    void begin_pass(int, bool) override {}
+    ExpertSupply& layer(int layer) override { return layers_[static_cast<std::size_t>(layer)]; }
 
   private:
-    std::vector<std::vector<const ExpertWeights*>> experts_;  // [layers][E]
+    std::vector<ExpertsInMemory> layers_;
 };
 
 }  // namespace cachalot

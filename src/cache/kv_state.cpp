@@ -48,7 +48,10 @@ KvState::KvState(const Config& config, KvPrecision precision) : precision_(preci
 }
 
 void KvState::extend(std::int64_t count) {
-    each_compressor([&](CompressorState& c) { c.rows.extend((length_ + count) / c.ratio); });
+    each_compressor([&](CompressorState& c) {
+        c.rows.truncate(length_ / c.ratio);  // a pass that failed leaves more
+        c.rows.extend((length_ + count) / c.ratio);
+    });
     floor_ = std::max(floor_, length_ + count - kRollback);  // the rings are overwritten from now on
 }
 

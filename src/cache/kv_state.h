@@ -65,6 +65,9 @@ class KvState {
     void rollback(std::int64_t length);
     std::int64_t rollback_limit() const { return floor_; }
 
+    // False if a pass that failed left the rings without the rows that the next token needs: restore a checkpoint.
+    bool intact() const { return floor_ <= length_; }
+
     // A sequence that continues from here on its own; the pages are shared.
     KvState fork() const { return *this; }
 

@@ -8,6 +8,7 @@
 #include "base/cpu_features.h"
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/expert_cache_report.h"
 #include "model/cost.h"
 
 namespace cachalot::cli {
@@ -23,9 +24,10 @@ struct Options {
 struct Row {
     std::string test;
     std::int64_t tokens, depth;
-    double tokens_per_second, spread;  // mean and standard deviation over the repetitions
-    std::uint64_t peak_rss_bytes;      // of the process so far
-    double share_of_limit = 0;         // decode: of the memory bandwidth; prefill: of the arithmetic peak
+    double tokens_per_second, spread;                  // mean and standard deviation over the repetitions
+    std::uint64_t peak_rss_bytes;                      // of the process so far
+    std::optional<ExpertCacheStats::Traffic> experts;  // of the cache, if there is one, warming up left out
+    double share_of_limit = 0;  // decode: of the memory bandwidth; prefill: of the arithmetic peak
 };
 
 std::uint64_t peak_rss_bytes() {
@@ -49,12 +51,21 @@ std::vector<std::int32_t> varied_tokens(std::int64_t count, int vocab) {
     return tokens;
 }
 
+// Passes of several tokens count as those of a prompt.
+std::optional<ExpertCacheStats::Traffic> expert_traffic(const Engine& engine, bool decode) {
+    const auto stats = engine.expert_stats();
+    if (!stats) return {};
+    return decode ? stats->decode : stats->prompt;
+}
+
 Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, std::int64_t count,
             int repetitions) {
     bool decode = test == "decode";
     auto tokens = varied_tokens(count, engine.model().config.vocab_size);
     double sum = 0, squares = 0;
+    std::optional<ExpertCacheStats::Traffic> experts;
     for (int i = -1; i < repetitions; ++i) {  // the first run warms up
+        if (i == 0) experts = expert_traffic(engine, decode || count == 1);
         auto state = engine.new_state();
         state.restore(start);
         auto begin = std::chrono::steady_clock::now();
@@ -68,13 +79,15 @@ Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, 
         sum += rate;
         squares += rate * rate;
     }
+    if (experts) experts = difference(*experts, *expert_traffic(engine, decode || count == 1));
     double mean = sum / repetitions;
     return {test,
             count,
             start.length,
             mean,
             std::sqrt(std::max(0.0, squares / repetitions - mean * mean)),
-            peak_rss_bytes()};
+            peak_rss_bytes(),
+            experts};
 }
 
 void bench(const Options& o) {
@@ -122,7 +135,7 @@ void bench(const Options& o) {
                                          {"bytes_per_token", cost.bytes},
                                          {"operations_per_token", cost.operations},
                                          {"model", engine.model().checkpoint->source()}};
-        for (const auto& r : rows)
+        for (const auto& r : rows) {
             result["rows"].push_back({{"test", r.test},
                                       {"tokens", r.tokens},
                                       {"depth", r.depth},
@@ -132,6 +145,8 @@ void bench(const Options& o) {
                                       {"peak_rss_bytes", r.peak_rss_bytes},
                                       {"repetitions", o.repetitions},
                                       {"spread", r.spread}});
+            if (r.experts) result["rows"].back()["expert_cache"] = traffic_json(*r.experts);
+        }
         return print_line(result.dump(2));
     }
     print_line(fmt::format("{}, {}", cpu_features().name, engine.backend().name()));
@@ -148,6 +163,10 @@ void bench(const Options& o) {
                                r.tokens, r.depth, r.tokens_per_second, r.spread,
                                r.test == "decode" ? bytes : operations, 100 * r.share_of_limit,
                                human_bytes(r.peak_rss_bytes)));
+    for (const auto& r : rows)
+        if (r.experts)
+            print_line(fmt::format("{:<8} {:>7} {:>8}  experts: {}", r.test, r.tokens, r.depth,
+                                   traffic_text(*r.experts)));
 }
 
 }  // namespace

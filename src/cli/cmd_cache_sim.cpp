@@ -1,9 +1,7 @@
 // cachalot cache-sim: what a cache of experts would have done with recorded routes.
-#include <charconv>
-#include <cmath>
-
 #include "base/error.h"
 #include "cache/cache_simulator.h"
+#include "cache/expert_budget.h"
 #include "cache/synthetic_trace.h"
 #include "cli/cache_sim_plot.h"
 #include "cli/cache_sim_report.h"
@@ -23,37 +21,6 @@ struct Options {
     bool synthetic = false, join = false, json = false;
     PolicyOptions policy;
 };
-
-// "8GB", "1.5 GiB", "300000": a number of bytes. `what` starts the message of an Error.
-double parse_bytes(std::string_view text, std::string_view what) {
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-    while (unit.starts_with(' ')) unit.remove_prefix(1);
-    const std::pair<std::string_view, double> units[] = {
-        {"", 1},      {"B", 1},        {"kB", 1e3},     {"KB", 1e3},     {"MB", 1e6},    {"GB", 1e9},
-        {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
-    for (const auto& [name, factor] : units)
-        if (error == std::errc() && unit == name && value > 0 && value * factor < 1e18) return value * factor;
-    fail("{} \"{}\" is no size, such as 8GB or 512MiB", what, text);
-}
-
-int parse_slots(const std::string& text, const RouteHeader& header) {
-    int slots = 0;
-    if (text.ends_with('%')) {
-        double percent = 0;
-        const char* last = text.data() + text.size() - 1;
-        const auto [end, error] = std::from_chars(text.data(), last, percent);
-        if (error != std::errc() || end != last || !(percent > 0 && percent <= 100))
-            fail("--budget \"{}\" is no share, such as 10%", text);
-        slots = static_cast<int>(std::lround(percent / 100 * header.layers * header.experts));
-    } else {
-        slots = slots_of(header, static_cast<std::uint64_t>(parse_bytes(text, "--budget")));
-    }
-    if (slots == 0)
-        fail("--budget {}: not a single expert of {} fits", text, human_bytes(header.largest_expert()));
-    return slots;
-}
 
 // Names of policies, Belady first.
 std::vector<std::string> chosen_policies(const std::vector<std::string>& asked) {
@@ -84,7 +51,7 @@ TraceResult simulate(const RouteTrace& trace, const std::vector<std::string>& po
     for (const auto& budget : o.budgets) {
         BudgetResult b;
         b.budget = budget;
-        b.slots = parse_slots(budget, trace.header);
+        b.slots = ExpertBudget(budget, "--budget").slots(trace.header);
         b.floor = floor_of(b.slots, result.demand);
         auto run = [&](const std::string& policy) {
             PolicyResult p{policy, replay(trace, b.slots, policy, o.policy, disk), {}, 0};
@@ -153,9 +120,10 @@ std::string footer() {
         "Policies:\n  belady       evicts what is needed last: the bound, it knows the future\n";
     for (const auto& p : online_policies()) text += fmt::format("  {:<12} {}\n", p.name, p.description);
     return text +
-           "\nTraces are files in the format that docs/expert-cache.md explains with the policies; the\n"
-           "engine does not write them yet. CSV files of the project BigMoeOnEdge are read too. A missing\n"
-           "expert costs its size; those of one layer are read together, after one latency.\n\n"
+           "\nTraces are files in the format that docs/expert-cache.md explains with the policies;\n"
+           "run, chat, serve, bench, logits and perplexity write them with --route-trace. CSV files of the\n"
+           "project BigMoeOnEdge are read too. A missing expert costs its size; those of one layer are read\n"
+           "together, after one latency.\n\n"
            "  cachalot cache-sim qwen.route.csv --budget 10%,8GB --policy lru,forecast --plot hits.svg";
 }
 

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "cli/answer_printer.h"
 #include "cli/chat_options.h"
+#include "cli/expert_cache_report.h"
 #include "file/output_file.h"
 #include "file/text_file.h"
 #include "text/chat_json.h"
@@ -225,6 +226,7 @@ class Chat {
                    last_.cached_tokens, rate(t.prefill_tokens, t.prefill_seconds));
         fmt::print("answer    {} tokens, {:.1f}/s\n", last_.completion_tokens,
                    rate(t.decode_tokens, t.decode_seconds));
+        if (const auto experts = engine_.expert_stats()) fmt::print("{}", expert_cache_text(*experts));
     }
 
     void save(const std::string& path) const {

@@ -33,8 +33,9 @@ struct Options {
 };
 
 // The options of `serve` that decide what a server of ours runs.
-constexpr const char* kServerOptions[] = {"--model", "--threads", "--ctx",   "--chunk",
-                                          "--exact", "--kv",      "--alias", "--scripted"};
+constexpr const char* kServerOptions[] = {"--model", "--threads", "--ctx",          "--chunk",
+                                          "--exact", "--kv",      "--expert-cache", "--route-trace",
+                                          "--alias", "--scripted"};
 
 class TemporaryFolder {
   public:

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cli/answer_printer.h"
 #include "cli/chat_options.h"
+#include "cli/expert_cache_report.h"
 #include "file/text_file.h"
 #include "text/chat_json.h"
 #include "text/utf8.h"
@@ -22,23 +23,27 @@ struct Options {
 
 std::atomic<bool> interrupted{false};
 
-nlohmann::ordered_json timings_json(const Timings& t) {
+// `engine` has not evaluated anything else.
+nlohmann::ordered_json timings_json(const Timings& t, const Engine& engine) {
     auto rate = [](std::int64_t tokens, double seconds) {
         return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
     };
-    return {{"prefill_seconds", t.prefill_seconds},
-            {"prefill_tokens_per_second", rate(t.prefill_tokens, t.prefill_seconds)},
-            {"decode_seconds", t.decode_seconds},
-            {"decode_tokens_per_second", rate(t.decode_tokens, t.decode_seconds)}};
+    nlohmann::ordered_json result = {{"prefill_seconds", t.prefill_seconds},
+                                     {"prefill_tokens_per_second", rate(t.prefill_tokens, t.prefill_seconds)},
+                                     {"decode_seconds", t.decode_seconds},
+                                     {"decode_tokens_per_second", rate(t.decode_tokens, t.decode_seconds)}};
+    if (const auto stats = engine.expert_stats()) result["expert_cache"] = expert_cache_json(*stats);
+    return result;
 }
 
-void print_stats(const Timings& t, const KvState& state) {
-    auto j = timings_json(t);
+void print_stats(const Timings& t, const KvState& state, const Engine& engine) {
+    auto j = timings_json(t, engine);
     fmt::print(stderr,
                "prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}\n",
                t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(),
                t.decode_tokens + 1, t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
                human_bytes(static_cast<std::uint64_t>(state.bytes())));
+    if (const auto stats = engine.expert_stats()) fmt::print(stderr, "{}", expert_cache_text(*stats));
 }
 
 nlohmann::ordered_json call_json(const ParsedToolCall& call) {
@@ -85,12 +90,12 @@ void run_chat(const Options& o, Engine& engine) {
             {"finish_reason", result.finish_reason},
             {"usage",
              {{"prompt_tokens", result.prompt_tokens}, {"completion_tokens", result.completion_tokens}}},
-            {"timings", timings_json(result.timings)}};
+            {"timings", timings_json(result.timings, engine)}};
         print_line(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else {
         for (const auto& call : result.completion.tool_calls) print_line(call_json(call).dump());
     }
-    if (o.stats) print_stats(result.timings, session.state());
+    if (o.stats) print_stats(result.timings, session.state(), engine);
 }
 
 void run_raw(const Options& o, Engine& engine) {
@@ -125,11 +130,11 @@ void run_raw(const Options& o, Engine& engine) {
                                           {"usage",
                                            {{"prompt_tokens", generation.prompt_tokens()},
                                             {"completion_tokens", generation.completion_tokens()}}},
-                                          {"timings", timings_json(timings)}}
+                                          {"timings", timings_json(timings, engine)}}
                        .dump());
     else if (!text.empty() && text.back() != '\n')
         print_text("\n");
-    if (o.stats) print_stats(timings, state);
+    if (o.stats) print_stats(timings, state, engine);
 }
 
 void run_command(const Options& o) {

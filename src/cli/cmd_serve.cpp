@@ -113,6 +113,7 @@ std::unique_ptr<Service> make_service(const Options& o, const std::string& id, s
     queue.limit = o.queue;
     if (!o.scripted.empty()) return make_metered_service(make_scripted_service(o.scripted, {queue}), metrics);
     engine.emplace(o.model.engine());
+    metrics.show_experts([&engine] { return engine->expert_stats(); });
     EngineServiceOptions options;
     options.model_id = id;
     options.queue = queue;

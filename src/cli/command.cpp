@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "cli/expert_cache_report.h"
 #include "file/text_file.h"
 
 namespace cachalot::cli {
@@ -48,6 +49,15 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
     app.add_option("--kv", kv, "cache: fp8 (as DeepSeek's own code rounds it) or f32 (no rounding)")
         ->check(CLI::IsMember({"fp8", "f32"}))
         ->capture_default_str();
+    app.add_option(
+           "--expert-cache", expert_cache,
+           "memory for routed experts, the others being read from disk when they are needed: a size or "
+           "a share of all of them (8GB, 25%); off: the whole model is mapped")
+        ->capture_default_str()
+        ->type_name("SIZE");
+    app.add_option("--route-trace", route_trace,
+                   "write which experts were chosen, for cache-sim. Contains the tokens of the texts")
+        ->type_name("FILE");
 }
 
 void ModelOptions::add_profile_to(CLI::App& app) {
@@ -80,12 +90,18 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model) const {
     options.kv = kv == "f32" ? KvPrecision::f32 : KvPrecision::reference;
     options.chunk = chunk;
     options.context = context;
+    if (expert_cache != "off") options.expert_cache.emplace(expert_cache, "--expert-cache");
+    options.route_trace = route_trace;
     if (trace_table || !profile.empty()) options.trace = trace.get();
     if (!profile.empty()) {
         if (!std::ofstream(profile, std::ios::binary))
             fail("{}: cannot be written", profile);  // before the work
     }
-    return Engine(std::move(model), options);
+    Engine engine(std::move(model), options);
+    if (const auto stats = engine.expert_stats())
+        if (const auto text = expert_cache_warning(*stats, engine.model().config); !text.empty())
+            fmt::print(stderr, "cachalot: {}\n", text);
+    return engine;
 }
 
 Progress::Progress(std::string what, std::string unit, bool bytes)

@@ -25,8 +25,10 @@ struct ModelOptions {
     int chunk = 512;
     bool exact = false;
     std::string kv = "fp8";
-    std::string profile;       // file to write a profile to; empty: none is written
-    bool trace_table = false;  // a table of the profile is printed without one
+    std::string expert_cache = "off";  // "8GB", "25%" or "off"
+    std::string route_trace;           // file to write the choices of the routers to; empty: none is written
+    std::string profile;               // file to write a profile to; empty: none is written
+    bool trace_table = false;          // a table of the profile is printed without one
     std::shared_ptr<Trace> trace = std::make_shared<Trace>();
 
     void add_to(CLI::App& app, bool engine = true);  // engine: false if only the file is looked at

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "cache/streaming_expert_store.h"
 #include "kernels/tracing_backend.h"
 
 namespace cachalot {
@@ -18,14 +19,26 @@ EngineOptions checked(EngineOptions o, const Config& config) {
     return o;
 }
 
+std::unique_ptr<ExpertStore> make_expert_store(const Model& model, const EngineOptions& options) {
+    if (!options.expert_cache) return std::make_unique<ResidentExpertStore>(model.weights);
+    const int slots = options.expert_cache->slots(ExpertRecords(model).header());
+    return std::make_unique<StreamingExpertStore>(model, slots);
+}
+
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
+    : Engine(model, options, make_expert_store(*model, options)) {}
+
+Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
+               std::unique_ptr<ExpertStore> experts)
     : model_(std::move(model)),
       options_(checked(options, model_->config)),
       backend_(make_cpu_backend({options_.threads, options_.precision, options_.isa})),
-      experts_(model_->weights),
+      experts_(std::move(experts)),
       workspace_(model_->config) {
+    if (!options_.route_trace.empty())
+        recorder_ = std::make_unique<RouteRecorder>(options_.route_trace, ExpertRecords(*model_).header());
     if (!options_.trace) return;
     backend_ = make_tracing_backend(std::move(backend_), *options_.trace);
     workspace_.trace = options_.trace;
@@ -39,8 +52,19 @@ std::span<float> Engine::step(std::span<const Segment> segments) {
         for (auto token : s.tokens)
             if (token < 0 || token >= model_->config.vocab_size)
                 fail("token {} is out of range (the vocabulary has {})", token, model_->config.vocab_size);
+        if (!s.state->intact()) fail("the state of this sequence was lost in a pass that failed");
     }
-    return forward(*backend_, model_->config, model_->weights, experts_, segments, workspace_, observer_);
+    auto run = [&](const LayerObserver& observer) {
+        return forward(*backend_, model_->config, model_->weights, *experts_, segments, workspace_, observer);
+    };
+    if (!recorder_) return run(observer_);
+    recorder_->begin(segments);
+    auto logits = run([&](int layer, std::span<const float> streams, std::span<const std::int32_t> experts) {
+        recorder_->layer(layer, experts);
+        if (observer_) observer_(layer, streams, experts);
+    });
+    recorder_->commit();
+    return logits;
 }
 
 std::span<float> Engine::prefill(KvState& state, std::span<const std::int32_t> tokens,

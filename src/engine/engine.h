@@ -12,27 +12,35 @@
 #include <string>
 
 #include "base/trace.h"
+#include "cache/expert_budget.h"
 #include "cache/expert_store.h"
 #include "cache/kv_state.h"
+#include "engine/route_recorder.h"
 #include "layers/forward.h"
 #include "model/model.h"
 
 namespace cachalot {
 
 struct EngineOptions {
-    int threads = 0;                          // 0: one per available core
-    Precision precision = Precision::fast;    // exact: activations stay float32
-    KvPrecision kv = KvPrecision::reference;  // f32: no rounding of the cache
-    int chunk = 512;                          // most tokens of a prompt evaluated in one pass
-    std::int64_t context = 0;                 // most tokens of a sequence; 0: what the model was trained for
-    std::optional<std::string> isa;           // see CpuOptions
-    Trace* trace = nullptr;                   // records every pass; must outlive the engine
+    int threads = 0;                           // 0: one per available core
+    Precision precision = Precision::fast;     // exact: activations stay float32
+    KvPrecision kv = KvPrecision::reference;   // f32: no rounding of the cache
+    int chunk = 512;                           // most tokens of a prompt evaluated in one pass
+    std::int64_t context = 0;                  // most tokens of a sequence; 0: what the model was trained for
+    std::optional<std::string> isa;            // see CpuOptions
+    Trace* trace = nullptr;                    // records every pass; must outlive the engine
+    std::optional<ExpertBudget> expert_cache;  // memory for routed experts; none: all are mapped
+    std::string route_trace;                   // file to write the choices of the routers to; empty: none
 };
 
 class Engine {
   public:
-    // Throws Error for options that are out of range.
+    // Throws Error for options that are out of range, a cache of experts that there is no memory for, or a trace that
+    // cannot be written.
     Engine(std::shared_ptr<const Model> model, const EngineOptions& options = {});
+    // With experts from elsewhere than options.expert_cache says.
+    Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
+           std::unique_ptr<ExpertStore> experts);
 
     const Model& model() const { return *model_; }
     Backend& backend() { return *backend_; }
@@ -43,7 +51,8 @@ class Engine {
     KvState new_state() const { return KvState(model_->config, options_.kv); }
 
     // Runs one pass over the segments; see layers/forward.h. Throws Error, before anything is computed, if a token is
-    // out of range or a sequence would grow beyond the context. The logits are valid until the next pass.
+    // out of range or a sequence would grow beyond the context; and in the middle of the pass, if an expert cannot be
+    // read (then states may be lost, see KvState::intact). The logits are valid until the next pass.
     std::span<float> step(std::span<const Segment> segments);
 
     // Evaluates any number of tokens in passes of at most `chunk`, and returns the logits [vocab] of the last. Calls
@@ -52,13 +61,17 @@ class Engine {
     std::span<float> prefill(KvState& state, std::span<const std::int32_t> tokens,
                              const Progress& progress = {});
 
+    // Of the cache of experts, if there is one. May be called by any thread.
+    std::optional<ExpertCacheStats> expert_stats() const { return experts_->stats(); }
+
     void observe_layers(LayerObserver observer) { observer_ = std::move(observer); }
 
   private:
     std::shared_ptr<const Model> model_;
     EngineOptions options_;
     std::unique_ptr<Backend> backend_;
-    ResidentExpertStore experts_;
+    std::unique_ptr<ExpertStore> experts_;
+    std::unique_ptr<RouteRecorder> recorder_;  // null unless routes are traced
     Workspace workspace_;
     LayerObserver observer_;
 };

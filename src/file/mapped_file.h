@@ -37,6 +37,7 @@ class MappedFile {
     const std::string& path() const { return path_; }
     std::size_t size() const { return bytes_.size(); }
     std::span<const std::byte> bytes() const { return bytes_; }
+    int descriptor() const { return descriptor_; }  // open for reading
 
     // Throws Error if the file is now shorter than what was mapped.
     void check_not_truncated() const;

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 
+#include "kernels/expert_supply.h"
 #include "kernels/views.h"
 #include "tensor/matrix.h"
 
@@ -121,19 +122,14 @@ struct RouteCall {
     float* weights = nullptr;     // [rows, top_k]
 };
 
-struct ExpertWeights {
-    Matrix gate, up;  // [I, H]
-    Matrix down;      // [H, I]
-};
-
 struct ExpertsCall {
     int rows = 0;
     const float* x = nullptr;  // [rows, H]
     float* y = nullptr;        // [rows, H], overwritten
     int top_k = 0;
-    const std::int32_t* ids = nullptr;              // [rows, top_k]
-    const float* weights = nullptr;                 // [rows, top_k]
-    std::span<const ExpertWeights* const> experts;  // [E]; those named by ids are present
+    const std::int32_t* ids = nullptr;  // [rows, top_k]
+    const float* weights = nullptr;     // [rows, top_k]
+    ExpertSupply* routed = nullptr;     // of those named by ids
     const ExpertWeights* shared = nullptr;
     float limit = 0, shared_limit = 0;
 };
@@ -190,6 +186,7 @@ class Backend {
     virtual void attend(std::span<const AttendCall> calls) = 0;
 
     virtual void route(const RouteCall& call) = 0;
+    // Throws what call.routed throws; y means nothing then.
     virtual void experts(const ExpertsCall& call) = 0;
 };
 

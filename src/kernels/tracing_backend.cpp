@@ -1,7 +1,7 @@
 #include "kernels/tracing_backend.h"
 
 #include <algorithm>
-#include <vector>
+#include <map>
 
 namespace cachalot {
 namespace {
@@ -116,11 +116,9 @@ class TracingBackend final : public Backend {
         auto add = [&](const ExpertWeights& e, std::int64_t rows) {
             for (const Matrix* m : {&e.gate, &e.up, &e.down}) count.product(*m, rows);
         };
-        std::vector<std::int64_t> rows_of(call.experts.size());
-        for (std::int64_t i = 0; i < std::int64_t(call.rows) * call.top_k; ++i)
-            ++rows_of[static_cast<std::size_t>(call.ids[i])];
-        for (std::size_t e = 0; e < rows_of.size(); ++e)
-            if (rows_of[e]) add(*call.experts[e], rows_of[e]);
+        std::map<std::int32_t, std::int64_t> rows_of;
+        for (std::int64_t i = 0; i < std::int64_t(call.rows) * call.top_k; ++i) ++rows_of[call.ids[i]];
+        for (const auto& [expert, rows] : rows_of) add(call.routed->layout(expert), rows);
         add(*call.shared, call.rows);
         record("experts", count, [&] { backend_->experts(call); });
     }

@@ -32,7 +32,7 @@ void mixture_of_experts(Backend& backend, const Config& c, const LayerWeights& w
     experts.top_k = route.top_k;
     experts.ids = route.ids;
     experts.weights = route.weights;
-    experts.experts = store.acquire(layer, {route.ids, rows * k});
+    experts.routed = &store.layer(layer);
     experts.shared = &w.shared;
     experts.limit = c.swiglu_limit[index];
     experts.shared_limit = c.swiglu_limit_shared[index];

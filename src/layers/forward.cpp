@@ -39,8 +39,10 @@ std::span<float> forward(Backend& backend, const Config& c, const Weights& w, Ex
     // The batch: tokens [rows] and where each segment lies.
     std::vector<std::int32_t> tokens;
     std::vector<BatchRows> batch;
+    bool prompt = false;
     for (const auto& s : segments) {
         CACHALOT_CHECK(!s.tokens.empty());
+        prompt = prompt || s.tokens.size() > 1;
         batch.push_back(
             {s.state, static_cast<int>(tokens.size()), static_cast<int>(s.tokens.size()), s.state->length()});
         tokens.insert(tokens.end(), s.tokens.begin(), s.tokens.end());
@@ -56,6 +58,7 @@ std::span<float> forward(Backend& backend, const Config& c, const Weights& w, Ex
     float* comb = ws.comb.reserve(static_cast<std::size_t>(n * kStreams * kStreams));  // [rows, 4, 4]
     ws.rope.prepare(batch, rows);
     for (auto& s : batch) s.state->extend(s.count);
+    store.begin_pass(rows, prompt);
 
     backend.embed(w.embedding, tokens, streams);
     for (int l = 0; l < c.layers; ++l) {

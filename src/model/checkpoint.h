@@ -7,9 +7,11 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "file/mapped_file.h"
 #include "model/config.h"
 #include "tensor/matrix.h"
 #include "text/tokenizer.h"
@@ -30,6 +32,9 @@ class Checkpoint {
 
     const Config& config() const { return config_; }
     const std::string& source() const { return source_; }  // the path, which starts every message
+
+    // That matrices are views into.
+    virtual std::span<const MappedFile> files() const = 0;
 
     virtual Tokenizer tokenizer() const = 0;
 

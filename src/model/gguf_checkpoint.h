@@ -9,6 +9,7 @@ class GgufCheckpoint final : public Checkpoint {
   public:
     explicit GgufCheckpoint(const std::filesystem::path& path);
 
+    std::span<const MappedFile> files() const override { return file_.files(); }
     Tokenizer tokenizer() const override;
     SamplingDefaults sampling_defaults() const override;
     Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,

@@ -13,6 +13,7 @@ class ReleaseCheckpoint final : public Checkpoint {
   public:
     explicit ReleaseCheckpoint(const std::filesystem::path& directory);
 
+    std::span<const MappedFile> files() const override { return tensors_.files(); }
     Tokenizer tokenizer() const override;
     SamplingDefaults sampling_defaults() const override;
     Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,

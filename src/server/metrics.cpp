@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 
 #include "base/error.h"
 
@@ -110,7 +111,11 @@ struct Metrics::Impl {
     std::atomic<std::int64_t> longest{0};       // request so far, in tokens
     std::atomic<std::int64_t> cache_tokens{0};  // of the running requests
 
+    mutable std::mutex experts_mutex;
+    std::function<std::optional<ExpertCacheStats>()> experts;  // may be empty
+
     std::vector<prometheus::MetricFamily> under_llamacpp_names() const;
+    std::vector<prometheus::MetricFamily> of_experts() const;
 };
 
 namespace {
@@ -149,6 +154,43 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::under_llamacpp_names() cons
     };
 }
 
+// The phases are those in which tokens were evaluated: "prompt" and "decode".
+std::vector<prometheus::MetricFamily> Metrics::Impl::of_experts() const {
+    using Type = prometheus::MetricType;
+    using Traffic = ExpertCacheStats::Traffic;
+    std::lock_guard lock(experts_mutex);
+    const auto stats = experts ? experts() : std::nullopt;
+    if (!stats) return {};
+    const std::string model = labels.at("model_name");
+    auto by_phase = [&](const char* name, const char* help, auto value) {
+        prometheus::MetricFamily family{prefix + name, help, Type::Counter, {}};
+        for (const auto& [phase, traffic] :
+             {std::pair<const char*, const Traffic&>{"prompt", stats->prompt}, {"decode", stats->decode}}) {
+            prometheus::ClientMetric metric;
+            metric.label = {{"model_name", model}, {"phase", phase}};
+            metric.counter.value = static_cast<double>(value(traffic));
+            family.metric.push_back(metric);
+        }
+        return family;
+    };
+    auto slots = family("", "Experts that fit into the cache.", Type::Gauge, stats->slots);
+    slots.name = prefix + "expert_cache_slots";
+    slots.metric.front().label = {{"model_name", model}};
+    return {
+        slots,
+        by_phase("expert_cache_tokens_total", "Tokens that were evaluated with the cache of experts.",
+                 [](const Traffic& t) { return t.tokens; }),
+        by_phase("expert_cache_queries_total", "Experts looked up in the cache.",
+                 [](const Traffic& t) { return t.lookups; }),
+        by_phase("expert_cache_hits_total", "Experts found in the cache.",
+                 [](const Traffic& t) { return t.hits; }),
+        by_phase("expert_cache_read_bytes_total", "Read from disk for experts that were not in the cache.",
+                 [](const Traffic& t) { return t.bytes_read; }),
+        by_phase("expert_cache_wait_seconds_total",
+                 "Time in which nothing could be computed before an expert was read.",
+                 [](const Traffic& t) { return t.wait_seconds; })};
+}
+
 Metrics::Metrics(const std::string& model, const std::string& prefix, bool llamacpp_names)
     : impl_(std::make_unique<Impl>(model, prefix, llamacpp_names)) {}
 Metrics::~Metrics() = default;
@@ -157,7 +199,13 @@ std::string Metrics::text() const {
     auto families = impl_->registry.Collect();
     if (impl_->llamacpp_names)
         for (auto& family : impl_->under_llamacpp_names()) families.push_back(std::move(family));
+    for (auto& family : impl_->of_experts()) families.push_back(std::move(family));
     return prometheus::TextSerializer().Serialize(families);
+}
+
+void Metrics::show_experts(std::function<std::optional<ExpertCacheStats>()> stats) {
+    std::lock_guard lock(impl_->experts_mutex);
+    impl_->experts = std::move(stats);
 }
 
 void Metrics::http_request(std::string_view method, std::string_view route, int status, double seconds) {

@@ -6,9 +6,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "cache/expert_store.h"
 
 namespace cachalot::server {
 
@@ -22,6 +26,9 @@ class Metrics {
     ~Metrics();
 
     std::string text() const;  // "text/plain; version=0.0.4"
+
+    // Where the numbers of the cache of experts come from, if there is one; asked by text(), on any thread.
+    void show_experts(std::function<std::optional<ExpertCacheStats>()> stats);
 
     // One HTTP request that was answered. `route` is the pattern, not what a client sent: labels must stay few.
     void http_request(std::string_view method, std::string_view route, int status, double seconds);

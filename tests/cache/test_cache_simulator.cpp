@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "cache/expert_budget.h"
 #include "cache/synthetic_trace.h"
 
 namespace cachalot {

@@ -225,6 +225,40 @@ TEST_F(Commands, ProfilesSayWhereTheTimeGoes) {
     expect_error("run -p Hello -n 2 --profile /no/such/folder/x.json", "/no/such/folder/x.json");
 }
 
+TEST_F(Commands, ExpertsAreKeptInACacheOfAnySize) {
+    const std::string question = "-p 'What is the capital of France?' --temp 0 -n 12";
+    const auto whole = json::parse(run("run --json " + question).out);
+    EXPECT_FALSE(whole["timings"].contains("expert_cache"));
+    auto o = run("run --json --expert-cache 25% --route-trace " + path("t.route") + " " + question);
+    EXPECT_EQ(o.err, "");
+    const auto cached = json::parse(o.out);
+    EXPECT_EQ(cached["text"], whole["text"]);
+    const auto& cache = cached["timings"]["expert_cache"];
+    EXPECT_EQ(cache["slots"], 64);
+    EXPECT_EQ(cache["experts"], 256);
+    EXPECT_GT(cache["decode"]["bytes_read_per_token"], 0);
+    // The simulator counts the same.
+    const auto replay = json::parse(run("cache-sim --json -p forecast -b 25% " + path("t.route")).out);
+    const auto& forecast = replay["traces"][0]["budgets"][0]["policies"][0];
+    EXPECT_EQ(replay["traces"][0]["budgets"][0]["slots"], 64);
+    EXPECT_EQ(forecast["lookups"], cache["decode"]["lookups"]);
+    EXPECT_EQ(forecast["hits"], cache["decode"]["hits"]);
+
+    EXPECT_THAT(run("run --stats --expert-cache 40MB " + question).err, HasSubstr("% hits"));
+    EXPECT_THAT(run("run --expert-cache 5% " + question).err, HasSubstr("one token uses"));
+    EXPECT_THAT(run("chat --temp 0 --expert-cache 50%", "Hello\n/stats\n").out, HasSubstr("% hits"));
+    auto bench = json::parse(run("bench -p 16 -n 4 -r 1 --expert-cache 50% --json").out);
+    for (const auto& row : bench["rows"]) EXPECT_GT(row["expert_cache"]["lookups"], 0);
+    EXPECT_THAT(run("bench -p 16 -n 4 -r 1 --expert-cache 50%").out, HasSubstr("waited per token"));
+    const std::string tokens = "logits --tokens 0,5,7,9,11 --out ";
+    EXPECT_EQ(run(tokens + path("a")).status, 0);
+    EXPECT_EQ(run(tokens + path("b") + " --expert-cache 30%").status, 0);
+    EXPECT_EQ(read_text_file(path("a")), read_text_file(path("b")));
+    expect_error("run -p hi --expert-cache lots", "--expert-cache");
+    expect_error("run -p hi --expert-cache 1kB", "not a single expert");
+    expect_error("run -p hi --route-trace /no/such/folder/x", "/no/such/folder/x");
+}
+
 TEST_F(Commands, WrongUsageIsStatus2AndBadInputStatus1) {
     EXPECT_EQ(run("").status, 2);
     EXPECT_EQ(run("fly").status, 2);

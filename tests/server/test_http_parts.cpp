@@ -214,6 +214,22 @@ TEST(Metrics, FollowsRequests) {
     EXPECT_THROW(Metrics("m", "a-b"), Error);
 }
 
+TEST(Metrics, ShowTheCacheOfExpertsIfThereIsOne) {
+    Metrics metrics("nano");
+    auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
+    EXPECT_FALSE(has("expert_cache"));
+    std::optional<ExpertCacheStats> stats;
+    metrics.show_experts([&] { return stats; });
+    EXPECT_FALSE(has("expert_cache"));
+    stats.emplace();
+    stats->slots = 64;
+    stats->decode.hits = 12;
+    stats->prompt.wait_seconds = 0.5;
+    EXPECT_TRUE(has("cachalot_expert_cache_slots{model_name=\"nano\"} 64"));
+    EXPECT_TRUE(has("cachalot_expert_cache_hits_total{model_name=\"nano\",phase=\"decode\"} 12"));
+    EXPECT_TRUE(has("cachalot_expert_cache_wait_seconds_total{model_name=\"nano\",phase=\"prompt\"} 0.5"));
+}
+
 TEST(Metrics, UnderLlamacppNames) {
     Metrics metrics("nano", "cachalot_", true);
     auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };

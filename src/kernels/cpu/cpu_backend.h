@@ -72,6 +72,7 @@ class CpuBackend final : public Backend {
     Activations quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows,
                               Quantized& out);
     void index_one(const IndexCall& call);
+    class ExpertPass;  // the steps of experts()
     // [rows, fn.rows] = fn v, v = all streams of a row; normalize_mix() divides a row by rms(v).
     float* mixes(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
                  const float* streams, int rows);

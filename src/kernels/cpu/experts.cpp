@@ -4,17 +4,19 @@
 // parallel phases: gate and up with the activation, then down. An item is (expert, block of output rows, block of its
 // rows), so a popular expert spreads over all threads; popular experts come first, so that no thread is left with one
 // at the end. Every (token, slot) has its own place for the result of `down`; a token's slots are added in slot order
-// at the end, which makes the sum independent of the schedule.
+// at the end, which makes the sum independent of the schedule, and of when an expert arrives: the phases are run once
+// for all experts if they are in memory, else first for those that are and again for those that have come since.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "kernels/cpu/cpu_backend.h"
 
 namespace cachalot::cpu {
 namespace {
 
-constexpr std::int64_t kGatherBlock = 16;  // rows
+constexpr std::int64_t kRowBlock = 16;  // rows that one item gathers or rounds
 
 float affinity(float logit) {  // sqrt(softplus(x))
     return std::sqrt(logit > 20.0f ? logit : std::log1p(std::exp(logit)));
@@ -22,7 +24,7 @@ float affinity(float logit) {  // sqrt(softplus(x))
 
 // The rows that one expert works on, gathered: places [first, first + rows) of the sorted order.
 struct Group {
-    const ExpertWeights* expert;
+    const ExpertWeights* expert;  // until it has arrived only its shapes and types
     std::int64_t first, rows;
     float limit;
 };
@@ -58,113 +60,205 @@ void CpuBackend::route(const RouteCall& c) {
     });
 }
 
-void CpuBackend::experts(const ExpertsCall& c) {
-    std::int64_t hidden = c.shared->down.rows, slots = std::int64_t(c.rows) * c.top_k;
-    // Order of the slots by expert (stable), then the shared expert with every row.
-    std::vector<std::int64_t> order(static_cast<std::size_t>(slots));
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return c.ids[a] < c.ids[b]; });
-    std::vector<Group> groups;
-    for (std::int64_t i = 0; i < slots;) {
-        std::int64_t end = i;
-        while (end < slots && c.ids[order[end]] == c.ids[order[i]]) ++end;
-        groups.push_back({c.experts[c.ids[order[i]]], i, end - i, c.limit});
-        i = end;
-    }
-    groups.push_back({c.shared, slots, c.rows, c.shared_limit});
-    std::stable_sort(groups.begin(), groups.end(),
-                     [](const Group& a, const Group& b) { return a.rows > b.rows; });
+// The steps of experts(), and what they share. A place is a row of the gathered inputs: first the slots [rows, top_k]
+// in the order of their experts, then every row once more for the shared expert.
+class CpuBackend::ExpertPass {
+  public:
+    ExpertPass(CpuBackend& backend, const ExpertsCall& call);
 
-    // Place p of the gathered rows: input row, route weight, and where its result goes.
-    auto input_row = [&](std::int64_t p) { return p < slots ? order[p] / c.top_k : p - slots; };
-    auto route_weight = [&](std::int64_t p) { return p < slots ? c.weights[order[p]] : 1.0f; };
-    auto result_row = [&](std::int64_t p) { return p < slots ? order[p] : p; };
-    std::int64_t places = slots + c.rows;
+    void gather();                            // the inputs of all places
+    void compute(std::vector<Group>& ready);  // their results; reorders `ready`
+    void sum();                               // y
 
-    std::int64_t inner = 0, work = 0;
-    for (const auto& g : groups) {
-        inner = std::max(inner, g.expert->gate.rows);
-        work += g.rows * g.expert->gate.rows * hidden;
-    }
-    // Gather the inputs, so that an expert's rows lie together; as floats only where an expert needs floats.
-    auto any_of = [&](auto needs) {
-        return std::any_of(groups.begin(), groups.end(), [&](const Group& g) {
-            return needs(g.expert->gate) || needs(g.expert->up) || needs(g.expert->down);
-        });
-    };
-    const bool int8 = any_of([&](const Matrix& w) { return wants_int8(w); });
-    const bool floats = any_of([&](const Matrix& w) { return !wants_int8(w); });
-    float* x = hidden_.reserve(static_cast<std::size_t>(places * (hidden + 2 * inner)));
-    float *gate = x + places * hidden, *up = gate + places * inner;
-    Int8Group* q = int8 ? expert_input_.reserve(static_cast<std::size_t>(places * hidden / 32)) : nullptr;
-    each((places + kGatherBlock - 1) / kGatherBlock, places * hidden, [&](std::int64_t block, int) {
-        std::int64_t end = std::min(places, (block + 1) * kGatherBlock);
-        for (std::int64_t p = block * kGatherBlock; p < end; ++p) {
-            const float* row = c.x + input_row(p) * hidden;
-            if (floats) std::copy_n(row, hidden, x + p * hidden);
-            if (int8) kernels_.quantize(row, hidden, q + p, places);
-        }
-    });
+    const std::vector<std::int32_t>& experts() const { return experts_; }
+    const std::vector<std::int32_t>& rows() const { return rows_; }
+    std::vector<Group> groups;  // of the routed experts, as experts()
+    Group shared;
 
-    auto rows_of = [&](const Activations& all, std::int64_t first, const Matrix& w) {
-        Activations a = all.from_row(first);
-        if (!wants_int8(w)) a.q = nullptr;
-        return a;
-    };
-    // Calls body(group, weights first and last, first place, rows) for blocks of the matrix that `pick` names.
+  private:
     struct Item {
         const Group* group;
-        std::int64_t first, last, place;
+        std::int64_t first, last, place;  // rows of the matrix, first place
         int rows;
     };
-    std::vector<Item> items;
-    auto for_blocks = [&](auto pick, std::int64_t total_work, auto body) {
-        items.clear();
-        for (const auto& g : groups) {
-            const Matrix& w = pick(*g.expert);
-            Division d = divide(w, g.rows, groups.size());
-            for (std::int64_t n = 0; n < w.rows; n += d.weights)
-                for (std::int64_t r = 0; r < g.rows; r += d.rows)
-                    items.push_back({&g, n, std::min(n + d.weights, w.rows), g.first + r,
-                                     static_cast<int>(std::min(d.rows, g.rows - r))});
-        }
-        each(static_cast<std::int64_t>(items.size()), total_work,
-             [&](std::int64_t i, int) { body(items[static_cast<std::size_t>(i)]); });
-    };
+    // Calls body(item) for blocks of the matrices that `pick` names.
+    template <class Pick, class Body>
+    void for_blocks(const std::vector<Group>& ready, const Pick& pick, std::int64_t work, const Body& body);
+    Activations activated(const std::vector<Group>& ready);
+    Activations rows_of(const Activations& all, std::int64_t first, const Matrix& w) const {
+        Activations a = all.from_row(first);
+        if (!b_.wants_int8(w)) a.q = nullptr;
+        return a;
+    }
+    float route_weight(std::int64_t place) const {
+        return place < slots_ ? c_.weights[order_[static_cast<std::size_t>(place)]] : 1.0f;
+    }
 
-    Activations input{x, hidden, q, places};
+    CpuBackend& b_;
+    const ExpertsCall& c_;
+    std::int64_t hidden_, slots_, places_, inner_ = 0;
+    std::vector<std::int64_t> order_;           // [slots_] by expert, stable
+    std::vector<std::int32_t> experts_, rows_;  // those chosen, ascending, and by how many rows
+    bool int8_ = false, floats_ = false;        // what the inputs are needed as
+    float *x_ = nullptr, *gate_ = nullptr, *up_ = nullptr,
+          *result_ = nullptr;  // [places_, hidden_ or inner_]
+    Int8Group* q_ = nullptr;   // of x_
+};
+
+CpuBackend::ExpertPass::ExpertPass(CpuBackend& backend, const ExpertsCall& call)
+    : b_(backend),
+      c_(call),
+      hidden_(call.shared->down.rows),
+      slots_(std::int64_t(call.rows) * call.top_k),
+      places_(slots_ + call.rows) {
+    order_.resize(static_cast<std::size_t>(slots_));
+    std::iota(order_.begin(), order_.end(), 0);
+    std::stable_sort(order_.begin(), order_.end(), [&](auto a, auto b) { return c_.ids[a] < c_.ids[b]; });
+    auto use = [&](const ExpertWeights& expert) {
+        inner_ = std::max(inner_, expert.gate.rows);
+        for (const Matrix* m : {&expert.gate, &expert.up, &expert.down})
+            (b_.wants_int8(*m) ? int8_ : floats_) = true;
+    };
+    for (std::int64_t i = 0; i < slots_;) {
+        const std::int32_t id = c_.ids[order_[i]];
+        std::int64_t end = i, row = -1;
+        std::int32_t rows = 0;
+        for (; end < slots_ && c_.ids[order_[end]] == id; ++end)
+            rows += row != std::exchange(row, order_[end] / c_.top_k);  // a table may name an expert twice
+        const ExpertWeights& layout = c_.routed->layout(id);
+        use(layout);
+        groups.push_back({&layout, i, end - i, c_.limit});
+        experts_.push_back(id);
+        rows_.push_back(rows);
+        i = end;
+    }
+    use(*c_.shared);
+    shared = {c_.shared, slots_, c_.rows, c_.shared_limit};
+}
+
+// So that an expert's rows lie together; as floats only where an expert needs floats.
+void CpuBackend::ExpertPass::gather() {
+    x_ = b_.hidden_.reserve(static_cast<std::size_t>(places_ * (hidden_ + 2 * inner_)));
+    gate_ = x_ + places_ * hidden_;
+    up_ = gate_ + places_ * inner_;
+    result_ = b_.partial_.reserve(static_cast<std::size_t>(places_ * hidden_));
+    if (int8_) q_ = b_.expert_input_.reserve(static_cast<std::size_t>(places_ * hidden_ / 32));
+    b_.each((places_ + kRowBlock - 1) / kRowBlock, places_ * hidden_, [&](std::int64_t block, int) {
+        const std::int64_t end = std::min(places_, (block + 1) * kRowBlock);
+        for (std::int64_t p = block * kRowBlock; p < end; ++p) {
+            const std::int64_t row = p < slots_ ? order_[static_cast<std::size_t>(p)] / c_.top_k : p - slots_;
+            const float* from = c_.x + row * hidden_;
+            if (floats_) std::copy_n(from, hidden_, x_ + p * hidden_);
+            if (int8_) b_.kernels_.quantize(from, hidden_, q_ + p, places_);
+        }
+    });
+}
+
+template <class Pick, class Body>
+void CpuBackend::ExpertPass::for_blocks(const std::vector<Group>& ready, const Pick& pick, std::int64_t work,
+                                        const Body& body) {
+    std::vector<Item> items;
+    for (const Group& g : ready) {
+        const Matrix& w = pick(*g.expert);
+        const Division d = b_.divide(w, g.rows, ready.size());
+        for (std::int64_t n = 0; n < w.rows; n += d.weights)
+            for (std::int64_t r = 0; r < g.rows; r += d.rows)
+                items.push_back({&g, n, std::min(n + d.weights, w.rows), g.first + r,
+                                 static_cast<int>(std::min(d.rows, g.rows - r))});
+    }
+    b_.each(static_cast<std::int64_t>(items.size()), work,
+            [&](std::int64_t i, int) { body(items[static_cast<std::size_t>(i)]); });
+}
+
+void CpuBackend::ExpertPass::compute(std::vector<Group>& ready) {
+    std::int64_t work = 0;
+    for (const Group& g : ready) work += g.rows * g.expert->gate.rows * hidden_;
+    const std::vector<Group> by_place = ready;
+    std::stable_sort(ready.begin(), ready.end(),
+                     [](const Group& a, const Group& b) { return a.rows > b.rows; });
+
+    const Table& kernels = b_.kernels_;
+    const Activations input{x_, hidden_, q_, places_};
     for_blocks(
-        [](const ExpertWeights& e) -> const Matrix& { return e.gate; }, 2 * work,
+        ready, [](const ExpertWeights& e) -> const Matrix& { return e.gate; }, 2 * work,
         [&](const Item& i) {
             const ExpertWeights& e = *i.group->expert;
-            float *to_gate = gate + i.place * inner, *to_up = up + i.place * inner;
-            kernels_.matmul(e.gate, i.first, i.last, rows_of(input, i.place, e.gate), i.rows, to_gate, inner);
-            kernels_.matmul(e.up, i.first, i.last, rows_of(input, i.place, e.up), i.rows, to_up, inner);
+            float *gate = gate_ + i.place * inner_, *up = up_ + i.place * inner_;
+            kernels.matmul(e.gate, i.first, i.last, rows_of(input, i.place, e.gate), i.rows, gate, inner_);
+            kernels.matmul(e.up, i.first, i.last, rows_of(input, i.place, e.up), i.rows, up, inner_);
             for (std::int64_t r = 0; r < i.rows; ++r)
-                kernels_.swiglu(to_gate + r * inner + i.first, to_up + r * inner + i.first,
-                                route_weight(i.place + r), i.group->limit, i.last - i.first);
+                kernels.swiglu(gate + r * inner_ + i.first, up + r * inner_ + i.first,
+                               route_weight(i.place + r), i.group->limit, i.last - i.first);
         });
 
-    float* result =
-        partial_.reserve(static_cast<std::size_t>(places * hidden));  // the inputs are still being read
-    Activations activated{gate, inner, nullptr, 0};
-    if (int8) activated = quantize_rows(gate, inner, inner, static_cast<int>(places), expert_hidden_);
-    for_blocks([](const ExpertWeights& e) -> const Matrix& { return e.down; }, work,
-               [&](const Item& i) {
-                   const Matrix& w = i.group->expert->down;
-                   kernels_.matmul(w, i.first, i.last, rows_of(activated, i.place, w), i.rows,
-                                   result + i.place * hidden, hidden);
-               });
-    // Where each slot's result lies among the places.
-    std::vector<std::int64_t> place(static_cast<std::size_t>(places));
-    for (std::int64_t p = 0; p < places; ++p) place[static_cast<std::size_t>(result_row(p))] = p;
-    each(c.rows, places * hidden, [&](std::int64_t r, int) {
-        float* y = c.y + r * hidden;
-        std::copy_n(result + place[static_cast<std::size_t>(r * c.top_k)] * hidden, hidden, y);
-        for (int i = 1; i < c.top_k; ++i)
-            kernels_.add(y, result + place[static_cast<std::size_t>(r * c.top_k + i)] * hidden, hidden);
-        kernels_.add(y, result + place[static_cast<std::size_t>(slots + r)] * hidden, hidden);
+    const Activations hidden = activated(by_place);
+    for_blocks(
+        ready, [](const ExpertWeights& e) -> const Matrix& { return e.down; }, work,
+        [&](const Item& i) {
+            const Matrix& w = i.group->expert->down;
+            kernels.matmul(w, i.first, i.last, rows_of(hidden, i.place, w), i.rows,
+                           result_ + i.place * hidden_, hidden_);
+        });
+}
+
+// The input of `down`, rounded if need be. Neighbouring groups are rounded as one, in blocks of rows.
+Activations CpuBackend::ExpertPass::activated(const std::vector<Group>& ready) {
+    if (!int8_) return {gate_, inner_, nullptr, 0};
+    Int8Group* q = b_.expert_hidden_.reserve(static_cast<std::size_t>(places_ * inner_ / 32));
+    struct Run {
+        std::int64_t first, last;
+    };
+    std::vector<Run> blocks;
+    std::int64_t rows = 0;
+    for (const Group& g : ready) {  // by place
+        rows += g.rows;
+        for (std::int64_t p = g.first; p < g.first + g.rows;) {
+            if (blocks.empty() || blocks.back().last != p || p - blocks.back().first == kRowBlock)
+                blocks.push_back({p, p});
+            blocks.back().last = std::min(g.first + g.rows, blocks.back().first + kRowBlock);
+            p = blocks.back().last;
+        }
+    }
+    b_.each(static_cast<std::int64_t>(blocks.size()), rows * inner_, [&](std::int64_t i, int) {
+        const Run& run = blocks[static_cast<std::size_t>(i)];
+        for (std::int64_t p = run.first; p < run.last; ++p)
+            b_.kernels_.quantize(gate_ + p * inner_, inner_, q + p, places_);
     });
+    return {gate_, inner_, q, places_};
+}
+
+void CpuBackend::ExpertPass::sum() {
+    std::vector<std::int64_t> place(static_cast<std::size_t>(slots_));  // of each slot
+    for (std::int64_t p = 0; p < slots_; ++p) place[static_cast<std::size_t>(order_[p])] = p;
+    b_.each(c_.rows, places_ * hidden_, [&](std::int64_t r, int) {
+        float* y = c_.y + r * hidden_;
+        std::copy_n(result_ + place[static_cast<std::size_t>(r * c_.top_k)] * hidden_, hidden_, y);
+        for (int i = 1; i < c_.top_k; ++i)
+            b_.kernels_.add(y, result_ + place[static_cast<std::size_t>(r * c_.top_k + i)] * hidden_,
+                            hidden_);
+        b_.kernels_.add(y, result_ + (slots_ + r) * hidden_, hidden_);
+    });
+}
+
+void CpuBackend::experts(const ExpertsCall& c) {
+    ExpertPass pass(*this, c);
+    c.routed->request(pass.experts(), pass.rows());
+    pass.gather();
+    std::vector<const ExpertWeights*> weights(pass.groups.size());
+    std::vector<Group> ready;
+    bool shared_done = false;
+    for (std::size_t left = weights.size(); left > 0 || !shared_done;) {
+        ready.clear();
+        if (left > 0) left -= c.routed->next(weights);
+        for (std::size_t i = 0; i < weights.size(); ++i)
+            if (weights[i]) {
+                ready.push_back(pass.groups[i]);
+                ready.back().expert = weights[i];
+            }
+        if (!std::exchange(shared_done, true)) ready.push_back(pass.shared);
+        pass.compute(ready);
+    }
+    pass.sum();
 }
 
 }  // namespace cachalot::cpu

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 #include <vector>
 
 #include "kernels/reference/reference.h"
@@ -52,16 +54,36 @@ void route(const RouteCall& c) {
 }
 
 void experts(const ExpertsCall& c) {
-    std::int64_t hidden = c.shared->down.rows;
-    for (int r = 0; r < c.rows; ++r) {
-        const float* x = c.x + r * hidden;
+    const std::int64_t hidden = c.shared->down.rows, slots = std::int64_t(c.rows) * c.top_k;
+    std::map<std::int32_t, std::vector<std::int64_t>>
+        chosen;  // by expert: the slots [rows, top_k] that it fills
+    for (std::int64_t slot = 0; slot < slots; ++slot) chosen[c.ids[slot]].push_back(slot);
+    std::vector<std::int32_t> ids, rows;
+    for (const auto& [id, filled] : chosen) {
+        std::set<std::int64_t> of_rows;
+        for (std::int64_t slot : filled) of_rows.insert(slot / c.top_k);
+        ids.push_back(id);
+        rows.push_back(static_cast<std::int32_t>(of_rows.size()));
+    }
+    c.routed->request(ids, rows);
+
+    // As they come; the results are kept apart, so that the order does not matter.
+    std::vector<float> results(static_cast<std::size_t>(slots * hidden));  // [rows, top_k, H]
+    std::vector<const ExpertWeights*> weights(ids.size());
+    for (std::size_t left = ids.size(); left > 0;) {
+        left -= c.routed->next(weights);
+        for (std::size_t i = 0; i < ids.size(); ++i)
+            if (weights[i])
+                for (std::int64_t slot : chosen[ids[i]])
+                    swiglu(*weights[i], c.x + slot / c.top_k * hidden, c.weights[slot], c.limit,
+                           results.data() + slot * hidden);
+    }
+    for (std::int64_t r = 0; r < c.rows; ++r) {
         float* y = c.y + r * hidden;
         std::fill_n(y, hidden, 0.0f);
-        for (int i = 0; i < c.top_k; ++i) {
-            std::int64_t slot = std::int64_t(r) * c.top_k + i;
-            swiglu(*c.experts[c.ids[slot]], x, c.weights[slot], c.limit, y);
-        }
-        swiglu(*c.shared, x, 1.0f, c.shared_limit, y);
+        for (std::int64_t slot = r * c.top_k; slot < (r + 1) * c.top_k; ++slot)
+            for (std::int64_t i = 0; i < hidden; ++i) y[i] += results[slot * hidden + i];
+        swiglu(*c.shared, c.x + r * hidden, 1.0f, c.shared_limit, y);
     }
 }
 

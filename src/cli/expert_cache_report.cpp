@@ -1,0 +1,81 @@
+#include "cli/expert_cache_report.h"
+
+#include "cache/cache_simulator.h"
+#include "cli/command.h"
+
+namespace cachalot::cli {
+namespace {
+
+using Traffic = ExpertCacheStats::Traffic;
+
+double ratio(double part, double whole) { return whole > 0 ? part / whole : 0; }
+double hit_rate(const Traffic& t) {
+    return ratio(static_cast<double>(t.hits), static_cast<double>(t.lookups));
+}
+double bytes_per_token(const Traffic& t) {
+    return ratio(static_cast<double>(t.bytes_read), static_cast<double>(t.tokens));
+}
+double wait_per_token(const Traffic& t) { return ratio(t.wait_seconds, static_cast<double>(t.tokens)); }
+
+}  // namespace
+
+Traffic difference(const Traffic& before, const Traffic& after) {
+    return {after.tokens - before.tokens, after.lookups - before.lookups, after.hits - before.hits,
+            after.bytes_read - before.bytes_read, after.wait_seconds - before.wait_seconds};
+}
+
+std::string traffic_text(const Traffic& t) {
+    return fmt::format("{:.1f} % hits, {} read and {:.1f} ms waited per token", 100 * hit_rate(t),
+                       human_bytes(static_cast<std::uint64_t>(bytes_per_token(t))), 1e3 * wait_per_token(t));
+}
+
+nlohmann::ordered_json traffic_json(const Traffic& t) {
+    return {{"tokens", t.tokens},
+            {"lookups", t.lookups},
+            {"hits", t.hits},
+            {"hit_rate", hit_rate(t)},
+            {"bytes_read_per_token", bytes_per_token(t)},
+            {"wait_seconds_per_token", wait_per_token(t)}};
+}
+
+std::string expert_cache_text(const ExpertCacheStats& s) {
+    const auto bytes = static_cast<std::uint64_t>(s.slots) * s.slot_bytes;
+    return fmt::format(
+        "experts   {} of {} fit into {}{}, read with {}{}\n"
+        "  prompt  {}\n"
+        "  answer  {}\n",
+        s.slots, s.experts, human_bytes(bytes), s.locked ? ", locked" : "", s.method,
+        s.direct ? " past the page cache" : "", traffic_text(s.prompt), traffic_text(s.decode));
+}
+
+nlohmann::ordered_json expert_cache_json(const ExpertCacheStats& s) {
+    return {{"slots", s.slots},
+            {"experts", s.experts},
+            {"slot_bytes", s.slot_bytes},
+            {"locked", s.locked},
+            {"direct", s.direct},
+            {"method", s.method},
+            {"prompt", traffic_json(s.prompt)},
+            {"decode", traffic_json(s.decode)}};
+}
+
+std::string expert_cache_warning(const ExpertCacheStats& s, const Config& c) {
+    const TraceDemand demand{static_cast<double>(c.layers) * c.experts_per_token, c.experts_per_token};
+    switch (floor_of(s.slots, demand)) {
+        case Floor::none: return {};
+        case Floor::tight:
+            return fmt::format("the expert cache holds {} experts, little more than the {:.0f} of one token",
+                               s.slots, demand.per_token);
+        case Floor::token:
+            return fmt::format(
+                "the expert cache holds {} experts; one token uses {:.0f}, so most are read every time",
+                s.slots, demand.per_token);
+        case Floor::layer:
+            return fmt::format(
+                "the expert cache holds {} experts; one layer uses {}, so all are read every time", s.slots,
+                demand.per_layer);
+    }
+    return {};
+}
+
+}  // namespace cachalot::cli

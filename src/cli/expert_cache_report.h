@@ -1,0 +1,29 @@
+// How the cache of experts is shown.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace cachalot::cli {
+
+// What happened between two states of the same cache.
+ExpertCacheStats::Traffic difference(const ExpertCacheStats::Traffic& before,
+                                     const ExpertCacheStats::Traffic& after);
+
+// "63.1 % hits, 1.41 GB read and 120.0 ms waited per token"
+std::string traffic_text(const ExpertCacheStats::Traffic& traffic);
+
+// {"tokens", "lookups", "hits", "hit_rate", "bytes_read_per_token", "wait_seconds_per_token"}
+nlohmann::ordered_json traffic_json(const ExpertCacheStats::Traffic& traffic);
+
+// Lines "experts ...", as /stats of chat and --stats of run end with them.
+std::string expert_cache_text(const ExpertCacheStats& stats);
+nlohmann::ordered_json expert_cache_json(const ExpertCacheStats& stats);
+
+// What is wrong with so few slots, whatever the traffic; empty if nothing is.
+std::string expert_cache_warning(const ExpertCacheStats& stats, const Config& config);
+
+}  // namespace cachalot::cli

@@ -1,0 +1,39 @@
+// Writes which experts were chosen, pass by pass, in the format of cache/route_trace.h.
+//
+// What the cache of experts is told about a pass is told to the trace: the replay of a trace by the simulator gives the
+// counters of the cache that was at work.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "cache/route_trace.h"
+#include "layers/batch.h"
+
+namespace cachalot {
+
+class RouteRecorder {
+  public:
+    // Throws Error if the file cannot be written.
+    RouteRecorder(const std::filesystem::path& path, const RouteHeader& header);
+
+    // One pass: begin(), layer() for each layer with its experts [rows, k], commit(). A pass that is begun and not
+    // committed is forgotten. commit() throws Error if the file cannot be written.
+    void begin(std::span<const Segment> segments);
+    void layer(int layer, std::span<const std::int32_t> experts);
+    void commit();
+
+  private:
+    std::uint32_t sequence_of(const KvState& state);
+
+    RouteTraceWriter writer_;
+    std::size_t layers_, top_k_;
+    std::vector<RoutedToken> tokens_;     // [rows]
+    std::vector<std::uint16_t> choices_;  // [rows, layers, top_k]
+    std::map<const KvState*, std::uint32_t> sequences_;
+    std::uint32_t next_sequence_ = 0;
+};
+
+}  // namespace cachalot

@@ -1,0 +1,356 @@
+// An engine that holds a part of the experts gives the bits of one that holds all, whatever the disk does.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "base/error.h"
+#include "cache/cache_simulator.h"
+#include "cache/streaming_expert_store.h"
+#include "engine/generation.h"
+#include "file/gguf.h"
+#include "file/gguf_writer.h"
+#include "support/faulty_queue.h"
+#include "support/nano.h"
+#include "support/tiny_release.h"
+
+namespace cachalot {
+namespace {
+
+using test::Golden;
+using testing::AllOf;
+using testing::HasSubstr;
+
+EngineOptions small_options() {
+    EngineOptions options;
+    options.threads = 2;
+    options.chunk = 48;
+    return options;
+}
+
+Engine streaming(std::shared_ptr<const Model> model, int slots, std::unique_ptr<ReadQueue> queue,
+                 EngineOptions options = small_options()) {
+    auto store = std::make_unique<StreamingExpertStore>(*model, slots, std::move(queue));
+    return Engine(std::move(model), options, std::move(store));
+}
+
+// A prompt in two passes, and some tokens one by one; the logits of all.
+std::vector<float> evaluate(Engine& engine, std::span<const std::int32_t> ids) {
+    auto state = engine.new_state();
+    auto logits = test::all_logits(engine, state, ids.first(52), 48);
+    auto rest = test::all_logits(engine, state, ids.subspan(52, 8), 1);
+    logits.insert(logits.end(), rest.begin(), rest.end());
+    return logits;
+}
+
+class Streaming : public testing::Test {
+  protected:
+    std::vector<std::int32_t> ids = Golden::ids("prefix.ids");
+    test::TemporaryFolder folder;
+};
+
+TEST_F(Streaming, GivesTheSameBitsAtAnyBudget) {
+    Engine resident(test::nano(), small_options());
+    const auto expected = evaluate(resident, ids);
+    EXPECT_FALSE(resident.expert_stats());
+    for (int slots : {1, 16, 30, 100, 1000}) {
+        Engine engine = streaming(test::nano(), slots, make_read_queue());
+        EXPECT_EQ(evaluate(engine, ids), expected) << slots;
+        const auto stats = engine.expert_stats();
+        EXPECT_EQ(stats->slots, std::min(slots, 256));
+        EXPECT_EQ(stats->experts, 256);
+        EXPECT_EQ(stats->prompt.tokens, 52);
+        EXPECT_EQ(stats->decode.tokens, 8);
+        EXPECT_GT(stats->prompt.bytes_read, 0u);
+    }
+    for (int slots : {5, 40}) {
+        Engine threads = streaming(test::nano(), slots, make_thread_queue(3));
+        EXPECT_EQ(evaluate(threads, ids), expected) << slots;
+        Engine faulty = streaming(test::nano(), slots, std::make_unique<test::FaultyQueue>());
+        EXPECT_EQ(evaluate(faulty, ids), expected) << slots;
+    }
+}
+
+TEST_F(Streaming, ExactModeAndOtherLayoutsGiveTheSameBitsToo) {
+    EngineOptions exact = small_options();
+    exact.precision = Precision::exact;
+    Engine resident(test::nano(), exact);
+    Engine engine = streaming(test::nano(), 20, make_read_queue(), exact);
+    EXPECT_EQ(evaluate(engine, ids), evaluate(resident, ids));
+    // Scales in tensors of their own, in several files.
+    test::TinyRelease make(folder.path());
+    auto release = Model::load(folder.path());
+    Engine resident_release(release, small_options());
+    Engine streaming_release = streaming(release, 3, make_read_queue());
+    EXPECT_EQ(evaluate(streaming_release, ids), evaluate(resident_release, ids));
+}
+
+TEST_F(Streaming, ReadsSplitModels) {
+    const Gguf nano(test::kNanoPath);
+    for (std::size_t part = 0; part < 2; ++part) {
+        const auto path = folder.path() / fmt::format("x-{:05}-of-00002.gguf", part + 1);
+        GgufWriter writer(path);
+        if (part == 0)
+            for (const auto& value : nano.metadata().values())
+                if (!GgufWriter::is_container_key(value.key)) writer.copy(value);
+        // The writer does not write parts; keys of the same length take the place of those that make one.
+        writer.set<std::uint16_t>("SPLIT.no", static_cast<std::uint16_t>(part));
+        writer.set<std::uint16_t>("SPLIT.count", 2);
+        writer.set<std::int32_t>("SPLIT.tensors.count", static_cast<std::int32_t>(nano.tensors().size()));
+        const auto half = nano.tensors().size() / 2;
+        const auto tensors = part == 0 ? nano.tensors().first(half) : nano.tensors().subspan(half);
+        for (const auto& t : tensors) writer.declare(t.view.name, t.view.dtype, t.view.shape);
+        for (const auto& t : tensors) writer.append(t.view.name, t.view.data);
+        writer.finish();
+        std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+        std::string head(4 << 20, ' ');
+        file.read(head.data(), static_cast<std::streamsize>(head.size()));
+        file.clear();
+        for (std::size_t at = 0; (at = head.find("SPLIT.", at)) != std::string::npos; ++at) {
+            file.seekp(static_cast<std::streamoff>(at));
+            file.write("split.", 6);
+        }
+    }
+    auto split = Model::load(folder.path() / "x-00001-of-00002.gguf");
+    ASSERT_EQ(split->checkpoint->files().size(), 2u);
+    Engine resident(test::nano(), small_options());
+    Engine engine = streaming(split, 30, make_read_queue());
+    EXPECT_EQ(evaluate(engine, ids), evaluate(resident, ids));
+}
+
+// What the engine's cache did is what the simulator's does with the trace that the engine wrote.
+TEST_F(Streaming, CountersAreThoseOfTheSimulator) {
+    for (int slots : {1, 12, 40, 256}) {
+        EngineOptions options = small_options();
+        options.route_trace = (folder.path() / "trace.route").string();
+        auto store = std::make_unique<StreamingExpertStore>(*test::nano(), slots);
+        auto* cache = store.get();
+        Engine engine(test::nano(), options, std::move(store));
+        auto a = engine.new_state(), b = engine.new_state();
+        auto other = Golden::ids("capital.ids");
+        engine.prefill(a, std::span(ids).first(100));
+        for (std::size_t i = 100; i < 120; ++i) engine.prefill(a, std::span(ids).subspan(i, 1));
+        Segment mixed[] = {{&a, std::span(ids).subspan(120, 1)}, {&b, std::span(other).first(9)}};
+        engine.step(mixed);
+        for (std::size_t i = 0; i < 20; ++i) {
+            Segment both[] = {{&a, std::span(ids).subspan(121 + i, 1)}, {&b, std::span(ids).subspan(i, 1)}};
+            engine.step(both);
+        }
+        const RouteTrace trace = read_route_trace(options.route_trace);
+        EXPECT_EQ(trace.tokens.size(), 100u + 20 + 10 + 40);
+        EXPECT_EQ(trace.tokens[0].id, ids[0]);
+        EXPECT_TRUE(trace.tokens[0].prompt && !trace.tokens[0].same_pass && trace.tokens[1].same_pass);
+        EXPECT_TRUE(!trace.tokens[100].prompt && !trace.tokens[100].same_pass);
+        EXPECT_NE(trace.tokens.back().sequence, trace.tokens[0].sequence);
+        const Replay expected = replay(trace, slots, kShippedPolicy);
+        const auto stats = *cache->stats();
+        auto counters = [](const ExpertCacheStats::Traffic& t) {
+            return ExpertCache::Counters{t.lookups, t.hits, t.lookups - t.hits};
+        };
+        EXPECT_EQ(counters(stats.decode), expected.decode) << slots;
+        EXPECT_EQ(counters(stats.prompt), expected.prompt) << slots;
+        EXPECT_EQ(cache->evictions(), expected.evictions) << slots;
+        if (slots == 40) {
+            EXPECT_GT(expected.evictions, 0u);
+            EXPECT_GT(expected.decode.hits, 0u);
+        }
+        // Every expert takes a whole slot in the trace; parts may begin in the middle of a block and need one more.
+        std::uint64_t bytes = expected.prompt_bytes;
+        for (const auto& pass : expected.passes) bytes += pass.bytes;
+        const auto read = stats.decode.bytes_read + stats.prompt.bytes_read;
+        EXPECT_LE(read, bytes);
+        EXPECT_GT(static_cast<double>(read), 0.9 * static_cast<double>(bytes));
+    }
+}
+
+TEST_F(Streaming, TracesAreTheSameWithoutACache) {
+    std::string traces[2];
+    for (int cached : {0, 1}) {
+        EngineOptions options = small_options();
+        options.route_trace = (folder.path() / "trace.route").string();
+        Engine engine =
+            cached ? streaming(test::nano(), 20, make_read_queue(), options) : Engine(test::nano(), options);
+        evaluate(engine, ids);
+        std::ostringstream text;
+        text << std::ifstream(options.route_trace, std::ios::binary).rdbuf();
+        traces[cached] = text.str();
+    }
+    EXPECT_GT(traces[0].size(), 1000u);
+    EXPECT_EQ(traces[0], traces[1]);
+}
+
+TEST_F(Streaming, AnExpertThatCannotBeReadFailsThePassAndNothingElse) {
+    Engine resident(test::nano(), small_options());
+    const auto expected = evaluate(resident, ids);
+    for (std::int64_t result : {std::int64_t(-EIO), std::int64_t(0)}) {
+        auto queue = std::make_unique<test::FaultyQueue>();
+        auto* disk = queue.get();
+        Engine engine = streaming(test::nano(), 20, std::move(queue));
+        EXPECT_EQ(evaluate(engine, ids), expected);
+        for (int when : {0, 40, 200}) {
+            int left = when;
+            disk->fault = [&](const QueuedRead&) -> std::optional<std::int64_t> {
+                if (left-- > 0) return {};
+                return result;
+            };
+            try {
+                evaluate(engine, ids);
+                ADD_FAILURE() << "no Error was thrown";
+            } catch (const Error& e) {
+                EXPECT_THAT(e.what(), AllOf(HasSubstr("nano.gguf"), HasSubstr("offset"), HasSubstr("layer "),
+                                            HasSubstr("expert "),
+                                            HasSubstr(result == 0 ? "only 0 bytes" : "Input/output error")));
+            }
+            EXPECT_EQ(disk->under_way, 0);
+            disk->fault = {};
+            EXPECT_EQ(evaluate(engine, ids), expected) << when;
+        }
+    }
+}
+
+TEST_F(Streaming, ASequenceGoesOnAfterAFailedStepButNotAfterAFailedChunk) {
+    Engine resident(test::nano(), small_options());
+    const auto expected = evaluate(resident, ids);
+    const auto vocab = static_cast<std::size_t>(resident.model().config.vocab_size);
+    EngineOptions options = small_options();
+    options.chunk = 200;
+    auto queue = std::make_unique<test::FaultyQueue>();
+    auto* disk = queue.get();
+    Engine engine = streaming(test::nano(), 8, std::move(queue), options);
+    auto state = engine.new_state();
+    engine.prefill(state, std::span(ids).first(52));
+    int left = 30;
+    disk->fault = [&](const QueuedRead&) -> std::optional<std::int64_t> {
+        if (left-- > 0) return {};
+        return -EIO;
+    };
+    EXPECT_THROW(engine.prefill(state, std::span(ids).subspan(52, 1)), Error);
+    disk->fault = {};
+    EXPECT_EQ(state.length(), 52);
+    EXPECT_TRUE(state.intact());
+    for (std::size_t i = 52; i < 60; ++i) {
+        const auto logits = engine.prefill(state, std::span(ids).subspan(i, 1));
+        EXPECT_EQ(std::vector<float>(logits.begin(), logits.end()),
+                  std::vector<float>(expected.begin() + static_cast<std::ptrdiff_t>(i * vocab),
+                                     expected.begin() + static_cast<std::ptrdiff_t>((i + 1) * vocab)));
+    }
+    auto saved = state.checkpoint();
+    left = 30;
+    disk->fault = [&](const QueuedRead&) -> std::optional<std::int64_t> {
+        if (left-- > 0) return {};
+        return -EIO;
+    };
+    EXPECT_THROW(engine.prefill(state, std::span(ids).subspan(60, 180)), Error);
+    disk->fault = {};
+    EXPECT_FALSE(state.intact());
+    EXPECT_THROW(engine.prefill(state, std::span(ids).subspan(60, 1)), Error);
+    state.restore(saved);
+    EXPECT_NO_THROW(engine.prefill(state, std::span(ids).subspan(60, 1)));
+}
+
+// Whatever ends a pass half way, reads that are under way come to rest and are of use later.
+TEST_F(Streaming, APassThatIsGivenUpLeavesTheCacheInOrder) {
+    Engine resident(test::nano(), small_options());
+    const auto expected = evaluate(resident, ids);
+    Engine engine = streaming(test::nano(), 20, std::make_unique<test::FaultyQueue>());
+    struct Enough {};
+    for (int last : {0, 3, 7}) {
+        engine.observe_layers([&](int layer, auto, auto) {
+            if (layer == last) throw Enough();
+        });
+        auto state = engine.new_state();
+        EXPECT_THROW(engine.prefill(state, std::span(ids).first(40)), Enough);
+        engine.observe_layers({});
+        EXPECT_EQ(evaluate(engine, ids), expected);
+    }
+    // Given up within a layer: asked for, and never fetched.
+    StreamingExpertStore store(*test::nano(), 6, std::make_unique<test::FaultyQueue>());
+    store.begin_pass(1, false);
+    const std::int32_t experts[] = {1, 2, 3, 9}, rows[] = {1, 1, 1, 1};
+    for (int round = 0; round < 3; ++round)
+        for (int layer = 0; layer < 8; ++layer) {
+            auto& supply = store.layer(layer);
+            supply.request(experts, rows);
+            const ExpertWeights* weights[4];
+            if (layer % 2) supply.next(weights);
+        }
+    EXPECT_EQ(store.stats()->decode.lookups, 3u * 8 * 4);
+}
+
+TEST_F(Streaming, CancelledAnswersLeaveTheNextOneUntouched) {
+    Engine resident(test::nano(), small_options());
+    Engine engine = streaming(test::nano(), 20, make_read_queue());
+    auto answer = [&](Engine& e, int most) {
+        GenerationOptions options;
+        options.sampling.temperature = 0;
+        options.max_tokens = 20;
+        Generation generation(e, Golden::ids("capital.ids"), options);
+        auto state = e.new_state();
+        int tokens = 0;
+        GenerationCallbacks callbacks;
+        callbacks.cancelled = [&] { return tokens >= most; };
+        callbacks.on_token = [&] { ++tokens; };
+        run(e, state, generation, callbacks);
+        return generation.tokens();
+    };
+    const auto expected = answer(resident, 1000);
+    EXPECT_LT(answer(engine, 5).size(), expected.size());
+    EXPECT_LT(answer(engine, 0).size(), expected.size());
+    EXPECT_EQ(answer(engine, 1000), expected);
+}
+
+#if defined(__linux__)
+// Resident bytes of the mapping that holds an address.
+std::int64_t resident_bytes(const void* address) {
+    std::ifstream maps("/proc/self/smaps");
+    std::string line;
+    bool inside = false;
+    while (std::getline(maps, line)) {
+        unsigned long first = 0, last = 0;
+        long kilobytes = 0;
+        if (std::sscanf(line.c_str(), "%lx-%lx ", &first, &last) == 2) {
+            const auto a = reinterpret_cast<std::uintptr_t>(address);
+            inside = a >= first && a < last;
+        }
+        if (inside && std::sscanf(line.c_str(), "Rss: %ld kB", &kilobytes) == 1) return kilobytes * 1024;
+    }
+    return -1;
+}
+
+TEST_F(Streaming, MappedExpertsTakeNoMemory) {
+    auto model = Model::load(test::kNanoPath);  // a mapping that nobody has touched
+    const ExpertRecords records(*model);
+    const auto& file = model->checkpoint->files()[0];
+    const auto experts = static_cast<std::int64_t>(records.header().all_experts_bytes());
+    Engine engine = streaming(model, 30, make_read_queue());
+    evaluate(engine, ids);
+    const auto resident = resident_bytes(file.bytes().data()), size = static_cast<std::int64_t>(file.size());
+    ASSERT_GE(resident, 0);
+    // A fault brings the pages around it, and experts are most of what there is between two other tensors.
+    EXPECT_LT(resident, size - experts * 3 / 4);
+    const auto stats = engine.expert_stats();
+    EXPECT_LE(
+        resident_bytes(file.bytes().data()) + stats->slots * static_cast<std::int64_t>(stats->slot_bytes),
+        size);
+}
+#endif
+
+TEST_F(Streaming, BudgetsAreSizesOrShares) {
+    const auto header = ExpertRecords(*test::nano()).header();
+    const auto slot = header.largest_expert();
+    EXPECT_EQ(slot % 4096, 0u);
+    EXPECT_EQ(ExpertBudget("25%", "x").slots(header), 64);
+    EXPECT_EQ(ExpertBudget(fmt::format("{}", 10 * slot + slot / 2), "x").slots(header), 10);
+    EXPECT_EQ(ExpertBudget("1TB", "x").slots(header), 256);
+    for (const char* bad : {"0%", "101%", "x%", "%", "8 parsecs", "-1GB", "", "0"})
+        EXPECT_THROW(ExpertBudget(bad, "x"), Error) << bad;
+    EXPECT_THROW(ExpertBudget("100", "x").slots(header), Error);
+    EngineOptions options = small_options();
+    options.expert_cache.emplace("10%", "--expert-cache");
+    Engine engine(test::nano(), options);
+    EXPECT_EQ(engine.expert_stats()->slots, 26);
+}
+
+}  // namespace
+}  // namespace cachalot

@@ -1,0 +1,164 @@
+#include "file/block_reader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <random>
+
+#include "base/aligned.h"
+#include "file/support.h"
+#include "support/faulty_queue.h"
+
+namespace cachalot {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::unique_ptr<ReadQueue> queue_of(const std::string& name) {
+    if (name == "uring") return make_uring_queue();
+    if (name == "threads") return make_thread_queue(3);
+    return std::make_unique<test::FaultyQueue>();
+}
+
+// Memory that the disk can write to.
+class Blocks {
+  public:
+    explicit Blocks(std::uint64_t bytes) : memory_(static_cast<std::size_t>(bytes + BlockReader::kBlock)) {}
+    std::byte* data() {
+        const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
+        return memory_.data() + (BlockReader::kBlock - address % BlockReader::kBlock) % BlockReader::kBlock;
+    }
+
+  private:
+    AlignedBuffer<std::byte> memory_;
+};
+
+class BlockReaderTest : public testing::TestWithParam<std::string> {
+  protected:
+    void SetUp() override {
+        queue = queue_of(GetParam());
+        if (!queue) GTEST_SKIP() << "not on this system";
+        std::mt19937 random(3);
+        std::size_t size = 5'000'123;
+        for (const char* name : {"a", "b"}) {
+            std::string bytes(size, ' ');
+            for (auto& c : bytes) c = static_cast<char>(random());
+            write_file(dir / name, bytes);
+            contents.push_back(bytes);
+            files.emplace_back(dir / name);
+            size = 300;
+        }
+    }
+
+    TempDir dir;
+    std::vector<std::string> contents;
+    std::vector<MappedFile> files;
+    std::unique_ptr<ReadQueue> queue;
+};
+
+INSTANTIATE_TEST_SUITE_P(Queues, BlockReaderTest, testing::Values("threads", "uring", "faulty"),
+                         [](const auto& test) { return test.param; });
+
+TEST_P(BlockReaderTest, ReadsAnyRunsOfAnyFile) {
+    BlockReader reader(files, std::move(queue));
+    EXPECT_FALSE(reader.next(true));  // nothing is under way
+    std::mt19937 random(4);
+    auto pick = [&](std::uint64_t n) {
+        return std::uniform_int_distribution<std::uint64_t>(0, n - 1)(random);
+    };
+    struct Wanted {
+        std::vector<BlockReader::Run> runs;
+        std::vector<Blocks> memory;
+    };
+    std::map<std::uint64_t, Wanted> jobs;
+    for (std::uint64_t job = 0; job < 12; ++job) {
+        Wanted& w = jobs[job];
+        for (int i = 0; i < 3; ++i) {
+            BlockReader::Run run;
+            run.file = pick(3) == 0;
+            const std::uint64_t size = contents[run.file].size();
+            run.begin = pick(size);
+            run.size = 1 + pick(size - run.begin);
+            if (job == 0 && i == 0) run = {0, 0, contents[0].size(), nullptr};
+            w.memory.emplace_back(run.read_bytes());
+            run.to = w.memory.back().data();
+            w.runs.push_back(run);
+        }
+        reader.submit(job, w.runs);
+    }
+    EXPECT_EQ(reader.under_way(), jobs.size());
+    std::size_t finished = 0;
+    while (finished < jobs.size()) {
+        const auto done = reader.next(finished % 2 == 0);  // without waiting it may find nothing yet
+        if (!done) continue;
+        ++finished;
+        EXPECT_EQ(done->error, "");
+        for (const auto& run : jobs.at(done->job).runs)
+            EXPECT_EQ(std::memcmp(run.to + run.begin % BlockReader::kBlock,
+                                  contents[run.file].data() + run.begin, run.size),
+                      0);
+    }
+    EXPECT_EQ(reader.under_way(), 0u);
+}
+
+TEST_P(BlockReaderTest, ATruncatedFileIsAnErrorThatNamesItAndNothingElseSuffers) {
+    BlockReader reader(files, std::move(queue));
+    std::filesystem::resize_file(dir / "a", 3'000'000);
+    Blocks first(4'000'000), second(4'000'000);
+    const BlockReader::Run good{0, 5000, 1'000'000, first.data()};
+    const BlockReader::Run bad{0, 2'990'000, 1'000'000, second.data()};
+    const BlockReader::Run both[] = {good, bad};
+    reader.submit(7, both);
+    auto done = reader.next(true);
+    ASSERT_TRUE(done);
+    EXPECT_EQ(done->job, 7u);
+    EXPECT_EQ(done->run, 1u);
+    EXPECT_THAT(done->error,
+                AllOf(HasSubstr((dir / "a").string()), HasSubstr("offset"), HasSubstr("truncated")));
+    reader.submit(7, {&good, 1});
+    done = reader.next(true);
+    ASSERT_TRUE(done);
+    EXPECT_EQ(done->error, "");
+    EXPECT_EQ(std::memcmp(first.data() + 5000 % 4096, contents[0].data() + 5000, good.size), 0);
+}
+
+TEST_P(BlockReaderTest, WhatIsUnderWayIsWaitedForInTheEnd) {
+    Blocks memory(6'000'000);
+    const BlockReader::Run run{0, 0, contents[0].size(), memory.data()};
+    {
+        BlockReader reader(files, std::move(queue));
+        reader.submit(1, {&run, 1});
+    }
+    EXPECT_EQ(std::memcmp(memory.data(), contents[0].data(), contents[0].size()), 0);
+}
+
+TEST(BlockReader, AFailingDiskIsAnErrorWhenAllPiecesAreBack) {
+    TempDir dir;
+    write_file(dir / "a", std::string(6'000'000, 'x'));
+    const MappedFile file(dir / "a");
+    auto queue = std::make_unique<test::FaultyQueue>();
+    auto* disk = queue.get();
+    disk->fault = [](const QueuedRead& read) -> std::optional<std::int64_t> {
+        if (read.offset >= BlockReader::kPiece && read.offset < 2 * BlockReader::kPiece) return -EIO;
+        return {};
+    };
+    BlockReader reader({&file, 1}, std::move(queue));
+    Blocks memory(6'000'000);
+    const BlockReader::Run run{0, 100, 5'900'000, memory.data()};
+    reader.submit(1, {&run, 1});
+    auto done = reader.next(true);
+    ASSERT_TRUE(done);
+    EXPECT_EQ(disk->under_way, 0);
+    EXPECT_THAT(done->error, AllOf(HasSubstr((dir / "a").string()), HasSubstr("Input/output error")));
+    disk->fault = [](const QueuedRead&) { return -EINTR; };  // for ever
+    reader.submit(1, {&run, 1});
+    done = reader.next(true);
+    ASSERT_TRUE(done);
+    EXPECT_THAT(done->error, HasSubstr("interrupted"));
+}
+
+}  // namespace
+}  // namespace cachalot

@@ -40,7 +40,10 @@ class Engine {
     const EngineOptions& options() const { return options_; }
     std::int64_t context() const { return options_.context; }
 
-    KvState new_state() const { return KvState(model_->config, options_.kv); }
+    KvState new_state() const { return KvState(model_->config, options_.kv, kv_memory_); }
+
+    // Of all states that this engine has made, their forks and their checkpoints.
+    const MemoryCount& kv_memory() const { return *kv_memory_; }
 
     // Runs one pass over the segments; see layers/forward.h. Throws Error, before anything is computed, if a token is
     // out of range or a sequence would grow beyond the context. The logits are valid until the next pass.
@@ -60,6 +63,7 @@ class Engine {
     std::unique_ptr<Backend> backend_;
     ResidentExpertStore experts_;
     Workspace workspace_;
+    std::shared_ptr<MemoryCount> kv_memory_ = std::make_shared<MemoryCount>();
     LayerObserver observer_;
 };
 

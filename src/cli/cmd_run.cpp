@@ -32,13 +32,13 @@ nlohmann::ordered_json timings_json(const Timings& t) {
             {"decode_tokens_per_second", rate(t.decode_tokens, t.decode_seconds)}};
 }
 
-void print_stats(const Timings& t, const KvState& state) {
+void print_stats(const Timings& t, std::int64_t kv_bytes) {
     auto j = timings_json(t);
     fmt::print(stderr,
                "prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}\n",
                t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(),
                t.decode_tokens + 1, t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
-               human_bytes(static_cast<std::uint64_t>(state.bytes())));
+               human_bytes(static_cast<std::uint64_t>(kv_bytes)));
 }
 
 nlohmann::ordered_json call_json(const ParsedToolCall& call) {
@@ -90,7 +90,7 @@ void run_chat(const Options& o, Engine& engine) {
     } else {
         for (const auto& call : result.completion.tool_calls) print_line(call_json(call).dump());
     }
-    if (o.stats) print_stats(result.timings, session.state());
+    if (o.stats) print_stats(result.timings, result.kv_bytes);
 }
 
 void run_raw(const Options& o, Engine& engine) {
@@ -129,7 +129,7 @@ void run_raw(const Options& o, Engine& engine) {
                        .dump());
     else if (!text.empty() && text.back() != '\n')
         print_text("\n");
-    if (o.stats) print_stats(timings, state);
+    if (o.stats) print_stats(timings, state.bytes());
 }
 
 void run_command(const Options& o) {

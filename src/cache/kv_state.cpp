@@ -5,14 +5,15 @@
 namespace cachalot {
 namespace {
 
-CompressorState make_compressor(int ratio, bool overlap, const RowFormat& format) {
+CompressorState make_compressor(int ratio, bool overlap, const RowFormat& format,
+                                const CountedAllocator<std::byte>& allocator) {
     CompressorState c;
     c.ratio = ratio;
     c.overlap = overlap;
-    c.rows = PagedRows(format.bytes());
+    c.rows = PagedRows(format.bytes(), allocator);
     std::int64_t keep = (overlap ? 2 : 1) * ratio - 1, width = (overlap ? 2 : 1) * format.size;
-    c.kv = RowRing(keep, width * 4);
-    c.score = RowRing(keep, width * 4);
+    c.kv = RowRing(keep, width * 4, allocator);
+    c.score = RowRing(keep, width * 4, allocator);
     return c;
 }
 
@@ -27,28 +28,37 @@ void needed_rows(State& layer, std::int64_t length, const Use& use) {
         }
 }
 
+// Visits the compressors of a list of layers.
+template <class Layers, class Use>
+void each_compressor(Layers& layers, const Use& use) {
+    for (auto& layer : layers)
+        for (auto* c : {&layer.compressed, &layer.index})
+            if (c->ratio) use(*c);
+}
+
 }  // namespace
 
-KvState::KvState(const Config& config, KvPrecision precision) : precision_(precision) {
+KvState::KvState(const Config& config, KvPrecision precision, std::shared_ptr<MemoryCount> count)
+    : precision_(precision), allocator_(std::move(count)) {
     using Kind = RowFormat::Kind;
     bool f32 = precision == KvPrecision::f32;
     latent_format_ = {f32 ? Kind::f32 : Kind::fp8_kv, config.head_dim, config.rope_dim};
     index_format_ = {f32 ? Kind::f32 : Kind::fp4_key, config.index_head_dim, config.rope_dim};
     for (auto kind : config.layer_kinds) {
         LayerState layer;
-        layer.window = RowRing(config.sliding_window - 1, latent_format_.bytes());
+        layer.window = RowRing(config.sliding_window - 1, latent_format_.bytes(), allocator_);
         if (kind == LayerKind::csa) {
-            layer.compressed = make_compressor(kCsaRatio, true, latent_format_);
-            layer.index = make_compressor(kCsaRatio, true, index_format_);
+            layer.compressed = make_compressor(kCsaRatio, true, latent_format_, allocator_);
+            layer.index = make_compressor(kCsaRatio, true, index_format_, allocator_);
         } else if (kind == LayerKind::hca) {
-            layer.compressed = make_compressor(kHcaRatio, false, latent_format_);
+            layer.compressed = make_compressor(kHcaRatio, false, latent_format_, allocator_);
         }
         layers_.push_back(std::move(layer));
     }
 }
 
 void KvState::extend(std::int64_t count) {
-    each_compressor([&](CompressorState& c) {
+    each_compressor(layers_, [&](CompressorState& c) {
         c.rows.truncate(length_ / c.ratio);  // a pass that failed leaves more
         c.rows.extend((length_ + count) / c.ratio);
     });
@@ -57,22 +67,39 @@ void KvState::extend(std::int64_t count) {
 
 void KvState::advance(std::int64_t count) { length_ += count; }
 
-void KvState::rollback(std::int64_t length) {
+void KvState::check_kept(std::int64_t length) const {
     if (length > length_ || length < floor_)
         fail("cannot go back from {} to {} tokens: only the last {} can be taken back", length_, length,
              length_ - floor_);
-    length_ = length;
-    each_compressor([&](CompressorState& c) { c.rows.truncate(length / c.ratio); });
 }
 
-KvCheckpoint KvState::checkpoint() const {
+void KvState::rollback(std::int64_t length) {
+    check_kept(length);
+    length_ = length;
+    each_compressor(layers_, [&](CompressorState& c) { c.rows.truncate(length / c.ratio); });
+}
+
+KvCheckpoint KvState::checkpoint() const { return checkpoint(length_); }
+
+KvCheckpoint KvState::checkpoint(std::int64_t length) const {
+    check_kept(length);
     KvCheckpoint saved;
     saved.precision = precision_;
-    saved.length = length_;
+    saved.length = length;
+    saved.rings = CountedBytes(allocator_);
+    std::int64_t bytes = 0;
+    for (const auto& layer : layers_)
+        needed_rows(layer, length, [&](const RowRing& ring, std::int64_t first) {
+            bytes += (length - first) * ring.row_bytes();
+        });
+    saved.rings.reserve(static_cast<std::size_t>(bytes));
     for (const auto& layer : layers_) {
-        saved.layers.push_back({layer.compressed.rows, layer.index.rows});
-        needed_rows(layer, length_,
-                    [&](const RowRing& ring, std::int64_t first) { ring.save(first, length_, saved.rings); });
+        KvCheckpoint::Layer rows{layer.compressed.rows, layer.index.rows};
+        if (layer.compressed.ratio) rows.compressed.truncate(length / layer.compressed.ratio);
+        if (layer.index.ratio) rows.index.truncate(length / layer.index.ratio);
+        saved.layers.push_back(std::move(rows));
+        needed_rows(layer, length,
+                    [&](const RowRing& ring, std::int64_t first) { ring.save(first, length, saved.rings); });
     }
     return saved;
 }
@@ -95,14 +122,32 @@ void KvState::restore(const KvCheckpoint& saved) {
     length_ = floor_ = saved.length;
 }
 
-std::int64_t KvState::bytes() const {
+std::int64_t KvState::bytes_at(std::int64_t length) const {
     std::int64_t total = 0;
-    for (const auto& layer : layers_) {
-        total += layer.window.bytes();
-        for (const auto* c : {&layer.compressed, &layer.index})
-            if (c->ratio)
-                total += static_cast<std::int64_t>(c->rows.pages()) * c->rows.page_bytes() + c->kv.bytes() +
-                         c->score.bytes();
+    for (const auto& layer : layers_) total += layer.window.bytes();
+    each_compressor(layers_, [&](const CompressorState& c) {
+        total +=
+            PagedRows::pages_for(length / c.ratio) * c.rows.page_bytes() + c.kv.bytes() + c.score.bytes();
+    });
+    return total;
+}
+
+std::int64_t KvState::growth(std::int64_t count) const {
+    std::int64_t total = bytes_at(length_ + count) - bytes_at(length_);
+    each_compressor(layers_, [&](const CompressorState& c) { total += c.rows.page_bytes(); });
+    return total;
+}
+
+std::int64_t KvCheckpoint::bytes_beyond(const KvCheckpoint* prefix) const {
+    auto own = [](const PagedRows& rows, const PagedRows* shared) {
+        auto full =
+            shared ? shared->size() >> PagedRows::kPageShift : 0;  // the last page was copied if it was not
+        return (static_cast<std::int64_t>(rows.pages()) - full) * rows.page_bytes();
+    };
+    auto total = static_cast<std::int64_t>(rings.size());
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+        total += own(layers[l].compressed, prefix ? &prefix->layers[l].compressed : nullptr);
+        total += own(layers[l].index, prefix ? &prefix->layers[l].index : nullptr);
     }
     return total;
 }

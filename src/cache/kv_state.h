@@ -48,7 +48,8 @@ struct KvCheckpoint;
 
 class KvState {
   public:
-    KvState(const Config& config, KvPrecision precision);
+    // `count` is told of every byte that this state, its forks and its checkpoints hold.
+    KvState(const Config& config, KvPrecision precision, std::shared_ptr<MemoryCount> count = nullptr);
 
     std::int64_t length() const { return length_; }  // tokens
     KvPrecision precision() const { return precision_; }
@@ -72,22 +73,23 @@ class KvState {
     KvState fork() const { return *this; }
 
     KvCheckpoint checkpoint() const;
+    // Of the first `length` tokens, as if the others had been taken back. Throws Error below rollback_limit().
+    KvCheckpoint checkpoint(std::int64_t length) const;
     // Throws Error if the checkpoint is of a model of another shape or of another precision.
     void restore(const KvCheckpoint& checkpoint);
 
-    // Bytes held, pages shared with others included.
-    std::int64_t bytes() const;
+    // Bytes held, pages shared with others included; now, and by a state of that many tokens.
+    std::int64_t bytes() const { return bytes_at(length_); }
+    std::int64_t bytes_at(std::int64_t length) const;
+
+    // The most that `count` further tokens add, with the copy of a shared page in every compressor.
+    std::int64_t growth(std::int64_t count) const;
 
   private:
-    template <class Use>
-    void each_compressor(const Use& use) {
-        for (auto& layer : layers_) {
-            if (layer.compressed.ratio) use(layer.compressed);
-            if (layer.index.ratio) use(layer.index);
-        }
-    }
+    void check_kept(std::int64_t length) const;
 
     KvPrecision precision_;
+    CountedAllocator<std::byte> allocator_;
     RowFormat latent_format_, index_format_;
     std::vector<LayerState> layers_;
     std::int64_t length_ = 0;
@@ -102,8 +104,10 @@ struct KvCheckpoint {
     KvPrecision precision = KvPrecision::reference;
     std::int64_t length = 0;
     std::vector<Layer> layers;
-    std::vector<std::byte>
-        rings;  // layer by layer: window, kv, score, index kv, index score; oldest row first
+    CountedBytes rings;  // layer by layer: window, kv, score, index kv, index score; oldest row first
+
+    // Bytes of it, less the pages that it shares with the checkpoint of a prefix that it was continued from.
+    std::int64_t bytes_beyond(const KvCheckpoint* prefix) const;
 };
 
 }  // namespace cachalot

@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "cache/memory_count.h"
 #include "kernels/views.h"
 
 namespace cachalot {
@@ -20,12 +21,14 @@ class PagedRows {
     static constexpr std::int64_t kPageRows = std::int64_t(1) << kPageShift;
 
     PagedRows() = default;
-    explicit PagedRows(std::int64_t row_bytes) : row_bytes_(row_bytes) {}
+    explicit PagedRows(std::int64_t row_bytes, CountedAllocator<std::byte> allocator = {})
+        : row_bytes_(row_bytes), allocator_(std::move(allocator)) {}
 
     std::int64_t size() const { return size_; }
     std::int64_t row_bytes() const { return row_bytes_; }
     std::int64_t page_bytes() const { return kPageRows * row_bytes_; }
     std::size_t pages() const { return pages_.size(); }
+    static std::int64_t pages_for(std::int64_t rows) { return (rows + kPageRows - 1) >> kPageShift; }
 
     // Makes room for rows up to `size`; the new ones are to be written through view().
     void extend(std::int64_t size) {
@@ -47,7 +50,7 @@ class PagedRows {
     // Forgets the rows from `size` on.
     void truncate(std::int64_t size) {
         size_ = size;
-        pages_.resize(static_cast<std::size_t>((size + kPageRows - 1) / kPageRows));
+        pages_.resize(static_cast<std::size_t>(pages_for(size)));
         addresses_.resize(pages_.size());
     }
 
@@ -55,10 +58,15 @@ class PagedRows {
 
   private:
     std::shared_ptr<std::byte[]> new_page() const {
-        return std::shared_ptr<std::byte[]>(new std::byte[static_cast<std::size_t>(page_bytes())]);
+        auto size = static_cast<std::size_t>(page_bytes());
+        auto allocator = allocator_;
+        return std::shared_ptr<std::byte[]>(
+            allocator.allocate(size),
+            [allocator, size](std::byte* page) mutable { allocator.deallocate(page, size); });
     }
 
     std::int64_t row_bytes_ = 0, size_ = 0;
+    CountedAllocator<std::byte> allocator_;
     std::vector<std::shared_ptr<std::byte[]>> pages_;
     std::vector<std::byte*> addresses_;  // of pages_, as the kernels want them
 };

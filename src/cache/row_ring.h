@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/aligned.h"
+#include "cache/memory_count.h"
 #include "kernels/views.h"
 
 namespace cachalot {
@@ -22,11 +23,11 @@ inline constexpr std::int64_t kRollback = 64;
 class RowRing {
   public:
     RowRing() = default;
-    RowRing(std::int64_t keep, std::int64_t row_bytes)
+    RowRing(std::int64_t keep, std::int64_t row_bytes, const CountedAllocator<std::byte>& allocator = {})
         : keep_(keep),
           row_bytes_(row_bytes),
           capacity_(keep + 1 + kRollback),
-          rows_(static_cast<std::size_t>(capacity_ * row_bytes)) {}
+          rows_(static_cast<std::size_t>(capacity_ * row_bytes), allocator) {}
 
     // A view in which rows start-keep .. start+count-1 have room and those before `start` are filled.
     RingView open(std::int64_t start, std::int64_t count, AlignedBuffer<std::byte>& scratch) {
@@ -44,7 +45,7 @@ class RowRing {
     }
 
     // Appends the rows that positions >= length need, oldest first: those from `first` to length - 1.
-    void save(std::int64_t first, std::int64_t length, std::vector<std::byte>& out) const {
+    void save(std::int64_t first, std::int64_t length, CountedBytes& out) const {
         for (auto p = first; p < length; ++p) {
             const std::byte* row = rows_.data() + p % capacity_ * row_bytes_;
             out.insert(out.end(), row, row + row_bytes_);
@@ -58,6 +59,7 @@ class RowRing {
     }
 
     std::int64_t keep() const { return keep_; }
+    std::int64_t row_bytes() const { return row_bytes_; }
     std::int64_t bytes() const { return capacity_ * row_bytes_; }
 
   private:
@@ -69,7 +71,7 @@ class RowRing {
     }
 
     std::int64_t keep_ = 0, row_bytes_ = 0, capacity_ = 0;
-    std::vector<std::byte> rows_;
+    CountedBytes rows_;
 };
 
 }  // namespace cachalot

@@ -17,6 +17,7 @@ namespace {
 struct Options {
     ModelOptions model;
     std::vector<std::int64_t> prefill = {512}, decode = {32}, depths = {0};
+    std::vector<int> parallel = {1};
     int repetitions = 3;
     bool json = false;
 };
@@ -24,6 +25,7 @@ struct Options {
 struct Row {
     std::string test;
     std::int64_t tokens, depth;
+    int parallel;                                      // sequences that are written at the same time
     double tokens_per_second, spread;                  // mean and standard deviation over the repetitions
     std::uint64_t peak_rss_bytes;                      // of the process so far
     std::optional<ExpertCacheStats::Traffic> experts;  // of the cache, if there is one, warming up left out
@@ -58,22 +60,32 @@ std::optional<ExpertCacheStats::Traffic> expert_traffic(const Engine& engine, bo
     return decode ? stats->decode : stats->prompt;
 }
 
+// Tokens for each of `parallel` sequences, one of each in every pass.
+void decode_together(Engine& engine, std::vector<KvState>& states, std::span<const std::int32_t> tokens) {
+    std::vector<Segment> segments(states.size());
+    for (std::size_t done = 0; done < tokens.size(); done += states.size()) {
+        for (std::size_t i = 0; i < states.size(); ++i)
+            segments[i] = {&states[i], tokens.subspan(done + i, 1)};
+        engine.step(segments);
+    }
+}
+
 Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, std::int64_t count,
-            int repetitions) {
+            int parallel, int repetitions) {
     bool decode = test == "decode";
-    auto tokens = varied_tokens(count, engine.model().config.vocab_size);
+    auto tokens = varied_tokens(count * parallel, engine.model().config.vocab_size);
     double sum = 0, squares = 0;
     std::optional<ExpertCacheStats::Traffic> experts;
     for (int i = -1; i < repetitions; ++i) {  // the first run warms up
         if (i == 0) experts = expert_traffic(engine, decode || count == 1);
-        auto state = engine.new_state();
-        state.restore(start);
+        std::vector<KvState> states(static_cast<std::size_t>(parallel), engine.new_state());
+        for (auto& state : states) state.restore(start);
         auto begin = std::chrono::steady_clock::now();
         if (decode)
-            for (auto& token : tokens) engine.prefill(state, std::span(&token, 1));
+            decode_together(engine, states, tokens);
         else
-            engine.prefill(state, tokens);
-        double rate = static_cast<double>(count) /
+            engine.prefill(states.front(), tokens);
+        double rate = static_cast<double>(tokens.size()) /
                       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         if (i < 0) continue;
         sum += rate;
@@ -84,6 +96,7 @@ Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, 
     return {test,
             count,
             start.length,
+            parallel,
             mean,
             std::sqrt(std::max(0.0, squares / repetitions - mean * mean)),
             peak_rss_bytes(),
@@ -111,18 +124,21 @@ void bench(const Options& o) {
         progress.clear();
         auto start = state.checkpoint();
         for (auto n : o.prefill)
-            if (n > 0) rows.push_back(measure(engine, start, "prefill", n, o.repetitions));
+            if (n > 0) rows.push_back(measure(engine, start, "prefill", n, 1, o.repetitions));
         for (auto n : o.decode)
-            if (n > 0) rows.push_back(measure(engine, start, "decode", n, o.repetitions));
+            for (int parallel : o.parallel)
+                if (n > 0) rows.push_back(measure(engine, start, "decode", n, parallel, o.repetitions));
     }
     o.model.write_profile();
     auto limits = engine.backend().measure_limits();  // last: it takes memory of its own
     auto cost = token_cost(engine.model().config, engine.model().weights);
     // In the default precision most products are of integers; in exact mode all are of floats.
     double peak = o.model.exact ? limits.float_ops_per_second : limits.int8_ops_per_second;
+    // Of several sequences together the bytes of a pass are not known: they share what experts they choose in common.
     for (auto& r : rows)
         r.share_of_limit =
-            r.test == "decode"
+            r.parallel > 1 ? 0
+            : r.test == "decode"
                 ? r.tokens_per_second * static_cast<double>(cost.bytes) / limits.read_bytes_per_second
                 : r.tokens_per_second * static_cast<double>(cost.operations) / peak;
     if (o.json) {
@@ -139,6 +155,7 @@ void bench(const Options& o) {
             result["rows"].push_back({{"test", r.test},
                                       {"tokens", r.tokens},
                                       {"depth", r.depth},
+                                      {"parallel", r.parallel},
                                       {"threads", engine.backend().threads()},
                                       {"tokens_per_second", r.tokens_per_second},
                                       {"share_of_limit", r.share_of_limit},
@@ -156,12 +173,13 @@ void bench(const Options& o) {
     // What the limit is counted in: bytes of weights for decode, operations for prefill.
     const std::string bytes = human_bytes(static_cast<std::uint64_t>(cost.bytes)),
                       operations = fmt::format("{:.1f} Mop", static_cast<double>(cost.operations) / 1e6);
-    print_line(fmt::format("{:<8} {:>7} {:>8} {:>20}   {:>12} {:>12} {:>12}", "test", "tokens", "depth",
-                           "tokens/s", "per token", "of the limit", "peak memory"));
+    print_line(fmt::format("{:<8} {:>7} {:>8} {:>8} {:>20}   {:>12} {:>12} {:>12}", "test", "tokens", "depth",
+                           "parallel", "tokens/s", "per token", "of the limit", "peak memory"));
     for (const auto& r : rows)
-        print_line(fmt::format("{:<8} {:>7} {:>8} {:>12.1f} +- {:<5.1f}  {:>12} {:>10.1f} % {:>12}", r.test,
-                               r.tokens, r.depth, r.tokens_per_second, r.spread,
-                               r.test == "decode" ? bytes : operations, 100 * r.share_of_limit,
+        print_line(fmt::format("{:<8} {:>7} {:>8} {:>8} {:>12.1f} +- {:<5.1f}  {:>12} {:>12} {:>12}", r.test,
+                               r.tokens, r.depth, r.parallel, r.tokens_per_second, r.spread,
+                               r.test == "decode" ? bytes : operations,
+                               r.parallel > 1 ? "-" : fmt::format("{:.1f} %", 100 * r.share_of_limit),
                                human_bytes(r.peak_rss_bytes)));
     for (const auto& r : rows)
         if (r.experts)
@@ -187,6 +205,13 @@ void add_bench(CLI::App& app) {
         ->capture_default_str()
         ->type_name("N,..");
     command->add_option("-d,--depth", o->depths, "tokens that are in the context before")
+        ->delimiter(',')
+        ->capture_default_str()
+        ->type_name("N,..");
+    command
+        ->add_option("--parallel", o->parallel,
+                     "sequences that are written at the same time; the speed is of all of them together")
+        ->check(CLI::Range(1, 256))
         ->delimiter(',')
         ->capture_default_str()
         ->type_name("N,..");

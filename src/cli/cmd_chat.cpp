@@ -220,8 +220,8 @@ class Chat {
         auto rate = [](std::int64_t tokens, double seconds) {
             return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
         };
-        fmt::print("context   {} of {} tokens, {}\n", session_.tokens(), engine_.context(),
-                   human_bytes(static_cast<std::uint64_t>(session_.state().bytes())));
+        fmt::print("context   {} of {} tokens, {}\n", last_.prompt_tokens + last_.completion_tokens,
+                   engine_.context(), human_bytes(static_cast<std::uint64_t>(last_.kv_bytes)));
         fmt::print("prompt    {} tokens, {} of them reused, {:.1f}/s\n", last_.prompt_tokens,
                    last_.cached_tokens, rate(t.prefill_tokens, t.prefill_seconds));
         fmt::print("answer    {} tokens, {:.1f}/s\n", last_.completion_tokens,

@@ -36,13 +36,13 @@ nlohmann::ordered_json timings_json(const Timings& t, const Engine& engine) {
     return result;
 }
 
-void print_stats(const Timings& t, const KvState& state, const Engine& engine) {
+void print_stats(const Timings& t, std::int64_t kv_bytes, const Engine& engine) {
     auto j = timings_json(t, engine);
     fmt::print(stderr,
                "prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}\n",
                t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(),
                t.decode_tokens + 1, t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
-               human_bytes(static_cast<std::uint64_t>(state.bytes())));
+               human_bytes(static_cast<std::uint64_t>(kv_bytes)));
     if (const auto stats = engine.expert_stats()) fmt::print(stderr, "{}", expert_cache_text(*stats));
 }
 
@@ -95,7 +95,7 @@ void run_chat(const Options& o, Engine& engine) {
     } else {
         for (const auto& call : result.completion.tool_calls) print_line(call_json(call).dump());
     }
-    if (o.stats) print_stats(result.timings, session.state(), engine);
+    if (o.stats) print_stats(result.timings, result.kv_bytes, engine);
 }
 
 void run_raw(const Options& o, Engine& engine) {
@@ -134,7 +134,7 @@ void run_raw(const Options& o, Engine& engine) {
                        .dump());
     else if (!text.empty() && text.back() != '\n')
         print_text("\n");
-    if (o.stats) print_stats(timings, state, engine);
+    if (o.stats) print_stats(timings, state.bytes(), engine);
 }
 
 void run_command(const Options& o) {

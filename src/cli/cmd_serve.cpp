@@ -35,6 +35,7 @@ struct Options {
     HttpOptions http;
     std::string alias, scripted, audit_log, metrics_prefix = "cachalot_";
     std::vector<std::string> keys, key_files, origins;
+    SchedulerOptions scheduler;
     std::size_t queue = 256, max_body_mib = 64, max_bodies_mib = 512;
     std::int64_t claude_context = 0;
     double drain_timeout = 30;
@@ -117,6 +118,8 @@ std::unique_ptr<Service> make_service(const Options& o, const std::string& id, s
     EngineServiceOptions options;
     options.model_id = id;
     options.queue = queue;
+    options.scheduler = o.scheduler;
+    options.on_pass = [&metrics](const PassReport& report) { metrics.pass(report); };
     auto recommended = engine->model().checkpoint->sampling_defaults();
     options.sampling.temperature = recommended.temperature.value_or(1.0f);
     options.sampling.top_p = recommended.top_p.value_or(1.0f);
@@ -190,6 +193,27 @@ void add_serve(CLI::App& app) {
             "tell clients of /v1/messages numbers of tokens as if the context were this long. Claude Code "
             "believes in 200000 unless told otherwise, and compacts in time only if that is so")
         ->check(CLI::Range(std::int64_t(1), std::int64_t(1) << 30))
+        ->type_name("N");
+    command->add_option("--parallel", o->scheduler.parallel, "most answers that are written at the same time")
+        ->check(CLI::Range(1, 1024))
+        ->capture_default_str()
+        ->type_name("N");
+    command
+        ->add_option("--kv-memory", o->scheduler.memory,
+                     "memory for the attention states of running requests and for prefixes of earlier ones, "
+                     "which need "
+                     "not be read again; as 8GB or 8GiB. Default: an eighth of the machine's, or what one "
+                     "whole context "
+                     "takes")
+        ->transform(CLI::AsSizeValue(true))
+        ->type_name("SIZE");
+    command
+        ->add_option("--prefill-beside", o->scheduler.beside,
+                     "tokens of prompts that are read in a pass while answers are being written: more of "
+                     "them read faster, "
+                     "fewer let answers flow")
+        ->check(CLI::Range(1, 65536))
+        ->capture_default_str()
         ->type_name("N");
     command->add_option("--queue", o->queue, "most requests that wait; more are answered 429")
         ->check(CLI::Range(std::size_t(0), std::size_t(100'000)))

@@ -48,7 +48,10 @@ class Engine {
     const EngineOptions& options() const { return options_; }
     std::int64_t context() const { return options_.context; }
 
-    KvState new_state() const { return KvState(model_->config, options_.kv); }
+    KvState new_state() const { return KvState(model_->config, options_.kv, kv_memory_); }
+
+    // Of all states that this engine has made, their forks and their checkpoints.
+    const MemoryCount& kv_memory() const { return *kv_memory_; }
 
     // Runs one pass over the segments; see layers/forward.h. Throws Error, before anything is computed, if a token is
     // out of range or a sequence would grow beyond the context; and in the middle of the pass, if an expert cannot be
@@ -73,6 +76,7 @@ class Engine {
     std::unique_ptr<ExpertStore> experts_;
     std::unique_ptr<RouteRecorder> recorder_;  // null unless routes are traced
     Workspace workspace_;
+    std::shared_ptr<MemoryCount> kv_memory_ = std::make_shared<MemoryCount>();
     LayerObserver observer_;
 };
 

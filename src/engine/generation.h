@@ -39,12 +39,14 @@ const char* name(FinishReason reason);  // "stop" for eos and stop, as the APIs 
 
 class Generation {
   public:
-    // `prompt` must not be empty; `state` may already hold a prefix of it. Throws Error for options out of range.
+    // `prompt` must not be empty. Throws Error for options out of range.
     Generation(const Engine& engine, std::vector<std::int32_t> prompt, GenerationOptions options);
 
     // Tokens to evaluate before the next accept(): the whole prompt at first, then the newest token.
     std::span<const std::int32_t> pending() const { return std::span(tokens_).subspan(evaluated_); }
     void mark_evaluated(std::size_t count) { evaluated_ += count; }
+    // The first `length` of tokens() are evaluated, whatever was before.
+    void continue_at(std::size_t length) { evaluated_ = length; }
 
     // Chooses the next token from the logits [vocab] of the last token (which are changed), and returns the text that
     // may be shown now: often empty, never a part of a character or of a stop string.

@@ -24,7 +24,10 @@ void read_common(const Field& body, const HttpRequest& http, const ModelInfo& mo
     }
     generation.ignore_eos = body["ignore_eos"].boolean_or(false);
     request.tenant = http.tenant;
-    if (auto salt = body["cache_salt"]) request.tenant += "/" + salt.string();
+    if (auto salt = body["cache_salt"]) {
+        request.tenant += '\n';  // which no tenant's name has
+        request.tenant += salt.string();
+    }
 }
 
 bool read_include_usage(const Field& body) {

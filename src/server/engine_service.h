@@ -1,8 +1,8 @@
 // The model behind the server: one engine, one worker that owns it, a queue in front.
 //
 // Requests are prepared where they arrive (policy, prompt, tokens, limits), so that whatever is wrong with one is said at
-// once, and served one after another. The states of the last few prompts are kept, so that a client whose title-writing
-// side request comes between two turns still finds its conversation.
+// once. The worker hands them to a scheduler, which answers several at once and keeps the states of what it has read
+// and written, for each tenant apart.
 //
 // How the choices of tools are kept:
 // - `none`, and if there are no tools: the model cannot write `｜DSML｜`. The prompt stays as it is, tools included, so
@@ -17,8 +17,9 @@
 #include <memory>
 #include <string>
 
-#include "engine/engine.h"
+#include "engine/scheduler.h"
 #include "server/job_queue.h"
+#include "server/pass_report.h"
 #include "server/tool_memory.h"
 
 namespace cachalot::server {
@@ -26,7 +27,8 @@ namespace cachalot::server {
 struct EngineServiceOptions {
     std::string model_id;  // what clients call it; empty: the model's own name
     QueueOptions queue;
-    std::size_t states = 4;  // prompts whose state is kept, at least 1
+    SchedulerOptions scheduler;                      // memory 0: what suits the machine
+    std::function<void(const PassReport&)> on_pass;  // on the worker's thread
     // Where requests start from that do not say otherwise.
     SamplingOptions sampling;
     ChatOptions chat;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 namespace cachalot::server {
 namespace {
@@ -40,6 +39,17 @@ void QueuedJob::fail(const ApiError& error) {
     send(event);
 }
 
+void QueuedJob::fail(std::exception_ptr error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const ApiError& e) {
+        fail(e);
+    } catch (const std::exception& e) {
+        fail(
+            ApiError(500, "internal_error", fmt::format("the request could not be completed: {}", e.what())));
+    }
+}
+
 // Also in the middle of an answer: what a tag or the JSON of an argument holds back may take minutes to write.
 void QueuedJob::heartbeat(std::chrono::milliseconds period) {
     std::lock_guard lock(mutex_);
@@ -55,26 +65,34 @@ void QueuedJob::close() {
     abandoned_ = nullptr;
 }
 
-JobQueue::JobQueue(QueueOptions options)
-    : options_(options), worker_([this] { work(); }), watcher_([this] { watch(); }) {}
+JobQueue::JobQueue(QueueOptions options) : options_(options), watcher_([this] { watch(); }) {}
 
 JobQueue::~JobQueue() {
-    drain(Clock::now());
     {
         std::lock_guard lock(mutex_);
         quit_ = true;
     }
     changed_.notify_all();
-    worker_.join();
     watcher_.join();
+}
+
+std::vector<JobQueue::Taken>::iterator JobQueue::find_locked(const QueuedJob& job) {
+    return std::find_if(taken_.begin(), taken_.end(), [&](const Taken& t) { return t.job.get() == &job; });
+}
+
+std::size_t JobQueue::running_locked() const {
+    return static_cast<std::size_t>(std::count_if(
+        taken_.begin(), taken_.end(), [](const Taken& t) { return t.begun != Clock::time_point(); }));
 }
 
 void JobQueue::check_room_locked() {
     if (draining_) throw shutting_down();
-    if (waiting_.size() < options_.limit) return;
+    auto running = running_locked(), waiting = waiting_.size() + taken_.size() - running;
+    if (waiting < options_.limit) return;
     ApiError error(429, "queue_full",
-                   fmt::format("{} requests are waiting already; try again later", waiting_.size()));
-    auto wait = std::ceil(seconds_per_job_ * static_cast<double>(waiting_.size()));
+                   fmt::format("{} requests are waiting already; try again later", waiting));
+    auto wait = std::ceil(seconds_per_job_ * static_cast<double>(waiting) /
+                          static_cast<double>(std::max<std::size_t>(running, 1)));
     error.retry_after = static_cast<int>(std::clamp(wait, 1.0, 60.0));
     throw error;
 }
@@ -99,61 +117,74 @@ void JobQueue::push(std::shared_ptr<QueuedJob> job) {
     changed_.notify_all();
 }
 
+std::shared_ptr<QueuedJob> JobQueue::take(bool wait) {
+    std::unique_lock lock(mutex_);
+    if (wait) changed_.wait(lock, [&] { return quit_ || !waiting_.empty(); });
+    if (waiting_.empty()) return nullptr;
+    auto job = waiting_.begin()->second;
+    waiting_.erase(waiting_.begin());
+    taken_.push_back({job, {}});
+    return job;
+}
+
+void JobQueue::begun(const QueuedJob& job) {
+    std::lock_guard lock(mutex_);
+    if (auto taken = find_locked(job); taken != taken_.end()) taken->begun = Clock::now();
+}
+
+void JobQueue::over(const std::shared_ptr<QueuedJob>& job) {
+    job->close();
+    {
+        std::lock_guard lock(mutex_);
+        auto taken = find_locked(*job);
+        if (taken == taken_.end()) return;
+        if (taken->begun != Clock::time_point()) {
+            std::chrono::duration<double> took = Clock::now() - taken->begun;
+            seconds_per_job_ += (took.count() - seconds_per_job_) / 8;
+        }
+        taken_.erase(taken);
+    }
+    changed_.notify_all();
+}
+
 void JobQueue::drain(Clock::time_point deadline) {
     std::unique_lock lock(mutex_);
     draining_ = true;
-    auto idle = [&] { return waiting_.empty() && !running_; };
+    auto idle = [&] { return waiting_.empty() && taken_.empty(); };
     if (changed_.wait_until(lock, deadline, idle)) return;
-    auto rest = std::exchange(waiting_, {});
-    if (running_) rest.emplace(Priority::interactive, running_);
+    std::vector<std::shared_ptr<QueuedJob>> rest;
+    for (auto& [priority, job] : std::exchange(waiting_, {})) rest.push_back(job);
+    for (auto& taken : taken_) rest.push_back(taken.job);
     lock.unlock();
-    for (auto& [priority, job] : rest) {
+    for (auto& job : rest) {
         job->fail(shutting_down());
         job->close();
     }
+    rest.clear();
     lock.lock();
     changed_.wait(lock, idle);
 }
 
-void JobQueue::work() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-        changed_.wait(lock, [&] { return quit_ || !waiting_.empty(); });
-        if (waiting_.empty()) return;
-        running_ = waiting_.begin()->second;
-        waiting_.erase(waiting_.begin());
-        auto job = running_;
-        lock.unlock();
-        auto start = Clock::now();
-        try {
-            if (!job->stopped()) job->serve();
-        } catch (const ApiError& e) {
-            job->fail(e);
-        } catch (const std::exception& e) {
-            job->fail(
-                {500, "internal_error", fmt::format("the request could not be completed: {}", e.what())});
-        }
-        job->close();
-        job.reset();
-        std::chrono::duration<double> taken = Clock::now() - start;
-        lock.lock();
-        seconds_per_job_ += (taken.count() - seconds_per_job_) / 8;
-        running_.reset();
-        changed_.notify_all();
+void JobQueue::quit() {
+    drain(Clock::now());
+    {
+        std::lock_guard lock(mutex_);
+        quit_ = true;
     }
+    changed_.notify_all();
 }
 
 void JobQueue::watch() {
     std::unique_lock lock(mutex_);
     while (!quit_) {
-        if (waiting_.empty() && !running_) {
+        if (waiting_.empty() && taken_.empty()) {
             changed_.wait(lock);
             continue;
         }
         changed_.wait_for(lock, kWatchPeriod, [&] { return quit_; });
         std::vector<std::shared_ptr<QueuedJob>> jobs;
         for (auto& [priority, job] : waiting_) jobs.push_back(job);
-        if (running_) jobs.push_back(running_);
+        for (auto& taken : taken_) jobs.push_back(taken.job);
         // Sinks and clients are asked without the queue's lock: they may well submit or drain.
         lock.unlock();
         std::erase_if(jobs, [&](const auto& job) {
@@ -167,7 +198,7 @@ void JobQueue::watch() {
         });
         if (erased) changed_.notify_all();
         lock.unlock();
-        for (auto& job : jobs) job->close();  // running ones, too: the worker notices
+        for (auto& job : jobs) job->close();  // those that were taken, too: the worker notices
         jobs.clear();
         lock.lock();
     }

@@ -1,8 +1,8 @@
-// The queue in front of a model that serves one request after another.
+// The jobs that a service has accepted: those that wait, and those that its worker has taken.
 //
-// Two threads: the worker serves jobs by priority, first come first served among equals; the watcher notices clients
-// that have gone while their requests wait, and lets those that stay know that they have not been forgotten. What the
-// worker runs into, it reports to the job and goes on to the next.
+// The worker is the service's own thread; it takes jobs by priority, first come first served among equals, says when each
+// begins to be answered, and when it is over. A watcher notices clients that have gone, and lets those that stay know that
+// they have not been forgotten.
 #pragma once
 
 #include <atomic>
@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "server/service.h"
 
@@ -30,10 +31,8 @@ class QueuedJob : public Job {
     // Passes an event on, from any thread; dropped if nobody waits. After `done` or `failed` nothing is passed on.
     void send(const Event& event);
     void fail(const ApiError& error);
-
-    // Runs the request, on the worker's thread. Sends `done` in the end, unless it was stopped; what it throws is sent
-    // as `failed`.
-    virtual void serve() = 0;
+    // With what the work has thrown; what is no ApiError becomes a 500.
+    void fail(std::exception_ptr error);
 
   private:
     friend class JobQueue;
@@ -57,29 +56,44 @@ struct QueueOptions {
 class JobQueue {
   public:
     explicit JobQueue(QueueOptions options);
-    ~JobQueue();  // fails what is left
+    ~JobQueue();  // the worker must have ended
 
     // Throws ApiError 429 "queue_full" or 503 "shutting_down".
     void check_room();
     void push(std::shared_ptr<QueuedJob> job);
 
-    // Takes no more jobs; returns when all are done. Those that are not at the deadline fail.
+    // For the worker. The next job; null if there is none, or with `wait`, once quit() was called. A job that was taken
+    // still waits until it has begun().
+    std::shared_ptr<QueuedJob> take(bool wait);
+    void begun(const QueuedJob& job);
+    void over(const std::shared_ptr<QueuedJob>& job);
+
+    // Takes no more jobs; returns when all are over. Those that are not at the deadline fail.
     void drain(std::chrono::steady_clock::time_point deadline);
     bool draining();
 
+    // Fails what is left, and tells the worker to end.
+    void quit();
+
   private:
+    using Clock = std::chrono::steady_clock;
+    struct Taken {
+        std::shared_ptr<QueuedJob> job;
+        Clock::time_point begun{};  // not yet
+    };
+    std::vector<Taken>::iterator find_locked(const QueuedJob& job);
+    std::size_t running_locked() const;
     void check_room_locked();
-    void work();
     void watch();
 
     const QueueOptions options_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::multimap<Priority, std::shared_ptr<QueuedJob>> waiting_;
-    std::shared_ptr<QueuedJob> running_;
+    std::vector<Taken> taken_;
     bool draining_ = false, quit_ = false;
     double seconds_per_job_ = 1;  // moving average
-    std::thread worker_, watcher_;
+    std::thread watcher_;
 };
 
 }  // namespace cachalot::server

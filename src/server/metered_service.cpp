@@ -14,7 +14,7 @@ class MeteredService final : public Service {
     bool ready() const override { return service_->ready(); }
 
     std::shared_ptr<Job> submit(Request request, Sink sink) override {
-        auto observer = std::make_shared<Observer>(Observer{metrics_.request(), info().context});
+        auto observer = std::make_shared<Observer>(Observer{metrics_.request()});
         try {
             // The sink runs on one thread at a time, as the meter wants it.
             return service_->submit(std::move(request),
@@ -43,15 +43,13 @@ class MeteredService final : public Service {
   private:
     struct Observer {
         std::unique_ptr<RequestMeter> meter;
-        std::int64_t context;
         std::string reason = "stop";  // of the last choice
 
         void see(const Event& event) {
             switch (event.kind) {
                 case Event::Kind::started:
-                    meter->started(event.usage.prompt_tokens, event.usage.cached_tokens, context);
+                    meter->started(event.usage.prompt_tokens, event.usage.cached_tokens);
                     break;
-                case Event::Kind::progress: meter->prefilled(event.progress_done); break;
                 case Event::Kind::reasoning:
                 case Event::Kind::content:
                 case Event::Kind::call_arguments: meter->token(); break;

@@ -75,7 +75,16 @@ struct Metrics::Impl {
     prometheus::Gauge& running = gauge("num_requests_running", "Requests that the model is answering.");
     prometheus::Gauge& waiting = gauge("num_requests_waiting", "Requests in the queue.");
     prometheus::Gauge& cache_usage =
-        gauge("kv_cache_usage_perc", "Share of the context that running requests fill, 0 to 1.");
+        gauge("kv_cache_usage_perc",
+              "Share of the memory for attention states that running requests fill, 0 to 1.");
+    prometheus::Gauge& cache_bytes =
+        gauge("kv_cache_bytes", "Memory that attention states take, with prefixes that are only kept.");
+    prometheus::Counter& preemptions =
+        counters("num_preemptions_total", "Running requests that went back to the queue for want of memory.")
+            .Add({});
+    prometheus::Counter& evictions =
+        counters("prefix_cache_evictions_total", "Kept prefixes that were given up for want of memory.")
+            .Add({});
     prometheus::Counter& prompt_tokens =
         counters("prompt_tokens_total", "Tokens of prompts, cached ones included.").Add({});
     prometheus::Counter& generation_tokens =
@@ -108,8 +117,7 @@ struct Metrics::Impl {
                                                       .Help("Duration of HTTP requests by route.")
                                                       .Labels(labels)
                                                       .Register(registry);
-    std::atomic<std::int64_t> longest{0};       // request so far, in tokens
-    std::atomic<std::int64_t> cache_tokens{0};  // of the running requests
+    std::atomic<std::int64_t> longest{0};  // request so far, in tokens
 
     mutable std::mutex experts_mutex;
     std::function<std::optional<ExpertCacheStats>()> experts;  // may be empty
@@ -224,30 +232,33 @@ void Metrics::rejected(std::string_view reason) {
     impl_->rejections.Add({{"reason", std::string(reason)}}).Increment();
 }
 
+void Metrics::pass(const PassReport& report) {
+    auto& m = *impl_;
+    m.iteration_tokens.Observe(static_cast<double>(report.rows));
+    m.cache_bytes.Set(static_cast<double>(report.held_bytes));
+    // Pages that running requests share are counted for each.
+    if (report.memory > 0)
+        m.cache_usage.Set(
+            std::min(static_cast<double>(report.running_bytes) / static_cast<double>(report.memory), 1.0));
+    m.preemptions.Increment(static_cast<double>(report.preemptions) - m.preemptions.Value());
+    m.evictions.Increment(static_cast<double>(report.evictions) - m.evictions.Value());
+}
+
 RequestMeter::RequestMeter(Metrics::Impl& metrics) : metrics_(metrics) { metrics_.waiting.Increment(); }
 
 RequestMeter::~RequestMeter() { finished("abort", 0); }
 
-void RequestMeter::started(std::int64_t prompt_tokens, std::int64_t cached_tokens, std::int64_t context) {
+void RequestMeter::started(std::int64_t prompt_tokens, std::int64_t cached_tokens) {
     if (started_ || finished_) return;
     started_ = true;
     started_at_ = Clock::now();
-    context_ = context;
-    prefilled_ = cached_tokens;
+    prompt_tokens_ = prompt_tokens;
     metrics_.waiting.Decrement();
     metrics_.running.Increment();
     metrics_.queue.Observe(seconds_since(queued_));
     metrics_.prompt_tokens.Increment(static_cast<double>(prompt_tokens));
     metrics_.cache_queries.Increment(static_cast<double>(prompt_tokens));
     metrics_.cache_hits.Increment(static_cast<double>(cached_tokens));
-    fill_cache(cached_tokens);
-}
-
-void RequestMeter::prefilled(std::int64_t prompt_tokens) {
-    if (!started_ || finished_ || prompt_tokens <= prefilled_) return;
-    metrics_.iteration_tokens.Observe(static_cast<double>(prompt_tokens - prefilled_));
-    fill_cache(prompt_tokens - prefilled_);
-    prefilled_ = prompt_tokens;
 }
 
 void RequestMeter::token() {
@@ -261,30 +272,12 @@ void RequestMeter::token() {
         metrics_.next_token.Observe(std::chrono::duration<double>(now - last_).count());
     }
     last_ = now;
-    iterations_of_one(1);
-}
-
-// A token whose text is held back is not seen when it is made; the sum is put right at the end.
-void RequestMeter::iterations_of_one(std::int64_t count) {
-    for (std::int64_t i = 0; i < count; ++i) metrics_.iteration_tokens.Observe(1);
-    generated_ += std::max<std::int64_t>(count, 0);
-    fill_cache(std::max<std::int64_t>(count, 0));
-}
-
-void RequestMeter::fill_cache(std::int64_t tokens) {
-    held_ += tokens;
-    const auto all = static_cast<double>(metrics_.cache_tokens += tokens);
-    if (context_ > 0) metrics_.cache_usage.Set(all / static_cast<double>(context_));
 }
 
 void RequestMeter::finished(std::string_view reason, std::int64_t completion_tokens) {
     if (finished_) return;
-    if (started_) {
-        iterations_of_one(completion_tokens - generated_);
-        for (auto longest = metrics_.longest.load();
-             longest < held_ && !metrics_.longest.compare_exchange_weak(longest, held_);) {
-        }
-        fill_cache(-held_);
+    for (auto longest = metrics_.longest.load(), held = prompt_tokens_ + completion_tokens;
+         longest < held && !metrics_.longest.compare_exchange_weak(longest, held);) {
     }
     finished_ = true;
     (started_ ? metrics_.running : metrics_.waiting).Decrement();

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "cache/expert_store.h"
+#include "server/pass_report.h"
 
 namespace cachalot::server {
 
@@ -36,6 +37,9 @@ class Metrics {
     // One request to the model, from now on waiting in the queue. Metrics must outlive the meter.
     std::unique_ptr<RequestMeter> request();
 
+    // One pass of the model, and what its memory for attention states holds after it.
+    void pass(const PassReport& report);
+
     void rejected(
         std::string_view reason);  // a request that was not admitted: "queue_full", "context_length_exceeded"
 
@@ -45,31 +49,23 @@ class Metrics {
     std::unique_ptr<Impl> impl_;
 };
 
-// Follows one request: started(), prefilled() as its prompt is read, token() for each piece of the answer, then
-// finished(). Destroying it is always right: the gauges go back, and a request that did not finish counts as "abort". One
+// Follows one request: started(), token() for each piece of the answer, then finished(). Destroying it is always right: the gauges go back, and a request that did not finish counts as "abort". One
 // thread at a time.
 class RequestMeter {
   public:
     explicit RequestMeter(Metrics::Impl& metrics);
     ~RequestMeter();
-    void started(std::int64_t prompt_tokens, std::int64_t cached_tokens, std::int64_t context);
-    void prefilled(std::int64_t prompt_tokens);  // so many in all, cached ones included
-    void token();                                // something of the answer became visible
+    void started(std::int64_t prompt_tokens, std::int64_t cached_tokens);
+    void token();  // something of the answer became visible
     void finished(std::string_view reason,
                   std::int64_t completion_tokens);  // "stop", "length", "tool_calls", "error"
 
   private:
     using Clock = std::chrono::steady_clock;
-    void fill_cache(std::int64_t tokens);
-    void iterations_of_one(std::int64_t count);
-
     Metrics::Impl& metrics_;
     Clock::time_point queued_ = Clock::now(), started_at_{}, first_{}, last_{};
     bool started_ = false, finished_ = false;
-    std::int64_t prefilled_ = 0;  // tokens of the prompt
-    std::int64_t generated_ = 0;  // iterations that have been counted for the answer
-    std::int64_t held_ = 0;       // tokens counted in the cache's gauge
-    std::int64_t context_ = 0;    // most tokens that could be
+    std::int64_t prompt_tokens_ = 0;
 };
 
 }  // namespace cachalot::server

@@ -89,7 +89,8 @@ class ScriptedJob : public QueuedJob {
           prompt_(std::move(prompt)),
           in_reasoning_(in_reasoning) {}
 
-    void serve() override {
+    // Runs the request; what it throws is for the client.
+    void serve() {
         if (answer_.error) throw ApiError(500, "internal_error", *answer_.error);
         usage_.prompt_tokens = toy::count(prompt_);
         Event event{Event::Kind::started};
@@ -178,11 +179,16 @@ class ScriptedJob : public QueuedJob {
 class ScriptedService : public Service {
   public:
     ScriptedService(Script script, const ScriptedServiceOptions& options)
-        : script_(std::move(script)), queue_(options.queue) {
+        : script_(std::move(script)), queue_(options.queue), worker_([this] { work(); }) {
         info_.id = script_.model;
         info_.created = 1'767'225'600;  // fixed: everything about a script is
         info_.context = script_.context;
         info_.vocab_size = toy::kEnd;
+    }
+
+    ~ScriptedService() override {
+        queue_.quit();
+        worker_.join();
     }
 
     const ModelInfo& info() const override { return info_; }
@@ -223,6 +229,19 @@ class ScriptedService : public Service {
     void drain(std::chrono::steady_clock::time_point deadline) override { queue_.drain(deadline); }
 
   private:
+    // One request after another.
+    void work() {
+        while (auto job = queue_.take(true)) {
+            queue_.begun(*job);
+            try {
+                if (!job->stopped()) static_cast<ScriptedJob&>(*job).serve();
+            } catch (...) {
+                job->fail(std::current_exception());
+            }
+            queue_.over(job);
+        }
+    }
+
     static std::string prompt_of(Request& request, std::optional<bool>* in_reasoning) {
         if (request.raw) return raw_text(request);
         complete_conversation(request);
@@ -233,7 +252,8 @@ class ScriptedService : public Service {
 
     const Script script_;
     ModelInfo info_;
-    mutable JobQueue queue_;  // last: its threads use the rest
+    mutable JobQueue queue_;
+    std::thread worker_;  // last: it uses the rest
 };
 
 }  // namespace

@@ -2,7 +2,7 @@
 //
 // Every dialect parses its JSON into a Request and turns Events into its own bytes; nothing here knows JSON or HTTP. The
 // real model (engine_service) and the scripted one (scripted_service) implement Service, so clients can be tested
-// without weights, and a scheduler that batches requests can replace the queue without any dialect noticing.
+// without weights.
 #pragma once
 
 #include <chrono>
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "engine/generation.h"
+#include "engine/scheduler.h"
 #include "text/chat.h"
 #include "text/prompt.h"
 
@@ -36,7 +36,6 @@ class ApiError : public Error {
 };
 
 enum class ToolChoice { automatic, none, required, named };
-enum class Priority { interactive, normal, background };
 
 struct Request {
     // Either a conversation or a raw text to continue (also as token ids).
@@ -121,7 +120,7 @@ class Service {
     virtual const ModelInfo& info() const = 0;
     virtual bool ready() const = 0;
 
-    // Queues a request. Events arrive on the worker's thread, in order; the sink must not block. Throws ApiError if the
+    // Queues a request. Events arrive on the worker's thread, in the order of each choice; the sink must not block. Throws ApiError if the
     // request cannot be run (queue full: 429; too long for the context: 400; shutting down: 503).
     using Sink = std::function<void(const Event&)>;
     virtual std::shared_ptr<Job> submit(Request request, Sink sink) = 0;

@@ -203,16 +203,16 @@ TEST_F(Commands, BenchPrintsItsRows) {
     EXPECT_EQ(result["rows"][3]["depth"], 20);
     std::vector<std::string> keys;
     for (const auto& [key, value] : result["rows"][0].items()) keys.push_back(key);
-    EXPECT_THAT(keys,
-                testing::UnorderedElementsAre("test", "tokens", "depth", "threads", "tokens_per_second",
-                                              "share_of_limit", "peak_rss_bytes", "repetitions", "spread"));
+    EXPECT_THAT(keys, testing::UnorderedElementsAre("test", "tokens", "depth", "parallel", "threads",
+                                                    "tokens_per_second", "share_of_limit", "peak_rss_bytes",
+                                                    "repetitions", "spread"));
     EXPECT_TRUE(result["machine"].is_object());
     for (const auto& row : result["rows"]) {
         EXPECT_GT(row["tokens_per_second"], 0);
         EXPECT_GT(row["share_of_limit"], 0);
         EXPECT_GT(row["peak_rss_bytes"], 1 << 20);
     }
-    auto text = run("bench -p 16 -n 4 -r 1").out;
+    auto text = run("bench -p 16 -n 4 -r 1 --parallel 1,3").out;
     for (auto part : {"tokens/s", "per token", "MB", "Mop", "%"}) EXPECT_THAT(text, HasSubstr(part));
 }
 

@@ -131,6 +131,53 @@ TEST_F(Chunks, ForksAndCheckpointsContinueExactlyAndOnTheirOwn) {
     }
 }
 
+// As if the last tokens had been taken back, while the state goes on.
+TEST_F(Chunks, CheckpointsOfAMomentAgoAreExact) {
+    for (auto kv : {KvPrecision::f32, KvPrecision::reference}) {
+        Engine e(test::nano(), {2, Precision::exact, kv});
+        auto all = e.new_state();
+        auto expected = test::all_logits(e, all, std::span(ids).first(400), 400);
+        auto state = e.new_state();
+        e.prefill(state, std::span(ids).first(300));
+        EXPECT_THROW(state.checkpoint(300 - kRollback - 1), Error);
+        EXPECT_THROW(state.checkpoint(301), Error);
+        for (std::size_t length : {300, 299, 256, 255, 237, 236}) {
+            auto saved = state.checkpoint(static_cast<std::int64_t>(length));
+            auto fork = state.fork();
+            e.prefill(fork, std::span(ids).subspan(7, 90));  // other rows in the same places
+            auto restored = e.new_state();
+            restored.restore(saved);
+            auto logits = copy(e.prefill(restored, std::span(ids).subspan(length, 400 - length)));
+            EXPECT_EQ(logits, copy(row(expected, 399))) << length;
+        }
+        EXPECT_EQ(copy(e.prefill(state, std::span(ids).subspan(300, 100))), copy(row(expected, 399)));
+    }
+}
+
+// What is allocated is counted, what is shared once, and nothing stays behind.
+TEST_F(Chunks, MemoryIsCounted) {
+    Engine e(test::nano(), {2});
+    EXPECT_EQ(e.kv_memory().bytes(), 0);
+    {
+        auto state = e.new_state();
+        const auto empty = e.kv_memory().bytes();
+        EXPECT_EQ(empty, state.bytes());
+        e.prefill(state, std::span(ids).first(1000));
+        EXPECT_EQ(e.kv_memory().bytes(), state.bytes());
+        EXPECT_EQ(state.bytes(), state.bytes_at(1000));
+        auto saved = state.checkpoint();
+        EXPECT_EQ(e.kv_memory().bytes(), state.bytes() + static_cast<std::int64_t>(saved.rings.size()));
+        EXPECT_LE(static_cast<std::int64_t>(saved.rings.size()), empty);
+        EXPECT_EQ(saved.bytes_beyond(nullptr),
+                  state.bytes() - empty + static_cast<std::int64_t>(saved.rings.size()));
+        const auto before = e.kv_memory().bytes(), most = state.growth(10);
+        e.prefill(state, std::span(ids).first(10));
+        EXPECT_GT(e.kv_memory().bytes(), before);  // shared pages were copied
+        EXPECT_LE(e.kv_memory().bytes() - before, most);
+    }
+    EXPECT_EQ(e.kv_memory().bytes(), 0);
+}
+
 TEST_F(Chunks, ACheckpointOfAnotherPrecisionIsRefused) {
     Engine rounded(test::nano(), {1});
     auto state = engine.new_state();

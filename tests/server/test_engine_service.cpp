@@ -26,6 +26,7 @@ class EngineService : public testing::Test {
         o.sampling.temperature = 0;
         o.chat.thinking = false;
         o.queue.limit = 3;
+        o.scheduler.parallel = 2;
         return o;
     }
     static ordered_json chat(const std::string& text, int max_tokens = 24) {
@@ -154,6 +155,8 @@ TEST_F(EngineService, StopsWhenTheClientHasGone) {
     body["stream"] = true;
     auto running = test::call(routes, "POST", "/v1/chat/completions", body.dump());
     ASSERT_TRUE(running->wait_for_text("\"content\":\" "));
+    auto beside = test::call(routes, "POST", "/v1/chat/completions", body.dump());
+    ASSERT_TRUE(beside->wait_for_text("\"content\":\" "));
     // The queue is bounded.
     std::vector<std::shared_ptr<test::FakeWriter>> waiting;
     for (int i = 0; i < 3; ++i)
@@ -163,10 +166,69 @@ TEST_F(EngineService, StopsWhenTheClientHasGone) {
     ASSERT_FALSE(refused->headers.empty());
     EXPECT_EQ(refused->headers[0].first, "retry-after");
     for (auto& writer : waiting) writer->gone = true;
-    running->gone = true;
+    running->gone = beside->gone = true;
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
     ask(routes, "/v1/chat/completions", chat("Hello"));
     EXPECT_FALSE(running->finished());
+}
+
+// Answers that are written at the same time are what each would be alone.
+TEST_F(EngineService, AnswersSeveralAtOnce) {
+    Engine one(cachalot::test::nano(), {2, Precision::exact}),
+        many(cachalot::test::nano(), {2, Precision::exact});
+    auto settings = options();
+    settings.scheduler.parallel = 4;
+    settings.queue.limit = 100;
+    std::vector<PassReport> passes;
+    auto alone = make_engine_service(one, settings);
+    settings.on_pass = [&](const PassReport& report) { passes.push_back(report); };
+    auto together = make_engine_service(many, settings);
+    auto routes_alone = openai_routes(*alone), routes_many = openai_routes(*together);
+    std::vector<ordered_json> bodies;
+    for (const char* question :
+         {"What is the capital of France?", "What is 3 + 4?", "Tell me a story about a whale.",
+          "What is the capital of Italy?", "Hello", "Tell me a story about a dog."})
+        bodies.push_back(chat(question, 40));
+    std::vector<std::shared_ptr<test::FakeWriter>> answers;
+    for (const auto& body : bodies)
+        answers.push_back(test::call(routes_many, "POST", "/v1/chat/completions", body.dump()));
+    for (std::size_t i = 0; i < bodies.size(); ++i) {
+        ASSERT_TRUE(answers[i]->wait());
+        EXPECT_EQ(message(ordered_json::parse(answers[i]->body)),
+                  message(ask(routes_alone, "/v1/chat/completions", bodies[i])));
+    }
+    together->drain(std::chrono::steady_clock::now() + std::chrono::seconds(60));
+    together.reset();
+    std::int64_t most = 0;
+    for (const auto& pass : passes) most = std::max(most, pass.rows);
+    EXPECT_GT(most, 3);
+    EXPECT_EQ(passes.back().running_bytes, 0);
+    EXPECT_GT(passes.back().held_bytes, 0);
+    EXPECT_GT(passes.back().memory, passes.back().held_bytes);
+}
+
+// The choices of a request read their prompt once.
+TEST_F(EngineService, ChoicesShareThePrompt) {
+    std::int64_t rows = 0, passes = 0;
+    auto settings = options();
+    settings.scheduler.parallel = 4;
+    settings.on_pass = [&](const PassReport& report) {
+        rows += report.rows;
+        ++passes;
+    };
+    service = make_engine_service(engine, settings);
+    std::string words;
+    for (int i = 0; i < 200; ++i) words += " word";
+    auto body = chat(words, 5);
+    body["n"] = 4;
+    body["ignore_eos"] = true;
+    auto usage = ask(openai_routes(*service), "/v1/chat/completions", body)["usage"];
+    service->drain(std::chrono::steady_clock::now() + std::chrono::seconds(60));
+    service.reset();
+    EXPECT_EQ(usage["completion_tokens"], 20);
+    // The others read the header of the answer again, which may differ from turn to turn.
+    EXPECT_LE(rows, usage["prompt_tokens"].get<int>() + 4 * 4 + 3 * 4);
+    EXPECT_LE(passes, 9);
 }
 
 TEST_F(EngineService, GivesEachChoiceItsOwnSeed) {

@@ -185,17 +185,11 @@ TEST(Metrics, FollowsRequests) {
     auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
     auto first = metrics.request(), second = metrics.request();
     EXPECT_TRUE(has("cachalot_num_requests_waiting{model_name=\"nano\"} 2\n"));
-    first->started(10, 4, 100);
-    first->prefilled(7);
-    first->prefilled(10);
+    first->started(10, 4);
     first->token();
     first->token();
     EXPECT_TRUE(has("cachalot_num_requests_running{model_name=\"nano\"} 1\n"));
-    EXPECT_TRUE(has("cachalot_kv_cache_usage_perc{model_name=\"nano\"} 0.12"));
     first->finished("stop", 3);  // one of which was never seen
-    EXPECT_TRUE(has("cachalot_kv_cache_usage_perc{model_name=\"nano\"} 0\n"));
-    EXPECT_TRUE(has("iteration_tokens_total_count{model_name=\"nano\"} 5\n"));
-    EXPECT_TRUE(has("iteration_tokens_total_sum{model_name=\"nano\"} 9\n"));
     EXPECT_TRUE(has("request_prefill_time_seconds_count{model_name=\"nano\"} 1\n"));
     EXPECT_TRUE(has("request_decode_time_seconds_count{model_name=\"nano\"} 1\n"));
     first.reset();
@@ -230,12 +224,25 @@ TEST(Metrics, ShowTheCacheOfExpertsIfThereIsOne) {
     EXPECT_TRUE(has("cachalot_expert_cache_wait_seconds_total{model_name=\"nano\",phase=\"prompt\"} 0.5"));
 }
 
+TEST(Metrics, FollowsPasses) {
+    Metrics metrics("nano");
+    auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
+    metrics.pass({7, 100, 300, 400, 0, 2});
+    metrics.pass({2, 200, 350, 400, 1, 5});
+    EXPECT_TRUE(has("iteration_tokens_total_count{model_name=\"nano\"} 2\n"));
+    EXPECT_TRUE(has("iteration_tokens_total_sum{model_name=\"nano\"} 9\n"));
+    EXPECT_TRUE(has("cachalot_kv_cache_usage_perc{model_name=\"nano\"} 0.5\n"));
+    EXPECT_TRUE(has("cachalot_kv_cache_bytes{model_name=\"nano\"} 350\n"));
+    EXPECT_TRUE(has("cachalot_num_preemptions_total{model_name=\"nano\"} 1\n"));
+    EXPECT_TRUE(has("cachalot_prefix_cache_evictions_total{model_name=\"nano\"} 5\n"));
+}
+
 TEST(Metrics, UnderLlamacppNames) {
     Metrics metrics("nano", "cachalot_", true);
     auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
     auto request = metrics.request();
-    request->started(10, 4, 100);
-    request->prefilled(10);
+    request->started(10, 4);
+    for (int i = 0; i < 4; ++i) metrics.pass({});
     EXPECT_TRUE(has("\nllamacpp:requests_processing 1\n"));
     request->token();
     request->finished("stop", 3);

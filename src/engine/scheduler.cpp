@@ -1,0 +1,285 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/error.h"
+
+namespace cachalot {
+namespace {
+
+constexpr std::int64_t kClassPasses = 128;
+constexpr std::int64_t kKeepEvery = 2048;   // tokens
+constexpr std::int64_t kWorthKeeping = 64;  // tokens that two prompts share beyond what is kept already
+constexpr std::int64_t kScoredRows = 64;    // whose logits of the whole vocabulary are in memory at once
+constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max() / 2;
+
+std::int64_t size(std::span<const std::int32_t> tokens) { return static_cast<std::int64_t>(tokens.size()); }
+
+}  // namespace
+
+std::int64_t Scheduler::least_memory(const Engine& engine) {
+    const KvState state(engine.model().config, engine.options().kv);
+    // A whole sequence, the copies of shared pages, and a checkpoint for a moment, which is smaller than an empty state.
+    return state.bytes_at(engine.context()) + state.growth(0) + state.bytes_at(0);
+}
+
+Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
+    : engine_(engine),
+      options_(options),
+      empty_(engine.model().config, engine.options().kv),
+      limit_(options.memory ? options.memory - empty_.bytes_at(0) : kNoLimit) {
+    if (options.parallel < 1 || options.parallel > 1024)
+        fail("parallel: {} is out of range (1 to 1024)", options.parallel);
+    if (options.beside < 1) fail("beside: {} is out of range", options.beside);
+    if (options.headroom < 1) fail("headroom: {} is out of range", options.headroom);
+    if (auto least = least_memory(engine); options.memory && options.memory < least)
+        fail(
+            "the memory for attention states, {} bytes, does not hold one sequence of {} tokens: that takes "
+            "{} bytes",
+            options.memory, engine.context(), least);
+}
+
+void Scheduler::submit(std::shared_ptr<Sequence> sequence) {
+    auto& s = *sequence;
+    s.rank_ = {passes_ + kClassPasses * static_cast<std::int64_t>(s.options_.priority), submitted_++};
+    waiting_.emplace(s.rank_, std::move(sequence));
+}
+
+std::string Scheduler::stop(const std::shared_ptr<Sequence>& sequence) {
+    auto same = [&](const auto& entry) { return entry.second == sequence; };
+    if (auto found = std::find_if(waiting_.begin(), waiting_.end(), same); found != waiting_.end())
+        waiting_.erase(found);
+    else if (std::any_of(running_.begin(), running_.end(), same))
+        retire(sequence);
+    else
+        return {};
+    return sequence->generation_.cancel();
+}
+
+std::vector<SequenceEvent> Scheduler::step() {
+    events_.clear();
+    ++passes_;
+    admit();
+    rows_ = 0;
+    if (auto parts = plan(); !parts.empty()) evaluate(parts);
+    return std::move(events_);
+}
+
+std::int64_t Scheduler::running_bytes() const {
+    std::int64_t total = 0;
+    for (const auto& [rank, sequence] : running_) total += sequence->state_->bytes();
+    return total;
+}
+
+void Scheduler::admit() {
+    for (auto next = waiting_.begin();
+         next != waiting_.end() && running_.size() < static_cast<std::size_t>(options_.parallel);) {
+        if (must_wait(*next->second)) {
+            ++next;
+            continue;
+        }
+        if (!start(next->second)) return;  // nobody overtakes who waits for memory
+        next = waiting_.erase(next);
+    }
+}
+
+// Whether somebody is about to compute a prefix of this prompt; the state will be kept where they part.
+bool Scheduler::must_wait(const Sequence& sequence) {
+    if (sequence.options_.all_logits) return false;
+    auto tokens = sequence.tokens().first(sequence.tokens().size() - 1);
+    std::optional<std::int64_t> kept;
+    for (auto& [rank, leader] : running_) {
+        if (!leader->reads() || leader->options_.space != sequence.options_.space) continue;
+        auto theirs = leader->tokens();
+        auto both = std::min(tokens.size(), theirs.size());
+        auto shared =
+            std::mismatch(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(both), theirs.begin())
+                .first -
+            tokens.begin();
+        if (shared <= leader->state_->length()) continue;
+        if (!kept) kept = prefixes_.find(sequence.options_.space, tokens).kept;
+        if (shared < *kept + kWorthKeeping) continue;
+        leader->marks_.insert(shared);
+        return true;
+    }
+    return false;
+}
+
+// What a state of that length adds to one that it was continued from, with the copies of the pages that both write to.
+std::int64_t Scheduler::bytes_for(std::int64_t length, std::int64_t shared) const {
+    return empty_.bytes_at(length) - empty_.bytes_at(shared) + empty_.growth(0) + empty_.bytes_at(0);
+}
+
+// False: there is no memory for it now.
+bool Scheduler::start(const Held& held) {
+    auto& s = *held;
+    auto& generation = s.generation_;
+    if (generation.finished() && !s.options_.all_logits) {  // there is nothing to write
+        s.cached_ = prefixes_.find(s.options_.space, s.tokens().first(s.tokens().size() - 1)).kept;
+        events_.push_back({SequenceEvent::Kind::started, held});
+        events_.push_back({SequenceEvent::Kind::wrote, held});
+        return true;
+    }
+    auto prefix = s.tokens().first(s.options_.all_logits ? 0 : s.tokens().size() - 1);
+    const auto match = prefixes_.find(s.options_.space, prefix);
+    const auto length = std::min(size(s.tokens()) + options_.headroom, engine_.context());
+    const auto need = bytes_for(length, match.kept);
+    if (!running_.empty()) {
+        // Only what is kept can make room. Do not throw it away if that will not do.
+        auto others = need;
+        for (const auto& [rank, other] : running_) others += bytes_for(other->state_->length(), other->base_);
+        if (others > limit_) return false;
+    }
+    auto kept = prefixes_.take(s.options_.space, prefix);
+    if (!make_room(need) && !running_.empty()) return false;
+
+    s.state_ = engine_.new_state();
+    if (kept) s.state_->restore(*kept);
+    generation.continue_at(static_cast<std::size_t>(match.kept));
+    s.base_ = match.kept;
+    set_marks(s, match.shared);
+    running_.emplace(s.rank_, held);
+    if (s.started_) return true;
+    s.started_ = true;
+    s.cached_ = match.kept;
+    events_.push_back({SequenceEvent::Kind::started, held});
+    return true;
+}
+
+void Scheduler::set_marks(Sequence& s, std::int64_t shared) const {
+    const auto prompt = static_cast<std::int64_t>(s.generation_.prompt_tokens());
+    const auto length = s.state_->length();
+    s.marks_.clear();
+    // Another choice for the same prompt continues before its last token, which it needs the logits of.
+    s.marks_.insert(s.options_.header > 0 && s.options_.header < prompt ? s.options_.header : prompt - 1);
+    if (shared >= length + kWorthKeeping) s.marks_.insert(shared);
+    s.marks_.erase(s.marks_.begin(), s.marks_.upper_bound(length));
+}
+
+// What the next pass does, with memory for it.
+std::vector<Scheduler::Part> Scheduler::plan() {
+    while (true) {
+        auto parts = share_rows();
+        std::int64_t need = 0;
+        for (const auto& part : parts) need += part.sequence->state_->growth(part.rows);
+        if (make_room(need) || running_.size() < 2)
+            return parts;  // there is room for one, see the constructor
+        preempt();
+    }
+}
+
+std::vector<Scheduler::Part> Scheduler::share_rows() const {
+    std::vector<Part> parts;
+    for (const auto& [rank, s] : running_) parts.push_back({s, size(s->generation_.pending())});
+    auto by_length = [](const Part& a, const Part& b) { return a.rows < b.rows; };
+    std::stable_sort(parts.begin(), parts.end(), by_length);
+    auto readers =
+        std::find_if(parts.begin(), parts.end(), [](const Part& p) { return p.sequence->reads(); });
+    auto left =
+        static_cast<std::int64_t>(readers == parts.begin() ? engine_.options().chunk : options_.beside);
+    for (auto part = readers; part != parts.end(); ++part) {
+        auto fair = std::max<std::int64_t>(left / (parts.end() - part), 1);
+        if (part->sequence->options_.all_logits) fair = std::min(fair, kScoredRows);
+        part->rows = cut_at_mark(*part->sequence, std::min(part->rows, fair));
+        left -= part->rows;
+    }
+    return parts;
+}
+
+// A state can be kept as it was up to kRollback tokens ago, so only marks that lie further back end a chunk.
+std::int64_t Scheduler::cut_at_mark(const Sequence& s, std::int64_t rows) const {
+    const auto start = s.state_->length();
+    auto next = (start / kKeepEvery + 1) * kKeepEvery;
+    if (auto mark = s.marks_.upper_bound(start); mark != s.marks_.end()) next = std::min(next, *mark);
+    return next < start + rows - kRollback ? next - start : rows;
+}
+
+void Scheduler::evaluate(const std::vector<Part>& parts) {
+    std::vector<Segment> segments;
+    for (const auto& [s, rows] : parts) {
+        auto tokens = s->generation_.pending().first(static_cast<std::size_t>(rows));
+        segments.push_back({&*s->state_, tokens, s->options_.all_logits});
+        rows_ += rows;
+    }
+    std::span<float> logits;
+    try {
+        logits = engine_.step(segments);
+    } catch (...) {
+        for (const auto& part : parts) drop(part.sequence, std::current_exception());
+        return;
+    }
+    const auto vocab = static_cast<std::size_t>(engine_.model().config.vocab_size);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        auto count = (segments[i].all_logits ? segments[i].tokens.size() : 1) * vocab;
+        try {
+            advance(parts[i], logits.first(count));
+        } catch (...) {  // nothing can be chosen from such logits
+            drop(parts[i].sequence, std::current_exception());
+        }
+        logits = logits.subspan(count);
+    }
+}
+
+// A pass that failed may have left some layers ahead of others: nothing of the state can be used.
+void Scheduler::drop(const Held& held, std::exception_ptr error) {
+    running_.erase(held->rank_);
+    held->state_.reset();
+    held->generation_.cancel();
+    events_.push_back({SequenceEvent::Kind::failed, held, 0, {}, {}, std::move(error)});
+}
+
+// What follows from a pass for one sequence: states to keep, and a token if the end of what is known was reached.
+void Scheduler::advance(const Part& part, std::span<float> logits) {
+    const auto& held = part.sequence;
+    auto& s = *held;
+    auto& generation = s.generation_;
+    const auto end = s.state_->length(), start = end - part.rows;
+    generation.continue_at(static_cast<std::size_t>(end));
+    s.bytes_ = s.state_->bytes();
+    for (auto every = (start / kKeepEvery + 1) * kKeepEvery; every <= end; every += kKeepEvery)
+        s.marks_.insert(every);
+    while (!s.marks_.empty() && *s.marks_.begin() <= end) {
+        keep(s, *s.marks_.begin());
+        s.marks_.erase(s.marks_.begin());
+    }
+    if (generation.tokens().size() == generation.prompt_tokens())
+        events_.push_back(
+            {SequenceEvent::Kind::read, held, end, s.options_.all_logits ? logits : std::span<float>()});
+    if (!generation.pending().empty()) return;
+    SequenceEvent wrote{SequenceEvent::Kind::wrote, held};
+    const auto vocab = static_cast<std::size_t>(engine_.model().config.vocab_size);
+    if (!generation.finished()) wrote.text = generation.accept(logits.last(vocab));
+    if (generation.finished()) retire(held);
+    events_.push_back(std::move(wrote));
+}
+
+void Scheduler::keep(Sequence& s, std::int64_t length) {
+    auto tokens = s.tokens().first(static_cast<std::size_t>(length));
+    if (length == 0 || prefixes_.contains(s.options_.space, tokens)) return;
+    // The part of the memory beyond the limit is for this moment; the next pass makes room again.
+    if (engine_.kv_memory().bytes() > limit_ && !make_room(0)) return;
+    prefixes_.insert(s.options_.space, tokens, s.state_->checkpoint(length));
+}
+
+void Scheduler::retire(const Held& held) {
+    keep(*held, held->state_->length());
+    held->state_.reset();
+    running_.erase(held->rank_);
+}
+
+void Scheduler::preempt() {
+    auto held = std::prev(running_.end())->second;
+    retire(held);
+    waiting_.emplace(held->rank_, held);
+    ++preemptions_;
+}
+
+// Evicts prefixes until so many bytes are free; false if that is not enough.
+bool Scheduler::make_room(std::int64_t bytes) {
+    while (engine_.kv_memory().bytes() + bytes > limit_)
+        if (!prefixes_.evict()) return false;
+    return true;
+}
+
+}  // namespace cachalot

@@ -1,0 +1,158 @@
+// Many answers at once: which tokens the next pass evaluates, and who has to wait.
+//
+// A pass reads the dense weights and every chosen expert once, however many rows it has, so the answers being written
+// take their steps together, each with one row. Prompts are read in chunks beside them. Every pass consists of
+//
+//     one row            of each sequence that writes
+//     a chunk of prompt  of each sequence that reads, so that all of them together have `chunk` rows, or only `beside`
+//                        if anybody writes, who would otherwise wait long for the next token
+//
+// What is left of the chunk when short prompts have got all they want goes to longer ones (max-min fairness), so a short
+// request answers within a few passes, whatever else is being read.
+//
+// Who waits is served in the order of a rank that never changes: the number of the pass in which it came, plus
+// kClassPasses for each step down in priority. So an interactive request overtakes those that came up to kClassPasses
+// before it with lower priority, and none before that: nobody starves. When memory is short, prefixes that are only kept
+// go first; then the running sequence of highest rank goes back to the queue. Its state is kept as a prefix like any
+// other, so it continues where it was, unless that had to make room, too; the sequence of lowest rank always goes on.
+//
+// States are kept in a PrefixIndex: at the end of an answer or of what there is of it; where the header of the last answer
+// begins, because there a prompt may still change (reasoning is dropped from history when the user speaks again);
+// every kKeepEvery tokens; and where two prompts part. A request whose prompt begins like one that is being read waits
+// until that has come to the place where they part, and continues from there: several choices, or several agents with
+// the same instructions, read them once.
+//
+// There are no threads here and no clock: the same calls give the same passes.
+#pragma once
+
+#include <exception>
+#include <map>
+#include <set>
+
+#include "cache/prefix_index.h"
+#include "engine/generation.h"
+
+namespace cachalot {
+
+enum class Priority { interactive, normal, background };
+
+struct SequenceOptions {
+    Priority priority = Priority::normal;
+    std::string space;        // prefixes are shared only within one
+    std::int64_t header = 0;  // the token where the last answer's header begins; 0: there is none
+    bool all_logits = false;  // of the prompt's tokens, too; they are all evaluated
+};
+
+// An answer for the scheduler to write.
+class Sequence {
+  public:
+    Sequence(Generation generation, SequenceOptions options)
+        : generation_(std::move(generation)), options_(std::move(options)) {}
+
+    const Generation& generation() const { return generation_; }
+    std::int64_t cached() const { return cached_; }  // tokens of the prompt that were known when it started
+    std::int64_t bytes() const { return bytes_; }  // of its state after its last pass, shared pages included
+
+  private:
+    friend class Scheduler;
+    using Rank = std::pair<std::int64_t, std::int64_t>;
+
+    std::span<const std::int32_t> tokens() const { return generation_.tokens(); }
+    bool reads() const { return generation_.pending().size() > 1; }
+
+    Generation generation_;
+    SequenceOptions options_;
+    Rank rank_{};
+    bool started_ = false;
+    std::int64_t cached_ = 0;
+    std::int64_t base_ = 0;         // length of the kept state that it continued from
+    std::optional<KvState> state_;  // while it runs
+    std::int64_t bytes_ = 0;
+    std::set<std::int64_t> marks_;  // lengths at which the state is to be kept
+};
+
+// What a pass did for a sequence.
+struct SequenceEvent {
+    enum class Kind {
+        started,  // it runs for the first time; cached() is known
+        read,     // `done` tokens of the prompt are evaluated
+        wrote,  // one more token, or none if there was nothing to write. The last event if the generation is finished.
+        failed,  // by `error`, and is gone
+    } kind;
+    std::shared_ptr<Sequence> sequence;
+    std::int64_t done = 0;
+    std::span<const float> logits =
+        {};  // read, with all_logits: [n, vocab] of the tokens done-n .. done-1, until the next pass
+    std::string text = {};
+    std::exception_ptr error = nullptr;
+};
+
+struct SchedulerOptions {
+    int parallel = 4;         // sequences that run at once
+    int beside = 128;         // most tokens of prompts in a pass in which somebody writes
+    std::int64_t memory = 0;  // bytes for states, running and kept; 0: no limit
+    std::int64_t headroom =
+        256;  // tokens that a sequence must have memory for, beside what it has, in order to start
+};
+
+class Scheduler {
+  public:
+    // Throws Error for options out of range, and for memory that does not hold one sequence as long as the context.
+    explicit Scheduler(Engine& engine, const SchedulerOptions& options = {});
+
+    // The least that `memory` may be.
+    static std::int64_t least_memory(const Engine& engine);
+
+    void submit(std::shared_ptr<Sequence> sequence);
+
+    // Ends a sequence from outside, between passes, and keeps its state. Returns the text that was held back. Nothing
+    // happens if it is not here any more.
+    std::string stop(const std::shared_ptr<Sequence>& sequence);
+
+    // One pass. Without anything to do, nothing.
+    std::vector<SequenceEvent> step();
+
+    bool busy() const { return !running_.empty() || !waiting_.empty(); }
+
+    std::size_t running() const { return running_.size(); }
+    std::size_t waiting() const { return waiting_.size(); }
+    std::int64_t rows() const { return rows_; }  // of the last pass
+    std::int64_t running_bytes() const;          // of their states, shared pages counted for each
+    std::int64_t preemptions() const { return preemptions_; }
+    std::int64_t memory() const { return options_.memory; }
+    const PrefixIndex& prefixes() const { return prefixes_; }
+
+  private:
+    using Held = std::shared_ptr<Sequence>;
+    struct Part {
+        Held sequence;
+        std::int64_t rows;
+    };
+
+    void admit();
+    bool must_wait(const Sequence& sequence);
+    bool start(const Held& sequence);
+    void set_marks(Sequence& sequence, std::int64_t shared) const;
+    std::vector<Part> plan();
+    std::vector<Part> share_rows() const;
+    std::int64_t cut_at_mark(const Sequence& sequence, std::int64_t rows) const;
+    void evaluate(const std::vector<Part>& parts);
+    void advance(const Part& part, std::span<float> logits);
+    void keep(Sequence& sequence, std::int64_t length);
+    void preempt();
+    bool make_room(std::int64_t bytes);
+    std::int64_t bytes_for(std::int64_t length, std::int64_t shared) const;
+    void retire(const Held& sequence);
+    void drop(const Held& sequence, std::exception_ptr error);
+
+    Engine& engine_;
+    const SchedulerOptions options_;
+    const KvState empty_;       // to ask for sizes
+    const std::int64_t limit_;  // of memory, less what a checkpoint may take for a moment
+    std::map<Sequence::Rank, Held> waiting_, running_;
+    PrefixIndex prefixes_;
+    std::vector<SequenceEvent> events_;
+    std::int64_t passes_ = 0, submitted_ = 0, rows_ = 0, preemptions_ = 0;
+};
+
+}  // namespace cachalot

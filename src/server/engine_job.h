@@ -1,0 +1,64 @@
+// A request at the model: its choices as sequences of the scheduler, and what becomes of them as events.
+//
+// All choices read the prompt together and are written at the same time. If the prompt is to be scored, which needs the
+// logits of all its tokens, the first choice does that, and the others begin when it is done.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/scheduler.h"
+#include "server/answer_events.h"
+#include "server/job_queue.h"
+#include "server/prepared_prompt.h"
+#include "server/tool_memory.h"
+
+namespace cachalot::server {
+
+// What the worker and its jobs share; outlives every job.
+struct Workshop {
+    Engine& engine;
+    ToolMemory memory;
+    Scheduler scheduler;  // of the worker's thread
+};
+
+// But for its base, which any thread may use, a job belongs to the worker's thread.
+class EngineJob : public QueuedJob {
+  public:
+    EngineJob(Workshop& shop, Request request, PreparedPrompt prompt, Service::Sink sink);
+
+    void begin();
+
+    // What a pass did for one of a job's choices. Says to which job that belongs.
+    static EngineJob& of(const SequenceEvent& event);
+    void see(const SequenceEvent& event);
+
+    // Takes what is left of it out of the scheduler; it is over then.
+    void stop();
+    bool over() const { return over_; }
+
+  private:
+    struct Choice;
+
+    void submit_choice();
+    void send_started(const Sequence& sequence);
+    void send_echo();
+    void read(const Choice& choice, const SequenceEvent& event);
+    void wrote(Choice& choice, const SequenceEvent& event);
+    void score(const SequenceEvent& event);
+    void finish(Choice& choice);
+    void remember(const Choice& choice);
+    std::int64_t reasoning_tokens(const Generation& generation) const;
+
+    Workshop& shop_;
+    const Request request_;
+    const PreparedPrompt prompt_;
+    const bool scored_;
+    Usage usage_;
+    std::vector<std::shared_ptr<Choice>> choices_;
+    std::vector<Logprobs> scores_;  // of the prompt's tokens
+    bool started_ = false, over_ = false;
+    int finished_ = 0;  // choices
+};
+
+}  // namespace cachalot::server

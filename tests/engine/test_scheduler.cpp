@@ -1,0 +1,355 @@
+// Many answers at once are what each would be alone, and nobody waits for ever.
+#include "engine/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "base/error.h"
+#include "support/nano.h"
+
+namespace cachalot {
+namespace {
+
+using Tokens = std::vector<std::int32_t>;
+using Kind = SequenceEvent::Kind;
+
+EngineOptions exact(std::int64_t context = 0, int chunk = 512) {
+    return {2, Precision::exact, KvPrecision::reference, chunk, context};
+}
+
+GenerationOptions greedy(std::int64_t tokens) {
+    GenerationOptions o;
+    o.sampling.temperature = 0;
+    o.max_tokens = tokens;
+    o.ignore_eos = true;
+    return o;
+}
+
+std::shared_ptr<Sequence> sequence(const Engine& engine, const Tokens& prompt, std::int64_t tokens,
+                                   SequenceOptions options = {}) {
+    return std::make_shared<Sequence>(Generation(engine, prompt, greedy(tokens)), std::move(options));
+}
+
+Tokens tokens_of(const Sequence& s) { return s.generation().tokens(); }
+
+// The tokens of the prompt and the answer if nothing else is done.
+Tokens alone(Engine& engine, const Tokens& prompt, std::int64_t tokens) {
+    Generation generation(engine, prompt, greedy(tokens));
+    auto state = engine.new_state();
+    run(engine, state, generation);
+    return generation.tokens();
+}
+
+Tokens part(const Tokens& all, std::size_t begin, std::size_t count) {
+    auto from = all.begin() + static_cast<std::ptrdiff_t>(begin);
+    return {from, from + static_cast<std::ptrdiff_t>(count)};
+}
+
+class SchedulerTest : public testing::Test {
+  protected:
+    const Tokens text = test::Golden::ids("prefix.ids");
+    const Tokens prose = test::Golden::ids("prose.ids");
+};
+
+// The property that everything else may not break.
+TEST_F(SchedulerTest, EveryMixtureGivesWhatEachGivesAlone) {
+    struct Case {
+        Tokens prompt, expected;
+        std::int64_t length;
+    };
+    std::vector<Case> cases;
+    {
+        Engine engine(test::nano(), exact());
+        auto add = [&](Tokens prompt, std::int64_t length) {
+            auto expected = alone(engine, prompt, length);
+            cases.push_back({std::move(prompt), std::move(expected), length});
+        };
+        for (std::size_t n : {1, 127, 129, 200, 247}) add(part(text, 0, n), 12);
+        for (std::size_t n : {40, 150}) {  // beginnings that part from the others'
+            auto prompt = part(text, 0, n);
+            prompt.insert(prompt.end(), prose.begin(), prose.begin() + 50);
+            add(prompt, 20);
+        }
+        auto answered = cases.back().expected;  // a second turn, cut within the generated text
+        answered.resize(answered.size() - 5);
+        answered.insert(answered.end(), prose.begin(), prose.begin() + 9);
+        add(answered, 10);
+    }
+    std::mt19937 random(11);
+    auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+    std::int64_t evictions = 0, reused = 0;
+    for (int round = 0; round < 7; ++round) {
+        Engine engine(test::nano(), exact(320, 20 + static_cast<int>(below(100))));
+        SchedulerOptions options;
+        options.parallel = 1 + static_cast<int>(below(5));
+        options.beside = 1 + static_cast<int>(below(60));
+        options.headroom = 1;
+        if (round % 3) {
+            auto state = engine.new_state();
+            options.memory = Scheduler::least_memory(engine) +
+                             static_cast<std::int64_t>(below(3)) * state.bytes_at(0) +
+                             static_cast<std::int64_t>(below(3)) * state.growth(0);
+        }
+        Scheduler scheduler(engine, options);
+        std::vector<std::pair<std::shared_ptr<Sequence>, const Case*>> live;
+        auto check = [&](const Sequence& s, const Case& c) {
+            auto got = tokens_of(s);
+            ASSERT_LE(got.size(), c.expected.size());
+            ASSERT_EQ(got, part(c.expected, 0, got.size()));
+        };
+        for (int sent = 0; sent < 8 || scheduler.busy();) {
+            if (sent < 8 && (below(4) == 0 || !scheduler.busy())) {
+                const auto& c = cases[below(cases.size())];
+                SequenceOptions place;
+                place.priority = static_cast<Priority>(below(3));
+                place.space = below(4) ? "" : "other";
+                place.all_logits = below(8) == 0;
+                place.header = static_cast<std::int64_t>(below(c.prompt.size()));
+                auto s = sequence(engine, c.prompt, c.length, place);
+                scheduler.submit(s);
+                live.emplace_back(s, &c);
+                ++sent;
+            }
+            if (!live.empty() && below(25) == 0) {
+                auto victim = live.begin() + static_cast<std::ptrdiff_t>(below(live.size()));
+                scheduler.stop(victim->first);
+                check(*victim->first, *victim->second);
+                live.erase(victim);
+            }
+            for (const auto& event : scheduler.step()) {
+                ASSERT_NE(event.kind, Kind::failed);
+                if (event.kind == Kind::started) reused += event.sequence->cached();
+                if (event.kind != Kind::wrote || !event.sequence->generation().finished()) continue;
+                auto ended = std::find_if(live.begin(), live.end(),
+                                          [&](const auto& entry) { return entry.first == event.sequence; });
+                ASSERT_NE(ended, live.end());
+                check(*event.sequence, *ended->second);
+                EXPECT_EQ(tokens_of(*event.sequence).size(), ended->second->expected.size());
+                live.erase(ended);
+            }
+            ASSERT_LE(scheduler.running(), static_cast<std::size_t>(options.parallel));
+        }
+        EXPECT_TRUE(live.empty());
+        if (options.memory) {
+            EXPECT_LE(engine.kv_memory().peak(), options.memory) << round;
+        }
+        evictions += scheduler.prefixes().evictions();
+    }
+    EXPECT_GT(evictions, 0);
+    EXPECT_GT(reused, 1000);
+}
+
+// Memory in which two sequences fit as they are, but somewhere not when both need their next pages.
+TEST_F(SchedulerTest, WhoeverHasToMakeRoomContinuesLater) {
+    const Tokens prompts[] = {part(text, 0, 250), part(text, 3, 248)};
+    std::int64_t preemptions = 0;
+    for (int halves : {0, 1}) {
+        Engine engine(test::nano(), exact(320));
+        const KvState state(engine.model().config, engine.options().kv);  // to ask for sizes, and not counted
+        SchedulerOptions options;
+        options.headroom = 1;
+        options.memory = Scheduler::least_memory(engine) + state.bytes_at(0) + halves * state.growth(0) / 2;
+        Scheduler scheduler(engine, options);
+        std::vector<std::shared_ptr<Sequence>> both;
+        for (const auto& prompt : prompts) {
+            both.push_back(sequence(engine, prompt, 12));
+            scheduler.submit(both.back());
+        }
+        while (scheduler.busy()) scheduler.step();
+        EXPECT_LE(engine.kv_memory().peak(), options.memory);
+        preemptions += scheduler.preemptions();
+        for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(tokens_of(*both[i]), alone(engine, prompts[i], 12));
+    }
+    EXPECT_GT(preemptions, 0);
+}
+
+// Wherever the next prompt leaves what is known, in the prompt or in the answer, the rest is computed and right.
+TEST_F(SchedulerTest, PrefixesAreExactForAnyCut) {
+    Engine engine(test::nano(), exact());
+    Scheduler scheduler(engine);
+    SequenceOptions place;
+    place.header = 258;
+    auto first = sequence(engine, part(text, 0, 260), 40, place);
+    scheduler.submit(first);
+    while (scheduler.busy()) scheduler.step();
+    auto known = tokens_of(*first);
+    for (std::size_t cut : {3, 127, 128, 257, 258, 259, 261, 280, 299, 300}) {
+        auto prompt = part(known, 0, cut);
+        prompt.insert(prompt.end(), prose.begin(), prose.begin() + 10);
+        auto next = sequence(engine, prompt, 4);
+        scheduler.submit(next);
+        while (scheduler.busy()) scheduler.step();
+        EXPECT_EQ(tokens_of(*next), alone(engine, prompt, 4)) << cut;
+        EXPECT_GE(next->cached(), cut >= 299 ? 299 : cut >= 258 ? 258 : 0) << cut;
+    }
+}
+
+TEST_F(SchedulerTest, WritersGoOnWhileAPromptIsRead) {
+    Engine engine(test::nano(), {2});
+    SchedulerOptions options;
+    options.beside = 64;
+    Scheduler scheduler(engine, options);
+    auto writer = sequence(engine, prose, 60);
+    scheduler.submit(writer);
+    scheduler.step();
+    ASSERT_EQ(writer->generation().completion_tokens(), 1u);
+    auto reader = sequence(engine, text, 1);
+    scheduler.submit(reader);
+    std::size_t passes = 0;
+    for (; reader->generation().completion_tokens() == 0; ++passes) {
+        scheduler.step();
+        EXPECT_EQ(writer->generation().completion_tokens(), passes + 2);
+        EXPECT_LE(scheduler.rows(), 65);
+    }
+    EXPECT_GE(passes, text.size() / 64);
+}
+
+TEST_F(SchedulerTest, AShortPromptDoesNotWaitForALongOne) {
+    Engine engine(test::nano(), {2});
+    Scheduler scheduler(engine);
+    auto lengthy = test::Golden::ids("retrieval_4k.ids");
+    auto reader = sequence(engine, lengthy, 1);
+    scheduler.submit(reader);
+    scheduler.step();
+    auto brief = sequence(engine, part(text, 0, 100), 3);
+    scheduler.submit(brief);
+    int passes = 0;
+    for (; brief->generation().completion_tokens() == 0; ++passes) scheduler.step();
+    EXPECT_LE(passes, 3);
+    EXPECT_EQ(reader->generation().completion_tokens(), 0u);
+}
+
+TEST_F(SchedulerTest, PrioritiesAreServedFirstButNobodyStarves) {
+    Engine engine(test::nano(), {2});
+    SchedulerOptions options;
+    options.parallel = 1;
+    Scheduler scheduler(engine, options);
+    auto of = [&](Priority priority) {
+        SequenceOptions place;
+        place.priority = priority;
+        auto s = sequence(engine, part(prose, 0, 5), 3, place);
+        scheduler.submit(s);
+        return s;
+    };
+    auto background = of(Priority::background), normal = of(Priority::normal);
+    auto interactive = of(Priority::interactive);
+    while (!interactive->generation().finished()) scheduler.step();
+    EXPECT_EQ(normal->generation().completion_tokens(), 0u);
+    while (!normal->generation().finished()) scheduler.step();
+    EXPECT_EQ(background->generation().completion_tokens(), 0u);
+    // Although there is always somebody of higher priority.
+    int passes = 0;
+    for (; !background->generation().finished() && passes < 1000; ++passes) {
+        if (scheduler.waiting() < 3) of(Priority::interactive);
+        scheduler.step();
+    }
+    EXPECT_LT(passes, 400);
+}
+
+TEST_F(SchedulerTest, OnePromptIsReadOnceForAll) {
+    Engine engine(test::nano(), exact());
+    Scheduler scheduler(engine);
+    auto prompt = part(text, 0, 300);
+    auto other = part(text, 0, 220);
+    other.insert(other.end(), prose.begin(), prose.begin() + 30);
+    std::vector<std::shared_ptr<Sequence>> all;
+    for (int i = 0; i < 3; ++i) all.push_back(sequence(engine, prompt, 5));
+    all.push_back(sequence(engine, other, 5));
+    for (auto& s : all) scheduler.submit(s);
+    std::int64_t rows = 0;
+    while (scheduler.busy()) {
+        scheduler.step();
+        rows += scheduler.rows();
+    }
+    EXPECT_EQ(rows, 300 + 30 + 2 + 4 * 4);
+    for (int i = 0; i < 3; ++i)
+        EXPECT_EQ(tokens_of(*all[static_cast<std::size_t>(i)]), alone(engine, prompt, 5));
+    EXPECT_EQ(tokens_of(*all[3]), alone(engine, other, 5));
+    // Others have nothing of it.
+    SequenceOptions place;
+    place.space = "another";
+    auto stranger = sequence(engine, prompt, 1, place);
+    scheduler.submit(stranger);
+    while (scheduler.busy()) scheduler.step();
+    EXPECT_EQ(stranger->cached(), 0);
+}
+
+TEST_F(SchedulerTest, WhatWasStoppedIsNotLost) {
+    Engine engine(test::nano(), {2, Precision::exact, KvPrecision::reference, 50});
+    Scheduler scheduler(engine);
+    auto gone = sequence(engine, text, 5);
+    scheduler.submit(gone);
+    for (int i = 0; i < 4; ++i) scheduler.step();
+    scheduler.stop(gone);
+    EXPECT_EQ(gone->generation().reason(), FinishReason::cancelled);
+    EXPECT_FALSE(scheduler.busy());
+    auto again = sequence(engine, text, 5);
+    scheduler.submit(again);
+    scheduler.step();
+    EXPECT_EQ(again->cached(), 200);
+}
+
+TEST_F(SchedulerTest, AFailedPassEndsThoseWhoTookPart) {
+    Engine engine(test::nano(), exact());
+    SchedulerOptions options;
+    options.parallel = 2;
+    Scheduler scheduler(engine, options);
+    std::vector<std::shared_ptr<Sequence>> all;
+    for (int i = 0; i < 3; ++i) {
+        all.push_back(sequence(engine, part(text, static_cast<std::size_t>(i), 50), 4));
+        scheduler.submit(all.back());
+    }
+    scheduler.step();
+    engine.observe_layers(
+        [](int, std::span<const float>, std::span<const std::int32_t>) { fail("no disk"); });
+    auto events = scheduler.step();
+    ASSERT_EQ(events.size(), 2u);
+    for (const auto& event : events) {
+        EXPECT_EQ(event.kind, Kind::failed);
+        EXPECT_THROW(std::rethrow_exception(event.error), Error);
+    }
+    engine.observe_layers({});
+    while (scheduler.busy())
+        for (const auto& event : scheduler.step()) EXPECT_NE(event.kind, Kind::failed);
+    EXPECT_EQ(tokens_of(*all[2]), alone(engine, part(text, 2, 50), 4));
+}
+
+TEST_F(SchedulerTest, ScoresPromptsAndWritesNothingIfToldSo) {
+    Engine engine(test::nano(), exact());
+    Scheduler scheduler(engine);
+    auto prompt = part(text, 0, 150);
+    auto state = engine.new_state();
+    auto expected = test::all_logits(engine, state, prompt, 150);
+    SequenceOptions place;
+    place.all_logits = true;
+    auto scored = sequence(engine, prompt, 0, place), empty = sequence(engine, prompt, 0);
+    scheduler.submit(scored);
+    scheduler.submit(empty);
+    std::vector<float> logits;
+    int ends = 0;
+    while (scheduler.busy())
+        for (const auto& event : scheduler.step()) {
+            if (event.kind == Kind::read)
+                logits.insert(logits.end(), event.logits.begin(), event.logits.end());
+            ends += event.kind == Kind::wrote;
+        }
+    EXPECT_EQ(logits, expected);
+    EXPECT_EQ(ends, 2);
+}
+
+TEST_F(SchedulerTest, OptionsOutOfRangeAreErrors) {
+    Engine engine(test::nano(), exact());
+    SchedulerOptions options;
+    options.parallel = 0;
+    EXPECT_THROW(Scheduler(engine, options), Error);
+    options.parallel = 1;
+    options.memory = Scheduler::least_memory(engine) - 1;
+    EXPECT_THROW(Scheduler(engine, options), Error);
+    ++options.memory;
+    EXPECT_NO_THROW(Scheduler(engine, options));
+}
+
+}  // namespace
+}  // namespace cachalot

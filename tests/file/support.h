@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tensor/tensor.h"
 
 namespace cachalot {
 

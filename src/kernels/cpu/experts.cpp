@@ -123,8 +123,10 @@ CpuBackend::ExpertPass::ExpertPass(CpuBackend& backend, const ExpertsCall& call)
         const std::int32_t id = c_.ids[order_[i]];
         std::int64_t end = i, row = -1;
         std::int32_t rows = 0;
-        for (; end < slots_ && c_.ids[order_[end]] == id; ++end)
-            rows += row != std::exchange(row, order_[end] / c_.top_k);  // a table may name an expert twice
+        for (; end < slots_ && c_.ids[order_[end]] == id; ++end) {
+            const std::int64_t before = std::exchange(row, order_[end] / c_.top_k);
+            rows += row != before;  // a table may name an expert twice
+        }
         const ExpertWeights& layout = c_.routed->layout(id);
         use(layout);
         groups.push_back({&layout, i, end - i, c_.limit});

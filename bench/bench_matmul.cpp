@@ -105,8 +105,7 @@ struct Bench {
         Weights shared_in(DType::q8_0, kInner, kHidden, 2), shared_out(DType::q8_0, kHidden, kInner, 1);
         std::vector<ExpertWeights> all;
         for (std::size_t e = 0; e < kExperts; ++e) all.push_back({gate[e], up[e], down[e]});
-        std::vector<const ExpertWeights*> pointers;
-        for (const auto& e : all) pointers.push_back(&e);
+        ExpertsInMemory routed(all);
         ExpertWeights shared{shared_in[0], shared_in[1], shared_out[0]};
         std::mt19937 random(2);
         for (int rows : row_counts) {
@@ -133,7 +132,7 @@ struct Bench {
             std::vector<float> weights(static_cast<std::size_t>(rows * kTop), 1.0f / kTop);
             double time = seconds(passes, [&](std::size_t i) {
                 backend.experts({rows, x.data(), y.data(), kTop, ids.data() + i % kChoices * weights.size(),
-                                 weights.data(), pointers, &shared, 10.0f, 10.0f});
+                                 weights.data(), &routed, &shared, 10.0f, 10.0f});
             });
             Cost cost{bytes, 2.0 * 3 * static_cast<double>(kHidden * kInner * rows * (kTop + 1))};
             print(fmt::format("{}, {} experts", name(gate_up), name(down_type)), rows, cost, time, true);

@@ -244,17 +244,40 @@ void by_row_blocks(const Activations& a, int rows, float* y, std::int64_t y_stri
         part(a.from_row(r), std::min(kRowBlock, rows - r), y + r * y_stride);
 }
 
-constexpr int kFloatRows = 4;  // rows of weights that are used together
-constexpr int kVectors = kChunk / kLanes;
+// Float products of many rows: activations would come from the second-level cache for every few rows of weights, which is
+// not fast enough. So a block of weights is unpacked into the first level, and activations are used for all of it while
+// they are there, too.
+constexpr int kFloatRows = 4;                              // rows of weights that are used together
+constexpr int kFloatInputs = F::kRegisters >= 32 ? 6 : 3;  // rows of activations that are used together
+constexpr int kFloatBlock = 8;                             // rows of weights in the first-level cache
+constexpr int kFloatChunk = 512;                           // columns of them
 
-// sums[j][i] += weights[i] * x[j] over one chunk; weights(i, v) is vector v of row i.
+// kRows rows of weights; where the matrix ends, the last row repeats.
+template <class Format, int kRows>
+class FloatRows {
+  public:
+    FloatRows(const Matrix& w, std::int64_t first, std::int64_t last) {
+        for (int i = 0; i < kRows; ++i) {
+            const std::int64_t row = std::min(first + i, last - 1);
+            data_[i] = w.row(row);
+            scales_[i] = w.scales ? w.row_scales(row) : nullptr;
+        }
+    }
+    F vector(int i, std::int64_t k) const { return Format::vector(data_[i], scales_[i], k); }
+
+  private:
+    const std::byte* data_[kRows];
+    const std::uint8_t* scales_[kRows];
+};
+
+// sums[j * sums_stride + i] += weights[i] * x[j]; weights(i, v) is vector v of row i.
 template <int NX, class Weights>
-inline void add_vectors(Weights weights, const float* x, std::int64_t stride, int vectors,
-                        F (*sums)[kFloatRows]) {
+inline void add_vectors(Weights weights, const float* x, std::int64_t stride, std::int64_t vectors, F* sums,
+                        int sums_stride) {
     F acc[NX][kFloatRows];
     for (int j = 0; j < NX; ++j)
-        for (int i = 0; i < kFloatRows; ++i) acc[j][i] = sums[j][i];
-    for (int v = 0; v < vectors; ++v) {
+        for (int i = 0; i < kFloatRows; ++i) acc[j][i] = sums[j * sums_stride + i];
+    for (std::int64_t v = 0; v < vectors; ++v) {
         F values[NX];
         for (int j = 0; j < NX; ++j) values[j] = load(x + j * stride + v * kLanes);
         for (int i = 0; i < kFloatRows; ++i) {
@@ -263,48 +286,57 @@ inline void add_vectors(Weights weights, const float* x, std::int64_t stride, in
         }
     }
     for (int j = 0; j < NX; ++j)
-        for (int i = 0; i < kFloatRows; ++i) sums[j][i] = acc[j][i];
+        for (int i = 0; i < kFloatRows; ++i) sums[j * sums_stride + i] = acc[j][i];
 }
 
+// One row of activations: weights are used as they are read.
+template <class Format>
+void float_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, float* y) {
+    for (std::int64_t n = first; n < last; n += kFloatRows) {
+        const FloatRows<Format, kFloatRows> from(w, n, last);
+        F sums[kFloatRows];
+        for (F& sum : sums) sum = broadcast(0);
+        add_vectors<1>([&](int i, std::int64_t v) { return from.vector(i, v * kLanes); }, a.x, a.stride,
+                       w.columns / kLanes, sums, kFloatRows);
+        for (int i = 0; i < kFloatRows && n + i < last; ++i) y[n + i] = reduce_add(sums[i]);
+    }
+}
+
+// The same sums for many rows.
 template <class Format>
 void float_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
                 float* y, std::int64_t y_stride) {
-    F sums[kRowBlock][kFloatRows], unpacked[kFloatRows][kVectors];
-    for (std::int64_t n = first; n < last; n += kFloatRows) {
-        const std::byte* from[kFloatRows];
-        const std::uint8_t* scales[kFloatRows];
-        for (int i = 0; i < kFloatRows; ++i) {  // where the matrix ends, the last row repeats
-            std::int64_t row = std::min(n + i, last - 1);
-            from[i] = w.row(row);
-            scales[i] = w.scales ? w.row_scales(row) : nullptr;
-        }
+    F sums[kRowBlock][kFloatBlock], unpacked[kFloatBlock][kFloatChunk / kLanes];
+    for (std::int64_t n = first; n < last; n += kFloatBlock) {
+        const auto block = static_cast<int>(std::min<std::int64_t>(kFloatBlock, last - n));
+        const FloatRows<Format, kFloatBlock> from(w, n, last);
         for (int r = 0; r < rows; ++r)
             for (F& sum : sums[r]) sum = broadcast(0);
-        for (std::int64_t k = 0; k < w.columns; k += kChunk) {
-            auto vectors = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k)) / kLanes;
-            auto in_file = [&](int i, int v) { return Format::vector(from[i], scales[i], k + v * kLanes); };
-            auto in_cache = [&](int i, int v) { return unpacked[i][v]; };
-            const float* x = a.x + k;
-            if (rows == 1) {
-                add_vectors<1>(in_file, x, a.stride, vectors, sums);
-                continue;
-            }
-            for (int i = 0; i < kFloatRows; ++i)
-                for (int v = 0; v < vectors; ++v) unpacked[i][v] = in_file(i, v);
+        for (std::int64_t k = 0; k < w.columns; k += kFloatChunk) {
+            const auto vectors =
+                static_cast<int>(std::min<std::int64_t>(kFloatChunk, w.columns - k)) / kLanes;
+            for (int i = 0; i < kFloatBlock; ++i)
+                for (int v = 0; v < vectors; ++v) unpacked[i][v] = from.vector(i, k + v * kLanes);
             int r = 0;
-            for (; r + 3 <= rows; r += 3)
-                add_vectors<3>(in_cache, x + r * a.stride, a.stride, vectors, sums + r);
-            for (; r < rows; ++r) add_vectors<1>(in_cache, x + r * a.stride, a.stride, vectors, sums + r);
+            auto add = [&]<int NX>(std::integral_constant<int, NX>) __attribute__((always_inline)) {
+                for (; r + NX <= rows; r += NX)
+                    for (int i = 0; i < block; i += kFloatRows)
+                        add_vectors<NX>([&](int j, std::int64_t v) { return unpacked[i + j][v]; },
+                                        a.x + r * a.stride + k, a.stride, vectors, sums[r] + i, kFloatBlock);
+            };
+            add(std::integral_constant<int, kFloatInputs>());
+            add(std::integral_constant<int, 3>());
+            add(std::integral_constant<int, 1>());
         }
         for (int r = 0; r < rows; ++r)
-            for (int i = 0; i < kFloatRows && n + i < last; ++i)
-                y[r * y_stride + n + i] = reduce_add(sums[r][i]);
+            for (int i = 0; i < block; ++i) y[r * y_stride + n + i] = reduce_add(sums[r][i]);
     }
 }
 
 template <class Format>
 void float_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
                   float* y, std::int64_t y_stride) {
+    if (rows == 1) return float_row<Format>(w, first, last, a, y);
     by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
         float_rows<Format>(w, first, last, part, count, to, y_stride);
     });

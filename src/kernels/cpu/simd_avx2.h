@@ -14,6 +14,7 @@ using cachalot::cpu::Codes;
 
 struct F {
     static constexpr int kWidth = 8;
+    static constexpr int kRegisters = 16;
     __m256 v;
 };
 inline F load(const float* p) { return {_mm256_loadu_ps(p)}; }

@@ -16,6 +16,7 @@ using cachalot::cpu::Codes;
 
 struct F {
     static constexpr int kWidth = 16;
+    static constexpr int kRegisters = 32;
     __m512 v;
 };
 inline F load(const float* p) { return {_mm512_loadu_ps(p)}; }

@@ -16,6 +16,7 @@ using cachalot::cpu::Int8Group;
 
 struct F {
     static constexpr int kWidth = 4;
+    static constexpr int kRegisters = 32;
     float32x4_t v;
 };
 inline F load(const float* p) { return {vld1q_f32(p)}; }

@@ -13,6 +13,7 @@ using cachalot::cpu::Codes;
 
 struct F {  // float vector
     static constexpr int kWidth = 1;
+    static constexpr int kRegisters = 16;
     float v;
 };
 inline F load(const float* p) {  // weights in a file may lie at any address

@@ -14,7 +14,7 @@
 namespace cachalot::cli {
 namespace {
 
-struct Options {
+struct BenchOptions {
     ModelOptions model;
     std::vector<std::int64_t> prefill = {512}, decode = {32}, depths = {0};
     std::vector<int> parallel = {1};
@@ -103,7 +103,7 @@ Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, 
             experts};
 }
 
-void bench(const Options& o) {
+void bench(const BenchOptions& o) {
     Engine engine = o.model.engine();
     std::int64_t most = 0;
     for (auto n : o.prefill) most = std::max(most, n);
@@ -190,7 +190,7 @@ void bench(const Options& o) {
 }  // namespace
 
 void add_bench(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<BenchOptions>();
     auto* command = app.add_subcommand("bench", "Speed of prefill and decode");
     o->model.add_to(*command);
     o->model.add_profile_to(*command);

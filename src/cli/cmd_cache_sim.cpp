@@ -11,7 +11,7 @@
 namespace cachalot::cli {
 namespace {
 
-struct Options {
+struct CacheSimOptions {
     std::vector<std::string> traces;
     std::vector<std::string> budgets = {"5%", "10%", "20%", "40%"};
     std::vector<std::string> policies = {"all"};
@@ -40,8 +40,8 @@ std::vector<std::string> chosen_policies(const std::vector<std::string>& asked) 
     return names;
 }
 
-TraceResult simulate(const RouteTrace& trace, const std::vector<std::string>& policies, const Options& o,
-                     const DiskModel& disk) {
+TraceResult simulate(const RouteTrace& trace, const std::vector<std::string>& policies,
+                     const CacheSimOptions& o, const DiskModel& disk) {
     TraceResult result;
     result.source = trace.source;
     result.header = trace.header;
@@ -83,7 +83,7 @@ RouteTrace flash_like() {
     return synthetic_trace(options);
 }
 
-void cache_sim(const Options& o) {
+void cache_sim(const CacheSimOptions& o) {
     const auto policies = chosen_policies(o.policies);
     DiskModel disk;
     disk.bytes_per_second = parse_bytes(o.disk_bandwidth, "--disk-bandwidth");
@@ -130,7 +130,7 @@ std::string footer() {
 }  // namespace
 
 void add_cache_sim(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<CacheSimOptions>();
     auto* command = app.add_subcommand("cache-sim", "Replays recorded routes against cache policies");
     command->add_option("traces", o->traces, "route traces")->type_name("TRACE...");
     command->add_flag("--synthetic", o->synthetic,

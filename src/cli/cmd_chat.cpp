@@ -19,7 +19,7 @@
 namespace cachalot::cli {
 namespace {
 
-struct Options {
+struct ChatCommandOptions {
     ModelOptions model;
     AnswerOptions answer;
     std::string load;
@@ -117,7 +117,7 @@ class LineReader {
 
 class Chat {
   public:
-    explicit Chat(const Options& options)
+    explicit Chat(const ChatCommandOptions& options)
         : options_(options),
           engine_(options.model.engine()),
           session_(engine_),
@@ -259,7 +259,7 @@ class Chat {
         fmt::print(stderr, "{} messages read from {}\n", messages_.size(), path);
     }
 
-    const Options& options_;
+    const ChatCommandOptions& options_;
     Engine engine_;
     ChatSession session_;
     LineReader reader_;
@@ -268,7 +268,7 @@ class Chat {
     ChatResult last_;
 };
 
-void chat(const Options& o) {
+void chat(const ChatCommandOptions& o) {
     Chat conversation(o);
     struct sigaction action = {};
     action.sa_handler = [](int) { interrupted = true; };  // without SA_RESTART: reading a line ends, too
@@ -279,7 +279,7 @@ void chat(const Options& o) {
 }  // namespace
 
 void add_chat(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<ChatCommandOptions>();
     auto* command = app.add_subcommand("chat", "A conversation on the terminal");
     o->model.add_to(*command);
     o->answer.add_to(*command);

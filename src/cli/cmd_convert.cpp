@@ -6,13 +6,13 @@
 namespace cachalot::cli {
 namespace {
 
-struct Options {
+struct ConvertOptions {
     std::string input, output, experts, dense, embeddings;
     bool force = false;
     int threads = 0;
 };
 
-void run_convert(const Options& o) {
+void run_convert(const ConvertOptions& o) {
     if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
     auto type = [](const std::string& name) {
         return name.empty() ? std::nullopt : std::optional(parse_dtype(name));
@@ -31,7 +31,7 @@ void run_convert(const Options& o) {
 }  // namespace
 
 void add_convert(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<ConvertOptions>();
     auto* command = app.add_subcommand("convert", "Writes a model as one GGUF file, with chosen types");
     command->add_option("input,-m,--model", o->input, "release directory or GGUF file")
         ->required()

@@ -11,7 +11,7 @@
 namespace cachalot::cli {
 namespace {
 
-struct Options {
+struct InspectOptions {
     ModelOptions model;
     std::string path;
     bool tensors = false, metadata = false, json = false;
@@ -61,7 +61,7 @@ void print_config(const Config& c) {
     print_line(fmt::format("context   {} tokens, vocabulary {}", c.context_length, c.vocab_size));
 }
 
-void inspect(const Options& o) {
+void inspect(const InspectOptions& o) {
     std::filesystem::path path = o.path.empty() ? o.model.resolved_path() : o.path;
     bool release = std::filesystem::is_directory(path);
     std::unique_ptr<TensorFile> file;
@@ -132,7 +132,7 @@ void inspect(const Options& o) {
 }  // namespace
 
 void add_inspect(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<InspectOptions>();
     auto* command = app.add_subcommand("inspect", "What is in a model file: shape, types, metadata, tensors");
     command->add_option("path", o->path, "GGUF file, safetensors file or release directory")
         ->type_name("PATH");

@@ -23,7 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-struct Options {
+struct LaunchOptions {
     std::string client, host = "127.0.0.1", key, alias, scripted;
     std::uint16_t port = 11440;
     ModelOptions model;
@@ -58,7 +58,7 @@ class TemporaryFolder {
     bool kept_ = false;
 };
 
-std::string api_key(const Options& o) {
+std::string api_key(const LaunchOptions& o) {
     const char* environment = std::getenv("CACHALOT_API_KEY");
     std::string line = !o.key.empty() ? o.key : environment ? environment : "";
     return line.empty() ? line : server::ApiKeys::split(line).second;
@@ -69,19 +69,19 @@ std::string reachable(const std::string& host) {
     return host == "0.0.0.0" ? "127.0.0.1" : host == "::" ? "::1" : host;
 }
 
-std::string url_of(const Options& o) {
+std::string url_of(const LaunchOptions& o) {
     const std::string host = reachable(o.host);
     const bool v6 = host.find(':') != std::string::npos;
     return fmt::format("http://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", o.port);
 }
 
 // The status of GET `path`, 0 if nobody listens.
-int status_of(const Options& o, const char* path) {
+int status_of(const LaunchOptions& o, const char* path) {
     auto answer = server::http_get(reachable(o.host), o.port, path);
     return answer ? answer->status : 0;
 }
 
-LaunchTarget ask_server(const Options& o, const std::string& folder) {
+LaunchTarget ask_server(const LaunchOptions& o, const std::string& folder) {
     const std::string url = url_of(o), key = api_key(o);
     auto answer = server::http_get(reachable(o.host), o.port, "/v1/models", key);
     if (!answer) fail("the server at {} has gone", url);
@@ -99,7 +99,7 @@ LaunchTarget ask_server(const Options& o, const std::string& folder) {
     return target;
 }
 
-bool server_listens(const Options& o) {
+bool server_listens(const LaunchOptions& o) {
     const int status = status_of(o, "/health");
     if (status != 0 && status != 200)
         fail("what answers at {} is no server for clients (status {} at /health); choose another --port",
@@ -114,7 +114,7 @@ std::string last_line(const std::string& file) {
 }
 
 // Returns when the server is ready. `started` is ours, if it is: then its end, or a signal, ends the wait.
-void wait_until_ready(const Options& o, const WaitedSignals& signals, Process* started,
+void wait_until_ready(const LaunchOptions& o, const WaitedSignals& signals, Process* started,
                       const std::string& log) {
     bool told = false;
     const auto begin = std::chrono::steady_clock::now();
@@ -135,7 +135,7 @@ void wait_until_ready(const Options& o, const WaitedSignals& signals, Process* s
     }
 }
 
-Process::Options serve_command(const Options& o, const std::string& log) {
+Process::Options serve_command(const LaunchOptions& o, const std::string& log) {
     Process::Options options;
     options.command = {"/proc/self/exe", "serve", "--host=" + o.host, fmt::format("--port={}", o.port),
                        "--drain-timeout=1"};
@@ -168,7 +168,7 @@ int run_client(const ClientSetup& setup, const std::vector<std::string>& user_ar
     }
 }
 
-int launch(Options& o) {
+int launch(LaunchOptions& o) {
     if (o.port == 0 && !o.print) o.port = server::free_port();
     const bool running = server_listens(o);
     if (o.print) {
@@ -209,7 +209,7 @@ int launch(Options& o) {
 }  // namespace
 
 void add_launch(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<LaunchOptions>();
     auto* command = app.add_subcommand("launch", "Starts a coding agent that uses the model on this machine");
     command->footer(
         "A server that listens at --host and --port is used; else one is started, and stopped in the end.\n"

@@ -6,14 +6,14 @@
 namespace cachalot::cli {
 namespace {
 
-struct Options {
+struct LogitsOptions {
     ModelOptions model;
     std::vector<std::int32_t> tokens;
     std::string tokens_file, output;
     bool step = false;
 };
 
-void logits(const Options& o) {
+void logits(const LogitsOptions& o) {
     auto ids = o.tokens_file.empty() ? o.tokens : read_ids(o.tokens_file);
     if (ids.empty()) fail("no tokens: give --tokens or --tokens-file");
     Engine engine = o.model.engine();
@@ -32,7 +32,7 @@ void logits(const Options& o) {
 }  // namespace
 
 void add_logits(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<LogitsOptions>();
     auto* command = app.add_subcommand("logits", "Writes the logits of every position of a token sequence");
     o->model.add_to(*command);
     command->add_option("--tokens", o->tokens, "token ids: --tokens 0,5,7")->delimiter(',')->type_name("IDS");

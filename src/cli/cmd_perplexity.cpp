@@ -10,7 +10,7 @@
 namespace cachalot::cli {
 namespace {
 
-struct Options {
+struct PerplexityOptions {
     ModelOptions model;
     std::string text, file, tokens_file;
     bool json = false;
@@ -18,7 +18,7 @@ struct Options {
 
 constexpr std::int64_t kWindow = 2048;  // unless --ctx says otherwise
 
-void perplexity(const Options& o) {
+void perplexity(const PerplexityOptions& o) {
     Engine engine = o.model.engine();
     auto ids = o.tokens_file.empty()
                    ? engine.model().tokenizer.encode(input_text(o.text, o.file), SpecialTokens::literal)
@@ -71,7 +71,7 @@ void perplexity(const Options& o) {
 }  // namespace
 
 void add_perplexity(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<PerplexityOptions>();
     auto* command = app.add_subcommand("perplexity", "Mean negative log-likelihood and perplexity of a text");
     o->model.add_to(*command);
     command->add_option("-p,--text", o->text, "the text; else -f, else stdin");

@@ -14,7 +14,7 @@
 namespace cachalot::cli {
 namespace {
 
-struct Options {
+struct RunOptions {
     ModelOptions model;
     AnswerOptions answer;
     std::string prompt, file, messages, tools;
@@ -50,7 +50,7 @@ nlohmann::ordered_json call_json(const ParsedToolCall& call) {
     return {{"name", call.name}, {"arguments", call.arguments}};
 }
 
-Conversation conversation_of(const Options& o) {
+Conversation conversation_of(const RunOptions& o) {
     Conversation conversation;
     if (!o.messages.empty())
         conversation = conversation_from_json(parse_json(read_text_file(o.messages), o.messages));
@@ -68,7 +68,7 @@ Conversation conversation_of(const Options& o) {
     return conversation;
 }
 
-void run_chat(const Options& o, Engine& engine) {
+void run_chat(const RunOptions& o, Engine& engine) {
     ChatSession session(engine);
     AnswerPrinter printer(false);
     ChatCallbacks callbacks;
@@ -98,7 +98,7 @@ void run_chat(const Options& o, Engine& engine) {
     if (o.stats) print_stats(result.timings, result.kv_bytes, engine);
 }
 
-void run_raw(const Options& o, Engine& engine) {
+void run_raw(const RunOptions& o, Engine& engine) {
     const Tokenizer& tokenizer = engine.model().tokenizer;
     auto tokens = tokenizer.encode(input_text(o.prompt, o.file),
                                    o.special ? SpecialTokens::parse : SpecialTokens::literal);
@@ -137,7 +137,7 @@ void run_raw(const Options& o, Engine& engine) {
     if (o.stats) print_stats(timings, state.bytes(), engine);
 }
 
-void run_command(const Options& o) {
+void run_command(const RunOptions& o) {
     Engine engine = o.model.engine();
     std::signal(SIGINT, [](int) { interrupted = true; });  // ends the answer; what there is stays printed
     if (o.raw)
@@ -150,7 +150,7 @@ void run_command(const Options& o) {
 }  // namespace
 
 void add_run(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<RunOptions>();
     auto* command = app.add_subcommand("run", "Answers one prompt");
     o->model.add_to(*command);
     o->model.add_profile_to(*command);

@@ -30,7 +30,7 @@ namespace {
 
 using namespace server;
 
-struct Options {
+struct ServeOptions {
     ModelOptions model;
     HttpOptions http;
     std::string alias, scripted, audit_log, metrics_prefix = "cachalot_";
@@ -93,7 +93,7 @@ void allow_connections(std::size_t connections) {
     setrlimit(RLIMIT_NOFILE, &files);  // without it the listener waits for descriptors to become free
 }
 
-std::string model_id(const Options& o) {
+std::string model_id(const ServeOptions& o) {
     if (!o.alias.empty()) return o.alias;
     if (!o.scripted.empty()) return "scripted";
     std::filesystem::path path = std::filesystem::absolute(o.model.resolved_path()).lexically_normal();
@@ -101,15 +101,15 @@ std::string model_id(const Options& o) {
     return path.extension() == ".gguf" ? path.stem().string() : path.filename().string();
 }
 
-void add_keys(const Options& o, ApiKeys& keys) {
+void add_keys(const ServeOptions& o, ApiKeys& keys) {
     for (const auto& key : o.keys) keys.add(key);
     for (const auto& file : o.key_files) keys.add_file(file);
     if (const char* key = std::getenv("CACHALOT_API_KEY"); key && *key) keys.add(key);
 }
 
 // The model or the script, metered. `engine` is where the model's engine lives.
-std::unique_ptr<Service> make_service(const Options& o, const std::string& id, std::optional<Engine>& engine,
-                                      Metrics& metrics) {
+std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& id,
+                                      std::optional<Engine>& engine, Metrics& metrics) {
     QueueOptions queue;
     queue.limit = o.queue;
     if (!o.scripted.empty()) return make_metered_service(make_scripted_service(o.scripted, {queue}), metrics);
@@ -126,7 +126,7 @@ std::unique_ptr<Service> make_service(const Options& o, const std::string& id, s
     return make_metered_service(make_engine_service(*engine, options), metrics);
 }
 
-void serve(const Options& o) {
+void serve(const ServeOptions& o) {
     StopSignals signals;
     allow_connections(o.http.limits.connections);
     const std::string id = model_id(o);
@@ -178,7 +178,7 @@ void serve(const Options& o) {
 }  // namespace
 
 void add_serve(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<ServeOptions>();
     o->http.port = kDefaultPort;
     auto* command = app.add_subcommand("serve", "Answers HTTP clients of OpenAI's and Anthropic's APIs");
     o->model.add_to(*command);

@@ -6,7 +6,7 @@
 namespace cachalot::cli {
 namespace {
 
-struct Options {
+struct SynthOptions {
     std::string output, like = "flash", experts_type = "mxfp4", gate_up, down, dense_type = "q8_0";
     std::vector<std::string> kinds;
     int layers = 0, experts = 0, vocab = 0, threads = 0;  // 0: as in the real model
@@ -21,7 +21,7 @@ LayerKind parse_kind(const std::string& name) {
     fail("unknown layer kind '{}' (known: window, csa, hca)", name);
 }
 
-void synth(const Options& o) {
+void synth(const SynthOptions& o) {
     if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
     Config config = known_config(o.like);
     if (!o.kinds.empty()) {
@@ -54,7 +54,7 @@ void synth(const Options& o) {
 }  // namespace
 
 void add_synth(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<SynthOptions>();
     auto* command = app.add_subcommand(
         "synth", "Writes a model of true width with random weights, for measuring speed and memory");
     command->add_option("output,-o,--output", o->output, "the GGUF file to write")

@@ -10,14 +10,14 @@
 namespace cachalot::cli {
 namespace {
 
-struct Options {
+struct TokenizeOptions {
     ModelOptions model;
     std::string text, file;
     bool special = false, count = false, pieces = false, json = false;
     std::vector<std::int32_t> decode;
 };
 
-void tokenize(const Options& o) {
+void tokenize(const TokenizeOptions& o) {
     auto checkpoint = Checkpoint::open(o.model.resolved_path());
     Tokenizer tokenizer = checkpoint->tokenizer();
     if (!o.decode.empty()) return print_line(tokenizer.decode(o.decode));
@@ -41,7 +41,7 @@ void tokenize(const Options& o) {
 }  // namespace
 
 void add_tokenize(CLI::App& app) {
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<TokenizeOptions>();
     auto* command = app.add_subcommand("tokenize", "Token ids of a text, or the text of token ids");
     o->model.add_to(*command, false);
     command->add_option("-p,--text", o->text, "the text; else -f, else stdin");

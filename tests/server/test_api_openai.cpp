@@ -377,11 +377,11 @@ TEST_F(OpenAi, AcceptsWhatClientsSend) {
 
 // Every kind of wrong value is a 400 that names the field.
 TEST_F(OpenAi, RefusesBadFieldsByName) {
-    struct Bad {
+    struct BadValue {
         const char* param;
         const char* value;
     };
-    const Bad chat_bad[] = {
+    const BadValue chat_bad[] = {
         {"temperature", "-0.1"},
         {"temperature", "2.5"},
         {"temperature", "1e308"},
@@ -483,7 +483,7 @@ TEST_F(OpenAi, RefusesBadFieldsByName) {
                   std::string::npos)
             << error;
     }
-    const Bad completion_bad[] = {
+    const BadValue completion_bad[] = {
         {"prompt", "null"},
         {"prompt", "5"},
         {"prompt", "{}"},

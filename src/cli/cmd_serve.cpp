@@ -39,7 +39,7 @@ struct ServeOptions {
     std::size_t queue = 256, max_body_mib = 64, max_bodies_mib = 512;
     std::int64_t claude_context = 0;
     double drain_timeout = 30;
-    bool log_text = false, metrics_llamacpp = false;
+    bool log_text = false, metrics_llamacpp = false, keep_client_noise = false;
 };
 
 constexpr std::uint16_t kDefaultPort = 11440;  // beside the ports that other local servers use
@@ -119,6 +119,7 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
     options.model_id = id;
     options.queue = queue;
     options.scheduler = o.scheduler;
+    options.remove_client_noise = !o.keep_client_noise;
     options.on_pass = [&metrics](const PassReport& report) { metrics.pass(report); };
     auto recommended = engine->model().checkpoint->sampling_defaults();
     options.sampling.temperature = recommended.temperature.value_or(1.0f);
@@ -194,6 +195,10 @@ void add_serve(CLI::App& app) {
             "believes in 200000 unless told otherwise, and compacts in time only if that is so")
         ->check(CLI::Range(std::int64_t(1), std::int64_t(1) << 30))
         ->type_name("N");
+    command->add_flag(
+        "--keep-client-noise", o->keep_client_noise,
+        "leave the lines in system texts that known clients change in every request, so that nothing "
+        "after them can be reused");
     command->add_option("--parallel", o->scheduler.parallel, "most answers that are written at the same time")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str()

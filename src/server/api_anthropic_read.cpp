@@ -7,12 +7,11 @@
 
 #include "sampling/stop.h"
 #include "server/api_common.h"
+#include "server/conversation_policy.h"
 #include "text/chat_json.h"
 
 namespace cachalot::server {
 namespace {
-
-constexpr std::string_view kBillingHeader = "x-anthropic-billing-header:";
 
 std::string non_empty(const Field& field) {
     if (field.string().empty()) field.refuse("must not be empty");
@@ -53,10 +52,7 @@ std::vector<ContentPart> read_parts(const Field& content) {
 Message read_system(const Field& content) {
     Message system;
     system.role = Role::system;
-    for (ContentPart& part : read_parts(content)) {
-        if (part.type == "text") part.text = without_billing_header(part.text);
-        if (part.type != "text" || !part.text.empty()) system.content.push_back(std::move(part));
-    }
+    system.content = read_parts(content);
     return system;
 }
 
@@ -232,10 +228,12 @@ AnthropicRequest read_anthropic_request(const ordered_json& json, const ModelInf
     }
     for (Message& message : read_messages(body["messages"]))
         request.conversation.messages.push_back(std::move(message));
+    if (info.remove_client_noise) remove_client_noise(request.conversation);
     const std::set<std::string> names = read_tools(body["tools"], request.conversation.tools);
     read_tool_choice(body["tool_choice"], names, request);
     request.chat = info.chat;
     read_thinking(body, request.chat);
+    request.priority = read_priority(body);
     if (counting) return result;
 
     result.stream = body["stream"].boolean_or(false);
@@ -246,16 +244,6 @@ AnthropicRequest read_anthropic_request(const ordered_json& json, const ModelInf
     request.max_tokens_given = true;
     if (const Field metadata = body["metadata"]) metadata["user_id"].string_or("");
     return result;
-}
-
-std::string without_billing_header(const std::string& text) {
-    std::string kept;
-    for (std::size_t at = 0; at < text.size();) {
-        const std::size_t end = std::min(text.find('\n', at), text.size() - 1) + 1;
-        if (text.compare(at, kBillingHeader.size(), kBillingHeader) != 0) kept.append(text, at, end - at);
-        at = end;
-    }
-    return kept;
 }
 
 }  // namespace cachalot::server

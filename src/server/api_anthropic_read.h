@@ -22,8 +22,4 @@ struct AnthropicRequest {
 AnthropicRequest read_anthropic_request(const nlohmann::ordered_json& body, const ModelInfo& info,
                                         bool counting);
 
-// The text without its lines `x-anthropic-billing-header: ...`: Claude Code puts one at the start of every prompt, and
-// it changes with every request, so nothing after it could be reused from a cache.
-std::string without_billing_header(const std::string& text);
-
 }  // namespace cachalot::server

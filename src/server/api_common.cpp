@@ -186,6 +186,15 @@ void apply_effort(const Field& effort, ChatOptions& chat) {
     effort.refuse("expected none, minimal, low, medium, high, xhigh or max");
 }
 
+Priority read_priority(const Field& body) {
+    if (const auto number = body["priority"].integer_or(0, INT32_MIN, INT32_MAX); number != 0)
+        return number < 0 ? Priority::interactive : Priority::background;
+    const std::string tier = body["service_tier"].string_or("");
+    return tier == "priority" ? Priority::interactive
+           : tier == "flex"   ? Priority::background
+                              : Priority::normal;
+}
+
 Conversation read_conversation(const ordered_json& body) {
     try {
         auto conversation = conversation_from_json(body);

@@ -79,6 +79,10 @@ SamplingOptions read_sampling(const Field& body, const ModelInfo& model);
 // Effort by its names in all dialects: none, minimal, low, medium, high, xhigh, max. "none" turns thinking off.
 void apply_effort(const Field& effort, ChatOptions& chat);
 
+// How urgent the request is: OpenAI's service_tier "priority" or "flex", or a number below or above zero in `priority`,
+// which wins; as in other servers the lowest number comes first.
+Priority read_priority(const Field& body);
+
 // Throws ApiError what parsing of text/chat.h threw as Error: the text before ": " becomes `param`.
 Conversation read_conversation(const ordered_json& body);
 

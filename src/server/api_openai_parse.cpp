@@ -1,6 +1,7 @@
 #include "server/api_openai_parse.h"
 
 #include "sampling/stop.h"
+#include "server/conversation_policy.h"
 
 namespace cachalot::server::openai {
 namespace {
@@ -23,6 +24,7 @@ void read_common(const Field& body, const HttpRequest& http, const ModelInfo& mo
         }
     }
     generation.ignore_eos = body["ignore_eos"].boolean_or(false);
+    request.priority = read_priority(body);
     request.tenant = http.tenant;
     if (auto salt = body["cache_salt"]) {
         request.tenant += '\n';  // which no tenant's name has
@@ -158,6 +160,7 @@ ChatRequest parse_chat(const HttpRequest& http, const ModelInfo& model) {
     chat.include_usage = read_include_usage(body);
     chat.return_progress = body["return_progress"].boolean_or(false);
     request.conversation = read_conversation(json);
+    if (model.remove_client_noise) remove_client_noise(request.conversation);
     return chat;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "server/api_common.h"
+#include "server/conversation_policy.h"
 #include "text/chat_json.h"
 
 namespace cachalot::server {
@@ -260,6 +261,8 @@ ResponsesRequest read_responses_request(const ordered_json& json, const ModelInf
     Request& request = result.request;
     refuse_stored_state(body);
     read_conversation(body, request.conversation.messages);
+    if (info.remove_client_noise) remove_client_noise(request.conversation);
+    request.priority = read_priority(body);
     request.chat = info.chat;
 
     const Field include = body["include"];

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string_view>
 
 #include "server/service.h"
 
@@ -16,7 +17,32 @@ void join(Message& into, Message&& from) {
     if (into.response_format.is_null()) into.response_format = std::move(from.response_format);
 }
 
+std::string without_noise(const std::string& text) {
+    static constexpr std::string_view kNoise = "x-anthropic-billing-header:";
+    std::string kept;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find('\n', at), text.size() - 1) + 1;
+        if (text.compare(at, kNoise.size(), kNoise) != 0) kept.append(text, at, end - at);
+        at = end;
+    }
+    return kept;
+}
+
 }  // namespace
+
+void remove_client_noise(Conversation& conversation) {
+    std::erase_if(conversation.messages, [](Message& m) {
+        if (!is_system(m)) return false;
+        const bool had_content = !m.content.empty();
+        std::erase_if(m.content, [](ContentPart& part) {
+            if (part.type != "text") return false;
+            const bool had_text = !part.text.empty();
+            part.text = without_noise(part.text);
+            return had_text && part.text.empty();
+        });
+        return had_content && m.content.empty() && m.tools.empty() && m.response_format.is_null();
+    });
+}
 
 void apply_policy(Conversation& conversation) {
     auto& messages = conversation.messages;

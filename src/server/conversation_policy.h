@@ -21,4 +21,9 @@ namespace cachalot::server {
 // Throws ApiError 400 if there are no messages.
 void apply_policy(Conversation& conversation);
 
+// Takes out of system and developer messages what known clients change in every request, after which nothing could be
+// reused from a cache: Claude Code's lines `x-anthropic-billing-header: ...`. Texts and messages of nothing else go with
+// them.
+void remove_client_noise(Conversation& conversation);
+
 }  // namespace cachalot::server

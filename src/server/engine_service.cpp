@@ -40,6 +40,7 @@ class EngineService : public Service {
         info_.vocab_size = config.vocab_size;
         info_.sampling = options.sampling;
         info_.chat = options.chat;
+        info_.remove_client_noise = options.remove_client_noise;
     }
 
     ~EngineService() override {

@@ -33,6 +33,7 @@ struct EngineServiceOptions {
     SamplingOptions sampling;
     ChatOptions chat;
     ToolMemory::Limits memory;
+    bool remove_client_noise = true;  // conversation_policy.h
 };
 
 // The engine must outlive the service and is used by nobody else meanwhile.

@@ -112,6 +112,7 @@ struct ModelInfo {
     // Where requests start from: what the model recommends, what the operator chose.
     SamplingOptions sampling = {};
     ChatOptions chat = {};
+    bool remove_client_noise = true;  // conversation_policy.h
 };
 
 class Service {

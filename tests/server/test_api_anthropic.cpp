@@ -82,15 +82,19 @@ TEST(AnthropicRequest, JoinsSystemBlocksWithoutTheBillingLine) {
     EXPECT_EQ(content_text(r.request.conversation.messages[0].content), "You are an agent.\n\nRules");
 }
 
-TEST(AnthropicRequest, TheBillingLineCanBeAnywhereAndNothingElseGoes) {
-    EXPECT_EQ(without_billing_header(""), "");
-    EXPECT_EQ(without_billing_header("a\nb"), "a\nb");
-    EXPECT_EQ(without_billing_header("a\n\n"), "a\n\n");
-    EXPECT_EQ(without_billing_header("x-anthropic-billing-header: 1"), "");
-    EXPECT_EQ(without_billing_header("x-anthropic-billing-header: 1\n"), "");
-    EXPECT_EQ(without_billing_header("a\nx-anthropic-billing-header: 1\nb\n"), "a\nb\n");
-    EXPECT_EQ(without_billing_header("the x-anthropic-billing-header: 1"),
-              "the x-anthropic-billing-header: 1");
+TEST(AnthropicRequest, NoiseStaysIfTheOperatorWantsIt) {
+    ModelInfo info = FakeService().info();
+    info.remove_client_noise = false;
+    const auto body = body_with(R"({"system": "x-anthropic-billing-header: 1\nRules"})");
+    const auto messages = read_anthropic_request(body, info, false).request.conversation.messages;
+    EXPECT_EQ(content_text(messages[0].content), "x-anthropic-billing-header: 1\nRules");
+}
+
+TEST(AnthropicRequest, MayBeUrgentOrNot) {
+    EXPECT_EQ(read("{}").request.priority, Priority::normal);
+    EXPECT_EQ(read(R"({"service_tier": "standard_only"})").request.priority, Priority::normal);
+    EXPECT_EQ(read(R"({"priority": -1})").request.priority, Priority::interactive);
+    EXPECT_EQ(read(R"({"priority": 3})").request.priority, Priority::background);
 }
 
 TEST(AnthropicRequest, SplitsToolResultsFromText) {

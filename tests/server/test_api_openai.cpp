@@ -1,6 +1,7 @@
 // OpenAI's dialect over a scripted model: the shapes that its SDKs parse.
 #include "server/api_openai.h"
 
+#include "server/api_openai_parse.h"
 #include "server/scripted_service.h"
 #include "server/support.h"
 
@@ -375,6 +376,26 @@ TEST_F(OpenAi, AcceptsWhatClientsSend) {
     }
 }
 
+TEST_F(OpenAi, RequestsMayBeUrgentOrNotAndLoseTheNoiseOfTheirClients) {
+    auto body = chat("hi");
+    auto parsed = [&](const char* more) {
+        HttpRequest http;
+        auto changed = body;
+        changed.update(ordered_json::parse(more));
+        http.body = changed.dump();
+        return openai::parse_chat(http, service->info()).request;
+    };
+    auto priority = [&](const char* more) { return parsed(more).priority; };
+    EXPECT_EQ(priority("{}"), Priority::normal);
+    EXPECT_EQ(priority(R"({"service_tier": "priority"})"), Priority::interactive);
+    EXPECT_EQ(priority(R"({"service_tier": "flex"})"), Priority::background);
+    EXPECT_EQ(priority(R"({"service_tier": "flex", "priority": -5})"), Priority::interactive);
+
+    body["messages"] = ordered_json::parse(R"([
+        {"role": "system", "content": "x-anthropic-billing-header: cch=1;\nRules"}, {"role": "user", "content": "hi"}])");
+    EXPECT_EQ(content_text(parsed("{}").conversation.messages.at(0).content), "Rules");
+}
+
 // Every kind of wrong value is a 400 that names the field.
 TEST_F(OpenAi, RefusesBadFieldsByName) {
     struct BadValue {
@@ -458,6 +479,9 @@ TEST_F(OpenAi, RefusesBadFieldsByName) {
         {"chat_template_kwargs.thinking", R"({"thinking":"yes"})"},
         {"ignore_eos", "1"},
         {"cache_salt", "5"},
+        {"priority", "\"high\""},
+        {"priority", "0.5"},
+        {"service_tier", "1"},
         {"model", "5"},
         {"return_progress", "\"x\""},
         {"messages", "[]"},

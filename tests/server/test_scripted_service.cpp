@@ -246,5 +246,28 @@ TEST(ConversationPolicy, AlwaysLeavesAnAnswerToWrite) {
     EXPECT_THROW(apply_policy(none), ApiError);
 }
 
+TEST(ConversationPolicy, OnlyNoiseIsRemoved) {
+    auto left = [](Role role, std::string text) {
+        Conversation conversation;
+        conversation.messages = {text_message(role, std::move(text)), text_message(Role::user, "q")};
+        remove_client_noise(conversation);
+        return conversation.messages.size() == 1 ? "(none)" : content_text(conversation.messages[0].content);
+    };
+    EXPECT_EQ(left(Role::system, "a\nb"), "a\nb");
+    EXPECT_EQ(left(Role::system, "a\n\n"), "a\n\n");
+    EXPECT_EQ(left(Role::system, "x-anthropic-billing-header: 1"), "(none)");
+    EXPECT_EQ(left(Role::developer, "x-anthropic-billing-header: 1\n"), "(none)");
+    EXPECT_EQ(left(Role::system, "a\nx-anthropic-billing-header: 1\nb\n"), "a\nb\n");
+    EXPECT_EQ(left(Role::system, "the x-anthropic-billing-header: 1"), "the x-anthropic-billing-header: 1");
+    EXPECT_EQ(left(Role::user, "x-anthropic-billing-header: 1"), "x-anthropic-billing-header: 1");
+
+    Conversation parts;  // of which one is nothing else
+    parts.messages = {text_message(Role::system, "x-anthropic-billing-header: cch=1;")};
+    parts.messages[0].content.push_back({"text", "Rules"});
+    remove_client_noise(parts);
+    ASSERT_EQ(parts.messages.size(), 1u);
+    EXPECT_EQ(parts.messages[0].content.size(), 1u);
+}
+
 }  // namespace
 }  // namespace cachalot::server

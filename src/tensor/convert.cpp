@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "tensor/float_formats.h"
 #include "tensor/k_quants.h"
+#include "tensor/plain_quants.h"
 
 namespace cachalot {
 namespace {
@@ -56,6 +57,20 @@ void quantize_mxfp4(std::span<const float> block, std::byte* out) {
     }
 }
 
+void dequantize_mxfp4(const std::byte* block, float* out) {
+    const float scale = e8m0_to_f32(load<std::uint8_t>(block));
+    for (int i = 0; i < 16; ++i) {
+        const auto byte = load<std::uint8_t>(block + 1 + i);
+        out[i] = e2m1_to_f32(byte & 15) * scale;
+        out[16 + i] = e2m1_to_f32(byte >> 4) * scale;
+    }
+}
+
+void dequantize_q8_0(const std::byte* block, float* out) {
+    const float scale = f16_to_f32(load<std::uint16_t>(block));
+    for (int i = 0; i < 32; ++i) out[i] = load<std::int8_t>(block + 2 + i) * scale;
+}
+
 }  // namespace
 
 bool is_float_like(DType type) {
@@ -64,13 +79,28 @@ bool is_float_like(DType type) {
         case DType::f16:
         case DType::bf16:
         case DType::f8_e4m3:
-        case DType::fp4_pairs:
-        case DType::mxfp4:
-        case DType::q8_0:
-        case DType::q4_k:
-        case DType::q2_k:
-        case DType::iq2_xxs: return true;
-        default: return false;
+        case DType::fp4_pairs: return true;
+        default: return block_decoder(type) != nullptr;
+    }
+}
+
+BlockDecoder block_decoder(DType type) {
+    switch (type) {
+        case DType::mxfp4: return dequantize_mxfp4;
+        case DType::q8_0: return dequantize_q8_0;
+        case DType::q4_0: return dequantize_q4_0;
+        case DType::q4_1: return dequantize_q4_1;
+        case DType::q5_0: return dequantize_q5_0;
+        case DType::q5_1: return dequantize_q5_1;
+        case DType::q2_k: return dequantize_q2_k;
+        case DType::q3_k: return dequantize_q3_k;
+        case DType::q4_k: return dequantize_q4_k;
+        case DType::q5_k: return dequantize_q5_k;
+        case DType::q6_k: return dequantize_q6_k;
+        case DType::iq2_xxs: return dequantize_iq2_xxs;
+        case DType::iq4_nl: return dequantize_iq4_nl;
+        case DType::iq4_xs: return dequantize_iq4_xs;
+        default: return nullptr;
     }
 }
 
@@ -100,34 +130,12 @@ void dequantize_row(const Matrix& m, std::int64_t row, std::span<float> out) {
             }
             return;
         }
-        case DType::mxfp4:
-            for (std::int64_t b = 0; b < n / 32; ++b, p += 17) {
-                float scale = e8m0_to_f32(load<std::uint8_t>(p));
-                for (int i = 0; i < 16; ++i) {
-                    auto byte = load<std::uint8_t>(p + 1 + i);
-                    out[b * 32 + i] = e2m1_to_f32(byte & 15) * scale;
-                    out[b * 32 + 16 + i] = e2m1_to_f32(byte >> 4) * scale;
-                }
-            }
-            return;
-        case DType::q8_0:
-            for (std::int64_t b = 0; b < n / 32; ++b, p += 34) {
-                float scale = f16_to_f32(load<std::uint16_t>(p));
-                for (int i = 0; i < 32; ++i) out[b * 32 + i] = load<std::int8_t>(p + 2 + i) * scale;
-            }
-            return;
-        case DType::q4_k:
-        case DType::q2_k:
-        case DType::iq2_xxs: {
-            auto decode = m.dtype == DType::q4_k   ? dequantize_q4_k
-                          : m.dtype == DType::q2_k ? dequantize_q2_k
-                                                   : dequantize_iq2_xxs;
-            for (std::int64_t i = 0; i < n; i += kSuperBlock, p += info(m.dtype).bytes)
-                decode(p, out.data() + i);
-            return;
-        }
-        default: fail("a tensor of type {} cannot be read as numbers", name(m.dtype));
+        default: break;
     }
+    const auto decode = block_decoder(m.dtype);
+    if (!decode) fail("a tensor of type {} cannot be read as numbers", name(m.dtype));
+    const auto [type, elements, bytes] = info(m.dtype);
+    for (std::int64_t i = 0; i < n; i += elements, p += bytes) decode(p, out.data() + i);
 }
 
 void quantize_row(DType type, std::span<const float> values, std::span<std::byte> out) {

@@ -13,6 +13,10 @@ namespace cachalot {
 // True for the types that dequantize_row understands: everything but the integer types.
 bool is_float_like(DType type);
 
+// Decodes one block of a type whose blocks carry all that they need; null for the others.
+using BlockDecoder = void (*)(const std::byte* block, float* out);
+BlockDecoder block_decoder(DType type);
+
 // Row `row` of the matrix as float32; out has matrix.columns elements.
 void dequantize_row(const Matrix& matrix, std::int64_t row, std::span<float> out);
 

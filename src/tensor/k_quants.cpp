@@ -82,6 +82,50 @@ void dequantize_q2_k(const std::byte* block, float* out) {
     }
 }
 
+void dequantize_q5_k(const std::byte* block, float* out) {
+    const float d = half(block), dmin = half(block + 2);
+    const std::byte *fifth = block + 16, *codes = block + 48;
+    for (int j = 0; j < 8; ++j) {
+        auto [scale, minimum] = q4k_group(block + 4, j);
+        const float step = d * static_cast<float>(scale), low = dmin * static_cast<float>(minimum);
+        const std::byte* piece = codes + j / 2 * 32;
+        for (int i = 0; i < 32; ++i) {
+            const int q =
+                (static_cast<int>(piece[i]) >> (j % 2 * 4) & 15) | (static_cast<int>(fifth[i]) >> j & 1) << 4;
+            *out++ = step * static_cast<float>(q) - low;
+        }
+    }
+}
+
+void dequantize_q3_k(const std::byte* block, float* out) {
+    const std::byte *third = block, *codes = block + 32, *scales = block + 96;
+    const float d = half(block + 108);
+    for (int g = 0; g < 16; ++g) {
+        // Low nibbles of scales 0..7 and 8..15 in the first 8 bytes, the high two bits in the other four.
+        const int low = static_cast<int>(scales[g % 8]) >> (g / 8 * 4) & 15;
+        const int high = static_cast<int>(scales[8 + g % 4]) >> (g / 4 * 2) & 3;
+        const float step = d * static_cast<float>((low | high << 4) - 32);
+        const int j = g / 2, column = g % 2 * 16;  // 32 values of which the group is a half
+        for (int i = column; i < column + 16; ++i) {
+            const int q = (static_cast<int>(codes[j / 4 * 32 + i]) >> (j % 4 * 2) & 3) |
+                          (static_cast<int>(third[i]) >> j & 1) << 2;
+            *out++ = step * static_cast<float>(q - 4);
+        }
+    }
+}
+
+void dequantize_q6_k(const std::byte* block, float* out) {
+    const std::byte *nibbles = block, *pairs = block + 128, *scales = block + 192;
+    const float d = half(block + 208);
+    for (int i = 0; i < kSuperBlock; ++i) {
+        const int h = i / 128, p = i % 128 / 32;  // half, quarter of it
+        const int low = static_cast<int>(nibbles[64 * h + 32 * (p % 2) + i % 32]) >> (p / 2 * 4) & 15;
+        const int high = static_cast<int>(pairs[32 * h + i % 32]) >> (2 * p) & 3;
+        const float step = d * static_cast<float>(static_cast<std::int8_t>(scales[i / 16]));
+        *out++ = step * static_cast<float>((low | high << 4) - 32);
+    }
+}
+
 void dequantize_iq2_xxs(const std::byte* block, float* out) {
     const float d = half(block);
     for (const std::byte* group = block + 2; group != block + 66; group += 8) {

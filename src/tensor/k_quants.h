@@ -1,7 +1,7 @@
-// GGUF's formats with blocks of 256 values: Q4_K, Q2_K and IQ2_XXS. dtype.h draws the layouts.
+// GGUF's formats with blocks of 256 values: Q2_K to Q6_K and IQ2_XXS. dtype.h draws the layouts.
 //
-// The two k-quants are two levels of plain quantisation: the scales and minimums of small groups are themselves
-// rounded to 6 or 4 bits. IQ2_XXS spends 2.06 bits on a value: eight magnitudes at a time are one of 256 patterns
+// The k-quants are two levels of plain quantisation: the scales and minimums of small groups are themselves
+// rounded to 4 to 8 bits. IQ2_XXS spends 2.06 bits on a value: eight magnitudes at a time are one of 256 patterns
 // (kIq2xxsGrid), and of their eight signs seven are stored, the eighth makes the number of negative ones even.
 //
 // The helpers are static for the same reason as in float_formats.h.
@@ -39,7 +39,11 @@ static inline Q4kGroup q4k_group(const std::byte* packed, int j) {
 
 // One block to 256 floats, rounded as ggml rounds: (d * scale) * q - (dmin * minimum).
 void dequantize_q4_k(const std::byte* block, float* out);
+void dequantize_q5_k(const std::byte* block, float* out);
 void dequantize_q2_k(const std::byte* block, float* out);
+// (d * scale) * q
+void dequantize_q3_k(const std::byte* block, float* out);
+void dequantize_q6_k(const std::byte* block, float* out);
 void dequantize_iq2_xxs(const std::byte* block, float* out);
 
 }  // namespace cachalot

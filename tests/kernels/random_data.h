@@ -52,10 +52,14 @@ struct RandomMatrix {
             matrix.scales = scales.data();
             return;
         }
-        if (info(type).elements == 256) {  // random codes; where the f16 scales lie depends on the type
+        if (block_decoder(type) && type != DType::mxfp4 &&
+            type != DType::q8_0) {  // random codes; where the f16 scales lie depends on the type
             for (auto& b : bytes) b = static_cast<std::byte>(random.integer(0, 255));
             std::vector<std::size_t> units = {0};
-            if (type == DType::q4_k) units = {0, 2};
+            if (type == DType::q4_k || type == DType::q5_k || type == DType::q4_1 || type == DType::q5_1)
+                units = {0, 2};
+            if (type == DType::q3_k) units = {108};
+            if (type == DType::q6_k) units = {208};
             if (type == DType::q2_k) units = {80, 82};
             for (std::size_t block = 0; block < bytes.size();
                  block += static_cast<std::size_t>(info(type).bytes))
@@ -72,9 +76,10 @@ struct RandomMatrix {
     }
 };
 
-inline constexpr DType kWeightTypes[] = {DType::f32,       DType::f16,    DType::bf16, DType::f8_e4m3,
-                                         DType::fp4_pairs, DType::mxfp4,  DType::q8_0, DType::q4_k,
-                                         DType::q2_k,      DType::iq2_xxs};
+inline constexpr DType kWeightTypes[] = {
+    DType::f32,  DType::f16,  DType::bf16,    DType::f8_e4m3, DType::fp4_pairs, DType::mxfp4, DType::q8_0,
+    DType::q4_k, DType::q2_k, DType::iq2_xxs, DType::q4_0,    DType::q4_1,      DType::q5_0,  DType::q5_1,
+    DType::q3_k, DType::q5_k, DType::q6_k,    DType::iq4_nl,  DType::iq4_xs};
 
 // The smallest number of columns from `columns` on that rows of this type can have.
 inline std::int64_t fitting_columns(DType type, std::int64_t columns) {

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/table.h"
 #include "kernels/reference/rows.h"
+#include "tensor/convert.h"
 #include "tensor/float_formats.h"
 #include "tensor/k_quants.h"
 

@@ -264,10 +264,40 @@ class FloatRows {
         }
     }
     F vector(int i, std::int64_t k) const { return Format::vector(data_[i], scales_[i], k); }
+    void vectors(int i, std::int64_t k, int count, F* out) const {
+        for (int v = 0; v < count; ++v) out[v] = vector(i, k + v * kLanes);
+    }
 
   private:
     const std::byte* data_[kRows];
     const std::uint8_t* scales_[kRows];
+};
+
+// Types that have no code of their own are decoded as tensor/convert.h defines them, which is slow but for many rows of
+// activations.
+struct Decoded {};
+
+template <int kRows>
+class FloatRows<Decoded, kRows> {
+  public:
+    FloatRows(const Matrix& w, std::int64_t first, std::int64_t last)
+        : decode_(cachalot::block_decoder(w.dtype)),
+          elements_(cachalot::info(w.dtype).elements),
+          bytes_(cachalot::info(w.dtype).bytes) {
+        if (!decode_) cachalot::cpu::unsupported_type(w.dtype);
+        for (int i = 0; i < kRows; ++i) data_[i] = w.row(std::min(first + i, last - 1));
+    }
+    void vectors(int i, std::int64_t k, int count, F* out) const {
+        float values[kFloatChunk];
+        for (int c = 0; c < count * kLanes; c += elements_)
+            decode_(data_[i] + (k + c) / elements_ * bytes_, values + c);
+        for (int v = 0; v < count; ++v) out[v] = load(values + v * kLanes);
+    }
+
+  private:
+    cachalot::BlockDecoder decode_;
+    int elements_, bytes_;
+    const std::byte* data_[kRows];
 };
 
 // sums[j * sums_stride + i] += weights[i] * x[j]; weights(i, v) is vector v of row i.
@@ -315,8 +345,7 @@ void float_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Ac
         for (std::int64_t k = 0; k < w.columns; k += kFloatChunk) {
             const auto vectors =
                 static_cast<int>(std::min<std::int64_t>(kFloatChunk, w.columns - k)) / kLanes;
-            for (int i = 0; i < kFloatBlock; ++i)
-                for (int v = 0; v < vectors; ++v) unpacked[i][v] = from.vector(i, k + v * kLanes);
+            for (int i = 0; i < kFloatBlock; ++i) from.vectors(i, k, vectors, unpacked[i]);
             int r = 0;
             auto add = [&]<int NX>(std::integral_constant<int, NX>) __attribute__((always_inline)) {
                 for (; r + NX <= rows; r += NX)
@@ -336,7 +365,8 @@ void float_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Ac
 template <class Format>
 void float_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
                   float* y, std::int64_t y_stride) {
-    if (rows == 1) return float_row<Format>(w, first, last, a, y);
+    if constexpr (!std::is_same_v<Format, Decoded>)
+        if (rows == 1) return float_row<Format>(w, first, last, a, y);
     by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
         float_rows<Format>(w, first, last, part, count, to, y_stride);
     });
@@ -378,7 +408,7 @@ void matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activa
         case DType::q4_k: return code_matmul<Q4k>(w, first, last, a, rows, y, y_stride);
         case DType::q2_k: return code_matmul<Q2k>(w, first, last, a, rows, y, y_stride);
         case DType::iq2_xxs: return code_matmul<Iq2xxs>(w, first, last, a, rows, y, y_stride);
-        default: cachalot::cpu::unsupported_type(w.dtype);
+        default: return float_matmul<Decoded>(w, first, last, a, rows, y, y_stride);
     }
 }
 

@@ -113,7 +113,9 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
     QueueOptions queue;
     queue.limit = o.queue;
     if (!o.scripted.empty()) return make_metered_service(make_scripted_service(o.scripted, {queue}), metrics);
-    engine.emplace(o.model.engine());
+    ModelOptions model = o.model;
+    model.states = o.scheduler.memory ? o.scheduler.memory : server::default_kv_memory();
+    engine.emplace(model.engine());
     metrics.show_experts([&engine] { return engine->expert_stats(); });
     EngineServiceOptions options;
     options.model_id = id;

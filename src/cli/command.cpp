@@ -2,13 +2,16 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "base/error.h"
+#include "base/memory_limit.h"
 #include "cli/expert_cache_report.h"
+#include "engine/memory_plan.h"
 #include "file/text_file.h"
 
 namespace cachalot::cli {
@@ -29,6 +32,21 @@ std::string shipped_model() {
     fail("no model: give one with -m FILE or $CACHALOT_MODEL");
 }
 
+// Of --expert-cache. Says what `auto` chose, if that is a cache.
+std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& model) {
+    if (o.expert_cache == "off") return std::nullopt;
+    if (o.expert_cache != "auto") return ExpertBudget(o.expert_cache, "--expert-cache");
+    const auto context = o.context > 0 ? o.context : model.config.context_length;
+    const auto states = std::max(o.states, states_bytes(model.config, o.kv_precision(), context));
+    const MemoryPlan plan = plan_memory(model, {memory_limit().available, states});
+    if (plan.resident()) return std::nullopt;
+    fmt::print(stderr,
+               "cachalot: the routed experts, {}, do not fit into memory; a cache of {} is used (see "
+               "cachalot plan)\n",
+               human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
+    return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
+}
+
 }  // namespace
 
 void ModelOptions::add_to(CLI::App& app, bool engine) {
@@ -46,18 +64,27 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
         ->type_name("N");
     app.add_flag("--exact", exact,
                  "keep activations in float32 (slower; default: int8 with 4- and 8-bit weights)");
-    app.add_option("--kv", kv, "cache: fp8 (as DeepSeek's own code rounds it) or f32 (no rounding)")
-        ->check(CLI::IsMember({"fp8", "f32"}))
-        ->capture_default_str();
+    add_kv_to(app);
     app.add_option(
            "--expert-cache", expert_cache,
            "memory for routed experts, the others being read from disk when they are needed: a size or "
-           "a share of all of them (8GB, 25%); off: the whole model is mapped")
+           "a share of all of them (8GB, 25%); off: the whole model is mapped; auto: that if it fits, "
+           "else what there is room for (see plan)")
         ->capture_default_str()
         ->type_name("SIZE");
     app.add_option("--route-trace", route_trace,
                    "write which experts were chosen, for cache-sim. Contains the tokens of the texts")
         ->type_name("FILE");
+}
+
+void ModelOptions::add_kv_to(CLI::App& app) {
+    app.add_option("--kv", kv, "cache: fp8 (as DeepSeek's own code rounds it) or f32 (no rounding)")
+        ->check(CLI::IsMember({"fp8", "f32"}))
+        ->capture_default_str();
+}
+
+KvPrecision ModelOptions::kv_precision() const {
+    return kv == "f32" ? KvPrecision::f32 : KvPrecision::reference;
 }
 
 void ModelOptions::add_profile_to(CLI::App& app) {
@@ -87,10 +114,10 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model) const {
     EngineOptions options;
     options.threads = threads;
     options.precision = exact ? Precision::exact : Precision::fast;
-    options.kv = kv == "f32" ? KvPrecision::f32 : KvPrecision::reference;
+    options.kv = kv_precision();
     options.chunk = chunk;
     options.context = context;
-    if (expert_cache != "off") options.expert_cache.emplace(expert_cache, "--expert-cache");
+    options.expert_cache = expert_budget(*this, *model);
     options.route_trace = route_trace;
     if (trace_table || !profile.empty()) options.trace = trace.get();
     if (!profile.empty()) {

@@ -25,13 +25,18 @@ struct ModelOptions {
     int chunk = 512;
     bool exact = false;
     std::string kv = "fp8";
-    std::string expert_cache = "off";  // "8GB", "25%" or "off"
-    std::string route_trace;           // file to write the choices of the routers to; empty: none is written
-    std::string profile;               // file to write a profile to; empty: none is written
-    bool trace_table = false;          // a table of the profile is printed without one
+    std::string expert_cache = "auto";  // "8GB", "25%", "off" or "auto"
+    std::int64_t states = 0;   // bytes of attention states to plan for, but at least one conversation
+    std::string route_trace;   // file to write the choices of the routers to; empty: none is written
+    std::string profile;       // file to write a profile to; empty: none is written
+    bool trace_table = false;  // a table of the profile is printed without one
     std::shared_ptr<Trace> trace = std::make_shared<Trace>();
 
     void add_to(CLI::App& app, bool engine = true);  // engine: false if only the file is looked at
+
+    void add_kv_to(CLI::App& app);
+
+    KvPrecision kv_precision() const;
 
     // Resolved as above. Throws Error if nothing is there.
     std::string resolved_path() const;
@@ -83,6 +88,7 @@ void add_inspect(CLI::App& app);
 void add_launch(CLI::App& app);
 void add_logits(CLI::App& app);
 void add_perplexity(CLI::App& app);
+void add_plan(CLI::App& app);
 void add_run(CLI::App& app);
 void add_serve(CLI::App& app);
 void add_synth(CLI::App& app);

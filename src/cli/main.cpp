@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
     cli::add_bench(app);
     cli::add_cache_sim(app);
     cli::add_inspect(app);
+    cli::add_plan(app);
     cli::add_convert(app);
     cli::add_synth(app);
     try {

@@ -13,6 +13,12 @@ struct TokenCost {
     std::int64_t operations = 0;  // multiplications and additions in matrix products, two per weight used
 };
 
+// Bytes of the matrices, by what they are; vectors are small.
+struct WeightBytes {
+    std::uint64_t embedding = 0, dense = 0, shared_experts = 0, routed_experts = 0;
+};
+WeightBytes weight_bytes(const Weights& weights);
+
 // The embedding (one row) and the attention over cached rows are not counted.
 TokenCost token_cost(const Config& config, const Weights& weights);
 

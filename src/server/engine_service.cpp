@@ -1,23 +1,16 @@
 #include "server/engine_service.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <thread>
 
+#include "base/memory_limit.h"
 #include "server/engine_job.h"
 
 namespace cachalot::server {
 namespace {
 
-// An eighth of the machine's memory, or what the longest sequence takes if that is more.
-std::int64_t default_kv_memory(const Engine& engine) {
-    const auto machine = static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-    return std::max(machine / 8, Scheduler::least_memory(engine));
-}
-
 SchedulerOptions with_memory(SchedulerOptions options, const Engine& engine) {
-    if (options.memory == 0) options.memory = default_kv_memory(engine);
+    if (options.memory == 0) options.memory = std::max(default_kv_memory(), Scheduler::least_memory(engine));
     return options;
 }
 
@@ -165,5 +158,7 @@ class EngineService : public Service {
 std::unique_ptr<Service> make_engine_service(Engine& engine, EngineServiceOptions options) {
     return std::make_unique<EngineService>(engine, std::move(options));
 }
+
+std::int64_t default_kv_memory() { return static_cast<std::int64_t>(memory_limit().total / 8); }
 
 }  // namespace cachalot::server

@@ -36,6 +36,10 @@ struct EngineServiceOptions {
     bool remove_client_noise = true;  // conversation_policy.h
 };
 
+// An eighth of the memory that there is: what is taken for states unless the options say otherwise, or the longest
+// sequence needs more.
+std::int64_t default_kv_memory();
+
 // The engine must outlive the service and is used by nobody else meanwhile.
 std::unique_ptr<Service> make_engine_service(Engine& engine, EngineServiceOptions options = {});
 

@@ -225,6 +225,24 @@ TEST_F(Commands, ProfilesSayWhereTheTimeGoes) {
     expect_error("run -p Hello -n 2 --profile /no/such/folder/x.json", "/no/such/folder/x.json");
 }
 
+TEST_F(Commands, PlanShowsWhatFits) {
+    const auto here = json::parse(run("plan --json").out);
+    EXPECT_EQ(here["resident"], true);
+    EXPECT_LE(here["memory"]["available"].get<double>(), here["memory"]["total"].get<double>());
+    const auto small = json::parse(run("plan --json --ctx 4096 --parallel 2 --memory 360MB").out);
+    EXPECT_EQ(small["resident"], false);
+    EXPECT_EQ(small["missing_bytes"], 0);
+    double sum = small["expert_cache"]["bytes"];
+    for (const auto& [name, bytes] : small["bytes"].items())
+        if (name != "routed_experts") sum += bytes.get<double>();
+    EXPECT_LE(sum, 360e6);
+    EXPECT_GT(sum, 359e6);
+    EXPECT_THAT(run("plan --memory 360MB --ctx 4096").out, HasSubstr("of 256 routed experts"));
+    EXPECT_THAT(run("plan").out, HasSubstr("Everything fits"));
+    expect_error("plan --memory much", "--memory");
+    EXPECT_THAT(run("run --temp 0 -p hi -n 1").err, Not(HasSubstr("do not fit")));
+}
+
 TEST_F(Commands, ExpertsAreKeptInACacheOfAnySize) {
     const std::string question = "-p 'What is the capital of France?' --temp 0 -n 12";
     const auto whole = json::parse(run("run --json " + question).out);

@@ -1,0 +1,43 @@
+// What of a model fits into memory, and how much of it the cache of experts should get where not all does.
+//
+// All weights but the routed experts are read for every token, so they have to stay in memory, and so have the attention
+// states. Experts get what is left: all of them if they fit (they are mapped then, and no cache is needed), else as
+// many slots as there is room for. A little is left to others and for files that the system caches.
+#pragma once
+
+#include <cstdint>
+
+#include "cache/kv_state.h"
+#include "model/model.h"
+
+namespace cachalot {
+
+struct PlanRequest {
+    std::uint64_t available = 0;  // bytes of memory
+    std::int64_t states = 0;      // bytes of attention states; see states_bytes()
+};
+
+// Bytes, unless said otherwise.
+struct MemoryPlan {
+    std::uint64_t available = 0;
+    std::uint64_t embedding = 0, dense = 0, shared_experts = 0, routed_experts = 0;  // weights
+    std::uint64_t states = 0;                                                        // attention states
+    std::uint64_t buffers = 0;       // intermediate results, the tokenizer, the program
+    std::uint64_t spare = 0;         // left to others
+    std::uint64_t expert_cache = 0;  // of slots for routed experts; 0: all are mapped
+    int slots = 0, experts = 0;      // experts: all of them
+    std::uint64_t missing = 0;       // more than there is, even with the smallest cache that makes sense
+
+    bool resident() const { return expert_cache == 0; }
+    std::uint64_t needed() const {  // with experts as planned
+        return embedding + dense + shared_experts + states + buffers + spare +
+               (resident() ? routed_experts : expert_cache);
+    }
+};
+
+// Of one sequence of that many tokens.
+std::int64_t states_bytes(const Config& config, KvPrecision kv, std::int64_t context);
+
+MemoryPlan plan_memory(const Model& model, const PlanRequest& request);
+
+}  // namespace cachalot

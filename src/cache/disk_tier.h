@@ -26,6 +26,7 @@
 #include <thread>
 
 #include "cache/disk_index.h"
+#include "cache/disk_tier_stats.h"
 #include "cache/kv_codec.h"
 
 namespace cachalot {
@@ -38,16 +39,6 @@ struct DiskTierOptions {
     ChainKey model{};                                   // what the states depend on; others' are not found
     std::string model_name;                             // for people
     FileCalls* calls = nullptr;                         // null: the operating system; must outlive the tier
-};
-
-struct DiskTierStats {
-    std::int64_t bytes = 0;    // of records
-    std::int64_t written = 0;  // snapshots
-    std::int64_t skipped =
-        0;  // snapshots that were not written because too much waited, or what they need is gone
-    std::int64_t evictions = 0;     // snapshots
-    std::int64_t write_errors = 0;  // snapshots that could not be written
-    std::int64_t read_errors = 0;   // records that were not what the index said
 };
 
 // The lock of a folder; held until it is destroyed.

@@ -14,6 +14,8 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/kv_folder.h"
+#include "engine/state_fingerprint.h"
 #include "server/api_anthropic.h"
 #include "server/api_openai.h"
 #include "server/api_responses.h"
@@ -37,7 +39,8 @@ struct ServeOptions {
     std::vector<std::string> keys, key_files, origins;
     SchedulerOptions scheduler;
     std::size_t queue = 256, max_body_mib = 64, max_bodies_mib = 512;
-    std::int64_t claude_context = 0;
+    std::int64_t claude_context = 0, kv_disk = std::int64_t(32) << 30;
+    std::string kv_dir = default_kv_folder().string();
     double drain_timeout = 30;
     bool log_text = false, metrics_llamacpp = false, keep_client_noise = false;
 };
@@ -107,9 +110,26 @@ void add_keys(const ServeOptions& o, ApiKeys& keys) {
     if (const char* key = std::getenv("CACHALOT_API_KEY"); key && *key) keys.add(key);
 }
 
-// The model or the script, metered. `engine` is where the model's engine lives.
+// The server does without the disk if there is something wrong with it.
+void open_disk(const ServeOptions& o, const std::string& id, Engine& engine, std::optional<DiskTier>& disk) {
+    if (o.kv_dir.empty() || o.kv_dir == "off") return;
+    DiskTierOptions options;
+    options.folder = o.kv_dir;
+    options.budget = o.kv_disk;
+    options.model = state_fingerprint(engine);
+    options.model_name = id;
+    auto shape = engine.new_state();
+    try {
+        disk.emplace(options, shape);
+    } catch (const std::exception& e) {
+        fmt::print(stderr, "cachalot: prefixes are not kept on disk: {}\n", e.what());
+    }
+}
+
+// The model or the script, metered. `engine` and `disk` are where the model's engine and its prefixes on disk live.
 std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& id,
-                                      std::optional<Engine>& engine, Metrics& metrics) {
+                                      std::optional<Engine>& engine, std::optional<DiskTier>& disk,
+                                      Metrics& metrics) {
     QueueOptions queue;
     queue.limit = o.queue;
     if (!o.scripted.empty()) return make_metered_service(make_scripted_service(o.scripted, {queue}), metrics);
@@ -117,11 +137,14 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
     model.states = o.scheduler.memory ? o.scheduler.memory : server::default_kv_memory();
     engine.emplace(model.engine());
     metrics.show_experts([&engine] { return engine->expert_stats(); });
+    open_disk(o, id, *engine, disk);
+    metrics.show_disk([&disk] { return disk ? std::optional(disk->stats()) : std::nullopt; });
     EngineServiceOptions options;
     options.model_id = id;
     options.queue = queue;
     options.scheduler = o.scheduler;
     options.remove_client_noise = !o.keep_client_noise;
+    options.scheduler.disk = disk ? &*disk : nullptr;
     options.on_pass = [&metrics](const PassReport& report) { metrics.pass(report); };
     auto recommended = engine->model().checkpoint->sampling_defaults();
     options.sampling.temperature = recommended.temperature.value_or(1.0f);
@@ -154,13 +177,14 @@ void serve(const ServeOptions& o) {
         more.insert(more.begin(), routes.begin(), routes.end());
         return more;
     };
-    // Endpoints use the service, the service the engine: each outlives what uses it.
+    // Endpoints use the service, the service the engine and the disk: each outlives what uses it.
     std::optional<Engine> engine;
+    std::optional<DiskTier> disk;
     std::unique_ptr<Service> service;
     HttpServer server(std::move(http), with(loading_routes()));
     server.start();  // before the model is loaded: /health and /ready answer meanwhile
 
-    service = make_service(o, id, engine, metrics);
+    service = make_service(o, id, engine, disk, metrics);
     for (auto& more :
          {openai_routes(*service), anthropic_routes(*service, o.claude_context), responses_routes(*service)})
         routes.insert(routes.end(), more.begin(), more.end());
@@ -213,6 +237,17 @@ void add_serve(CLI::App& app) {
                      "whole context "
                      "takes")
         ->transform(CLI::AsSizeValue(true))
+        ->type_name("SIZE");
+    command
+        ->add_option(
+            "--kv-dir", o->kv_dir,
+            "folder for prefixes that are kept on disk, where they survive the server; \"off\": none "
+            "are. They hold what was said; only their owner can read them")
+        ->capture_default_str()
+        ->type_name("DIR");
+    command->add_option("--kv-disk", o->kv_disk, "the most that they may take there; as 8GB or 8GiB")
+        ->transform(CLI::AsSizeValue(true))
+        ->default_str("32GiB")
         ->type_name("SIZE");
     command
         ->add_option("--prefill-beside", o->scheduler.beside,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
 
@@ -116,20 +117,23 @@ bool Scheduler::start(const Held& held) {
     auto& s = *held;
     auto& generation = s.generation_;
     if (generation.finished() && !s.options_.all_logits) {  // there is nothing to write
-        s.cached_ = prefixes_.find(s.options_.space, s.tokens().first(s.tokens().size() - 1)).kept;
-        events_.push_back({SequenceEvent::Kind::started, held});
+        note_start(held, prefixes_.find(s.options_.space, s.tokens().first(s.tokens().size() - 1)).kept);
         events_.push_back({SequenceEvent::Kind::wrote, held});
         return true;
     }
     auto prefix = s.tokens().first(s.options_.all_logits ? 0 : s.tokens().size() - 1);
-    const auto match = prefixes_.find(s.options_.space, prefix);
+    auto match = prefixes_.find(s.options_.space, prefix);
     const auto length = std::min(size(s.tokens()) + options_.headroom, engine_.context());
-    const auto need = bytes_for(length, match.kept);
+    auto need = bytes_for(length, match.kept);
     if (!running_.empty()) {
         // Only what is kept can make room. Do not throw it away if that will not do.
         auto others = need;
         for (const auto& [rank, other] : running_) others += bytes_for(other->state_->length(), other->base_);
         if (others > limit_) return false;
+    }
+    if (read_from_disk(s, prefix, match.kept)) {
+        match = prefixes_.find(s.options_.space, prefix);
+        need = bytes_for(length, match.kept);
     }
     auto kept = prefixes_.take(s.options_.space, prefix);
     if (!make_room(need) && !running_.empty()) return false;
@@ -140,10 +144,34 @@ bool Scheduler::start(const Held& held) {
     s.base_ = match.kept;
     set_marks(s, match.shared);
     running_.emplace(s.rank_, held);
-    if (s.started_) return true;
-    s.started_ = true;
-    s.cached_ = match.kept;
+    if (!s.started_) note_start(held, match.kept);
+    return true;
+}
+
+void Scheduler::note_start(const Held& held, std::int64_t cached) {
+    held->started_ = true;
+    held->cached_ = cached;
+    held->on_disk_ = std::min(held->on_disk_, cached);
+    hits_on_disk_ += held->on_disk_;
+    hits_in_memory_ += cached - held->on_disk_;
     events_.push_back({SequenceEvent::Kind::started, held});
+}
+
+// True: memory now knows more of the prefix than the `kept` tokens. Asks once, however long the sequence waits then.
+bool Scheduler::read_from_disk(Sequence& s, std::span<const std::int32_t> prefix, std::int64_t kept) {
+    if (!options_.disk || prefix.empty() || std::exchange(s.asked_disk_, true)) return false;
+    const auto& space = s.options_.space;
+    const auto found = options_.disk->find(space, prefix);
+    if (found <= kept) {
+        if (kept > 0) options_.disk->touch(space, prefix.first(static_cast<std::size_t>(kept)));
+        return false;
+    }
+    if (!make_room(bytes_for(found, kept))) return false;
+    const auto known = prefixes_.take(space, prefix);
+    auto state = options_.disk->load(space, prefix, found, known.get());
+    if (!state) return false;
+    prefixes_.insert(space, prefix.first(static_cast<std::size_t>(found)), std::move(*state));
+    s.on_disk_ = found - kept;
     return true;
 }
 
@@ -259,7 +287,9 @@ void Scheduler::keep(Sequence& s, std::int64_t length) {
     if (length == 0 || prefixes_.contains(s.options_.space, tokens)) return;
     // The part of the memory beyond the limit is for this moment; the next pass makes room again.
     if (engine_.kv_memory().bytes() > limit_ && !make_room(0)) return;
-    prefixes_.insert(s.options_.space, tokens, s.state_->checkpoint(length));
+    auto saved = s.state_->checkpoint(length);
+    if (options_.disk) options_.disk->store(s.options_.space, tokens, saved);
+    prefixes_.insert(s.options_.space, tokens, std::move(saved));
 }
 
 void Scheduler::retire(const Held& held) {
@@ -271,6 +301,7 @@ void Scheduler::retire(const Held& held) {
 void Scheduler::preempt() {
     auto held = std::prev(running_.end())->second;
     retire(held);
+    held->asked_disk_ = false;
     waiting_.emplace(held->rank_, held);
     ++preemptions_;
 }

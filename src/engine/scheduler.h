@@ -22,6 +22,9 @@
 // until that has come to the place where they part, and continues from there: several choices, or several agents with
 // the same instructions, read them once.
 //
+// With a disk tier, what is kept is written there, too, and a sequence that starts continues from there if more of its
+// prompt is found than in memory.
+//
 // There are no threads here and no clock: the same calls give the same passes.
 #pragma once
 
@@ -29,6 +32,7 @@
 #include <map>
 #include <set>
 
+#include "cache/disk_tier.h"
 #include "cache/prefix_index.h"
 #include "engine/generation.h"
 
@@ -51,6 +55,7 @@ class Sequence {
 
     const Generation& generation() const { return generation_; }
     std::int64_t cached() const { return cached_; }  // tokens of the prompt that were known when it started
+    std::int64_t cached_on_disk() const { return on_disk_; }  // those of them that had to be read from disk
     std::int64_t bytes() const { return bytes_; }  // of its state after its last pass, shared pages included
 
   private:
@@ -64,7 +69,8 @@ class Sequence {
     SequenceOptions options_;
     Rank rank_{};
     bool started_ = false;
-    std::int64_t cached_ = 0;
+    std::int64_t cached_ = 0, on_disk_ = 0;
+    bool asked_disk_ = false;
     std::int64_t base_ = 0;         // length of the kept state that it continued from
     std::optional<KvState> state_;  // while it runs
     std::int64_t bytes_ = 0;
@@ -93,6 +99,7 @@ struct SchedulerOptions {
     std::int64_t memory = 0;  // bytes for states, running and kept; 0: no limit
     std::int64_t headroom =
         256;  // tokens that a sequence must have memory for, beside what it has, in order to start
+    DiskTier* disk = nullptr;  // for kept states; must outlive the scheduler
 };
 
 class Scheduler {
@@ -119,6 +126,9 @@ class Scheduler {
     std::int64_t rows() const { return rows_; }  // of the last pass
     std::int64_t running_bytes() const;          // of their states, shared pages counted for each
     std::int64_t preemptions() const { return preemptions_; }
+    // Tokens of prompts that were found, of all sequences that have started.
+    std::int64_t hits_in_memory() const { return hits_in_memory_; }
+    std::int64_t hits_on_disk() const { return hits_on_disk_; }
     std::int64_t memory() const { return options_.memory; }
     const PrefixIndex& prefixes() const { return prefixes_; }
 
@@ -132,6 +142,8 @@ class Scheduler {
     void admit();
     bool must_wait(const Sequence& sequence);
     bool start(const Held& sequence);
+    bool read_from_disk(Sequence& sequence, std::span<const std::int32_t> prefix, std::int64_t kept);
+    void note_start(const Held& sequence, std::int64_t cached);
     void set_marks(Sequence& sequence, std::int64_t shared) const;
     std::vector<Part> plan();
     std::vector<Part> share_rows() const;
@@ -153,6 +165,7 @@ class Scheduler {
     PrefixIndex prefixes_;
     std::vector<SequenceEvent> events_;
     std::int64_t passes_ = 0, submitted_ = 0, rows_ = 0, preemptions_ = 0;
+    std::int64_t hits_in_memory_ = 0, hits_on_disk_ = 0;
 };
 
 }  // namespace cachalot

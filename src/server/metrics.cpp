@@ -93,6 +93,10 @@ struct Metrics::Impl {
         counters("prefix_cache_queries_total", "Tokens of prompts looked up in the prefix cache.").Add({});
     prometheus::Counter& cache_hits =
         counters("prefix_cache_hits_total", "Tokens of prompts found in the prefix cache.").Add({});
+    prometheus::Family<prometheus::Counter>& tier_hits = counters(
+        "prefix_cache_hit_tokens_total", "Tokens of prompts found in the prefix cache, by where they were.");
+    prometheus::Counter& memory_hits = tier_hits.Add({{"tier", "ram"}});
+    prometheus::Counter& disk_hits = tier_hits.Add({{"tier", "disk"}});
     prometheus::Family<prometheus::Counter>& success =
         counters("request_success_total", "Requests that ended, by reason.");
     prometheus::Family<prometheus::Counter>& rejections =
@@ -119,11 +123,13 @@ struct Metrics::Impl {
                                                       .Register(registry);
     std::atomic<std::int64_t> longest{0};  // request so far, in tokens
 
-    mutable std::mutex experts_mutex;
+    mutable std::mutex shown_mutex;                            // of the two
     std::function<std::optional<ExpertCacheStats>()> experts;  // may be empty
+    std::function<std::optional<DiskTierStats>()> disk;        // likewise
 
     std::vector<prometheus::MetricFamily> under_llamacpp_names() const;
     std::vector<prometheus::MetricFamily> of_experts() const;
+    std::vector<prometheus::MetricFamily> of_disk() const;
 };
 
 namespace {
@@ -166,7 +172,7 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::under_llamacpp_names() cons
 std::vector<prometheus::MetricFamily> Metrics::Impl::of_experts() const {
     using Type = prometheus::MetricType;
     using Traffic = ExpertCacheStats::Traffic;
-    std::lock_guard lock(experts_mutex);
+    std::lock_guard lock(shown_mutex);
     const auto stats = experts ? experts() : std::nullopt;
     if (!stats) return {};
     const std::string model = labels.at("model_name");
@@ -199,6 +205,29 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::of_experts() const {
                  [](const Traffic& t) { return t.wait_seconds; })};
 }
 
+std::vector<prometheus::MetricFamily> Metrics::Impl::of_disk() const {
+    using Type = prometheus::MetricType;
+    std::lock_guard lock(shown_mutex);
+    const auto stats = disk ? disk() : std::nullopt;
+    if (!stats) return {};
+    auto one = [&](const char* name, const char* help, Type type, std::int64_t value) {
+        auto made = family(name, help, type, static_cast<double>(value));
+        made.name = prefix + name;
+        made.metric.front().label = {{"model_name", labels.at("model_name")}};
+        return made;
+    };
+    return {one("kv_disk_bytes", "Attention states of prefixes on disk.", Type::Gauge, stats->bytes),
+            one("kv_disk_written_total", "Prefixes written to disk.", Type::Counter, stats->written),
+            one("kv_disk_skipped_total", "Prefixes not written because too much waited to be.", Type::Counter,
+                stats->skipped),
+            one("kv_disk_evictions_total", "Prefixes on disk that made room for others.", Type::Counter,
+                stats->evictions),
+            one("kv_disk_write_errors_total", "Prefixes that could not be written to disk.", Type::Counter,
+                stats->write_errors),
+            one("kv_disk_read_errors_total", "Records on disk that could not be read or were damaged.",
+                Type::Counter, stats->read_errors)};
+}
+
 Metrics::Metrics(const std::string& model, const std::string& prefix, bool llamacpp_names)
     : impl_(std::make_unique<Impl>(model, prefix, llamacpp_names)) {}
 Metrics::~Metrics() = default;
@@ -208,12 +237,18 @@ std::string Metrics::text() const {
     if (impl_->llamacpp_names)
         for (auto& family : impl_->under_llamacpp_names()) families.push_back(std::move(family));
     for (auto& family : impl_->of_experts()) families.push_back(std::move(family));
+    for (auto& family : impl_->of_disk()) families.push_back(std::move(family));
     return prometheus::TextSerializer().Serialize(families);
 }
 
 void Metrics::show_experts(std::function<std::optional<ExpertCacheStats>()> stats) {
-    std::lock_guard lock(impl_->experts_mutex);
+    std::lock_guard lock(impl_->shown_mutex);
     impl_->experts = std::move(stats);
+}
+
+void Metrics::show_disk(std::function<std::optional<DiskTierStats>()> stats) {
+    std::lock_guard lock(impl_->shown_mutex);
+    impl_->disk = std::move(stats);
 }
 
 void Metrics::http_request(std::string_view method, std::string_view route, int status, double seconds) {
@@ -242,6 +277,8 @@ void Metrics::pass(const PassReport& report) {
             std::min(static_cast<double>(report.running_bytes) / static_cast<double>(report.memory), 1.0));
     m.preemptions.Increment(static_cast<double>(report.preemptions) - m.preemptions.Value());
     m.evictions.Increment(static_cast<double>(report.evictions) - m.evictions.Value());
+    m.memory_hits.Increment(static_cast<double>(report.hits_in_memory) - m.memory_hits.Value());
+    m.disk_hits.Increment(static_cast<double>(report.hits_on_disk) - m.disk_hits.Value());
 }
 
 RequestMeter::RequestMeter(Metrics::Impl& metrics) : metrics_(metrics) { metrics_.waiting.Increment(); }

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "cache/disk_tier_stats.h"
 #include "cache/expert_store.h"
 #include "server/pass_report.h"
 
@@ -30,6 +31,9 @@ class Metrics {
 
     // Where the numbers of the cache of experts come from, if there is one; asked by text(), on any thread.
     void show_experts(std::function<std::optional<ExpertCacheStats>()> stats);
+
+    // The same for the prefixes on disk.
+    void show_disk(std::function<std::optional<DiskTierStats>()> stats);
 
     // One HTTP request that was answered. `route` is the pattern, not what a client sent: labels must stay few.
     void http_request(std::string_view method, std::string_view route, int status, double seconds);

@@ -54,7 +54,7 @@ class Launch : public testing::Test {
         return fmt::format(
             "cd '{0}' && exec env -u CACHALOT_API_KEY PATH='{0}/bin':/usr/bin:/bin TMPDIR='{0}/tmp' "
             "HOME='{0}' "
-            "XDG_CONFIG_HOME= {2} '{1}' launch {3} >'{0}/stdout' 2>'{0}/stderr'",
+            "XDG_CONFIG_HOME= XDG_CACHE_HOME= {2} '{1}' launch {3} >'{0}/stdout' 2>'{0}/stderr'",
             path(""), CACHALOT_PROGRAM, environment, arguments);
     }
     int launch(const std::string& arguments, const std::string& environment = "") {

@@ -144,7 +144,7 @@ std::size_t peak_memory(pid_t pid) {
 }
 
 TEST_F(Serve, TwoHundredStreamsOfTheModelGetTheirOwnText) {
-    start_with_model({"-m", CACHALOT_MODELS "/nano/nano.gguf"});
+    start_with_model({"-m", CACHALOT_MODELS "/nano/nano.gguf", "--kv-dir", "off"});
     std::vector<Client> clients;
     for (int i = 0; i < 200; ++i) {
         clients.emplace_back(port_);
@@ -162,6 +162,52 @@ TEST_F(Serve, TwoHundredStreamsOfTheModelGetTheirOwnText) {
     EXPECT_LT(peak_memory(pid_), 500u);
     signal(SIGTERM);
     EXPECT_EQ(exit_status(), 0);
+}
+
+TEST_F(Serve, AConversationSurvivesTheServer) {
+    const std::vector<std::string> arguments = {"-m", CACHALOT_MODELS "/nano/nano.gguf", "--kv-dir",
+                                                path("kv")};
+    nlohmann::json body = {{"messages", {{{"role", "user"}, {"content", "What is the capital of France?"}}}},
+                           {"temperature", 0},
+                           {"max_tokens", 24},
+                           {"thinking", {{"type", "disabled"}}}};
+    auto ask = [&] {
+        Client client(port_);
+        client.send(post("/v1/chat/completions", body.dump()));
+        return nlohmann::json::parse(client.response().body);
+    };
+    auto metrics = [&] {
+        Client client(port_);
+        client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        return client.response().body;
+    };
+    start_with_model(arguments);
+    auto first = ask();
+    body["messages"].push_back(first["choices"][0]["message"]);
+    body["messages"].push_back({{"role", "user"}, {"content", "And of Italy?"}});
+    auto snapshots_written = [&] {
+        const auto text = metrics();
+        const auto at = text.find("cachalot_kv_disk_written_total{");
+        return at != std::string::npos && text[text.find("} ", at) + 2] != '0';
+    };
+    ASSERT_TRUE(eventually(snapshots_written));
+    signal(SIGTERM);
+    EXPECT_EQ(exit_status(), 0);
+
+    start_with_model(arguments);
+    const auto second = ask();
+    EXPECT_GE(second["usage"]["prompt_tokens_details"]["cached_tokens"], first["usage"]["prompt_tokens"]);
+    EXPECT_THAT(metrics(), HasSubstr("tier=\"disk\""));
+    // Another server does without the folder, says so, and gives the same answer.
+    const pid_t with_disk = std::exchange(pid_, 0);
+    start_with_model(arguments);
+    EXPECT_THAT(log(), HasSubstr("not kept on disk"));
+    EXPECT_THAT(log(), HasSubstr("another process is using it"));
+    const auto fresh = ask();
+    EXPECT_EQ(fresh["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+    EXPECT_EQ(fresh["choices"][0]["message"], second["choices"][0]["message"]);
+    ::kill(with_disk, SIGKILL);
+    waitpid(with_disk, nullptr, 0);
 }
 
 TEST_F(Serve, APortThatIsTakenIsAnError) {

@@ -1,0 +1,353 @@
+#include "cache/disk_tier.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <system_error>
+
+#include "cache/disk_eviction.h"
+
+namespace cachalot {
+namespace {
+
+constexpr auto kBlock = TokenChain::kBlock;
+
+std::string reason() { return std::generic_category().message(errno); }
+
+void make_private_folder(const std::filesystem::path& folder) {
+    std::error_code error;
+    if (folder.has_parent_path()) std::filesystem::create_directories(folder.parent_path(), error);
+    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+        fail("{}: cannot create: {}", folder.string(), reason());
+    struct stat info {};
+    if (::stat(folder.c_str(), &info) != 0) fail("{}: {}", folder.string(), reason());
+    if (!S_ISDIR(info.st_mode)) fail("{}: is not a folder", folder.string());
+    if (info.st_uid != ::geteuid()) fail("{}: belongs to another user", folder.string());
+    if (info.st_mode & 077)
+        fail("{}: is open to other users, and conversations would be in it; chmod 700 closes it",
+             folder.string());
+}
+
+}  // namespace
+
+DiskTierLock::DiskTierLock(const std::filesystem::path& folder) {
+    make_private_folder(folder);
+    const auto path = folder / "lock";
+    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file_ < 0) fail("{}: cannot open: {}", path.string(), reason());
+    if (::flock(file_, LOCK_EX | LOCK_NB) == 0) return;
+    const int code = errno;
+    ::close(file_);
+    if (code == EWOULDBLOCK) fail("{}: another process is using it", folder.string());
+    fail("{}: cannot lock: {}", path.string(), std::generic_category().message(code));
+}
+
+DiskTierLock::~DiskTierLock() { ::close(file_); }
+
+DiskTier::DiskTier(const DiskTierOptions& options, KvState& shape)
+    : options_(options),
+      codec_(shape),
+      lock_(options.folder),
+      files_(options.folder, options.calls ? *options.calls : calls_, options.file_limit) {
+    try {
+        open_index();
+    } catch (const SqliteError& e) {
+        if (!e.broken()) throw;
+        index_.reset();
+        reader_.reset();
+        DiskIndex::remove(options_.folder);
+        open_index();
+    }
+    bytes_ = index_->record_bytes();
+    writer_ = std::thread([this] { work(); });
+}
+
+void DiskTier::open_index() {
+    index_.emplace(options_.folder, Sqlite::Open::write);
+    {
+        Transaction transaction(index_->database());
+        for (const auto& [file, end] : index_->file_ends()) {
+            std::error_code error;
+            auto size = std::filesystem::file_size(files_.path(file), error);
+            index_->erase_beyond(file, error ? -1 : static_cast<std::int64_t>(size));
+        }
+        index_->erase_stranded();
+        transaction.commit();
+    }
+    files_.keep_only(index_->file_ends());
+    reader_.emplace(options_.folder, Sqlite::Open::read);
+}
+
+DiskTier::~DiskTier() {
+    {
+        std::lock_guard lock(mutex_);
+        quit_ = true;
+    }
+    changed_.notify_all();
+    writer_.join();
+}
+
+DiskTierStats DiskTier::stats() const {
+    return {bytes_, written_, skipped_, evictions_, write_errors_, read_errors_};
+}
+
+void DiskTier::flush() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return jobs_.empty(); });
+}
+
+// What is wrong with the index is no concern of whoever asks.
+template <class Work>
+auto DiskTier::guarded(const Work& work) -> decltype(work()) {
+    try {
+        return work();
+    } catch (const SqliteError&) {
+        ++read_errors_;
+        return {};
+    }
+}
+
+std::optional<std::vector<std::byte>> DiskTier::read(const Place& place, const ChainKey& key) {
+    auto payload = files_.read(place, key);
+    if (!payload) ++read_errors_;
+    return payload;
+}
+
+std::int64_t DiskTier::find(const std::string& space, std::span<const std::int32_t> tokens) {
+    return guarded([&]() -> std::int64_t {
+        const TokenChain chain(options_.model, space, tokens);
+        // A block is there only if those before it are.
+        std::int64_t low = 0, high = chain.blocks();
+        while (low < high) {
+            auto middle = (low + high + 1) / 2;
+            if (reader_->has_block(chain.block(middle)))
+                low = middle;
+            else
+                high = middle - 1;
+        }
+        for (auto i = low; i >= 0; --i)
+            for (const auto& s : reader_->snapshots_of(chain.block(i)))
+                if (s.length > 0 && s.length <= chain.size() && s.length / kBlock == i &&
+                    s.key == chain.prefix(s.length))
+                    return s.length;
+        return 0;
+    });
+}
+
+std::optional<KvCheckpoint> DiskTier::load(const std::string& space, std::span<const std::int32_t> tokens,
+                                           std::int64_t length, const KvCheckpoint* known) {
+    return guarded([&]() -> std::optional<KvCheckpoint> {
+        const TokenChain chain(options_.model, space, tokens.first(static_cast<std::size_t>(length)));
+        const auto shared = known ? std::min(known->length, length) / kBlock * kBlock : 0;
+        auto state = codec_.beginning(known, shared);
+        auto forgotten = [&](const ChainKey& key) {
+            Job job;
+            job.forgotten.push_back(key);
+            push(std::move(job));
+            return std::nullopt;
+        };
+        for (auto i = shared / kBlock; i < chain.blocks(); ++i) {
+            const auto& key = chain.block(i + 1);
+            const auto place = reader_->block(key);
+            if (!place) return std::nullopt;  // evicted meanwhile
+            const auto bytes = read(*place, key);
+            if (!bytes || !codec_.read_rows(state, chain.tokens(i * kBlock, (i + 1) * kBlock), *bytes))
+                return forgotten(key);
+        }
+        const auto key = chain.prefix(length);
+        for (const auto& s : reader_->snapshots_of(chain.block(chain.blocks()))) {
+            if (s.key != key) continue;
+            const auto bytes = read(s.place, key);
+            const auto rows = codec_.rows_bytes(state.length, length), rings = codec_.rings_bytes(length);
+            if (!bytes || static_cast<std::int64_t>(bytes->size()) != rows + rings ||
+                !codec_.read_rows(state, chain.tokens(state.length, length),
+                                  std::span(*bytes).first(static_cast<std::size_t>(rows))))
+                return forgotten(key);
+            state.rings.assign(bytes->begin() + rows, bytes->end());
+            Job job;
+            job.used.push_back(key);
+            push(std::move(job));
+            return state;
+        }
+        return std::nullopt;
+    });
+}
+
+void DiskTier::store(const std::string& space, std::span<const std::int32_t> tokens,
+                     const KvCheckpoint& state) {
+    CACHALOT_CHECK(state.length == static_cast<std::int64_t>(tokens.size()));
+    guarded([&] {
+        const TokenChain chain(options_.model, space, tokens);
+        const auto key = chain.prefix(state.length);
+        Job job;
+        if (queued(key)) return true;
+        if (reader_->has_snapshot(key)) {
+            job.used.push_back(key);
+            push(std::move(job));
+            return true;
+        }
+        auto there = chain.blocks();
+        while (there > 0 && !queued(chain.block(there)) && !reader_->has_block(chain.block(there))) --there;
+        job.root = chain.block(0);
+        for (auto i = there; i <= chain.blocks(); ++i) {
+            const bool snapshot = i == chain.blocks();
+            const auto end = snapshot ? state.length : (i + 1) * kBlock;
+            Piece piece{snapshot ? key : chain.block(i + 1), chain.block(i), end, snapshot, {}};
+            piece.payload.reserve(static_cast<std::size_t>(codec_.rows_bytes(i * kBlock, end)) +
+                                  (snapshot ? state.rings.size() : 0));
+            codec_.write_rows(state, i * kBlock, chain.tokens(i * kBlock, end), piece.payload);
+            if (snapshot) piece.payload.insert(piece.payload.end(), state.rings.begin(), state.rings.end());
+            job.bytes += PageFiles::kHeader + static_cast<std::int64_t>(piece.payload.size());
+            job.pieces.push_back(std::move(piece));
+        }
+        push(std::move(job));
+        return true;
+    });
+}
+
+void DiskTier::touch(const std::string& space, std::span<const std::int32_t> tokens) {
+    Job job;
+    job.used.push_back(
+        TokenChain(options_.model, space, tokens).prefix(static_cast<std::int64_t>(tokens.size())));
+    push(std::move(job));
+}
+
+bool DiskTier::queued(const ChainKey& key) {
+    std::lock_guard lock(mutex_);
+    return waiting_.contains(key);
+}
+
+void DiskTier::push(Job job) {
+    {
+        std::lock_guard lock(mutex_);
+        if (job.bytes > 0 && waiting_bytes_ > 0 && waiting_bytes_ + job.bytes > options_.queue) {
+            ++skipped_;
+            return;
+        }
+        waiting_bytes_ += job.bytes;
+        for (const auto& piece : job.pieces) waiting_.insert(piece.key);
+        jobs_.push_back(std::move(job));
+    }
+    changed_.notify_all();
+}
+
+void DiskTier::work() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+        changed_.wait(lock, [&] { return quit_ || !jobs_.empty(); });
+        if (jobs_.empty()) return;
+        const Job& job = jobs_.front();  // stays where it is: others are added behind it
+        lock.unlock();
+        perform(job);
+        lock.lock();
+        waiting_bytes_ -= job.bytes;
+        for (const auto& piece : job.pieces) waiting_.erase(piece.key);
+        jobs_.pop_front();
+        changed_.notify_all();
+    }
+}
+
+void DiskTier::perform(const Job& job) {
+    try {
+        if (!job.forgotten.empty()) forget(job.forgotten);
+        if (!job.used.empty()) {
+            Transaction transaction(index_->database());
+            for (const auto& key : job.used) index_->touch(key, index_->clock(), std::time(nullptr));
+            transaction.commit();
+        }
+        if (!job.pieces.empty()) write(job);
+    } catch (const std::exception& e) {
+        ++write_errors_;
+        files_.discard();
+        auto* failed = dynamic_cast<const WriteError*>(&e);
+        auto* database = dynamic_cast<const SqliteError*>(&e);
+        if (!(failed && failed->code == ENOSPC) && !(database && database->full())) return;
+        try {  // the next one shall fit
+            make_room(options_.budget - bytes_ + job.bytes, {});
+        } catch (const std::exception&) {
+        }
+    }
+}
+
+void DiskTier::write(const Job& job) {
+    if (job.bytes > options_.budget) {
+        ++skipped_;
+        return;
+    }
+    const auto& first = job.pieces.front();
+    make_room(job.bytes, first.parent);
+    // What it continues may have been evicted or forgotten since it was queued.
+    if (first.parent != job.root && !index_->has_block(first.parent)) {
+        ++skipped_;
+        return;
+    }
+    const double clock = index_->clock();
+    std::vector<Place> places;
+    for (const auto& piece : job.pieces) places.push_back(files_.append(piece.key, piece.payload));
+    files_.sync();
+    std::int64_t bytes = 0;
+    Transaction transaction(index_->database());
+    for (std::size_t i = 0; i < places.size(); ++i) {
+        const auto& piece = job.pieces[i];
+        bytes += places[i].size;
+        if (piece.snapshot)
+            index_->add(StoredSnapshot{piece.key, piece.parent, piece.length, places[i], 1, clock,
+                                       std::time(nullptr), options_.model_name, job.root});
+        else
+            index_->add(StoredBlock{piece.key, piece.parent, places[i]}, piece.length / kBlock);
+    }
+    transaction.commit();
+    bytes_ += bytes;
+    ++written_;
+}
+
+// Makes sure that so many bytes can be added, and a little more, so that not every write has to.
+void DiskTier::make_room(std::int64_t bytes, const ChainKey& wanted) {
+    const auto beyond = bytes_ + bytes - options_.budget;
+    if (beyond <= 0) return;
+    const auto chosen = choose_eviction(index_->blocks(), index_->snapshots(), wanted, index_->clock(),
+                                        beyond + options_.budget / 32);
+    std::vector<Place> places;
+    Transaction transaction(index_->database());
+    for (const auto& block : chosen.blocks) {
+        index_->erase_block(block.key);
+        places.push_back(block.place);
+    }
+    for (const auto& snapshot : chosen.snapshots) {
+        index_->erase_snapshot(snapshot.key);
+        places.push_back(snapshot.place);
+    }
+    index_->set_clock(chosen.clock);
+    transaction.commit();
+    evictions_ += static_cast<std::int64_t>(chosen.snapshots.size());
+    give_back(places);
+}
+
+void DiskTier::forget(const std::vector<ChainKey>& keys) {
+    Transaction transaction(index_->database());
+    for (const auto& key : keys) {
+        index_->erase_block(key);
+        index_->erase_snapshot(key);
+    }
+    index_->erase_stranded();
+    transaction.commit();
+    bytes_ = index_->record_bytes();  // what lay there becomes free with its file
+}
+
+void DiskTier::give_back(const std::vector<Place>& places) {
+    bytes_ = index_->record_bytes();
+    for (const auto& place : places)
+        if (index_->file_in_use(place.file)) {
+            auto [begin, end] = index_->gap(place);
+            files_.free(place.file, begin, end);
+        } else {
+            files_.remove(place.file);
+        }
+}
+
+}  // namespace cachalot

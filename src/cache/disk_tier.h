@@ -1,0 +1,127 @@
+// Prefixes that survive the process: checkpoints on disk, behind those in memory.
+//
+// A checkpoint is written as blocks of kBlock tokens, which all checkpoints with that beginning share (token_chain.h,
+// kv_codec.h), and a snapshot of its own: the tokens beyond the last whole block, and the rings. So a further
+// checkpoint of a conversation costs what is new in it, wherever conversations part.
+//
+//     lock             who holds it writes; a second process does without the tier
+//     index.db         what there is (disk_index.h)
+//     pages-000001 ..  the records (page_files.h)
+//
+// One thread writes. It gets copies, so a state in memory can go, or go on, meanwhile; what would make the queue longer
+// than its limit is left out. A record is on the disk before the index tells of it, so that a process which dies at any
+// moment leaves what was complete before. Whatever goes wrong costs a prefix that has to be computed again, no more: an
+// error while writing is counted and the checkpoint left out, a record that is not what the index says is forgotten, and
+// an index that is broken is made anew when the folder is opened.
+//
+// The tokens are in the files as they are. Folder and files are the owner's alone.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include "cache/disk_index.h"
+#include "cache/disk_tier_stats.h"
+#include "cache/kv_codec.h"
+
+namespace cachalot {
+
+struct DiskTierOptions {
+    std::filesystem::path folder;                       // made if it is not there
+    std::int64_t budget = std::int64_t(32) << 30;       // bytes of records
+    std::int64_t queue = std::int64_t(64) << 20;        // bytes that wait to be written
+    std::int64_t file_limit = std::int64_t(256) << 20;  // bytes of a page file
+    ChainKey model{};                                   // what the states depend on; others' are not found
+    std::string model_name;                             // for people
+    FileCalls* calls = nullptr;                         // null: the operating system; must outlive the tier
+};
+
+// The lock of a folder; held until it is destroyed.
+class DiskTierLock {
+  public:
+    // Throws Error: another process holds it, or the folder cannot be used or is open to others.
+    explicit DiskTierLock(const std::filesystem::path& folder);
+    ~DiskTierLock();
+    DiskTierLock(const DiskTierLock&) = delete;
+    DiskTierLock& operator=(const DiskTierLock&) = delete;
+
+  private:
+    int file_ = -1;
+};
+
+class DiskTier {
+  public:
+    // `shape`: an empty state of the model. Throws Error if the folder cannot be used or another process uses it.
+    DiskTier(const DiskTierOptions& options, KvState& shape);
+    ~DiskTier();  // when all that waits is written
+
+    // The rest but stats() and flush() is for one thread. Nothing of it throws for what is wrong on the disk.
+
+    // Tokens of the longest snapshot that is a prefix; 0: none.
+    std::int64_t find(const std::string& space, std::span<const std::int32_t> tokens);
+
+    // The state after the first `length` tokens, which find() told of. `known`: the state of a prefix of them, whose
+    // rows are shared instead of read; may be null. Nothing if the records turn out to be no good.
+    std::optional<KvCheckpoint> load(const std::string& space, std::span<const std::int32_t> tokens,
+                                     std::int64_t length, const KvCheckpoint* known);
+
+    void store(const std::string& space, std::span<const std::int32_t> tokens, const KvCheckpoint& state);
+
+    // A use of the snapshot of exactly these tokens, if there is one.
+    void touch(const std::string& space, std::span<const std::int32_t> tokens);
+
+    DiskTierStats stats() const;
+    void flush();  // returns when nothing waits
+
+  private:
+    struct Piece {
+        ChainKey key, parent;
+        std::int64_t length;  // tokens up to its end
+        bool snapshot;
+        std::vector<std::byte> payload;
+    };
+    struct Job {
+        std::vector<Piece> pieces;  // the snapshot last
+        ChainKey root{};
+        std::vector<ChainKey> used, forgotten;  // snapshots; blocks or snapshots
+        std::int64_t bytes = 0;
+    };
+
+    void open_index();
+    std::optional<std::vector<std::byte>> read(const Place& place, const ChainKey& key);
+    bool queued(const ChainKey& key);
+    void push(Job job);
+    template <class Work>
+    auto guarded(const Work& work) -> decltype(work());
+
+    void work();  // the writer
+    void perform(const Job& job);
+    void write(const Job& job);
+    void make_room(std::int64_t bytes, const ChainKey& wanted);
+    void forget(const std::vector<ChainKey>& keys);
+    void give_back(const std::vector<Place>& places);
+
+    const DiskTierOptions options_;
+    const KvCodec codec_;
+    FileCalls calls_;
+    DiskTierLock lock_;
+    PageFiles files_;
+    std::optional<DiskIndex> index_;   // the writer's
+    std::optional<DiskIndex> reader_;  // the caller's
+    std::atomic<std::int64_t> bytes_ = 0, written_ = 0, skipped_ = 0, evictions_ = 0, write_errors_ = 0,
+                              read_errors_ = 0;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::deque<Job> jobs_;        // the first is being performed
+    std::set<ChainKey> waiting_;  // names of the pieces of jobs_
+    std::int64_t waiting_bytes_ = 0;
+    bool quit_ = false;
+    std::thread writer_;  // last: it uses the rest
+};
+
+}  // namespace cachalot

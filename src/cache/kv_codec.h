@@ -1,0 +1,54 @@
+// Attention states as bytes, cut where others can share them.
+//
+// What is compressed never changes, so the rows of a range of tokens are the same in every state with that beginning:
+//
+//     block    tokens (int32), then for each compressor, layer by layer, the rows of those tokens
+//     rest     the same for the tokens beyond the last whole block, then the rings
+//
+// All sizes follow from the shape of the model and the number of tokens, so nothing else is written, and bytes of any
+// other size are not a state.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "cache/kv_state.h"
+
+namespace cachalot {
+
+class KvCodec {
+  public:
+    // A state of the model that states are to be written of; what is read counts where the state's memory does.
+    explicit KvCodec(KvState& state);
+
+    // Bytes of the rows of tokens [begin, end) and of the tokens themselves.
+    std::int64_t rows_bytes(std::int64_t begin, std::int64_t end) const;
+    std::int64_t rings_bytes(std::int64_t length) const;
+
+    // Appends them.
+    void write_rows(const KvCheckpoint& state, std::int64_t begin, std::span<const std::int32_t> tokens,
+                    std::vector<std::byte>& out) const;
+
+    // The rows that `state`, which may be longer, has of its first `length` tokens, shared with it.
+    KvCheckpoint beginning(const KvCheckpoint* state, std::int64_t length) const;
+
+    // Adds the rows of the next tokens, which are those at state.length. False if the bytes are of other tokens or of
+    // another size.
+    bool read_rows(KvCheckpoint& state, std::span<const std::int32_t> tokens,
+                   std::span<const std::byte> bytes) const;
+
+  private:
+    struct Layer {
+        std::int64_t window_keep = 0, window_row = 0;              // tokens, bytes
+        CompressorState compressed, index;                         // without rows
+        std::int64_t compressed_ring_row = 0, index_ring_row = 0;  // bytes, of kv and score together
+    };
+    // Visits the compressors: use(layer, which of its two, ratio).
+    template <class Use>
+    void each(const Use& use) const;
+
+    std::vector<Layer> layers_;
+    KvCheckpoint empty_;
+};
+
+}  // namespace cachalot

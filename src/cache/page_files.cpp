@@ -1,0 +1,183 @@
+#include "cache/page_files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <system_error>
+
+namespace cachalot {
+namespace {
+
+constexpr std::array<char, 8> kMagic = {'C', 'A', 'C', 'H', 'K', 'V', '0', '1'};
+constexpr std::string_view kPrefix = "pages-";
+
+struct Header {
+    std::array<char, 8> magic;
+    ChainKey name;
+    std::uint64_t size;  // of the payload
+    ChainKey hash;
+};
+static_assert(sizeof(Header) == PageFiles::kHeader);
+
+// The number in "pages-000012".
+std::optional<std::int64_t> number_of(const std::string& name) {
+    std::int64_t number = 0;
+    if (!name.starts_with(kPrefix)) return std::nullopt;
+    auto end = name.data() + name.size();
+    auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), end, number);
+    if (error != std::errc() || stop != end || number < 1) return std::nullopt;
+    return number;
+}
+
+struct Descriptor {
+    ~Descriptor() {
+        if (number >= 0) ::close(number);
+    }
+    int number;
+};
+
+}  // namespace
+
+ssize_t FileCalls::pread(int file, void* data, std::size_t size, off_t offset) {
+    return ::pread(file, data, size, offset);
+}
+ssize_t FileCalls::pwrite(int file, const void* data, std::size_t size, off_t offset) {
+    return ::pwrite(file, data, size, offset);
+}
+int FileCalls::fdatasync(int file) {
+#ifdef __APPLE__
+    return ::fsync(file);
+#else
+    return ::fdatasync(file);
+#endif
+}
+int FileCalls::ftruncate(int file, off_t size) { return ::ftruncate(file, size); }
+int FileCalls::punch([[maybe_unused]] int file, [[maybe_unused]] off_t offset, [[maybe_unused]] off_t size) {
+#ifdef __linux__
+    return ::fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size);
+#else
+    errno = ENOTSUP;
+    return -1;
+#endif
+}
+
+PageFiles::PageFiles(std::filesystem::path folder, FileCalls& calls, std::int64_t file_limit)
+    : folder_(std::move(folder)), calls_(calls), file_limit_(file_limit) {}
+
+PageFiles::~PageFiles() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+std::filesystem::path PageFiles::path(std::int64_t file) const {
+    return folder_ / fmt::format("{}{:06}", kPrefix, file);
+}
+
+void PageFiles::fail_writing(const char* what) const {
+    const int code = errno;
+    throw WriteError(code, fmt::format("{}: {}: {}", path(current_).string(), what,
+                                       std::generic_category().message(code)));
+}
+
+void PageFiles::keep_only(const std::map<std::int64_t, std::int64_t>& ends) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+        auto number = number_of(entry.path().filename().string());
+        if (!number || ends.contains(*number)) continue;
+        std::filesystem::remove(entry.path());
+    }
+    auto last = ends.empty() ? std::pair<const std::int64_t, std::int64_t>(1, 0) : *ends.rbegin();
+    start_file(last.first, last.second);
+}
+
+void PageFiles::start_file(std::int64_t file, std::int64_t end) {
+    if (descriptor_ >= 0) ::close(descriptor_);
+    current_ = file;
+    end_ = synced_ = end;
+    descriptor_ = ::open(path(file).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (descriptor_ < 0) fail_writing("cannot open");
+    if (calls_.ftruncate(descriptor_, end) != 0) fail_writing("cannot truncate");
+    // The name of a new file is durable once the folder is. Some file systems refuse this; there is nothing to do then.
+    const Descriptor folder{::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (folder.number >= 0) (void)::fsync(folder.number);
+}
+
+Place PageFiles::append(const ChainKey& name, std::span<const std::byte> payload) {
+    if (descriptor_ < 0 || (end_ == synced_ && end_ >= file_limit_)) start_file(current_ + 1, 0);
+    const Place place{current_, end_, kHeader + static_cast<std::int64_t>(payload.size())};
+    const Header header{kMagic, name, payload.size(), hash_key(payload)};
+    write(std::as_bytes(std::span(&header, 1)));
+    write(payload);
+    return place;
+}
+
+void PageFiles::write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const auto written = calls_.pwrite(descriptor_, bytes.data(), bytes.size(), end_);
+        if (written < 0 && errno == EINTR) continue;
+        if (written == 0) errno = EIO;
+        if (written <= 0) fail_writing("cannot write");
+        end_ += written;
+        bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
+}
+
+void PageFiles::sync() {
+    if (end_ == synced_) return;
+    if (calls_.fdatasync(descriptor_) != 0) fail_writing("cannot write to the disk");
+    synced_ = end_;
+}
+
+void PageFiles::discard() {
+    // After an error nobody knows what is in the file beyond: the next record begins a file of its own.
+    if (descriptor_ < 0) return;
+    (void)calls_.ftruncate(descriptor_, synced_);
+    ::close(descriptor_);
+    descriptor_ = -1;
+}
+
+void PageFiles::free(std::int64_t file, std::int64_t begin, std::int64_t end) {
+    const Descriptor open{::open(path(file).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)};
+    if (open.number >= 0) (void)calls_.punch(open.number, begin, end - begin);
+}
+
+void PageFiles::remove(std::int64_t file) {
+    std::error_code ignored;
+    if (file == current_)
+        free(file, 0, synced_);
+    else
+        std::filesystem::remove(path(file), ignored);
+}
+
+std::optional<std::vector<std::byte>> PageFiles::read(const Place& place, const ChainKey& name) const {
+    if (place.offset < 0 || place.size < kHeader) return std::nullopt;
+    const Descriptor file{::open(path(place.file).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
+    if (file.number < 0) return std::nullopt;
+    const auto end = ::lseek(file.number, 0, SEEK_END);
+    if (end < place.size || end - place.size < place.offset) return std::nullopt;
+
+    auto fill = [&](void* data, std::int64_t size, std::int64_t offset) {
+        for (auto to = static_cast<std::byte*>(data); size > 0;) {
+            const auto got = calls_.pread(file.number, to, static_cast<std::size_t>(size), offset);
+            if (got < 0 && errno == EINTR) continue;
+            if (got <= 0) return false;
+            to += got;
+            size -= got;
+            offset += got;
+        }
+        return true;
+    };
+    Header header;
+    if (!fill(&header, kHeader, place.offset)) return std::nullopt;
+    if (header.magic != kMagic || header.name != name ||
+        header.size != static_cast<std::uint64_t>(place.size - kHeader))
+        return std::nullopt;
+    std::vector<std::byte> payload(header.size);
+    if (!fill(payload.data(), place.size - kHeader, place.offset + kHeader)) return std::nullopt;
+    if (hash_key(payload) != header.hash) return std::nullopt;
+    return payload;
+}
+
+}  // namespace cachalot

@@ -1,7 +1,9 @@
 // cachalot plan: what of a model fits into memory.
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/memory_limit.h"
+#include "cache/expert_budget.h"
 #include "cli/command.h"
 #include "engine/memory_plan.h"
 
@@ -69,7 +71,10 @@ void print_plan(const MemoryPlan& plan, const MemoryLimit& limit, const PlanOpti
 void show_plan(PlanOptions o) {
     const auto model = o.model.load();
     const MemoryLimit limit = memory_limit();
-    if (o.context == 0) o.context = model->config.context_length;
+    const auto longest = model->config.context_length;
+    if (o.context == 0) o.context = longest;
+    if (o.context > longest)
+        fail("context: {} is out of range (the model was trained for {} tokens)", o.context, longest);
     PlanRequest request;
     request.available =
         o.memory.empty() ? limit.available : static_cast<std::uint64_t>(parse_bytes(o.memory, "--memory"));

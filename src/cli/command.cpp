@@ -36,7 +36,8 @@ std::string shipped_model() {
 std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& model) {
     if (o.expert_cache == "off") return std::nullopt;
     if (o.expert_cache != "auto") return ExpertBudget(o.expert_cache, "--expert-cache");
-    const auto context = o.context > 0 ? o.context : model.config.context_length;
+    const auto longest = model.config.context_length;  // the engine refuses more
+    const auto context = o.context > 0 ? std::min(o.context, longest) : longest;
     const auto states = std::max(o.states, states_bytes(model.config, o.kv_precision(), context));
     const MemoryPlan plan = plan_memory(model, {memory_limit().available, states});
     if (plan.resident()) return std::nullopt;

@@ -82,12 +82,18 @@ void PageFiles::fail_writing(const char* what) const {
                                        std::generic_category().message(code)));
 }
 
-void PageFiles::keep_only(const std::map<std::int64_t, std::int64_t>& ends) {
-    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+void PageFiles::remove_but(const std::filesystem::path& folder,
+                           const std::map<std::int64_t, std::int64_t>& kept) {
+    std::vector<std::filesystem::path> gone;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
         auto number = number_of(entry.path().filename().string());
-        if (!number || ends.contains(*number)) continue;
-        std::filesystem::remove(entry.path());
+        if (number && !kept.contains(*number)) gone.push_back(entry.path());
     }
+    for (const auto& path : gone) std::filesystem::remove(path);
+}
+
+void PageFiles::keep_only(const std::map<std::int64_t, std::int64_t>& ends) {
+    remove_but(folder_, ends);
     auto last = ends.empty() ? std::pair<const std::int64_t, std::int64_t>(1, 0) : *ends.rbegin();
     start_file(last.first, last.second);
 }

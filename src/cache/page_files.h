@@ -60,6 +60,9 @@ class PageFiles {
     // written.
     void keep_only(const std::map<std::int64_t, std::int64_t>& ends);
 
+    // Removes all page files of a folder. Throws Error.
+    static void remove_all(const std::filesystem::path& folder) { remove_but(folder, {}); }
+
     std::filesystem::path path(std::int64_t file) const;
 
     // Appends a record, which is durable after the next sync(). Both throw WriteError.
@@ -77,6 +80,8 @@ class PageFiles {
     std::optional<std::vector<std::byte>> read(const Place& place, const ChainKey& name) const;
 
   private:
+    static void remove_but(const std::filesystem::path& folder,
+                           const std::map<std::int64_t, std::int64_t>& kept);
     void start_file(std::int64_t file, std::int64_t end);
     void write(std::span<const std::byte> bytes);
     [[noreturn]] void fail_writing(const char* what) const;

@@ -81,6 +81,7 @@ std::string human_bytes(std::uint64_t bytes);  // "49.98 MB"
 
 // Registration, one function per file cmd_*.cpp. The options live as long as the app.
 void add_bench(CLI::App& app);
+void add_cache(CLI::App& app);
 void add_cache_sim(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_convert(CLI::App& app);

@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
     cli::add_logits(app);
     cli::add_perplexity(app);
     cli::add_bench(app);
+    cli::add_cache(app);
     cli::add_cache_sim(app);
     cli::add_inspect(app);
     cli::add_plan(app);

@@ -206,8 +206,30 @@ TEST_F(Serve, AConversationSurvivesTheServer) {
     const auto fresh = ask();
     EXPECT_EQ(fresh["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
     EXPECT_EQ(fresh["choices"][0]["message"], second["choices"][0]["message"]);
+
+    // Beside the servers one can look, but not remove.
+    auto cache = [&](const std::string& arguments) {
+        return std::system(fmt::format("'{}' cache {} --kv-dir '{}' >'{}' 2>'{}'", CACHALOT_PROGRAM,
+                                       arguments, path("kv"), path("stdout"), path("stderr2"))
+                               .c_str());
+    };
+    EXPECT_EQ(cache("stat --json"), 0);
+    auto stat = nlohmann::json::parse(read_text_file(path("stdout")));
+    EXPECT_TRUE(stat["in_use"]);
+    EXPECT_GE(stat["prefixes"], 2);
+    EXPECT_EQ(cache("ls --json"), 0);
+    EXPECT_EQ(nlohmann::json::parse(read_text_file(path("stdout"))).size(), stat["prefixes"]);
+    EXPECT_NE(cache("rm"), 0);
+    EXPECT_THAT(read_text_file(path("stderr2")), HasSubstr("another process is using it"));
     ::kill(with_disk, SIGKILL);
     waitpid(with_disk, nullptr, 0);
+    EXPECT_EQ(cache("ls"), 0);
+    EXPECT_THAT(read_text_file(path("stdout")), HasSubstr("nano"));
+    EXPECT_EQ(cache("rm"), 0);
+    EXPECT_EQ(cache("stat --json"), 0);
+    EXPECT_EQ(nlohmann::json::parse(read_text_file(path("stdout")))["bytes"], 0);
+    EXPECT_EQ(cache("ls"), 0);
+    EXPECT_EQ(read_text_file(path("stdout")), "");
 }
 
 TEST_F(Serve, APortThatIsTakenIsAnError) {

@@ -33,7 +33,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
 export async function startServer({scripted, model = nano, args = [], env = {}, timeout = 60_000} = {}) {
     if (!existsSync(program)) throw new Error(`${program} does not exist; build it or set CACHALOT`);
     const source = scripted ? ['--scripted', resolve(scripted)] : ['--model', resolve(model)];
-    const child = spawn(program, ['serve', '--port', '0', ...source, ...args], {
+    const child = spawn(program, ['serve', '--port', '0', '--kv-dir', 'off', ...source, ...args], {
         stdio: ['ignore', 'pipe', 'pipe'],
         env: {...process.env, ...env},
     });

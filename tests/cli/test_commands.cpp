@@ -16,6 +16,7 @@ namespace cachalot {
 namespace {
 
 using nlohmann::json;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -244,7 +245,7 @@ TEST_F(Commands, PlanShowsWhatFits) {
 }
 
 TEST_F(Commands, ExpertsAreKeptInACacheOfAnySize) {
-    const std::string question = "-p 'What is the capital of France?' --temp 0 -n 12";
+    const std::string question = "-p 'The capital of France?' --temp 0 -n 3";
     const auto whole = json::parse(run("run --json " + question).out);
     EXPECT_FALSE(whole["timings"].contains("expert_cache"));
     auto o = run("run --json --expert-cache 25% --route-trace " + path("t.route") + " " + question);
@@ -262,13 +263,12 @@ TEST_F(Commands, ExpertsAreKeptInACacheOfAnySize) {
     EXPECT_EQ(forecast["lookups"], cache["decode"]["lookups"]);
     EXPECT_EQ(forecast["hits"], cache["decode"]["hits"]);
 
-    EXPECT_THAT(run("run --stats --expert-cache 40MB " + question).err, HasSubstr("% hits"));
-    EXPECT_THAT(run("run --expert-cache 5% " + question).err, HasSubstr("one token uses"));
-    EXPECT_THAT(run("chat --temp 0 --expert-cache 50%", "Hello\n/stats\n").out, HasSubstr("% hits"));
-    auto bench = json::parse(run("bench -p 16 -n 4 -r 1 --expert-cache 50% --json").out);
+    EXPECT_THAT(run("run --raw -p Hi -n 1 --stats --expert-cache 3MB").err,
+                AllOf(HasSubstr("one token uses"), HasSubstr("% hits")));
+    EXPECT_THAT(run("chat --temp 0 -n 2 --expert-cache 50%", "Hi\n/stats\n").out, HasSubstr("% hits"));
+    auto bench = json::parse(run("bench -p 4 -n 1 -r 1 --expert-cache 50% --json").out);
     for (const auto& row : bench["rows"]) EXPECT_GT(row["expert_cache"]["lookups"], 0);
-    EXPECT_THAT(run("bench -p 16 -n 4 -r 1 --expert-cache 50%").out, HasSubstr("waited per token"));
-    const std::string tokens = "logits --tokens 0,5,7,9,11 --out ";
+    const std::string tokens = "logits --tokens 0,5,7 --out ";
     EXPECT_EQ(run(tokens + path("a")).status, 0);
     EXPECT_EQ(run(tokens + path("b") + " --expert-cache 30%").status, 0);
     EXPECT_EQ(read_text_file(path("a")), read_text_file(path("b")));

@@ -31,26 +31,10 @@ constexpr std::array<TypeInfo, kGgufTypes> kTypes = {{
 }};
 
 constexpr std::array<std::pair<std::uint32_t, DType>, 20> kSupported = {{
-    {0, DType::f32},
-    {1, DType::f16},
-    {2, DType::q4_0},
-    {3, DType::q4_1},
-    {6, DType::q5_0},
-    {7, DType::q5_1},
-    {8, DType::q8_0},
-    {10, DType::q2_k},
-    {11, DType::q3_k},
-    {12, DType::q4_k},
-    {13, DType::q5_k},
-    {14, DType::q6_k},
-    {16, DType::iq2_xxs},
-    {20, DType::iq4_nl},
-    {23, DType::iq4_xs},
-    {24, DType::i8},
-    {26, DType::i32},
-    {27, DType::i64},
-    {30, DType::bf16},
-    {39, DType::mxfp4},
+    {0, DType::f32},   {1, DType::f16},   {2, DType::q4_0},     {3, DType::q4_1},    {6, DType::q5_0},
+    {7, DType::q5_1},  {8, DType::q8_0},  {10, DType::q2_k},    {11, DType::q3_k},   {12, DType::q4_k},
+    {13, DType::q5_k}, {14, DType::q6_k}, {16, DType::iq2_xxs}, {20, DType::iq4_nl}, {23, DType::iq4_xs},
+    {24, DType::i8},   {26, DType::i32},  {27, DType::i64},     {30, DType::bf16},   {39, DType::mxfp4},
 }};
 
 // Names by number; empty where ggml has retired the number.

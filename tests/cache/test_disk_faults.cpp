@@ -190,7 +190,9 @@ TEST_F(DiskFaults, KilledAtAnyMoment) {
         }
         ::close(wrote[1]);
         char byte = 0;
-        if (kill % 2 == 0) EXPECT_EQ(read(wrote[0], &byte, 1), 1);  // else also before anything is complete
+        if (kill % 2 == 0) {  // else also before anything is complete
+            EXPECT_EQ(read(wrote[0], &byte, 1), 1);
+        }
         std::this_thread::sleep_for(std::chrono::microseconds(random() % 40'000));
         ::kill(writer, SIGKILL);
         ::close(wrote[0]);

@@ -208,9 +208,9 @@ TEST_F(Serve, AConversationSurvivesTheServer) {
     EXPECT_EQ(fresh["choices"][0]["message"], second["choices"][0]["message"]);
 
     // Beside the servers one can look, but not remove.
-    auto cache = [&](const std::string& arguments) {
-        return std::system(fmt::format("'{}' cache {} --kv-dir '{}' >'{}' 2>'{}'", CACHALOT_PROGRAM,
-                                       arguments, path("kv"), path("stdout"), path("stderr2"))
+    auto cache = [&](const std::string& what) {
+        return std::system(fmt::format("'{}' cache {} --kv-dir '{}' >'{}' 2>'{}'", CACHALOT_PROGRAM, what,
+                                       path("kv"), path("stdout"), path("stderr2"))
                                .c_str());
     };
     EXPECT_EQ(cache("stat --json"), 0);

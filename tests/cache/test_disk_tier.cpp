@@ -101,7 +101,8 @@ TEST_F(Disk, RowsAreStoredOnce) {
     store(*tier, first(long_talk, 1024));
     tier->flush();
     EXPECT_EQ(tier->stats().bytes, before);
-    EXPECT_LE(page_bytes(), before + 4096);
+    // A second copy would be some 100 KiB; file systems count blocks of their own in a file's.
+    EXPECT_LE(page_bytes(), before + 16384);
 }
 
 TEST_F(Disk, KeepsToItsBudget) {

@@ -57,6 +57,12 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
     app.add_option("-t,--threads", threads, "threads; 0: one per core")
         ->check(CLI::Range(0, 1024))
         ->type_name("N");
+    app.add_option("--numa", numa,
+                   "machines whose memory is divided among groups of cores: spread threads and weights over "
+                   "them, or off; "
+                   "auto: spread if there are several groups")
+        ->check(CLI::IsMember({"auto", "off", "spread"}))
+        ->capture_default_str();
     app.add_option("-c,--ctx", context, "most tokens of a conversation; 0: what the model was trained for")
         ->type_name("N");
     app.add_option("--chunk", chunk, "tokens of a prompt that are evaluated together")
@@ -114,6 +120,9 @@ std::shared_ptr<const Model> ModelOptions::load() const { return Model::load(res
 Engine ModelOptions::engine(std::shared_ptr<const Model> model) const {
     EngineOptions options;
     options.threads = threads;
+    options.numa = numa == "off"      ? CpuOptions::Numa::off
+                   : numa == "spread" ? CpuOptions::Numa::spread
+                                      : CpuOptions::Numa::automatic;
     options.precision = exact ? Precision::exact : Precision::fast;
     options.kv = kv_precision();
     options.chunk = chunk;

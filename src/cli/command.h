@@ -21,6 +21,7 @@ namespace cachalot::cli {
 struct ModelOptions {
     std::string path;  // empty: $CACHALOT_MODEL, else the nano model
     int threads = 0;
+    std::string numa = "auto";  // "auto", "off" or "spread"
     std::int64_t context = 0;
     int chunk = 512;
     bool exact = false;

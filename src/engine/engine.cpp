@@ -34,7 +34,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
                std::unique_ptr<ExpertStore> experts)
     : model_(std::move(model)),
       options_(checked(options, model_->config)),
-      backend_(make_cpu_backend({options_.threads, options_.precision, options_.isa})),
+      backend_(make_cpu_backend({options_.threads, options_.precision, options_.isa, options_.numa})),
       experts_(std::move(experts)),
       workspace_(model_->config) {
     if (!options_.route_trace.empty())

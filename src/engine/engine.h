@@ -22,12 +22,13 @@
 namespace cachalot {
 
 struct EngineOptions {
-    int threads = 0;                           // 0: one per available core
-    Precision precision = Precision::fast;     // exact: activations stay float32
-    KvPrecision kv = KvPrecision::reference;   // f32: no rounding of the cache
-    int chunk = 512;                           // most tokens of a prompt evaluated in one pass
-    std::int64_t context = 0;                  // most tokens of a sequence; 0: what the model was trained for
-    std::optional<std::string> isa;            // see CpuOptions
+    int threads = 0;                          // 0: one per available core
+    Precision precision = Precision::fast;    // exact: activations stay float32
+    KvPrecision kv = KvPrecision::reference;  // f32: no rounding of the cache
+    int chunk = 512;                          // most tokens of a prompt evaluated in one pass
+    std::int64_t context = 0;                 // most tokens of a sequence; 0: what the model was trained for
+    std::optional<std::string> isa;           // see CpuOptions
+    CpuOptions::Numa numa = CpuOptions::Numa::automatic;
     Trace* trace = nullptr;                    // records every pass; must outlive the engine
     std::optional<ExpertBudget> expert_cache;  // memory for routed experts; none: all are mapped
     std::string route_trace;                   // file to write the choices of the routers to; empty: none

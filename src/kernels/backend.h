@@ -206,6 +206,9 @@ struct CpuOptions {
     // "scalar", "avx2", "avx2_vnni", "avx512", "avx512_vbmi", "avx512_bf16", "avx512_amx", "neon", "neon_dotprod", "neon_i8mm"; none:
     // the best, or $CACHALOT_ISA
     std::optional<std::string> isa;
+    // Where memory is divided among nodes (base/numa.h): spread threads and new pages over them. automatic: if there are
+    // several.
+    enum class Numa { automatic, off, spread } numa = Numa::automatic;
 };
 // Throws Error for an instruction set that is unknown or that this processor lacks.
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);

@@ -46,8 +46,20 @@ void unsupported_type(DType type) {
     throw InternalError(fmt::format("no kernel for weights of type {}", cachalot::name(type)));
 }
 
+namespace {
+
+std::vector<NumaNode> nodes_to_use(CpuOptions::Numa numa) {
+    std::vector<NumaNode> nodes;
+    if (numa != CpuOptions::Numa::off) nodes = numa_nodes();
+    if (numa == CpuOptions::Numa::automatic && nodes.size() < 2) nodes.clear();
+    if (!nodes.empty()) interleave_memory(nodes);  // before the pool's threads start: they inherit it
+    return nodes;
+}
+
+}  // namespace
+
 CpuBackend::CpuBackend(const Table& kernels, const CpuOptions& options)
-    : kernels_(kernels), precision_(options.precision), pool_(options.threads) {
+    : kernels_(kernels), precision_(options.precision), pool_(options.threads, nodes_to_use(options.numa)) {
     name_ = fmt::format("cpu {} x{}", kernels_.name, pool_.size());
     scratch_.resize(static_cast<std::size_t>(pool_.size()));
 }

@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <limits>
-
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/optional/optional.hpp>
+#include <limits>
 
 #include "server/http_router.h"
 

@@ -82,6 +82,8 @@ ImportanceMatrix ImportanceMatrix::parse(const Gguf& file) {
         result.datasets.emplace_back(text);
     result.chunk_count = keys.get_or<std::uint32_t>("imatrix.chunk_count", 0);
     result.chunk_size = keys.get_or<std::uint32_t>("imatrix.chunk_size", 0);
+    result.text = keys.get_or<std::string_view>("cachalot.imatrix.text", "");
+    result.text_chunks = keys.get_or<std::uint32_t>("cachalot.imatrix.text_chunks", 0);
     for (const StoredTensor& stored : file.tensors()) {
         const std::string& name = stored.view.name;
         if (name.ends_with(kCounts) &&
@@ -101,7 +103,15 @@ void ImportanceMatrix::save(const std::filesystem::path& path) const {
     writer.set_strings("imatrix.datasets", datasets);
     writer.set<std::uint32_t>("imatrix.chunk_count", chunk_count);
     writer.set<std::uint32_t>("imatrix.chunk_size", chunk_size);
+    if (!text.empty()) {
+        writer.set("cachalot.imatrix.text", text);
+        writer.set<std::uint32_t>("cachalot.imatrix.text_chunks", text_chunks);
+    }
     for (const auto& [tensor, entry] : entries_) {
+        for (float sum : entry.sums)
+            if (!std::isfinite(sum))
+                fail("{}: the inputs of {} are not finite: the model is damaged", path.string(),
+                     in_quotes(tensor));
         writer.declare(tensor + std::string(kSums), DType::f32, {entry.experts, entry.columns});
         writer.declare(tensor + std::string(kCounts), DType::f32, {entry.experts, 1});
     }

@@ -13,6 +13,8 @@
 //     NAME.in_sum2          F32 [experts, columns]  sums of squared inputs; NAME is the tensor's, with ".weight"
 //     NAME.counts           F32 [experts, 1]        tokens that were summed
 //
+//     cachalot.imatrix.text, .text_chunks  of whoever collects: what the text is, and how much of it is done
+//
 // with one expert for dense matrices. Other tensors (NAME.in_sum) are passed over. The older format (.dat) is not read.
 #pragma once
 
@@ -40,7 +42,7 @@ class ImportanceMatrix {
     static ImportanceMatrix load(const std::filesystem::path& path);
     static ImportanceMatrix parse(const Gguf& file);
 
-    // Replaces the file at once or not at all.
+    // Replaces the file at once or not at all. Throws Error if a sum is not finite, which only damaged weights give.
     void save(const std::filesystem::path& path) const;
 
     // E[x^2] for each of the `columns` inputs of an expert (0 of a dense matrix). Empty if the tensor or the expert was never
@@ -62,6 +64,10 @@ class ImportanceMatrix {
     // Where the figures are from.
     std::vector<std::string> datasets;
     std::uint32_t chunk_count = 0, chunk_size = 0;
+
+    // Of a collection that can go on where it stopped; merge() leaves it alone.
+    std::string text;
+    std::uint32_t text_chunks = 0;
 
   private:
     const Entry* checked(std::string_view tensor, std::int64_t expert, std::int64_t columns) const;

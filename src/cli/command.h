@@ -84,6 +84,7 @@ void add_bench(CLI::App& app);
 void add_cache(CLI::App& app);
 void add_cache_sim(CLI::App& app);
 void add_chat(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_imatrix(CLI::App& app);
 void add_inspect(CLI::App& app);

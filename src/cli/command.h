@@ -86,6 +86,7 @@ void add_cache_sim(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_convert(CLI::App& app);
+void add_eval(CLI::App& app);
 void add_imatrix(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_launch(CLI::App& app);

@@ -99,7 +99,7 @@ std::string compare_svg(const Compared& c) {
         if (x >= 5) seen.push_back(y);
     SvgPanel by_position{"nll by position",
                          positions,
-                         linear_axis("nats", std::max(most, 1e-9), "{:.3g}"),
+                         linear_axis("nats", std::max(1.0, std::ceil(most)), "{:.3g}"),
                          {nll_a, nll_b},
                          {}};
     SvgPanel kl_by_position{"mean KL by position", positions, decimal_axis("nats", kls), {kl}, {}};

@@ -75,6 +75,52 @@ TEST_F(Measuring, CompareSaysWhatIsWrong) {
     expect_error("compare --baseline " + path("saved") + " --ctx 77 " + nano, "--ctx");
 }
 
+TEST_F(Measuring, EvalIsRepeatableAndGoesOn) {
+    const std::string command = "eval --json --family json,tools --items 1 -n 32 ";
+    auto first = run(command + "--state " + path("state"));
+    ASSERT_EQ(first.status, 0) << first.err;
+    const auto result = json::parse(first.out);
+    ASSERT_EQ(result["families"].size(), 2u);
+    EXPECT_EQ(result["families"][0]["family"], "json");
+    EXPECT_EQ(result["families"][0]["outcomes"][0]["id"], "json-0");
+    EXPECT_GT(result["score"]["value"], 0);
+    EXPECT_EQ(json::parse(run(command).out), result);
+    // From the state, with one line less.
+    auto state = read_text_file(path("state"));
+    std::ofstream(path("state")) << state.substr(0, state.size() - 3);
+    EXPECT_EQ(json::parse(run(command + "--state " + path("state")).out), result);
+    EXPECT_EQ(read_text_file(path("state")), state);
+    auto against = json::parse(run(command + "--against " + path("state")).out);
+    EXPECT_EQ(against["against"]["before"], against["against"]["now"]);
+    expect_error("eval --family json --items 1 --seed 2 --state " + path("state"), "another run");
+    expect_error("eval --family json --items 1 --seed 2 --against " + path("state"), "json-0");
+    EXPECT_EQ(run("eval --family json --items 1 --require 100.5").status, 2);
+    // The items need no model.
+    auto listed = run("eval -m /nowhere --list --items 3");
+    EXPECT_EQ(std::count(listed.out.begin(), listed.out.end(), '\n'), 15);
+    EXPECT_EQ(json::parse(listed.out.substr(0, listed.out.find('\n')))["id"], "arithmetic-0");
+}
+
+TEST_F(Measuring, OfficialAnswersNeedTheOfficialVocabulary) {
+    std::ofstream(path("a.official.json"))
+        << R"({"schema": "ds4-official-logprobs-v1", "id": "short", "model": "deepseek-v4-flash", "prompt": "Say it.",
+               "usage": {"prompt_tokens": 6}, "steps": [{"token": {"text": "Hm", "bytes": [201, 202]}, "logprob": 0,
+               "top_logprobs": []}]})";
+    expect_error("score-official " + folder.path().string(), "vocabulary");
+    expect_error("score-official " + path("nothing"), "no folder");
+    std::ofstream(path("a.official.json"))
+        << R"({"schema": "ds4-official-logprobs-v1", "id": "short", "model": "nano", "prompt": "What is the capital of France?",
+               "usage": {"prompt_tokens": 11}, "steps": [{"token": {"text": "zz", "bytes": [122]}, "logprob": 0,
+               "top_logprobs": []}]})";
+    auto o = run("score-official --json " + folder.path().string());
+    EXPECT_EQ(o.status, 0) << o.err;
+    auto result = json::parse(o.out);
+    EXPECT_EQ(result["steps"], 1);
+    EXPECT_EQ(result["agreed"], 0);
+    EXPECT_EQ(result["prompts"][0]["prompt_tokens"], 11);
+    EXPECT_EQ(run("score-official --require 50 " + folder.path().string()).status, 1);
+}
+
 TEST_F(Measuring, ImatrixGoesOnAndMerges) {
     std::ofstream(path("text"))
         << "It was a dark night. The old man walked along the road, and nobody saw him go. ";

@@ -57,7 +57,7 @@ std::string fingerprint(const ImatrixOptions& o, const Windows& windows) {
     return name;
 }
 
-// Returns the mean negative log-likelihood of what was read, as a check of the text.
+// Returns the mean negative log-likelihood of the texts, as a check of them; NaN if a part had been read before.
 double collect(const ImatrixOptions& o, const std::shared_ptr<const Model>& model, const Windows& windows,
                ImportanceMatrix& matrix) {
     ImportanceCollector collector(*model, matrix);
@@ -67,6 +67,7 @@ double collect(const ImatrixOptions& o, const std::shared_ptr<const Model>& mode
     auto saved = Clock::now();
     double nll = 0;
     std::size_t count = 0;
+    const auto chunks_before = matrix.text_chunks;
     for (std::size_t w = matrix.text_chunks; w < windows.size(); ++w) {
         const auto& window = windows[w];
         evaluate_window(engine, window, [&](std::size_t i, std::span<const float> logits) {
@@ -82,7 +83,7 @@ double collect(const ImatrixOptions& o, const std::shared_ptr<const Model>& mode
         }
         progress.update(w + 1, windows.size());
     }
-    return count ? nll / static_cast<double>(count) : std::nan("");
+    return count && chunks_before == 0 ? nll / static_cast<double>(count) : std::nan("");
 }
 
 // How often the experts of one tensor were chosen.

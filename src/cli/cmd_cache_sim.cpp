@@ -6,7 +6,7 @@
 #include "cli/cache_sim_plot.h"
 #include "cli/cache_sim_report.h"
 #include "cli/command.h"
-#include "file/output_file.h"
+#include "cli/svg_figure.h"
 
 namespace cachalot::cli {
 namespace {
@@ -103,12 +103,7 @@ void cache_sim(const CacheSimOptions& o) {
         if (o.prompt_pass > 0) regroup_prompts(trace, o.prompt_pass);
         results.push_back(simulate(trace, policies, o, disk));
     }
-    if (!o.plot.empty()) {
-        OutputFile file(o.plot);
-        const auto svg = plot_svg(results);
-        file.write(std::as_bytes(std::span(svg)));
-        file.commit();
-    }
+    if (!o.plot.empty()) write_svg(o.plot, plot_svg(results));
     if (o.json)
         print_line(report_json(results, disk).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     else

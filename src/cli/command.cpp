@@ -117,7 +117,7 @@ std::string ModelOptions::resolved_path() const {
 
 std::shared_ptr<const Model> ModelOptions::load() const { return Model::load(resolved_path()); }
 
-Engine ModelOptions::engine(std::shared_ptr<const Model> model) const {
+Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserver* observer) const {
     EngineOptions options;
     options.threads = threads;
     options.numa = numa == "off"      ? CpuOptions::Numa::off
@@ -129,6 +129,7 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model) const {
     options.context = context;
     options.expert_cache = expert_budget(*this, *model);
     options.route_trace = route_trace;
+    options.observer = observer;
     if (trace_table || !profile.empty()) options.trace = trace.get();
     if (!profile.empty()) {
         if (!std::ofstream(profile, std::ios::binary))

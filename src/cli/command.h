@@ -42,7 +42,7 @@ struct ModelOptions {
     // Resolved as above. Throws Error if nothing is there.
     std::string resolved_path() const;
     std::shared_ptr<const Model> load() const;
-    Engine engine(std::shared_ptr<const Model> model) const;
+    Engine engine(std::shared_ptr<const Model> model, ActivationObserver* observer = nullptr) const;
     Engine engine() const { return engine(load()); }
 
     // For commands that offer --profile: the option, and what to do when the work is done (nothing without it). The
@@ -85,13 +85,17 @@ void add_bench(CLI::App& app);
 void add_cache(CLI::App& app);
 void add_cache_sim(CLI::App& app);
 void add_chat(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_convert(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_imatrix(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_launch(CLI::App& app);
 void add_logits(CLI::App& app);
 void add_perplexity(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_run(CLI::App& app);
+void add_score_official(CLI::App& app);
 void add_serve(CLI::App& app);
 void add_synth(CLI::App& app);
 void add_tokenize(CLI::App& app);

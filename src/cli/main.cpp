@@ -20,6 +20,10 @@ int main(int argc, char** argv) {
     cli::add_tokenize(app);
     cli::add_logits(app);
     cli::add_perplexity(app);
+    cli::add_compare(app);
+    cli::add_eval(app);
+    cli::add_score_official(app);
+    cli::add_imatrix(app);
     cli::add_bench(app);
     cli::add_cache(app);
     cli::add_cache_sim(app);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cache/streaming_expert_store.h"
+#include "kernels/observing_backend.h"
 #include "kernels/tracing_backend.h"
 
 namespace cachalot {
@@ -39,6 +40,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       workspace_(model_->config) {
     if (!options_.route_trace.empty())
         recorder_ = std::make_unique<RouteRecorder>(options_.route_trace, ExpertRecords(*model_).header());
+    if (options_.observer) backend_ = make_observing_backend(std::move(backend_), *options_.observer);
     if (!options_.trace) return;
     backend_ = make_tracing_backend(std::move(backend_), *options_.trace);
     workspace_.trace = options_.trace;

@@ -32,6 +32,7 @@ struct EngineOptions {
     Trace* trace = nullptr;                    // records every pass; must outlive the engine
     std::optional<ExpertBudget> expert_cache;  // memory for routed experts; none: all are mapped
     std::string route_trace;                   // file to write the choices of the routers to; empty: none
+    ActivationObserver* observer = nullptr;    // sees the inputs of every product; must outlive the engine
 };
 
 class Engine {

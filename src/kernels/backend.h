@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 
+#include "kernels/activation_observer.h"
 #include "kernels/expert_supply.h"
 #include "kernels/views.h"
 #include "tensor/matrix.h"
@@ -134,6 +135,7 @@ struct ExpertsCall {
     ExpertSupply* routed = nullptr;     // of those named by ids
     const ExpertWeights* shared = nullptr;
     float limit = 0, shared_limit = 0;
+    ActivationObserver* observer = nullptr;  // is told the inputs of every `down`
 };
 
 // What the processor can do at best, measured: the floors of decode (bytes) and prefill (operations).

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "kernels/forwarding_backend.h"
+
 namespace cachalot {
 namespace {
 
@@ -18,15 +20,10 @@ struct Count {
     }
 };
 
-class TracingBackend final : public Backend {
+class TracingBackend final : public ForwardingBackend {
   public:
     TracingBackend(std::unique_ptr<Backend> backend, Trace& trace)
-        : backend_(std::move(backend)), trace_(trace) {}
-
-    const char* name() const override { return backend_->name(); }
-    int threads() const override { return backend_->threads(); }
-    MachineLimits measure_limits() override { return backend_->measure_limits(); }
-    std::int64_t synchronizations() const override { return backend_->synchronizations(); }
+        : ForwardingBackend(std::move(backend)), trace_(trace) {}
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {
         record("embed", {}, [&] { backend_->embed(table, tokens, streams); });
@@ -132,7 +129,6 @@ class TracingBackend final : public Backend {
         trace_.count(count.bytes, count.operations, backend_->synchronizations() - before);
     }
 
-    std::unique_ptr<Backend> backend_;
     Trace& trace_;
 };
 

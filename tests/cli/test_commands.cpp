@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "cli/program.h"
 #include "file/safetensors.h"
 #include "file/text_file.h"
 #include "support/nano.h"
@@ -19,37 +19,6 @@ using nlohmann::json;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-struct Outcome {
-    int status;
-    std::string out, err;
-};
-
-class Commands : public testing::Test {
-  protected:
-    // Runs `cachalot ARGUMENTS` in a shell, with `input` on stdin.
-    Outcome run(const std::string& arguments, const std::string& input = "") {
-        std::ofstream(path("stdin")) << input;
-        std::string command = fmt::format("'{}' {} <'{}' >'{}' 2>'{}'", CACHALOT_PROGRAM, arguments,
-                                          path("stdin"), path("stdout"), path("stderr"));
-        int status = std::system(command.c_str());
-        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text_file(path("stdout")),
-                read_text_file(path("stderr"))};
-    }
-    std::string path(const std::string& name) const { return (folder.path() / name).string(); }
-
-    // Exit status 1 and one line on stderr that names the culprit.
-    void expect_error(const std::string& arguments, const std::string& culprit) {
-        auto o = run(arguments);
-        EXPECT_EQ(o.status, 1) << arguments << "\n" << o.err;
-        EXPECT_EQ(o.out, "") << arguments;
-        EXPECT_THAT(o.err, StartsWith("cachalot: "));
-        EXPECT_THAT(o.err, HasSubstr(culprit));
-        EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
-    }
-
-    test::TemporaryFolder folder;
-};
 
 TEST_F(Commands, RunAnswers) {
     auto o = run("run -p 'What is the capital of France?' --temp 0");

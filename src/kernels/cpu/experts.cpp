@@ -27,6 +27,7 @@ struct Group {
     const ExpertWeights* expert;  // until it has arrived only its shapes and types
     std::int64_t first, rows;
     float limit;
+    std::int32_t id;  // or kSharedExpert
 };
 
 }  // namespace
@@ -132,13 +133,13 @@ CpuBackend::ExpertPass::ExpertPass(CpuBackend& backend, const ExpertsCall& call)
         }
         const ExpertWeights& layout = c_.routed->layout(id);
         use(layout);
-        groups.push_back({&layout, i, end - i, c_.limit});
+        groups.push_back({&layout, i, end - i, c_.limit, id});
         experts_.push_back(id);
         rows_.push_back(rows);
         i = end;
     }
     use(*c_.shared);
-    shared = {c_.shared, slots_, c_.rows, c_.shared_limit};
+    shared = {c_.shared, slots_, c_.rows, c_.shared_limit, kSharedExpert};
 }
 
 // So that an expert's rows lie together; as floats only where an expert needs floats.
@@ -195,6 +196,10 @@ void CpuBackend::ExpertPass::compute(std::vector<Group>& ready) {
                                route_weight(i.place + r), i.group->limit, i.last - i.first);
         });
 
+    if (c_.observer)
+        for (const Group& g : by_place)
+            c_.observer->activated(c_, g.id, gate_ + g.first * inner_, g.rows, g.expert->down.columns,
+                                   inner_);
     const Activations hidden = activated(by_place);
     for_blocks(
         ready, [](const ExpertWeights& e) -> const Matrix& { return e.down; }, work,

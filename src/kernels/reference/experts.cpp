@@ -16,7 +16,8 @@ float affinity(float logit) {  // sqrt(softplus(x)), softplus linear above 20
 }
 
 // y += down( weight * silu(min(g, limit)) * clamp(u, -limit, limit) )
-void swiglu(const ExpertWeights& e, const float* x, float weight, float limit, float* y) {
+void swiglu(const ExpertsCall& c, std::int32_t id, const ExpertWeights& e, const float* x, float weight,
+            float limit, float* y) {
     std::int64_t hidden = e.gate.rows;
     std::vector<float> g(static_cast<std::size_t>(hidden)), u(g), out(static_cast<std::size_t>(e.down.rows));
     project({&e.gate, x, e.gate.columns, g.data(), hidden}, 1);
@@ -25,6 +26,7 @@ void swiglu(const ExpertWeights& e, const float* x, float weight, float limit, f
         float gate = std::min(g[i], limit), up = std::clamp(u[i], -limit, limit);
         g[i] = weight * (gate / (1.0f + std::exp(-gate))) * up;
     }
+    if (c.observer) c.observer->activated(c, id, g.data(), 1, hidden, hidden);
     project({&e.down, g.data(), hidden, out.data(), e.down.rows}, 1);
     for (std::int64_t i = 0; i < e.down.rows; ++i) y[i] += out[i];
 }
@@ -75,7 +77,7 @@ void experts(const ExpertsCall& c) {
         for (std::size_t i = 0; i < ids.size(); ++i)
             if (weights[i])
                 for (std::int64_t slot : chosen[ids[i]])
-                    swiglu(*weights[i], c.x + slot / c.top_k * hidden, c.weights[slot], c.limit,
+                    swiglu(c, ids[i], *weights[i], c.x + slot / c.top_k * hidden, c.weights[slot], c.limit,
                            results.data() + slot * hidden);
     }
     for (std::int64_t r = 0; r < c.rows; ++r) {
@@ -83,7 +85,7 @@ void experts(const ExpertsCall& c) {
         std::fill_n(y, hidden, 0.0f);
         for (std::int64_t slot = r * c.top_k; slot < (r + 1) * c.top_k; ++slot)
             for (std::int64_t i = 0; i < hidden; ++i) y[i] += results[slot * hidden + i];
-        swiglu(*c.shared, c.x + r * hidden, 1.0f, c.shared_limit, y);
+        swiglu(c, kSharedExpert, *c.shared, c.x + r * hidden, 1.0f, c.shared_limit, y);
     }
 }
 

@@ -1,0 +1,137 @@
+// cachalot compare: how far the predictions of one model file are from those of another.
+#include <unistd.h>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/compare_report.h"
+#include "cli/svg_figure.h"
+#include "cli/text_input.h"
+#include "measure/saved_logits.h"
+#include "measure/text_windows.h"
+
+namespace cachalot::cli {
+namespace {
+
+struct CompareOptions {
+    ModelOptions model;  // of both, but for the path
+    std::vector<std::string> paths;
+    TextInput input;
+    std::string baseline, save_logits, plot;
+    bool json = false;
+};
+
+// A file that is removed at the end.
+class TemporaryFile {
+  public:
+    TemporaryFile()
+        : path_(std::filesystem::temp_directory_path() / fmt::format("cachalot-{}.logits", ::getpid())) {}
+    ~TemporaryFile() {
+        std::error_code ignored;
+        std::filesystem::remove(path_, ignored);
+    }
+    TemporaryFile(const TemporaryFile&) = delete;
+    TemporaryFile& operator=(const TemporaryFile&) = delete;
+    std::string path() const { return path_.string(); }
+
+  private:
+    std::filesystem::path path_;
+};
+
+Engine engine_of(const CompareOptions& o, const std::string& path) {
+    ModelOptions options = o.model;
+    options.path = path;
+    return options.engine();
+}
+
+// Runs A and keeps what it predicts.
+void save_reference(const CompareOptions& o, const std::string& path) {
+    Engine engine = engine_of(o, o.paths[0]);
+    const auto ids = o.input.ids(engine.model().tokenizer);
+    const auto window = window_size(o.model.context, engine);
+    SavedLogitsWriter saved(path, saved_text(engine.model(), o.input.name(), ids, window));
+    Progress progress("evaluating A", "tokens");
+    std::size_t before = 0;
+    for (const auto piece : text_windows(ids, window)) {
+        evaluate_window(
+            engine, piece,
+            [&](std::size_t i, std::span<const float> logits) {
+                saved.add(SavedRow::of(logits, piece[i + 1]));
+            },
+            [&](std::size_t done) { progress.update(before + done, ids.size()); });
+        before += piece.size();
+    }
+    saved.finish();
+}
+
+Compared compare_with(const CompareOptions& o, const std::string& path, SavedLogits& saved) {
+    Engine engine = engine_of(o, path);
+    const SavedText& text = saved.text();
+    if (text.vocabulary != vocabulary_key(engine.model().tokenizer) ||
+        text.vocab_size != engine.model().config.vocab_size)
+        fail("{} and {} have different vocabularies: their predictions cannot be compared", text.model, path);
+    if (o.model.context && static_cast<std::uint32_t>(o.model.context) != text.window)
+        fail("{} was made with --ctx {}", o.baseline, text.window);
+    Comparer comparer;
+    Progress progress("evaluating B", "tokens");
+    std::size_t before = 0;
+    for (const auto piece : text_windows(text.ids, text.window)) {
+        comparer.begin_window();
+        evaluate_window(
+            engine, piece,
+            [&](std::size_t i, std::span<const float> logits) {
+                comparer.add(i, diverge(saved.next(), piece[i + 1], logits));
+            },
+            [&](std::size_t done) { progress.update(before + done, text.ids.size()); });
+        before += piece.size();
+    }
+    return {text.model, path, text.text, text.window, comparer.result()};
+}
+
+void compare(const CompareOptions& o) {
+    const std::size_t models = o.baseline.empty() ? 2 : 1;
+    if (o.paths.size() != models)
+        fail("{}", models == 2 ? "name two models, or one and a --baseline" : "with --baseline name one model");
+    if (models == 1 && (!o.input.file.empty() || !o.input.text.empty() || !o.input.tokens_file.empty()))
+        fail("{} contains its text; do not give another", o.baseline);
+    const TemporaryFile temporary;
+    std::string reference = o.baseline;
+    if (models == 2) save_reference(o, reference = o.save_logits.empty() ? temporary.path() : o.save_logits);
+    SavedLogits saved(reference);
+    const Compared compared = compare_with(o, o.paths.back(), saved);
+    if (!o.plot.empty()) write_svg(o.plot, compare_svg(compared));
+    if (o.json)
+        print_line(compare_json(compared).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    else
+        print_text(compare_text(compared));
+}
+
+}  // namespace
+
+void add_compare(CLI::App& app) {
+    auto o = std::make_shared<CompareOptions>();
+    auto* command =
+        app.add_subcommand("compare", "What a smaller file of a model has lost: A against B on a text");
+    command->add_option("models", o->paths, "A, the reference, and B; with --baseline only B")
+        ->required()
+        ->expected(1, 2)
+        ->type_name("A B");
+    o->model.add_to(*command);
+    command->remove_option(command->get_option("--model"));
+    o->input.add_to(*command);
+    command
+        ->add_option("--baseline", o->baseline, "what A predicted, instead of A (perplexity --save-logits)")
+        ->type_name("FILE");
+    command
+        ->add_option("--save-logits", o->save_logits,
+                     "keep what A predicts, for --baseline. Contains the text")
+        ->type_name("FILE");
+    command->add_option("--plot", o->plot, "draw the curves")->type_name("FILE.svg");
+    command->add_flag("--json", o->json, "print the result as JSON");
+    command->footer(
+        "The models are loaded one after the other. KL(A||B) is in nats: 0 where both predict the same. In "
+        "brackets\n"
+        "is the 95 % interval of a bootstrap over passages of 64 tokens; docs/measuring.md has more.");
+    command->callback([o] { compare(*o); });
+}
+
+}  // namespace cachalot::cli

@@ -1,0 +1,38 @@
+#include "cli/text_input.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "cli/command.h"
+
+namespace cachalot::cli {
+
+void TextInput::add_to(CLI::App& command) {
+    command.add_option("-p,--text", text, "the text; else -f, else stdin");
+    command.add_option("-f,--file", file, "read the text from a file")->type_name("FILE");
+    command.add_option("--tokens-file", tokens_file, "or token ids from a file")->type_name("FILE");
+}
+
+std::vector<std::int32_t> TextInput::ids(const Tokenizer& tokenizer) const {
+    auto ids = tokens_file.empty() ? tokenizer.encode(input_text(text, file), SpecialTokens::literal)
+                                   : read_ids(tokens_file);
+    if (ids.size() < 2) fail("the text has {} tokens; at least 2 are needed", ids.size());
+    for (auto id : ids)
+        if (id < 0 || id >= tokenizer.size())
+            fail("token {} is out of range (the vocabulary has {})", id, tokenizer.size());
+    return ids;
+}
+
+std::string TextInput::name() const {
+    if (!tokens_file.empty()) return tokens_file;
+    return !text.empty() ? "text" : file.empty() ? "stdin" : file;
+}
+
+std::size_t window_size(std::int64_t context, const Engine& engine) {
+    constexpr std::int64_t kWindow = 2048;
+    const auto size = context ? context : std::min(kWindow, engine.context());
+    if (size < 2) fail("--ctx: a window of {} predicts nothing", size);
+    return static_cast<std::size_t>(size);
+}
+
+}  // namespace cachalot::cli

@@ -1,7 +1,7 @@
 // cachalot synth: a model of true shape with random weights, for measuring.
 #include "base/error.h"
 #include "cli/command.h"
-#include "model/synthetic.h"
+#include "model/synthetic_release.h"
 
 namespace cachalot::cli {
 namespace {
@@ -11,7 +11,7 @@ struct SynthOptions {
     std::vector<std::string> kinds;
     int layers = 0, experts = 0, vocab = 0, threads = 0;  // 0: as in the real model
     std::uint64_t seed = 1;
-    bool force = false;
+    bool force = false, release = false;
 };
 
 LayerKind parse_kind(const std::string& name) {
@@ -36,6 +36,17 @@ void synth(const SynthOptions& o) {
     if (o.experts) config.experts = o.experts;
     if (o.vocab) config.vocab_size = o.vocab;
 
+    if (o.release) {
+        Progress progress("writing", "bytes", true);
+        auto summary = write_synthetic_release(
+            config, o.seed, o.output,
+            [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
+        progress.clear();
+        print_line(fmt::format("{}: {}, {} tensors in the layout of a release, random weights with seed {}",
+                               o.output, human_bytes(summary.bytes), summary.tensors, o.seed));
+        return;
+    }
+
     SyntheticOptions options;
     options.gate_up = parse_dtype(o.gate_up.empty() ? o.experts_type : o.gate_up);
     options.down = parse_dtype(o.down.empty() ? o.experts_type : o.down);
@@ -57,9 +68,12 @@ void add_synth(CLI::App& app) {
     auto o = std::make_shared<SynthOptions>();
     auto* command = app.add_subcommand(
         "synth", "Writes a model of true width with random weights, for measuring speed and memory");
-    command->add_option("output,-o,--output", o->output, "the GGUF file to write")
+    command->add_option("output,-o,--output", o->output, "the GGUF file to write; with --release, the folder")
         ->required()
         ->type_name("OUT.gguf");
+    command->add_flag(
+        "--release", o->release,
+        "in the layout of DeepSeek's releases, FP8 and FP4 in safetensors: to measure `convert` with");
     command->add_option("--like", o->like, "shape: flash, pro, or tiny (a few megabytes, for tests)")
         ->check(CLI::IsMember({"flash", "pro", "tiny"}))
         ->capture_default_str();

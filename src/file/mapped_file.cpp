@@ -110,6 +110,7 @@ void MappedFile::advise(Access access, std::span<const std::byte> part) const {
     if (part.empty()) return;
     const int advice = access == Access::random       ? MADV_RANDOM
                        : access == Access::sequential ? MADV_SEQUENTIAL
+                       : access == Access::not_needed ? MADV_DONTNEED
                                                       : MADV_WILLNEED;
     // The kernel wants whole pages; rounding down the start keeps us inside the mapping, which starts on a
     // page.

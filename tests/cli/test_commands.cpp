@@ -147,6 +147,20 @@ TEST_F(Commands, InspectAndConvert) {
     EXPECT_EQ(run("convert --dense q8_0 --force " + path("tiny.gguf") + " " + path("tiny.gguf")).status, 0);
     EXPECT_THAT(run("inspect " + path("tiny.gguf")).out, HasSubstr("Q8_0"));
     expect_error("convert --experts q9 " + path("release") + " " + path("x.gguf"), "q9");
+    expect_error("convert --type q8_0 " + path("release") + " " + path("x.gguf"), "REGEX=TYPE");
+    EXPECT_EQ(run("convert --recipe q9 " + path("release") + " " + path("x.gguf")).status, 2);
+    expect_error("convert --to release " + path("tiny.gguf") + " " + path("back"), "cannot become one again");
+    EXPECT_EQ(run("convert --dense F8_E4M3 --type 'blk.*ffn_gate_inp.*=F32' " + path("release") + " " +
+                  path("kept.gguf"))
+                  .status,
+              0);
+    EXPECT_THAT(run("inspect " + path("kept.gguf")).out, HasSubstr("F8_E4M3"));
+    expect_error("convert --to release " + path("kept.gguf") + " " + path("back"), "cannot become one again");
+    EXPECT_EQ(run("convert --dense f8_e4m3 --force " + path("release") + " " + path("kept.gguf")).status, 0);
+    EXPECT_THAT(run("convert --to release " + path("kept.gguf") + " " + path("back")).out,
+                HasSubstr("1 of the release are not in"));
+    EXPECT_EQ(run("run --raw -p hello -n 2 --temp 0 -m " + path("back")).out,
+              run("run --raw -p hello -n 2 --temp 0 -m " + path("release")).out);
 }
 
 TEST_F(Commands, SynthWritesAModelThatRuns) {
@@ -164,6 +178,8 @@ TEST_F(Commands, SynthWritesAModelThatRuns) {
     expect_error("synth --force " + file + " --kinds csa,hca --layers 3", "--layers 3");
     expect_error("synth --force " + file + " --like tiny --experts-type q9", "q9");
     EXPECT_EQ(run("synth " + file + " --like mega").status, 2);
+    EXPECT_EQ(run("synth --release " + path("folder") + " --like tiny --layers 2 --experts 4").status, 0);
+    EXPECT_EQ(run("run --raw -p hello -n 2 -m " + path("folder")).status, 0);
 }
 
 TEST_F(Commands, BenchPrintsItsRows) {

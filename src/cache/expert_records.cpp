@@ -50,6 +50,12 @@ ExpertRecords::ExpertRecords(const Model& model) : model_(model) {
     validate(header_, model.checkpoint->source());
 }
 
+std::vector<const MappedFile*> ExpertRecords::files() const {
+    std::vector<const MappedFile*> files;
+    for (const auto& file : model_.checkpoint->files()) files.push_back(&file);
+    return files;
+}
+
 const ExpertWeights& ExpertRecords::mapped(int layer, int expert) const {
     return model_.weights.layers[static_cast<std::size_t>(layer)].experts[static_cast<std::size_t>(expert)];
 }

@@ -24,6 +24,9 @@ class ExpertRecords {
     const RouteHeader& header() const { return header_; }
     std::uint64_t slot_bytes() const { return header_.largest_expert(); }
 
+    // Those that runs() are of, for a BlockReader.
+    std::vector<const MappedFile*> files() const;
+
     const ExpertWeights& mapped(int layer, int expert) const;
 
     // What has to be read to fill a slot; without one, where from.

@@ -113,7 +113,7 @@ void PageFiles::start_file(std::int64_t file, std::int64_t end) {
 Place PageFiles::append(const ChainKey& name, std::span<const std::byte> payload) {
     if (descriptor_ < 0 || (end_ == synced_ && end_ >= file_limit_)) start_file(current_ + 1, 0);
     const Place place{current_, end_, kHeader + static_cast<std::int64_t>(payload.size())};
-    const Header header{kMagic, name, payload.size(), hash_key(payload)};
+    const Header header{kMagic, name, payload.size(), hash128(payload)};
     write(std::as_bytes(std::span(&header, 1)));
     write(payload);
     return place;
@@ -182,7 +182,7 @@ std::optional<std::vector<std::byte>> PageFiles::read(const Place& place, const 
         return std::nullopt;
     std::vector<std::byte> payload(header.size);
     if (!fill(payload.data(), place.size - kHeader, place.offset + kHeader)) return std::nullopt;
-    if (hash_key(payload) != header.hash) return std::nullopt;
+    if (hash128(payload) != header.hash) return std::nullopt;
     return payload;
 }
 

@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "cli/kv_folder.h"
+#include "cli/user_folders.h"
 #include "engine/state_fingerprint.h"
 #include "server/api_anthropic.h"
 #include "server/api_openai.h"
@@ -208,6 +208,7 @@ void add_serve(CLI::App& app) {
     auto o = std::make_shared<ServeOptions>();
     o->http.port = kDefaultPort;
     auto* command = app.add_subcommand("serve", "Answers HTTP clients of OpenAI's and Anthropic's APIs");
+    o->model.expert_heat = "auto";
     o->model.add_to(*command);
     command->add_option("--alias", o->alias, "the model's name for clients")->type_name("NAME");
     command

@@ -11,8 +11,10 @@
 #include "base/error.h"
 #include "base/memory_limit.h"
 #include "cli/expert_cache_report.h"
+#include "cli/user_folders.h"
 #include "engine/memory_plan.h"
 #include "file/text_file.h"
+#include "model/fingerprint.h"
 
 namespace cachalot::cli {
 namespace {
@@ -48,6 +50,23 @@ std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& mo
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
 }
 
+// Of --expert-heat. A file that was named must be right; the one in the cache folder is replaced if it is not.
+std::optional<HeatFile> heat_file(const ModelOptions& o, const Model& model) {
+    if (o.expert_heat == "off") return std::nullopt;
+    if (o.expert_heat != "auto") return open_heat_file(model, o.expert_heat);
+    const auto folder = default_heat_folder();
+    if (folder.empty()) return std::nullopt;
+    const auto path = folder / (hex(model_fingerprint(model)) + ".heat");
+    try {
+        return open_heat_file(model, path);
+    } catch (const Error& e) {
+        fmt::print(stderr, "cachalot: the expert cache starts cold: {}\n", e.what());
+        std::error_code ignored;
+        std::filesystem::remove(path, ignored);
+        return open_heat_file(model, path);
+    }
+}
+
 }  // namespace
 
 void ModelOptions::add_to(CLI::App& app, bool engine) {
@@ -73,6 +92,12 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
            "else what there is room for (see plan)")
         ->capture_default_str()
         ->type_name("SIZE");
+    app.add_option(
+           "--expert-heat", expert_heat,
+           "where to remember which experts are used: the next start reads those into its cache "
+           "while the disk is idle. A file, off, or auto: one for each model in the user's cache folder")
+        ->capture_default_str()
+        ->type_name("FILE");
     app.add_option("--route-trace", route_trace,
                    "write which experts were chosen, for cache-sim. Contains the tokens of the texts")
         ->type_name("FILE");
@@ -119,6 +144,7 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model) const {
     options.chunk = chunk;
     options.context = context;
     options.expert_cache = expert_budget(*this, *model);
+    if (options.expert_cache) options.expert_heat = heat_file(*this, *model);
     options.route_trace = route_trace;
     if (trace_table || !profile.empty()) options.trace = trace.get();
     if (!profile.empty()) {

@@ -26,6 +26,7 @@ struct ModelOptions {
     bool exact = false;
     std::string kv = "fp8";
     std::string expert_cache = "auto";  // "8GB", "25%", "off" or "auto"
+    std::string expert_heat = "off";    // FILE, "off", or "auto": one in the user's cache folder
     std::int64_t states = 0;   // bytes of attention states to plan for, but at least one conversation
     std::string route_trace;   // file to write the choices of the routers to; empty: none is written
     std::string profile;       // file to write a profile to; empty: none is written

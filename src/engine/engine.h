@@ -13,6 +13,7 @@
 
 #include "base/trace.h"
 #include "cache/expert_budget.h"
+#include "cache/expert_heat.h"
 #include "cache/expert_store.h"
 #include "cache/kv_state.h"
 #include "engine/route_recorder.h"
@@ -30,7 +31,8 @@ struct EngineOptions {
     std::optional<std::string> isa;            // see CpuOptions
     Trace* trace = nullptr;                    // records every pass; must outlive the engine
     std::optional<ExpertBudget> expert_cache;  // memory for routed experts; none: all are mapped
-    std::string route_trace;                   // file to write the choices of the routers to; empty: none
+    std::optional<HeatFile> expert_heat;  // with a cache: what to warm it with, and where to remember that
+    std::string route_trace;              // file to write the choices of the routers to; empty: none
 };
 
 class Engine {

@@ -30,8 +30,9 @@ class Commands : public testing::Test {
     // Runs `cachalot ARGUMENTS` in a shell, with `input` on stdin.
     Outcome run(const std::string& arguments, const std::string& input = "") {
         std::ofstream(path("stdin")) << input;
-        std::string command = fmt::format("'{}' {} <'{}' >'{}' 2>'{}'", CACHALOT_PROGRAM, arguments,
-                                          path("stdin"), path("stdout"), path("stderr"));
+        std::string command =
+            fmt::format("XDG_CACHE_HOME='{}' '{}' {} <'{}' >'{}' 2>'{}'", path("cache"), CACHALOT_PROGRAM,
+                        arguments, path("stdin"), path("stdout"), path("stderr"));
         int status = std::system(command.c_str());
         return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text_file(path("stdout")),
                 read_text_file(path("stderr"))};
@@ -253,15 +254,33 @@ TEST_F(Commands, ExpertsAreKeptInACacheOfAnySize) {
     const auto cached = json::parse(o.out);
     EXPECT_EQ(cached["text"], whole["text"]);
     const auto& cache = cached["timings"]["expert_cache"];
-    EXPECT_EQ(cache["slots"], 64);
+    EXPECT_EQ(cache["slots"], 60);
+    EXPECT_EQ(cache["ahead"], 4);
+    EXPECT_EQ(cache["warming"], 0);
     EXPECT_EQ(cache["experts"], 256);
     EXPECT_GT(cache["decode"]["bytes_read_per_token"], 0);
     // The simulator counts the same.
-    const auto replay = json::parse(run("cache-sim --json -p forecast -b 25% " + path("t.route")).out);
+    const auto replay = json::parse(run("cache-sim --json -p forecast -b 23.4375% " + path("t.route")).out);
     const auto& forecast = replay["traces"][0]["budgets"][0]["policies"][0];
-    EXPECT_EQ(replay["traces"][0]["budgets"][0]["slots"], 64);
+    EXPECT_EQ(replay["traces"][0]["budgets"][0]["slots"], 60);
     EXPECT_EQ(forecast["lookups"], cache["decode"]["lookups"]);
     EXPECT_EQ(forecast["hits"], cache["decode"]["hits"]);
+
+    // What was used is remembered for each model, and the next start reads it.
+    const auto files = std::filesystem::directory_iterator(path("cache") + "/cachalot/heat");
+    ASSERT_EQ(std::distance(files, {}), 1);
+    const std::string heat = std::filesystem::directory_iterator(path("cache") + "/cachalot/heat")->path();
+    const auto warm = json::parse(run("run --json --expert-cache 25% " + question).out);
+    auto there = [](const json& t) { return t["hits"].get<int>() + t["ahead"].get<int>(); };
+    EXPECT_GT(there(warm["timings"]["expert_cache"]["prompt"]), there(cache["prompt"]));
+    std::ofstream(heat) << "nonsense";
+    o = run("run --expert-cache 25% --json " + question);
+    EXPECT_THAT(o.err, AllOf(HasSubstr("starts cold"), HasSubstr(heat)));
+    EXPECT_EQ(json::parse(o.out)["text"], whole["text"]);
+    EXPECT_EQ(run("run --expert-cache 25% " + question).err, "");
+    std::ofstream(path("my.heat")) << "nonsense";
+    expect_error("run --expert-cache 25% --expert-heat " + path("my.heat") + " " + question, "my.heat");
+    EXPECT_EQ(run("run --expert-cache 25% --expert-heat off " + question).err, "");
 
     EXPECT_THAT(run("run --raw -p Hi -n 1 --stats --expert-cache 3MB").err,
                 AllOf(HasSubstr("one token uses"), HasSubstr("% hits")));

@@ -25,13 +25,15 @@ struct ExpertCacheStats {
         double wait_seconds = 0;       // in which nothing could be computed
     };
     Traffic decode, prompt;
-    int slots = 0, experts = 0;    // that fit, that there are
-    int ahead = 0;                 // places of the same size for experts that are read ahead
-    int warming = 0;               // that earlier sessions used most and that are still to be read
-    std::uint64_t slot_bytes = 0;  // of an expert in memory
-    bool locked = false;           // the memory cannot be swapped out
-    bool direct = false;           // reads pass the page cache by
-    const char* method = "";       // of reading: "io_uring" or "threads"
+    int slots = 0, experts = 0;      // that fit, that there are
+    int ahead = 0;                   // places of the same size for experts that are read ahead
+    int warming = 0;                 // that earlier sessions used most and that are still to be read
+    int packs = 0;                   // files that experts are read from, beside the model's
+    std::uint64_t failed_reads = 0;  // also of those that were then read from elsewhere
+    std::uint64_t slot_bytes = 0;    // of an expert in memory
+    bool locked = false;             // the memory cannot be swapped out
+    bool direct = false;             // reads pass the page cache by
+    const char* method = "";         // of reading: "io_uring" or "threads"
 };
 
 class ExpertStore {

@@ -25,9 +25,9 @@ CacheShape cache_shape(const Config& c, int slots) {
 }  // namespace
 
 StreamingExpertStore::StreamingExpertStore(const Model& model, int slots, std::unique_ptr<ReadQueue> queue,
-                                           std::optional<HeatFile> heat)
+                                           std::optional<HeatFile> heat, ExpertPacks packs)
     : model_(model),
-      records_(model),
+      records_(model, std::move(packs)),
       cache_(cache_shape(model.config, slots), make_policy(kShippedPolicy, cache_shape(model.config, slots))),
       ahead_(cache_.shape().slots, places_ahead(model.config, slots)),
       memory_(cache_.shape().slots + ahead_.places(), records_.slot_bytes()),
@@ -39,6 +39,7 @@ StreamingExpertStore::StreamingExpertStore(const Model& model, int slots, std::u
     stats_.slots = cache_.shape().slots;
     stats_.ahead = ahead_.places();
     stats_.experts = static_cast<int>(cache_.shape().keys());
+    stats_.packs = records_.sources() - 1;
     stats_.slot_bytes = records_.slot_bytes();
     stats_.locked = memory_.locked();
     stats_.direct = reader_.direct();
@@ -261,10 +262,11 @@ int StreamingExpertStore::place(ExpertKey key) {
 void StreamingExpertStore::read(ExpertKey key, int memory, ReadClass urgency) {
     const int layer = cache_.shape().layer(key),
               expert = static_cast<int>(key) - layer * cache_.shape().experts;
-    const ExpertWeights& mapped = records_.mapped(layer, expert);
+    const auto other = source_.find(key);
+    const int source = other == source_.end() ? 0 : other->second;
     std::byte* to = memory_.slot(memory);
-    in_memory_[static_cast<std::size_t>(memory)] = records_.in_slot(mapped, to);
-    const auto runs = records_.runs(mapped, to);
+    in_memory_[static_cast<std::size_t>(memory)] = records_.in_slot(layer, expert, source, to);
+    const auto runs = records_.runs(layer, expert, source, to);
     reader_.submit(key, runs, urgency);
     if (urgency == ReadClass::idle) return;  // no pass is to blame
     std::uint64_t bytes = 0;
@@ -314,14 +316,23 @@ void StreamingExpertStore::collect(bool wait) {
 void StreamingExpertStore::arrived(const BlockReader::Finished& finished, std::string& error) {
     const auto key = static_cast<ExpertKey>(finished.job);
     const bool readable = finished.error.empty();
+    int source = 0;
+    bool more = false;  // that it can be read from
+    if (!readable) {
+        if (const auto other = source_.find(key); other != source_.end()) source = other->second;
+        more = other_source(key);
+        std::lock_guard lock(stats_mutex_);
+        ++stats_.failed_reads;
+    }
     if (const auto i = asked(key); i && awaited_[*i]) {
+        if (more) return read(key, memory_of_[static_cast<std::size_t>(slots_[*i])], ReadClass::demand);
         awaited_[*i] = false;
         --awaited_count_;
         if (readable) return ready_.push_back(*i);
         drop(*i);
         if (error.empty())
             error = fmt::format("{} (layer {}, expert {}, {})", finished.error, layer_, asked_[*i],
-                                ExpertRecords::part_name(records_.mapped(layer_, asked_[*i]), finished.run));
+                                records_.run_name(layer_, asked_[*i], source, finished.run));
         return;
     }
     if (ahead_.finished(key, readable)) return;  // one that cannot be read fails again if it is asked for
@@ -333,6 +344,12 @@ void StreamingExpertStore::arrived(const BlockReader::Finished& finished, std::s
         cache_.drop(key);
     std::lock_guard lock(stats_mutex_);
     --stats_.warming;
+}
+
+bool StreamingExpertStore::other_source(ExpertKey key) {
+    if (++source_[key] < records_.sources()) return true;
+    source_.erase(key);  // next time from the beginning
+    return false;
 }
 
 void StreamingExpertStore::drop(std::size_t asked) {

@@ -1,6 +1,7 @@
 // cachalot convert: a release or a GGUF file to one GGUF file.
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/convert_pack.h"
 #include "model/convert.h"
 
 namespace cachalot::cli {
@@ -8,11 +9,13 @@ namespace {
 
 struct ConvertOptions {
     std::string input, output, experts, dense, embeddings;
-    bool force = false;
+    bool force = false, pack = false;
     int threads = 0;
 };
 
 void run_convert(const ConvertOptions& o) {
+    if (o.pack) return convert_to_pack(o.input, o.output, o.force);
+    if (o.output.empty()) fail("no OUTPUT to write to");
     if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
     auto type = [](const std::string& name) {
         return name.empty() ? std::nullopt : std::optional(parse_dtype(name));
@@ -36,9 +39,10 @@ void add_convert(CLI::App& app) {
     command->add_option("input,-m,--model", o->input, "release directory or GGUF file")
         ->required()
         ->type_name("INPUT");
-    command->add_option("output,-o,--output", o->output, "the file to write")
-        ->required()
-        ->type_name("OUTPUT");
+    command->add_option("output,-o,--output", o->output, "the file to write")->type_name("OUTPUT");
+    command->add_flag("--pack", o->pack,
+                      "write the routed experts only, as they are and each in one piece, for --expert-cache; "
+                      "without OUTPUT beside the model, where they are found");
     command->add_option("--experts", o->experts, "type of the routed experts")->type_name("TYPE");
     command->add_option("--dense", o->dense, "type of attention projections and shared experts")
         ->type_name("TYPE");

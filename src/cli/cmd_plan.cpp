@@ -26,6 +26,7 @@ nlohmann::ordered_json plan_json(const MemoryPlan& plan, const MemoryLimit& limi
          {{"total", limit.total}, {"available", plan.available}, {"limited_by_group", limit.of_group}}},
         {"context", o.context},
         {"parallel", o.parallel},
+        {"chunk", plan.chunk},
         {"bytes",
          {{"embedding", plan.embedding},
           {"dense", plan.dense},
@@ -54,7 +55,7 @@ void print_plan(const MemoryPlan& plan, const MemoryLimit& limit, const PlanOpti
     row("dense weights", plan.dense);
     row("shared experts", plan.shared_experts);
     row(fmt::format("attention states of {} x {} tokens", o.parallel, o.context), plan.states);
-    row("buffers", plan.buffers);
+    row(fmt::format("buffers, for passes of {} tokens", plan.chunk), plan.buffers);
     row("left free", plan.spare);
     row("routed experts", plan.routed_experts);
     if (plan.resident()) return print_line("Everything fits.");
@@ -78,6 +79,7 @@ void show_plan(PlanOptions o) {
     PlanRequest request;
     request.available =
         o.memory.empty() ? limit.available : static_cast<std::uint64_t>(parse_bytes(o.memory, "--memory"));
+    request.chunk = o.model.chunk;
     request.states = o.parallel * states_bytes(model->config, o.model.kv_precision(), o.context);
     const MemoryPlan plan = plan_memory(*model, request);
     const std::string name = model->config.name.empty() ? o.model.resolved_path() : model->config.name;
@@ -102,6 +104,11 @@ void add_plan(CLI::App& app) {
         ->capture_default_str()
         ->type_name("N");
     o->model.add_kv_to(*command);
+    command
+        ->add_option("--chunk", o->model.chunk,
+                     "tokens of a prompt that are evaluated together; 0: as is best")
+        ->check(CLI::Range(0, 65536))
+        ->type_name("N");
     command
         ->add_option("--memory", o->memory,
                      "plan for so much available memory instead of this machine's (64GB)")

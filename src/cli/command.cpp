@@ -41,7 +41,7 @@ std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& mo
     const auto longest = model.config.context_length;  // the engine refuses more
     const auto context = o.context > 0 ? std::min(o.context, longest) : longest;
     const auto states = std::max(o.states, states_bytes(model.config, o.kv_precision(), context));
-    const MemoryPlan plan = plan_memory(model, {memory_limit().available, states});
+    const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
     if (plan.resident()) return std::nullopt;
     fmt::print(stderr,
                "cachalot: the routed experts, {}, do not fit into memory; a cache of {} is used (see "
@@ -67,6 +67,20 @@ std::optional<HeatFile> heat_file(const ModelOptions& o, const Model& model) {
     }
 }
 
+// Of --expert-pack. One that was named must be right; one that only lies there is passed by if it is not.
+ExpertPacks expert_packs(const ModelOptions& o, const Model& model) {
+    ExpertPacks packs;
+    for (const auto& path : o.expert_packs) packs.push_back(std::make_shared<ExpertPack>(model, path));
+    const auto beside = default_pack_path(o.resolved_path());
+    if (!o.expert_packs.empty() || !std::filesystem::exists(beside)) return packs;
+    try {
+        packs.push_back(std::make_shared<ExpertPack>(model, beside));
+    } catch (const Error& e) {
+        fmt::print(stderr, "cachalot: experts are read from the model's own files: {}\n", e.what());
+    }
+    return packs;
+}
+
 }  // namespace
 
 void ModelOptions::add_to(CLI::App& app, bool engine) {
@@ -78,8 +92,11 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
         ->type_name("N");
     app.add_option("-c,--ctx", context, "most tokens of a conversation; 0: what the model was trained for")
         ->type_name("N");
-    app.add_option("--chunk", chunk, "tokens of a prompt that are evaluated together")
-        ->check(CLI::Range(1, 65536))
+    app.add_option(
+           "--chunk", chunk,
+           "tokens of a prompt that are evaluated together; 0: 512, or with a cache of experts, which "
+           "are read once for all of them, up to 4096 as memory allows")
+        ->check(CLI::Range(0, 65536))
         ->capture_default_str()
         ->type_name("N");
     app.add_flag("--exact", exact,
@@ -92,6 +109,11 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
            "else what there is room for (see plan)")
         ->capture_default_str()
         ->type_name("SIZE");
+    app.add_option("--expert-pack", expert_packs,
+                   "read experts from this file, made by convert --pack; several, on different disks, share "
+                   "the work and stand in for each other. Default: the one beside the model, if there is one")
+        ->allow_extra_args(false)
+        ->type_name("FILE");
     app.add_option(
            "--expert-heat", expert_heat,
            "where to remember which experts are used: the next start reads those into its cache "
@@ -141,10 +163,15 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model) const {
     options.threads = threads;
     options.precision = exact ? Precision::exact : Precision::fast;
     options.kv = kv_precision();
-    options.chunk = chunk;
     options.context = context;
     options.expert_cache = expert_budget(*this, *model);
-    if (options.expert_cache) options.expert_heat = heat_file(*this, *model);
+    options.chunk = chunk > 0              ? chunk
+                    : options.expert_cache ? streaming_chunk(model->config, memory_limit().available)
+                                           : kResidentChunk;
+    if (options.expert_cache) {
+        options.expert_heat = heat_file(*this, *model);
+        options.expert_packs = cli::expert_packs(*this, *model);
+    }
     options.route_trace = route_trace;
     if (trace_table || !profile.empty()) options.trace = trace.get();
     if (!profile.empty()) {

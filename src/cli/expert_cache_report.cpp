@@ -50,13 +50,17 @@ nlohmann::ordered_json traffic_json(const Traffic& t) {
 std::string expert_cache_text(const ExpertCacheStats& s) {
     const auto bytes = static_cast<std::uint64_t>(s.slots + s.ahead) * s.slot_bytes;
     return fmt::format(
-        "experts   {} of {} fit into {}{}, read with {}{}{}\n"
+        "experts   {} of {} fit into {}{}, read {}with {}{}{}{}\n"
         "  prompt  {}\n"
         "  answer  {}\n",
-        s.slots, s.experts, human_bytes(bytes), s.locked ? ", locked" : "", s.method,
-        s.direct ? " past the page cache" : "",
+        s.slots, s.experts, human_bytes(bytes), s.locked ? ", locked" : "",
+        s.packs == 1  ? "from a pack "
+        : s.packs > 1 ? fmt::format("from {} packs ", s.packs)
+                      : "",
+        s.method, s.direct ? " past the page cache" : "",
         s.warming ? fmt::format("; {} are still to be read that were used before", s.warming) : "",
-        traffic_text(s.prompt), traffic_text(s.decode));
+        s.failed_reads ? fmt::format("; {} reads have failed", s.failed_reads) : "", traffic_text(s.prompt),
+        traffic_text(s.decode));
 }
 
 nlohmann::ordered_json expert_cache_json(const ExpertCacheStats& s) {
@@ -64,6 +68,8 @@ nlohmann::ordered_json expert_cache_json(const ExpertCacheStats& s) {
             {"ahead", s.ahead},
             {"warming", s.warming},
             {"experts", s.experts},
+            {"packs", s.packs},
+            {"failed_reads", s.failed_reads},
             {"slot_bytes", s.slot_bytes},
             {"locked", s.locked},
             {"direct", s.direct},

@@ -40,6 +40,18 @@ TEST(MemoryPlan, ExpertsGetWhatIsLeft) {
     }
 }
 
+TEST(MemoryPlan, LongPassesWithACacheIfThereIsMemoryForThem) {
+    const auto& config = nano().config;
+    EXPECT_EQ(plan_memory(nano(), {std::uint64_t(64) << 30, 0}).chunk, 512);
+    EXPECT_EQ(streaming_chunk(config, std::uint64_t(64) << 30), 4096);
+    EXPECT_EQ(streaming_chunk(config, 8 * 2048 * pass_row_bytes(config)), 2048);
+    EXPECT_EQ(streaming_chunk(config, 8 * 2048 * pass_row_bytes(config) - 1), 1024);
+    EXPECT_EQ(streaming_chunk(config, 0), 512);
+    const auto chosen = plan_memory(nano(), {100'000'000, 0, 64});
+    EXPECT_EQ(chosen.chunk, 64);
+    EXPECT_LT(chosen.buffers, plan_memory(nano(), {100'000'000, 0}).buffers);
+}
+
 TEST(MemoryPlan, TooLittleIsSaid) {
     const auto plan = plan_memory(nano(), {1'000'000, 0});
     EXPECT_EQ(plan.slots, 2 * nano().config.experts_per_token);

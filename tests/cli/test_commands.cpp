@@ -228,14 +228,17 @@ TEST_F(Commands, ProfilesSayWhereTheTimeGoes) {
 }
 
 TEST_F(Commands, PlanShowsWhatFits) {
-    const auto here = json::parse(run("plan --json").out);
+    const auto here = json::parse(run("plan --json --disk-speed 1GB").out);
     EXPECT_EQ(here["resident"], true);
+    EXPECT_EQ(here["speed"]["disk_bytes_per_second"], 1e9);
+    EXPECT_GE(here["speed"]["tokens_per_second"]["high"], here["speed"]["tokens_per_second"]["low"]);
     EXPECT_LE(here["memory"]["available"].get<double>(), here["memory"]["total"].get<double>());
     double enough = 1;
     for (const auto& [name, bytes] : here["bytes"].items())
         if (name != "spare") enough += bytes.get<double>();
     const auto little = static_cast<std::int64_t>(enough - here["bytes"]["routed_experts"].get<double>() / 2);
-    const auto small = json::parse(run(fmt::format("plan --json --chunk 512 --memory {}", little)).out);
+    const auto small =
+        json::parse(run(fmt::format("plan --json --no-estimate --chunk 512 --memory {}", little)).out);
     EXPECT_EQ(small["resident"], false);
     EXPECT_EQ(small["missing_bytes"], 0);
     double sum = small["expert_cache"]["bytes"];
@@ -244,8 +247,10 @@ TEST_F(Commands, PlanShowsWhatFits) {
     EXPECT_LE(sum, static_cast<double>(little));
     EXPECT_GT(sum, static_cast<double>(little) - 1e6);
     EXPECT_THAT(run(fmt::format("plan --chunk 512 --memory {}", little)).out,
-                HasSubstr("of 256 routed experts"));
-    EXPECT_THAT(run("plan").out, HasSubstr("Everything fits"));
+                AllOf(HasSubstr("of 256 routed experts"), HasSubstr("% hits"), HasSubstr("tokens/s")));
+    EXPECT_TRUE(small["speed"].is_null());
+    EXPECT_THAT(run("plan --no-estimate").out, HasSubstr("Everything fits"));
+    expect_error("plan --disk-speed much", "--disk-speed");
     expect_error("plan --memory much", "--memory");
     EXPECT_THAT(run("run --temp 0 -p hi -n 1").err, Not(HasSubstr("do not fit")));
 }

@@ -114,7 +114,7 @@ void PageFiles::start_file(std::int64_t file, std::int64_t end) {
 Place PageFiles::append(const ChainKey& name, std::span<const std::byte> payload) {
     if (descriptor_ < 0 || (end_ == synced_ && end_ >= file_limit_)) start_file(current_ + 1, 0);
     const Place place{current_, end_, kHeader + static_cast<std::int64_t>(payload.size())};
-    const Header header{kMagic, name, payload.size(), hash_key(payload)};
+    const Header header{kMagic, name, payload.size(), hash128(payload)};
     write(std::as_bytes(std::span(&header, 1)));
     write(payload);
     return place;
@@ -178,7 +178,7 @@ bool PageFiles::read(const Place& place, const ChainKey& name, std::span<std::by
     Header header;
     return fill(std::as_writable_bytes(std::span(&header, 1)), place.offset) && header.magic == kMagic &&
            header.name == name && header.size == payload.size() && fill(payload, place.offset + kHeader) &&
-           hash_key(payload) == header.hash;
+           hash128(payload) == header.hash;
 }
 
 }  // namespace cachalot

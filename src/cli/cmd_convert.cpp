@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/convert_pack.h"
 #include "model/convert.h"
 #include "model/gguf_checkpoint.h"
 #include "model/importance.h"
@@ -16,7 +17,7 @@ namespace {
 struct ConvertOptions {
     std::string input, output, to = "gguf", recipe, experts, dense, embeddings, imatrix;
     std::vector<std::string> types;
-    bool force = false;
+    bool force = false, pack = false;
     int threads = 0;
 };
 
@@ -54,6 +55,8 @@ void to_release(const ConvertOptions& o) {
 }
 
 void run_convert(const ConvertOptions& o) {
+    if (o.pack) return convert_to_pack(o.input, o.output, o.force);
+    if (o.output.empty()) fail("no OUTPUT to write to");
     if (o.to == "release") return to_release(o);
     if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
     auto checkpoint = Checkpoint::open(o.input);
@@ -91,8 +94,10 @@ void add_convert(CLI::App& app) {
         ->required()
         ->type_name("INPUT");
     command->add_option("output,-o,--output", o->output, "the file to write; with --to release, the folder")
-        ->required()
         ->type_name("OUTPUT");
+    command->add_flag("--pack", o->pack,
+                      "write the routed experts only, as they are and each in one piece, for --expert-cache; "
+                      "without OUTPUT beside the model, where they are found");
     command
         ->add_option("--recipe", o->recipe, "types for all tensors: mxfp4, q4, q3, q2-q4 or q2 (see below)")
         ->check(CLI::IsMember(

@@ -17,7 +17,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "cli/kv_folder.h"
+#include "cli/user_folders.h"
 #include "engine/state_fingerprint.h"
 #include "server/api_anthropic.h"
 #include "server/api_openai.h"
@@ -154,6 +154,10 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
     options.model_id = id;
     options.queue = queue;
     options.scheduler = o.scheduler;
+    // To read all experts for a few tokens would take as long as for many.
+    if (o.scheduler.beside == 0)
+        options.scheduler.beside =
+            engine->expert_stats() ? engine->options().chunk : SchedulerOptions().beside;
     options.remove_client_noise = !o.keep_client_noise;
     options.scheduler.disk = disk ? &*disk : nullptr;
     options.on_pass = [&metrics](const PassReport& report) { metrics.pass(report); };
@@ -219,7 +223,9 @@ void serve(const ServeOptions& o) {
 void add_serve(CLI::App& app) {
     auto o = std::make_shared<ServeOptions>();
     o->http.port = kDefaultPort;
+    o->scheduler.beside = 0;
     auto* command = app.add_subcommand("serve", "Answers HTTP clients of OpenAI's and Anthropic's APIs");
+    o->model.expert_heat = "auto";
     o->model.add_to(*command);
     command->add_option("--alias", o->alias, "the model's name for clients")->type_name("NAME");
     command
@@ -262,11 +268,12 @@ void add_serve(CLI::App& app) {
         ->default_str("32GiB")
         ->type_name("SIZE");
     command
-        ->add_option("--prefill-beside", o->scheduler.beside,
-                     "tokens of prompts that are read in a pass while answers are being written: more of "
-                     "them read faster, "
-                     "fewer let answers flow")
-        ->check(CLI::Range(1, 65536))
+        ->add_option(
+            "--prefill-beside", o->scheduler.beside,
+            "tokens of prompts that are read in a pass while answers are being written: more of "
+            "them read faster, fewer let answers flow. 0: 128, or with a cache of experts as many as "
+            "otherwise")
+        ->check(CLI::Range(0, 65536))
         ->capture_default_str()
         ->type_name("N");
     command->add_option("--queue", o->queue, "most requests that wait; more are answered 429")

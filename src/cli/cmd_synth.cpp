@@ -10,6 +10,8 @@ struct SynthOptions {
     std::string output, like = "flash", experts_type = "mxfp4", gate_up, down, dense_type = "q8_0";
     std::vector<std::string> kinds;
     int layers = 0, experts = 0, vocab = 0, threads = 0;  // 0: as in the real model
+    int hash_layers = -1;                                 // -1: as in the real model
+    double router_skew = 0;
     std::uint64_t seed = 1;
     bool force = false, release = false;
 };
@@ -34,6 +36,7 @@ void synth(const SynthOptions& o) {
         set_layers(config, o.layers);
     }
     if (o.experts) config.experts = o.experts;
+    if (o.hash_layers >= 0) config.hash_layers = std::min(o.hash_layers, config.layers);
     if (o.vocab) config.vocab_size = o.vocab;
 
     if (o.release) {
@@ -51,6 +54,7 @@ void synth(const SynthOptions& o) {
     options.gate_up = parse_dtype(o.gate_up.empty() ? o.experts_type : o.gate_up);
     options.down = parse_dtype(o.down.empty() ? o.experts_type : o.down);
     options.dense = parse_dtype(o.dense_type);
+    options.router_skew = o.router_skew;
     options.seed = o.seed;
     options.threads = o.threads;
     Progress progress("writing", "bytes", true);
@@ -86,6 +90,18 @@ void add_synth(CLI::App& app) {
     command->add_option("--experts", o->experts, "experts of a layer")
         ->check(CLI::Range(1, 4096))
         ->type_name("N");
+    command
+        ->add_option("--hash-layers", o->hash_layers,
+                     "the first N layers are routed by a table, by the token")
+        ->check(CLI::Range(0, kMaxLayers))
+        ->type_name("N");
+    command
+        ->add_option("--router-skew", o->router_skew,
+                     "how unevenly experts are chosen: the standard deviation of the routers' biases. With "
+                     "0.15 a tenth of the experts gets two fifths of the choices, about as in real models")
+        ->check(CLI::Range(0.0, 1.0))
+        ->capture_default_str()
+        ->type_name("S");
     command->add_option("--experts-type", o->experts_type, "type of the routed experts")
         ->capture_default_str()
         ->type_name("TYPE");

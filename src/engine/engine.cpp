@@ -23,7 +23,8 @@ EngineOptions checked(EngineOptions o, const Config& config) {
 std::unique_ptr<ExpertStore> make_expert_store(const Model& model, const EngineOptions& options) {
     if (!options.expert_cache) return std::make_unique<ResidentExpertStore>(model.weights);
     const int slots = options.expert_cache->slots(ExpertRecords(model).header());
-    return std::make_unique<StreamingExpertStore>(model, slots);
+    return std::make_unique<StreamingExpertStore>(model, slots, make_read_queue(), options.expert_heat,
+                                                  options.expert_packs);
 }
 
 }  // namespace

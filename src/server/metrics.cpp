@@ -207,14 +207,22 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::of_experts() const {
     auto slots = family("", "Experts that fit into the cache.", Type::Gauge, stats->slots);
     slots.name = prefix + "expert_cache_slots";
     slots.metric.front().label = {{"model_name", model}};
+    auto failed = family("", "Experts that could not be read, or only from another file.", Type::Counter,
+                         static_cast<double>(stats->failed_reads));
+    failed.name = prefix + "expert_cache_failed_reads_total";
+    failed.metric.front().label = {{"model_name", model}};
     return {
         slots,
+        failed,
         by_phase("expert_cache_tokens_total", "Tokens that were evaluated with the cache of experts.",
                  [](const Traffic& t) { return t.tokens; }),
         by_phase("expert_cache_queries_total", "Experts looked up in the cache.",
                  [](const Traffic& t) { return t.lookups; }),
         by_phase("expert_cache_hits_total", "Experts found in the cache.",
                  [](const Traffic& t) { return t.hits; }),
+        by_phase("expert_cache_ahead_total",
+                 "Experts not in the cache, but read ahead of the router's choice.",
+                 [](const Traffic& t) { return t.ahead; }),
         by_phase("expert_cache_read_bytes_total", "Read from disk for experts that were not in the cache.",
                  [](const Traffic& t) { return t.bytes_read; }),
         by_phase("expert_cache_wait_seconds_total",

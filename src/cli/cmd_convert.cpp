@@ -113,6 +113,7 @@ void add_convert(CLI::App& app) {
     command->add_option("--embeddings", o->embeddings, "type of token embedding and output head")
         ->type_name("TYPE");
     command->add_option("--type", o->types, "type of the tensors whose whole name matches, can be repeated")
+        ->allow_extra_args(false)  // INPUT and OUTPUT may follow
         ->type_name("REGEX=TYPE");
     command->add_option("--to", o->to, "gguf, or release: what INPUT was made from")
         ->check(CLI::IsMember({"gguf", "release"}))

@@ -129,6 +129,7 @@ void CpuBackend::hyper_connection_head(const HyperConnectionWeights& w, const Hy
 Form CpuBackend::form_for(const Matrix& w) const {
     if (precision_ != Precision::fast) return Form::f32;
     switch (w.dtype) {
+        case DType::f8_e4m3:
         case DType::bf16: return kernels_.round_to_bf16 ? Form::bf16 : Form::f32;
         case DType::mxfp4:
         case DType::fp4_pairs:

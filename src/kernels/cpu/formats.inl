@@ -81,6 +81,12 @@ struct Bf16Pairs {
         return load(reinterpret_cast<const std::uint16_t*>(row) + k);
     }
 };
+// FP8 the same way: BF16 holds each value of E4M3 times a power of two, and a file of either type gives the same bits.
+struct E4m3Pairs : Bf16Pairs {
+    static B vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
+        return round_to_bf16(FromE4m3::vector(row, scales, k), FromE4m3::vector(row, scales, k + kLanes));
+    }
+};
 #endif
 
 // ---- integer types

@@ -457,7 +457,11 @@ void matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activa
             if (a.b) return float_matmul<Bf16Pairs>(w, first, last, a, rows, y, y_stride);
 #endif
             return float_matmul<FromBf16>(w, first, last, a, rows, y, y_stride);
-        case DType::f8_e4m3: return float_matmul<FromE4m3>(w, first, last, a, rows, y, y_stride);
+        case DType::f8_e4m3:
+#if defined(CACHALOT_SIMD_HAS_BF16)
+            if (a.b) return float_matmul<E4m3Pairs>(w, first, last, a, rows, y, y_stride);
+#endif
+            return float_matmul<FromE4m3>(w, first, last, a, rows, y, y_stride);
         case DType::mxfp4: return code_matmul<Mxfp4>(w, first, last, a, rows, y, y_stride);
         case DType::fp4_pairs: return code_matmul<Fp4Pairs>(w, first, last, a, rows, y, y_stride);
         case DType::q8_0: return code_matmul<Q8_0>(w, first, last, a, rows, y, y_stride);

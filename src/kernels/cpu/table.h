@@ -38,7 +38,8 @@ struct Activations {
     const std::uint16_t* b = nullptr;
     std::int64_t b_stride = 0;
 
-    Activations from_row(std::int64_t r) const {
+    // Inlined, so that files for different instruction sets share no copy of it.
+    [[gnu::always_inline]] Activations from_row(std::int64_t r) const {
         return {x + r * stride, stride, q ? q + r : nullptr, q_rows, b ? b + r * b_stride : nullptr,
                 b_stride};
     }

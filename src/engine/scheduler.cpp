@@ -228,7 +228,8 @@ void Scheduler::set_marks(Sequence& s, std::int64_t shared) const {
     const auto length = s.state_->length();
     s.marks_.clear();
     const auto header = s.options_.header;
-    s.marks_.insert((header > 0 && header < prompt ? header : prompt) - kMayChange);
+    const auto end = header > 0 && header < prompt ? header : prompt - 1;
+    s.marks_.insert(end > 2 * kMayChange ? end - kMayChange : end);
     if (shared >= length + kWorthKeeping) s.marks_.insert(shared);
     s.marks_.erase(s.marks_.begin(), s.marks_.upper_bound(length));
 }

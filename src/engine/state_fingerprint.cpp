@@ -1,5 +1,7 @@
 #include "engine/state_fingerprint.h"
 
+#include <fmt/format.h>
+
 #include <string_view>
 
 #include "model/fingerprint.h"

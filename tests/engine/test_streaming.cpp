@@ -2,9 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
 #include <map>
 #include <sstream>
+#include <thread>
 
 #include "base/error.h"
 #include "cache/cache_simulator.h"
@@ -392,6 +394,65 @@ TEST_F(Streaming, AnExpertThatCannotBeReadFailsThePassAndNothingElse) {
             disk->fault = {};
             EXPECT_EQ(evaluate(engine, ids), expected) << when;
         }
+    }
+}
+
+TEST_F(Streaming, ADiskThatStallsIsWaitedFor) {
+    Engine resident(test::nano(), small_options());
+    auto queue = std::make_unique<test::FaultyQueue>();
+    int reads = 0;
+    queue->fault = [&](const QueuedRead&) -> std::optional<std::int64_t> {
+        if (++reads == 100) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+        return {};
+    };
+    Engine engine = streaming(test::nano(), 20, std::move(queue));
+    EXPECT_EQ(evaluate(engine, ids), evaluate(resident, ids));
+    const auto stats = engine.expert_stats();
+    EXPECT_GE(stats->prompt.wait_seconds + stats->decode.wait_seconds, 0.5);
+}
+
+// The engine would also touch mapped weights, and nothing can be done about those; the store alone does not.
+TEST_F(Streaming, AFileThatIsCutOffWhileItIsOpenIsAnErrorUntilItIsWhole) {
+    const auto path = folder.path() / "nano.gguf";
+    std::filesystem::copy_file(test::kNanoPath, path);
+    const auto size = std::filesystem::file_size(path);
+    const auto model = Model::load(path);
+    for (bool uring : {false, true}) {
+        StreamingExpertStore store(*model, 6, uring ? make_read_queue() : make_thread_queue(2));
+        const std::vector<std::int32_t> experts = {1, 2, 3, 9}, rows(4, 1);
+        const ExpertWeights* weights[4];
+        auto read_all = [&](int layer) {  // whether they are those of the model
+            auto& supply = store.layer(layer);
+            supply.request(experts, rows);
+            for (std::size_t left = experts.size(); left > 0;) {
+                left -= supply.next(weights);
+                for (std::size_t i = 0; i < experts.size(); ++i) {
+                    if (!weights[i]) continue;
+                    const Matrix& should = test::nano()
+                                               ->weights.layers[static_cast<std::size_t>(layer)]
+                                               .experts[static_cast<std::size_t>(experts[i])]
+                                               .down;
+                    EXPECT_EQ(std::memcmp(weights[i]->down.data, should.data,
+                                          static_cast<std::size_t>(should.bytes())),
+                              0);
+                }
+            }
+        };
+        store.begin_pass(std::span(ids).first(1), false);
+        read_all(3);
+        std::filesystem::resize_file(path, 4096);
+        for (int layer : {4, 5}) {
+            try {
+                read_all(layer);
+                ADD_FAILURE() << "no Error was thrown";
+            } catch (const Error& e) {
+                EXPECT_THAT(e.what(), AllOf(HasSubstr(path.string()), HasSubstr("truncated"),
+                                            HasSubstr(fmt::format("layer {}", layer))));
+            }
+        }
+        std::filesystem::copy_file(test::kNanoPath, path, std::filesystem::copy_options::overwrite_existing);
+        ASSERT_EQ(std::filesystem::file_size(path), size);
+        for (int layer : {3, 4, 5}) read_all(layer);
     }
 }
 

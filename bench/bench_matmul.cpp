@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/large_memory.h"
 #include "kernels/backend.h"
 #include "model/random_blocks.h"
 
@@ -20,10 +21,10 @@ namespace {
 
 class Weights {
   public:
-    Weights(DType type, std::int64_t rows, std::int64_t columns, std::int64_t copies) {
+    Weights(DType type, std::int64_t rows, std::int64_t columns, std::int64_t copies)
+        : bytes_(static_cast<std::size_t>(copies * rows * row_bytes(type, columns)), "weights") {
         std::int64_t stride = row_bytes(type, columns);
-        bytes_.resize(static_cast<std::size_t>(copies * rows * stride));
-        RandomBlocks(type, 0.02).fill(bytes_, 1);
+        RandomBlocks(type, 0.02).fill({bytes_.data(), bytes_.size()}, 1);
         for (std::int64_t i = 0; i < copies; ++i)
             matrices_.push_back({type, rows, columns, bytes_.data() + i * rows * stride, stride});
     }
@@ -31,7 +32,7 @@ class Weights {
     const Matrix& operator[](std::size_t i) const { return matrices_[i]; }
 
   private:
-    std::vector<std::byte> bytes_;
+    LargeMemory bytes_;
     std::vector<Matrix> matrices_;
 };
 

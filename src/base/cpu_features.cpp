@@ -44,6 +44,10 @@ bool has_f16c() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0;
 }
+bool has_avx512_bf16() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5)) != 0;
+}
 bool has_avx_vnni() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4)) != 0;
@@ -74,6 +78,7 @@ CpuFeatures detect() {
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     f.avx512_vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
     f.avx512_vbmi = f.avx512_vnni && __builtin_cpu_supports("avx512vbmi");
+    f.avx512_bf16 = f.avx512_vbmi && has_avx512_bf16();
     f.avx512_amx = f.avx512_vbmi && has_amx_int8();
 #elif defined(__aarch64__) && defined(__linux__)
     f.neon = (::getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0;

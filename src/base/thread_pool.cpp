@@ -40,9 +40,17 @@ constexpr std::uint64_t claim_word(std::uint32_t loop, std::uint32_t left) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads, std::span<const NumaNode> nodes) {
     if (threads <= 0) threads = available_cores();
-    for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { worker(t); });
+    const auto node_of = spread_threads(nodes, threads);
+    for (int t = 1; t < threads; ++t) {
+        std::vector<int> cores;
+        if (!node_of.empty()) cores = nodes[node_of[static_cast<std::size_t>(t)]].cores;
+        workers_.emplace_back([this, t, cores = std::move(cores)] {
+            if (!cores.empty()) bind_thread(cores);
+            worker(t);
+        });
+    }
 }
 
 ThreadPool::~ThreadPool() {

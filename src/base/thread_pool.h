@@ -19,15 +19,19 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
+
+#include "base/numa.h"
 
 namespace cachalot {
 
 class ThreadPool {
   public:
-    // `threads` counts the caller of parallel_for, too; 0 means one per available core.
-    explicit ThreadPool(int threads = 0);
+    // `threads` counts the caller of parallel_for, too; 0 means one per available core. With nodes the workers are bound to
+    // the cores of their node (base/numa.h); the caller stays where it is.
+    explicit ThreadPool(int threads = 0, std::span<const NumaNode> nodes = {});
     ~ThreadPool();
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;

@@ -59,12 +59,13 @@ DiskTier::DiskTier(const DiskTierOptions& options, KvState& shape)
     } catch (const SqliteError& e) {
         if (!e.broken()) throw;
         index_.reset();
-        reader_.reset();
+        known_.reset();
         DiskIndex::remove(options_.folder);
         open_index();
     }
     bytes_ = index_->record_bytes();
     writer_ = std::thread([this] { work(); });
+    reader_.emplace(files_, codec_, [this](const ChainKey& name, bool good) { ended(name, good); });
 }
 
 void DiskTier::open_index() {
@@ -80,10 +81,11 @@ void DiskTier::open_index() {
         transaction.commit();
     }
     files_.keep_only(index_->file_ends());
-    reader_.emplace(options_.folder, Sqlite::Open::read);
+    known_.emplace(options_.folder, Sqlite::Open::read);
 }
 
 DiskTier::~DiskTier() {
+    reader_.reset();
     {
         std::lock_guard lock(mutex_);
         quit_ = true;
@@ -112,10 +114,12 @@ auto DiskTier::guarded(const Work& work) -> decltype(work()) {
     }
 }
 
-std::optional<std::vector<std::byte>> DiskTier::read(const Place& place, const ChainKey& key) {
-    auto payload = files_.read(place, key);
-    if (!payload) ++read_errors_;
-    return payload;
+// On the reader's thread.
+void DiskTier::ended(const ChainKey& name, bool good) {
+    if (!good) ++read_errors_;
+    Job job;
+    (good ? job.used : job.forgotten).push_back(name);
+    push(std::move(job));
 }
 
 std::int64_t DiskTier::find(const std::string& space, std::span<const std::int32_t> tokens) {
@@ -125,13 +129,13 @@ std::int64_t DiskTier::find(const std::string& space, std::span<const std::int32
         std::int64_t low = 0, high = chain.blocks();
         while (low < high) {
             auto middle = (low + high + 1) / 2;
-            if (reader_->has_block(chain.block(middle)))
+            if (known_->has_block(chain.block(middle)))
                 low = middle;
             else
                 high = middle - 1;
         }
         for (auto i = low; i >= 0; --i)
-            for (const auto& s : reader_->snapshots_of(chain.block(i)))
+            for (const auto& s : known_->snapshots_of(chain.block(i)))
                 if (s.length > 0 && s.length <= chain.size() && s.length / kBlock == i &&
                     s.key == chain.prefix(s.length))
                     return s.length;
@@ -139,70 +143,63 @@ std::int64_t DiskTier::find(const std::string& space, std::span<const std::int32
     });
 }
 
-std::optional<KvCheckpoint> DiskTier::load(const std::string& space, std::span<const std::int32_t> tokens,
-                                           std::int64_t length, const KvCheckpoint* known) {
-    return guarded([&]() -> std::optional<KvCheckpoint> {
+std::shared_ptr<DiskRead> DiskTier::fetch(const std::string& space, std::span<const std::int32_t> tokens,
+                                          std::int64_t length, const KvCheckpoint* known) {
+    return guarded([&]() -> std::shared_ptr<DiskRead> {
         const TokenChain chain(options_.model, space, tokens.first(static_cast<std::size_t>(length)));
         const auto shared = known ? std::min(known->length, length) / kBlock * kBlock : 0;
-        auto state = codec_.beginning(known, shared);
-        auto forgotten = [&](const ChainKey& key) {
-            Job job;
-            job.forgotten.push_back(key);
-            push(std::move(job));
-            return std::nullopt;
-        };
+        std::vector<DiskRead::Record> records;
         for (auto i = shared / kBlock; i < chain.blocks(); ++i) {
             const auto& key = chain.block(i + 1);
-            const auto place = reader_->block(key);
-            if (!place) return std::nullopt;  // evicted meanwhile
-            const auto bytes = read(*place, key);
-            if (!bytes || !codec_.read_rows(state, chain.tokens(i * kBlock, (i + 1) * kBlock), *bytes))
-                return forgotten(key);
+            const auto place = known_->block(key);
+            if (!place) return nullptr;  // evicted meanwhile
+            records.push_back({*place, key});
         }
         const auto key = chain.prefix(length);
-        for (const auto& s : reader_->snapshots_of(chain.block(chain.blocks()))) {
+        for (const auto& s : known_->snapshots_of(chain.block(chain.blocks()))) {
             if (s.key != key) continue;
-            const auto bytes = read(s.place, key);
-            const auto rows = codec_.rows_bytes(state.length, length), rings = codec_.rings_bytes(length);
-            if (!bytes || static_cast<std::int64_t>(bytes->size()) != rows + rings ||
-                !codec_.read_rows(state, chain.tokens(state.length, length),
-                                  std::span(*bytes).first(static_cast<std::size_t>(rows))))
-                return forgotten(key);
-            state.rings.assign(bytes->begin() + rows, bytes->end());
-            Job job;
-            job.used.push_back(key);
-            push(std::move(job));
-            return state;
+            records.push_back({s.place, key});
+            auto read = std::make_shared<DiskRead>(codec_, codec_.beginning(known, shared),
+                                                   chain.tokens(shared, length), std::move(records));
+            reader_->start(read);
+            return read;
         }
-        return std::nullopt;
+        return nullptr;
     });
 }
 
 void DiskTier::store(const std::string& space, std::span<const std::int32_t> tokens,
-                     const KvCheckpoint& state) {
+                     const KvCheckpoint& state, const Room& room) {
     CACHALOT_CHECK(state.length == static_cast<std::int64_t>(tokens.size()));
     guarded([&] {
         const TokenChain chain(options_.model, space, tokens);
         const auto key = chain.prefix(state.length);
         Job job;
         if (queued(key)) return true;
-        if (reader_->has_snapshot(key)) {
+        if (known_->has_snapshot(key)) {
             job.used.push_back(key);
             push(std::move(job));
             return true;
         }
         auto there = chain.blocks();
-        while (there > 0 && !queued(chain.block(there)) && !reader_->has_block(chain.block(there))) --there;
+        while (there > 0 && !queued(chain.block(there)) && !known_->has_block(chain.block(there))) --there;
         job.root = chain.block(0);
+        job.bytes = codec_.rows_bytes(there * kBlock, state.length) +
+                    static_cast<std::int64_t>(state.rings.size()) +
+                    (chain.blocks() + 1 - there) * PageFiles::kHeader;
+        if (!fits(job.bytes) || (room && !room(job.bytes))) {
+            ++skipped_;
+            return true;
+        }
         for (auto i = there; i <= chain.blocks(); ++i) {
             const bool snapshot = i == chain.blocks();
             const auto end = snapshot ? state.length : (i + 1) * kBlock;
-            Piece piece{snapshot ? key : chain.block(i + 1), chain.block(i), end, snapshot, {}};
+            Piece piece{snapshot ? key : chain.block(i + 1), chain.block(i), end, snapshot,
+                        codec_.no_bytes()};
             piece.payload.reserve(static_cast<std::size_t>(codec_.rows_bytes(i * kBlock, end)) +
                                   (snapshot ? state.rings.size() : 0));
             codec_.write_rows(state, i * kBlock, chain.tokens(i * kBlock, end), piece.payload);
             if (snapshot) piece.payload.insert(piece.payload.end(), state.rings.begin(), state.rings.end());
-            job.bytes += PageFiles::kHeader + static_cast<std::int64_t>(piece.payload.size());
             job.pieces.push_back(std::move(piece));
         }
         push(std::move(job));
@@ -222,13 +219,36 @@ bool DiskTier::queued(const ChainKey& key) {
     return waiting_.contains(key);
 }
 
+bool DiskTier::fits(std::int64_t bytes) {
+    std::lock_guard lock(mutex_);
+    return waiting_bytes_ == 0 || waiting_bytes_ + bytes <= options_.queue;
+}
+
+bool DiskTier::release_memory() {
+    const bool reads = reader_->settle();
+    std::unique_lock lock(mutex_);
+    if (waiting_bytes_ == 0) return reads;
+    for (auto job = std::next(jobs_.begin()); job != jobs_.end();) {
+        if (job->bytes == 0) {
+            ++job;
+            continue;
+        }
+        forget_waiting(*job);
+        ++skipped_;
+        job = jobs_.erase(job);
+    }
+    changed_.wait(lock, [&] { return waiting_bytes_ == 0; });
+    return true;
+}
+
+void DiskTier::forget_waiting(const Job& job) {
+    waiting_bytes_ -= job.bytes;
+    for (const auto& piece : job.pieces) waiting_.erase(piece.key);
+}
+
 void DiskTier::push(Job job) {
     {
         std::lock_guard lock(mutex_);
-        if (job.bytes > 0 && waiting_bytes_ > 0 && waiting_bytes_ + job.bytes > options_.queue) {
-            ++skipped_;
-            return;
-        }
         waiting_bytes_ += job.bytes;
         for (const auto& piece : job.pieces) waiting_.insert(piece.key);
         jobs_.push_back(std::move(job));
@@ -245,8 +265,7 @@ void DiskTier::work() {
         lock.unlock();
         perform(job);
         lock.lock();
-        waiting_bytes_ -= job.bytes;
-        for (const auto& piece : job.pieces) waiting_.erase(piece.key);
+        forget_waiting(job);
         jobs_.pop_front();
         changed_.notify_all();
     }

@@ -9,7 +9,8 @@
 //     pages-000001 ..  the records (page_files.h)
 //
 // One thread writes. It gets copies, so a state in memory can go, or go on, meanwhile; what would make the queue longer
-// than its limit is left out. A record is on the disk before the index tells of it, so that a process which dies at any
+// than its limit is left out. Another one reads (disk_reader.h). What both hold is counted as memory of states, and can
+// be had back when there is need of it. A record is on the disk before the index tells of it, so that a process which dies at any
 // moment leaves what was complete before. Whatever goes wrong costs a prefix that has to be computed again, no more: an
 // error while writing is counted and the checkpoint left out, a record that is not what the index says is forgotten, and
 // an index that is broken is made anew when the folder is opened.
@@ -19,13 +20,15 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <deque>
+#include <functional>
+#include <list>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
 
 #include "cache/disk_index.h"
+#include "cache/disk_reader.h"
 #include "cache/disk_tier_stats.h"
 #include "cache/kv_codec.h"
 
@@ -60,17 +63,26 @@ class DiskTier {
     DiskTier(const DiskTierOptions& options, KvState& shape);
     ~DiskTier();  // when all that waits is written
 
-    // The rest but stats() and flush() is for one thread. Nothing of it throws for what is wrong on the disk.
+    // The rest but stats() and flush() is for one thread, and none of it waits for the disk unless it says so. Nothing of it throws for what is wrong on the disk.
 
     // Tokens of the longest snapshot that is a prefix; 0: none.
     std::int64_t find(const std::string& space, std::span<const std::int32_t> tokens);
 
-    // The state after the first `length` tokens, which find() told of. `known`: the state of a prefix of them, whose
-    // rows are shared instead of read; may be null. Nothing if the records turn out to be no good.
-    std::optional<KvCheckpoint> load(const std::string& space, std::span<const std::int32_t> tokens,
-                                     std::int64_t length, const KvCheckpoint* known);
+    // Begins to read the state after the first `length` tokens, which find() told of. `known`: the state of a prefix of
+    // them, whose rows are shared instead of read; may be null. Null if it is not there any more.
+    std::shared_ptr<DiskRead> fetch(const std::string& space, std::span<const std::int32_t> tokens,
+                                    std::int64_t length, const KvCheckpoint* known);
+    // Returns when something that was being read is done, but soon in any case.
+    void wait(std::chrono::milliseconds patience) { reader_->wait(patience); }
 
-    void store(const std::string& space, std::span<const std::int32_t> tokens, const KvCheckpoint& state);
+    // `room` is asked whether there is memory for a copy of that many bytes; without it nothing is stored.
+    using Room = std::function<bool(std::int64_t bytes)>;
+    void store(const std::string& space, std::span<const std::int32_t> tokens, const KvCheckpoint& state,
+               const Room& room = {});
+
+    // Gives up what waits to be written, and waits for what is being written or was being read for somebody who gave
+    // it up. True if any memory has become free.
+    bool release_memory();
 
     // A use of the snapshot of exactly these tokens, if there is one.
     void touch(const std::string& space, std::span<const std::int32_t> tokens);
@@ -83,7 +95,7 @@ class DiskTier {
         ChainKey key, parent;
         std::int64_t length;  // tokens up to its end
         bool snapshot;
-        std::vector<std::byte> payload;
+        CountedBytes payload;
     };
     struct Job {
         std::vector<Piece> pieces;  // the snapshot last
@@ -93,8 +105,10 @@ class DiskTier {
     };
 
     void open_index();
-    std::optional<std::vector<std::byte>> read(const Place& place, const ChainKey& key);
+    void ended(const ChainKey& name, bool good);
     bool queued(const ChainKey& key);
+    bool fits(std::int64_t bytes);
+    void forget_waiting(const Job& job);
     void push(Job job);
     template <class Work>
     auto guarded(const Work& work) -> decltype(work());
@@ -111,17 +125,18 @@ class DiskTier {
     FileCalls calls_;
     DiskTierLock lock_;
     PageFiles files_;
-    std::optional<DiskIndex> index_;   // the writer's
-    std::optional<DiskIndex> reader_;  // the caller's
+    std::optional<DiskIndex> index_;  // the writer's
+    std::optional<DiskIndex> known_;  // the caller's
     std::atomic<std::int64_t> bytes_ = 0, written_ = 0, skipped_ = 0, evictions_ = 0, write_errors_ = 0,
                               read_errors_ = 0;
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::deque<Job> jobs_;        // the first is being performed
+    std::list<Job> jobs_;         // the first is being performed
     std::set<ChainKey> waiting_;  // names of the pieces of jobs_
     std::int64_t waiting_bytes_ = 0;
     bool quit_ = false;
-    std::thread writer_;  // last: it uses the rest
+    std::thread writer_;
+    std::optional<DiskReader> reader_;  // last: these two use the rest
 };
 
 }  // namespace cachalot

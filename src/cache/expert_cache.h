@@ -41,6 +41,9 @@ class ExpertCache {
 
     const CacheShape& shape() const { return shape_; }
 
+    // Before the first pass: how often earlier sessions used an expert, see ReplacementPolicy.
+    void expect(ExpertKey key, double rate) { policy_->expect(key, rate); }
+
     void begin_pass(int tokens, bool prompt);
 
     // The router's choice in a layer: `experts` in ascending order, each with the number of tokens of the pass that

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "kernels/expert_supply.h"
@@ -19,23 +20,28 @@ struct ExpertCacheStats {
         std::int64_t tokens = 0;  // evaluated
         std::uint64_t lookups = 0,
                       hits = 0;        // of experts; one that several tokens of a pass chose counts once
+        std::uint64_t ahead = 0;       // not hits, but read, or being read, before they were asked for
         std::uint64_t bytes_read = 0;  // from disk, in whole blocks
         double wait_seconds = 0;       // in which nothing could be computed
     };
     Traffic decode, prompt;
-    int slots = 0, experts = 0;    // that fit, that there are
-    std::uint64_t slot_bytes = 0;  // of an expert in memory
-    bool locked = false;           // the memory cannot be swapped out
-    bool direct = false;           // reads pass the page cache by
-    const char* method = "";       // of reading: "io_uring" or "threads"
+    int slots = 0, experts = 0;      // that fit, that there are
+    int ahead = 0;                   // places of the same size for experts that are read ahead
+    int warming = 0;                 // that earlier sessions used most and that are still to be read
+    int packs = 0;                   // files that experts are read from, beside the model's
+    std::uint64_t failed_reads = 0;  // also of those that were then read from elsewhere
+    std::uint64_t slot_bytes = 0;    // of an expert in memory
+    bool locked = false;             // the memory cannot be swapped out
+    bool direct = false;             // reads pass the page cache by
+    const char* method = "";         // of reading: "io_uring" or "threads"
 };
 
 class ExpertStore {
   public:
     virtual ~ExpertStore() = default;
 
-    // A pass over all layers begins that evaluates `tokens` tokens; of a prompt, if there are several of a sequence.
-    virtual void begin_pass(int tokens, bool prompt) = 0;
+    // A pass over all layers begins that evaluates these tokens; of a prompt, if there are several of a sequence.
+    virtual void begin_pass(std::span<const std::int32_t> tokens, bool prompt) = 0;
 
     // The experts of a layer; valid until the next call.
     virtual ExpertSupply& layer(int layer) = 0;
@@ -51,7 +57,7 @@ class ResidentExpertStore final : public ExpertStore {
         for (const auto& layer : weights.layers) layers_.emplace_back(layer.experts);
     }
 
-    void begin_pass(int, bool) override {}
+    void begin_pass(std::span<const std::int32_t>, bool) override {}
     ExpertSupply& layer(int layer) override { return layers_[static_cast<std::size_t>(layer)]; }
 
   private:

@@ -8,7 +8,7 @@
 namespace cachalot {
 namespace {
 
-void append(std::vector<std::byte>& out, const void* data, std::int64_t bytes) {
+void append(CountedBytes& out, const void* data, std::int64_t bytes) {
     auto from = static_cast<const std::byte*>(data);
     out.insert(out.end(), from, from + bytes);
 }
@@ -72,7 +72,7 @@ std::int64_t KvCodec::rings_bytes(std::int64_t length) const {
 }
 
 void KvCodec::write_rows(const KvCheckpoint& state, std::int64_t begin, std::span<const std::int32_t> tokens,
-                         std::vector<std::byte>& out) const {
+                         CountedBytes& out) const {
     const auto end = begin + static_cast<std::int64_t>(tokens.size());
     CACHALOT_CHECK(end <= state.length);
     append(out, tokens.data(), static_cast<std::int64_t>(tokens.size_bytes()));
@@ -92,6 +92,10 @@ KvCheckpoint KvCodec::beginning(const KvCheckpoint* state, std::int64_t length) 
         (shared.layers[l].*which).truncate(length / ratio);
     });
     return shared;
+}
+
+void KvCodec::make_room(KvCheckpoint& state, std::int64_t length) const {
+    each([&](std::size_t l, auto which, int ratio) { (state.layers[l].*which).extend(length / ratio); });
 }
 
 bool KvCodec::read_rows(KvCheckpoint& state, std::span<const std::int32_t> tokens,

@@ -25,12 +25,18 @@ class KvCodec {
     std::int64_t rows_bytes(std::int64_t begin, std::int64_t end) const;
     std::int64_t rings_bytes(std::int64_t length) const;
 
-    // Appends them.
+    // Appends the former.
     void write_rows(const KvCheckpoint& state, std::int64_t begin, std::span<const std::int32_t> tokens,
-                    std::vector<std::byte>& out) const;
+                    CountedBytes& out) const;
 
     // The rows that `state`, which may be longer, has of its first `length` tokens, shared with it.
     KvCheckpoint beginning(const KvCheckpoint* state, std::int64_t length) const;
+
+    // Memory for the rows of `length` tokens, which read_rows() is going to add.
+    void make_room(KvCheckpoint& state, std::int64_t length) const;
+
+    // No bytes, to be counted where the memory of the states is.
+    CountedBytes no_bytes() const { return CountedBytes(empty_.rings.get_allocator()); }
 
     // Adds the rows of the next tokens, which are those at state.length. False if the bytes are of other tokens or of
     // another size.

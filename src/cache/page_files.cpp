@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <optional>
 #include <system_error>
 
 namespace cachalot {
@@ -113,7 +114,7 @@ void PageFiles::start_file(std::int64_t file, std::int64_t end) {
 Place PageFiles::append(const ChainKey& name, std::span<const std::byte> payload) {
     if (descriptor_ < 0 || (end_ == synced_ && end_ >= file_limit_)) start_file(current_ + 1, 0);
     const Place place{current_, end_, kHeader + static_cast<std::int64_t>(payload.size())};
-    const Header header{kMagic, name, payload.size(), hash_key(payload)};
+    const Header header{kMagic, name, payload.size(), hash128(payload)};
     write(std::as_bytes(std::span(&header, 1)));
     write(payload);
     return place;
@@ -157,33 +158,27 @@ void PageFiles::remove(std::int64_t file) {
         std::filesystem::remove(path(file), ignored);
 }
 
-std::optional<std::vector<std::byte>> PageFiles::read(const Place& place, const ChainKey& name) const {
-    if (place.offset < 0 || place.size < kHeader) return std::nullopt;
+bool PageFiles::read(const Place& place, const ChainKey& name, std::span<std::byte> payload) const {
+    if (place.offset < 0 || place.size != kHeader + static_cast<std::int64_t>(payload.size())) return false;
     const Descriptor file{::open(path(place.file).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
-    if (file.number < 0) return std::nullopt;
+    if (file.number < 0) return false;
     const auto end = ::lseek(file.number, 0, SEEK_END);
-    if (end < place.size || end - place.size < place.offset) return std::nullopt;
+    if (end < place.size || end - place.size < place.offset) return false;
 
-    auto fill = [&](void* data, std::int64_t size, std::int64_t offset) {
-        for (auto to = static_cast<std::byte*>(data); size > 0;) {
-            const auto got = calls_.pread(file.number, to, static_cast<std::size_t>(size), offset);
+    auto fill = [&](std::span<std::byte> to, std::int64_t offset) {
+        while (!to.empty()) {
+            const auto got = calls_.pread(file.number, to.data(), to.size(), offset);
             if (got < 0 && errno == EINTR) continue;
             if (got <= 0) return false;
-            to += got;
-            size -= got;
+            to = to.subspan(static_cast<std::size_t>(got));
             offset += got;
         }
         return true;
     };
     Header header;
-    if (!fill(&header, kHeader, place.offset)) return std::nullopt;
-    if (header.magic != kMagic || header.name != name ||
-        header.size != static_cast<std::uint64_t>(place.size - kHeader))
-        return std::nullopt;
-    std::vector<std::byte> payload(header.size);
-    if (!fill(payload.data(), place.size - kHeader, place.offset + kHeader)) return std::nullopt;
-    if (hash_key(payload) != header.hash) return std::nullopt;
-    return payload;
+    return fill(std::as_writable_bytes(std::span(&header, 1)), place.offset) && header.magic == kMagic &&
+           header.name == name && header.size == payload.size() && fill(payload, place.offset + kHeader) &&
+           hash128(payload) == header.hash;
 }
 
 }  // namespace cachalot

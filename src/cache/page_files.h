@@ -16,7 +16,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -76,8 +75,8 @@ class PageFiles {
     void free(std::int64_t file, std::int64_t begin, std::int64_t end);
     void remove(std::int64_t file);  // the one that is appended to is only emptied
 
-    // The payload, or nothing if there is no such record there. On any thread.
-    std::optional<std::vector<std::byte>> read(const Place& place, const ChainKey& name) const;
+    // Fills `payload`. False if there is no such record there, or one of another size. On any thread.
+    bool read(const Place& place, const ChainKey& name, std::span<std::byte> payload) const;
 
   private:
     static void remove_but(const std::filesystem::path& folder,

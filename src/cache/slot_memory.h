@@ -9,25 +9,22 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/large_memory.h"
+
 namespace cachalot {
 
 class SlotMemory {
   public:
     // `slot_bytes` must be a multiple of 4096. Throws Error if there is not so much memory.
     SlotMemory(int slots, std::uint64_t slot_bytes);
-    ~SlotMemory();
-    SlotMemory(const SlotMemory&) = delete;
-    SlotMemory& operator=(const SlotMemory&) = delete;
 
-    std::byte* slot(int i) const { return first_ + static_cast<std::uint64_t>(i) * slot_bytes_; }
-    std::uint64_t bytes() const { return bytes_; }
+    std::byte* slot(int i) const { return memory_.data() + static_cast<std::uint64_t>(i) * slot_bytes_; }
+    std::uint64_t bytes() const { return memory_.size(); }
     bool locked() const { return locked_; }
 
   private:
-    std::uint64_t slot_bytes_, bytes_;
-    std::byte* first_ = nullptr;
-    void* mapping_ = nullptr;
-    std::size_t mapped_ = 0;
+    std::uint64_t slot_bytes_;
+    LargeMemory memory_;
     bool locked_ = false;
 };
 

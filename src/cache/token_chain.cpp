@@ -1,10 +1,5 @@
 #include "cache/token_chain.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#include <cstring>
-
 #include "base/error.h"
 
 namespace cachalot {
@@ -17,26 +12,17 @@ ChainKey chained(const ChainKey& key, std::span<const std::int32_t> tokens, std:
     std::vector<std::byte> bytes(key.begin(), key.end());
     auto data = std::as_bytes(tokens);
     bytes.insert(bytes.end(), data.begin(), data.end());
-    return hash_key(bytes, tag);
+    return hash128(bytes, tag);
 }
 
 }  // namespace
-
-ChainKey hash_key(std::span<const std::byte> bytes, std::uint64_t seed) {
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits_withSeed(bytes.data(), bytes.size(), seed));
-    ChainKey key;
-    static_assert(sizeof canonical == sizeof key);
-    std::memcpy(key.data(), &canonical, sizeof key);
-    return key;
-}
 
 TokenChain::TokenChain(const ChainKey& model, std::string_view space, std::span<const std::int32_t> tokens)
     : tokens_(tokens) {
     std::vector<std::byte> root(model.begin(), model.end());
     auto name = std::as_bytes(std::span(space));
     root.insert(root.end(), name.begin(), name.end());
-    keys_.push_back(hash_key(root));
+    keys_.push_back(hash128(root));
     for (std::int64_t begin = 0; begin + kBlock <= size(); begin += kBlock)
         keys_.push_back(chained(keys_.back(), this->tokens(begin, begin + kBlock), 0));
 }

@@ -8,18 +8,16 @@
 // hash is fast, not cryptographic: whoever finds a record by its name compares the tokens.
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "base/hash.h"
+
 namespace cachalot {
 
-using ChainKey = std::array<std::byte, 16>;
-
-ChainKey hash_key(std::span<const std::byte> bytes, std::uint64_t seed = 0);
+using ChainKey = Hash128;
 
 class TokenChain {
   public:

@@ -42,10 +42,11 @@ std::uint64_t peak_rss_bytes() {
 #endif
 }
 
-// Tokens that are as varied as text: what matters is that they spread over the experts.
-std::vector<std::int32_t> varied_tokens(std::int64_t count, int vocab) {
+// Tokens that are as varied as text: what matters is that they spread over the experts. Each run has others, or a cache
+// of experts would know what comes.
+std::vector<std::int32_t> varied_tokens(std::int64_t count, int vocab, int run = 0) {
     std::vector<std::int32_t> tokens;
-    std::uint32_t x = 12345;
+    std::uint32_t x = 12345u + 7919u * static_cast<std::uint32_t>(run);
     for (std::int64_t i = 0; i < count; ++i) {
         x = x * 1664525u + 1013904223u;
         tokens.push_back(static_cast<std::int32_t>((x >> 8) % static_cast<std::uint32_t>(vocab)));
@@ -73,13 +74,13 @@ void decode_together(Engine& engine, std::vector<KvState>& states, std::span<con
 Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, std::int64_t count,
             int parallel, int repetitions) {
     bool decode = test == "decode";
-    auto tokens = varied_tokens(count * parallel, engine.model().config.vocab_size);
     double sum = 0, squares = 0;
     std::optional<ExpertCacheStats::Traffic> experts;
     for (int i = -1; i < repetitions; ++i) {  // the first run warms up
         if (i == 0) experts = expert_traffic(engine, decode || count == 1);
         std::vector<KvState> states(static_cast<std::size_t>(parallel), engine.new_state());
         for (auto& state : states) state.restore(start);
+        const auto tokens = varied_tokens(count * parallel, engine.model().config.vocab_size, i + 1);
         auto begin = std::chrono::steady_clock::now();
         if (decode)
             decode_together(engine, states, tokens);

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "cache/disk_tier.h"
 #include "cli/command.h"
-#include "cli/kv_folder.h"
+#include "cli/user_folders.h"
 
 namespace cachalot::cli {
 namespace {

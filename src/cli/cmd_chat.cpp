@@ -281,6 +281,7 @@ void chat(const ChatCommandOptions& o) {
 void add_chat(CLI::App& app) {
     auto o = std::make_shared<ChatCommandOptions>();
     auto* command = app.add_subcommand("chat", "A conversation on the terminal");
+    o->model.expert_heat = "auto";
     o->model.add_to(*command);
     o->answer.add_to(*command);
     command->add_option("--load", o->load, "continue a conversation that /save wrote")->type_name("FILE");

@@ -1,28 +1,84 @@
-// cachalot convert: a release or a GGUF file to one GGUF file.
+// cachalot convert: a release or a GGUF file to one GGUF file, or a GGUF file to the release that it was made from.
+#include <algorithm>
+#include <cctype>
+
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/convert_pack.h"
 #include "model/convert.h"
+#include "model/gguf_checkpoint.h"
+#include "model/importance.h"
+#include "model/release_record.h"
+#include "quant/quantize.h"
 
 namespace cachalot::cli {
 namespace {
 
 struct ConvertOptions {
-    std::string input, output, experts, dense, embeddings;
-    bool force = false;
+    std::string input, output, to = "gguf", recipe, experts, dense, embeddings, imatrix;
+    std::vector<std::string> types;
+    bool force = false, pack = false;
     int threads = 0;
 };
 
-void run_convert(const ConvertOptions& o) {
-    if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
+// Types are written q4_K, Q4_K or q4_k elsewhere.
+DType parse_type(std::string name) {
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+    return parse_dtype(name);
+}
+
+TypeOptions type_options(const ConvertOptions& o) {
     auto type = [](const std::string& name) {
-        return name.empty() ? std::nullopt : std::optional(parse_dtype(name));
+        return name.empty() ? std::nullopt : std::optional(parse_type(name));
     };
-    auto checkpoint = Checkpoint::open(o.input);
-    Progress progress("converting", "bytes", true);
-    auto summary =
-        convert(*checkpoint, o.output, {type(o.experts), type(o.dense), type(o.embeddings), o.threads},
-                [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
+    TypeOptions types{o.recipe, type(o.experts), type(o.dense), type(o.embeddings), {}};
+    for (const auto& text : o.types) {
+        const auto at = text.rfind('=');
+        if (at == text.npos || at == 0) fail("--type '{}': expected REGEX=TYPE", text);
+        types.overrides.push_back({text.substr(0, at), parse_type(text.substr(at + 1))});
+    }
+    return types;
+}
+
+void to_release(const ConvertOptions& o) {
+    if (std::filesystem::is_directory(o.input)) fail("{} is a release already", o.input);
+    const GgufCheckpoint checkpoint(o.input);
+    Progress progress("writing", "bytes", true);
+    auto summary = write_release(checkpoint, o.output, [&](std::uint64_t done, std::uint64_t total) {
+        progress.update(done, std::max(done, total));
+    });
     progress.clear();
+    print_line(fmt::format(
+        "{}: {}, {} tensors in {} files{}", o.output, human_bytes(summary.bytes), summary.tensors,
+        summary.files,
+        summary.left_out ? fmt::format("; {} of the release are not in {}", summary.left_out, o.input) : ""));
+}
+
+void run_convert(const ConvertOptions& o) {
+    if (o.pack) return convert_to_pack(o.input, o.output, o.force);
+    if (o.output.empty()) fail("no OUTPUT to write to");
+    if (o.to == "release") return to_release(o);
+    if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
+    auto checkpoint = Checkpoint::open(o.input);
+    cachalot::ConvertOptions options;
+    options.types = type_options(o);
+    options.threads = o.threads;
+    std::optional<ImportanceMatrix> importance;
+    if (!o.imatrix.empty()) {
+        importance = ImportanceMatrix::load(o.imatrix);
+        options.importance = &*importance;
+        options.importance_name = std::filesystem::path(o.imatrix).filename().string();
+    }
+    Progress progress("converting", "bytes", true);
+    auto summary = convert(*checkpoint, o.output, options,
+                           [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
+    progress.clear();
+    if (summary.resumed)
+        fmt::print(stderr, "went on from {}, which an earlier attempt had written\n",
+                   human_bytes(summary.resumed));
+    if (summary.unmeasured)
+        fmt::print(stderr, "{} matrices are not in {}; they were rounded without weights\n",
+                   summary.unmeasured, o.imatrix);
     print_line(
         fmt::format("{}: {}, {} tensors, {}", o.output, human_bytes(summary.bytes), summary.tensors,
                     summary.changed ? fmt::format("{} of them rounded", summary.changed) : "none rounded"));
@@ -32,26 +88,55 @@ void run_convert(const ConvertOptions& o) {
 
 void add_convert(CLI::App& app) {
     auto o = std::make_shared<ConvertOptions>();
-    auto* command = app.add_subcommand("convert", "Writes a model as one GGUF file, with chosen types");
+    auto* command = app.add_subcommand(
+        "convert", "Writes a model as one GGUF file, with chosen types, or back as a release");
     command->add_option("input,-m,--model", o->input, "release directory or GGUF file")
         ->required()
         ->type_name("INPUT");
-    command->add_option("output,-o,--output", o->output, "the file to write")
-        ->required()
+    command->add_option("output,-o,--output", o->output, "the file to write; with --to release, the folder")
         ->type_name("OUTPUT");
+    command->add_flag("--pack", o->pack,
+                      "write the routed experts only, as they are and each in one piece, for --expert-cache; "
+                      "without OUTPUT beside the model, where they are found");
+    command
+        ->add_option("--recipe", o->recipe, "types for all tensors: mxfp4, q4, q3, q2-q4 or q2 (see below)")
+        ->check(CLI::IsMember(
+            std::vector<std::string>(std::begin(TypePlan::kRecipes), std::end(TypePlan::kRecipes))))
+        ->type_name("NAME");
+    command
+        ->add_option("--imatrix", o->imatrix,
+                     "weights from `cachalot imatrix`: errors go where they matter least")
+        ->type_name("FILE");
     command->add_option("--experts", o->experts, "type of the routed experts")->type_name("TYPE");
     command->add_option("--dense", o->dense, "type of attention projections and shared experts")
         ->type_name("TYPE");
     command->add_option("--embeddings", o->embeddings, "type of token embedding and output head")
         ->type_name("TYPE");
+    command->add_option("--type", o->types, "type of the tensors whose whole name matches, can be repeated")
+        ->allow_extra_args(false)  // INPUT and OUTPUT may follow
+        ->type_name("REGEX=TYPE");
+    command->add_option("--to", o->to, "gguf, or release: what INPUT was made from")
+        ->check(CLI::IsMember({"gguf", "release"}))
+        ->capture_default_str();
     command->add_flag("--force", o->force, "replace OUTPUT if it exists");
     command->add_option("-t,--threads", o->threads, "threads; 0: one per core")
         ->check(CLI::Range(0, 1024))
         ->type_name("N");
-    command->footer(
-        "TYPE is f32, f16, bf16, q8_0 or mxfp4. Without a type nothing is lost: FP4 experts become MXFP4 "
-        "bit\n"
-        "for bit, FP8 matrices BF16, the rest stays. Router, compressors, norms are always kept.");
+    command->footer(fmt::format(
+        "TYPE is one of {},\nor f8_e4m3 to keep FP8 matrices (only Cachalot reads them). Without a type "
+        "nothing is lost:\n"
+        "FP4 experts become MXFP4 bit for bit, FP8 matrices BF16, the rest stays. Router, compressors and\n"
+        "norms are kept unless --type names them.\n\n"
+        "Recipes, with the size of V4 Flash; attention, shared experts and head are Q8_0 in all:\n"
+        "  mxfp4   the experts as released, 156 GB\n"
+        "  q4      Q4_K, 165 GB: larger than mxfp4 and no better, for programs without MXFP4\n"
+        "  q3      IQ3_XXS and Q3_K, 119 GB: for 128 GB of memory\n"
+        "  q2-q4   q2, but the last six layers Q4_K, 97 GB\n"
+        "  q2      IQ2_XXS and Q2_K, 87 GB; needs --imatrix to be good\n\n"
+        "Interrupted work is in OUTPUT.partial: the same command goes on where it stopped.\n"
+        "Example: cachalot convert release/ m.gguf --recipe q2 --imatrix flash.imatrix.gguf \\\n"
+        "             --type 'blk\\.(3[7-9]|4[0-2])\\.ffn_.*_exps\\.weight=q4_K'",
+        quantizable_types()));
     command->callback([o] { run_convert(*o); });
 }
 

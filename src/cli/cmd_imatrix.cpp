@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "cache/token_chain.h"
+#include "base/hash.h"
 #include "cli/command.h"
 #include "file/text_file.h"
 #include "measure/importance_collector.h"
@@ -51,8 +51,7 @@ std::string fingerprint(const ImatrixOptions& o, const Windows& windows) {
         all.push_back(-1);
         all.insert(all.end(), w.begin(), w.end());
     }
-    std::string name;
-    for (const std::byte b : hash_key(std::as_bytes(std::span(all)))) name += fmt::format("{:02x}", int(b));
+    std::string name = hex(hash128(std::as_bytes(std::span(all))));
     for (const auto& file : o.merge) name += " + " + file;
     return name;
 }

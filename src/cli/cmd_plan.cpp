@@ -1,11 +1,13 @@
-// cachalot plan: what of a model fits into memory.
+// cachalot plan: what of a model fits into memory, and about how fast it will be.
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/memory_limit.h"
 #include "cache/expert_budget.h"
 #include "cli/command.h"
 #include "engine/memory_plan.h"
+#include "engine/speed_estimate.h"
 
 namespace cachalot::cli {
 namespace {
@@ -15,17 +17,57 @@ struct PlanOptions {
     std::string memory;  // empty: what is available
     std::int64_t context = 0;
     int parallel = 1;
-    bool json = false;
+    std::string disk_speed;  // empty: measured
+    bool estimate = true, json = false;
 };
 
-nlohmann::ordered_json plan_json(const MemoryPlan& plan, const MemoryLimit& limit, const PlanOptions& o,
-                                 const std::string& model) {
+// What this machine is measured to do.
+std::optional<SpeedEstimate> estimate(const Model& model, const MemoryPlan& plan, const PlanOptions& o) {
+    if (!o.estimate) return std::nullopt;
+    double disk = 0;
+    if (!o.disk_speed.empty())
+        disk = parse_bytes(o.disk_speed, "--disk-speed");
+    else
+        disk = measure_expert_reads(model);
+    return estimate_speed(model, plan, make_cpu_backend({})->measure_limits().read_bytes_per_second, disk);
+}
+
+std::string range_text(const Range& range, double factor, int digits) {
+    return fmt::format("{:.{}f} to {:.{}f}", range.low * factor, digits, range.high * factor, digits);
+}
+
+nlohmann::ordered_json range_json(const Range& range) { return {{"low", range.low}, {"high", range.high}}; }
+
+nlohmann::ordered_json speed_json(const std::optional<SpeedEstimate>& e) {
+    if (!e) return nullptr;
+    return {{"memory_bytes_per_second", e->memory_bytes_per_second},
+            {"disk_bytes_per_second", e->disk_bytes_per_second},
+            {"hit_rate", range_json(e->hit_rate)},
+            {"bytes_read_per_token", range_json(e->bytes_read)},
+            {"tokens_per_second", range_json(e->tokens_per_second)}};
+}
+
+void print_speed(const SpeedEstimate& e, bool resident) {
+    auto speed = [](double bytes) { return human_bytes(static_cast<std::uint64_t>(bytes)) + "/s"; };
+    const int digits = e.tokens_per_second.high < 10 ? 1 : 0;
+    if (!resident)
+        print_line(fmt::format("expected  {} % hits, {} MB read for a token, at {} of the disk",
+                               range_text(e.hit_rate, 100, 0), range_text(e.bytes_read, 1e-6, 0),
+                               speed(e.disk_bytes_per_second)));
+    print_line(
+        fmt::format("          {} tokens/s of an answer, at {} of the memory; an estimate, texts differ",
+                    range_text(e.tokens_per_second, 1, digits), speed(e.memory_bytes_per_second)));
+}
+
+nlohmann::ordered_json plan_json(const MemoryPlan& plan, const std::optional<SpeedEstimate>& speed,
+                                 const MemoryLimit& limit, const PlanOptions& o, const std::string& model) {
     return {
         {"model", model},
         {"memory",
          {{"total", limit.total}, {"available", plan.available}, {"limited_by_group", limit.of_group}}},
         {"context", o.context},
         {"parallel", o.parallel},
+        {"chunk", plan.chunk},
         {"bytes",
          {{"embedding", plan.embedding},
           {"dense", plan.dense},
@@ -36,7 +78,8 @@ nlohmann::ordered_json plan_json(const MemoryPlan& plan, const MemoryLimit& limi
           {"spare", plan.spare}}},
         {"resident", plan.resident()},
         {"expert_cache", {{"bytes", plan.expert_cache}, {"slots", plan.slots}, {"experts", plan.experts}}},
-        {"missing_bytes", plan.missing}};
+        {"missing_bytes", plan.missing},
+        {"speed", speed_json(speed)}};
 }
 
 void print_plan(const MemoryPlan& plan, const MemoryLimit& limit, const PlanOptions& o,
@@ -54,7 +97,7 @@ void print_plan(const MemoryPlan& plan, const MemoryLimit& limit, const PlanOpti
     row("dense weights", plan.dense);
     row("shared experts", plan.shared_experts);
     row(fmt::format("attention states of {} x {} tokens", o.parallel, o.context), plan.states);
-    row("buffers", plan.buffers);
+    row(fmt::format("buffers, for passes of {} tokens", plan.chunk), plan.buffers);
     row("left free", plan.spare);
     row("routed experts", plan.routed_experts);
     if (plan.resident()) return print_line("Everything fits.");
@@ -78,21 +121,23 @@ void show_plan(PlanOptions o) {
     PlanRequest request;
     request.available =
         o.memory.empty() ? limit.available : static_cast<std::uint64_t>(parse_bytes(o.memory, "--memory"));
+    request.chunk = o.model.chunk;
     request.states = o.parallel * states_bytes(model->config, o.model.kv_precision(), o.context);
     const MemoryPlan plan = plan_memory(*model, request);
     const std::string name = model->config.name.empty() ? o.model.resolved_path() : model->config.name;
-    if (o.json)
-        print_line(plan_json(plan, limit, o, name).dump(2));
-    else
-        print_plan(plan, limit, o, name);
+    const auto speed = estimate(*model, plan, o);
+    if (o.json) return print_line(plan_json(plan, speed, limit, o, name).dump(2));
+    print_plan(plan, limit, o, name);
+    if (speed) print_speed(*speed, plan.resident());
 }
 
 }  // namespace
 
 void add_plan(CLI::App& app) {
     auto o = std::make_shared<PlanOptions>();
-    auto* command = app.add_subcommand(
-        "plan", "Shows what of a model fits into memory, and what --expert-cache auto does");
+    auto* command = app.add_subcommand("plan",
+                                       "Shows what of a model fits into memory, what --expert-cache auto "
+                                       "does, and about how fast it will be");
     o->model.add_to(*command, false);
     command->add_option("-c,--ctx", o->context, "tokens of a conversation; 0: what the model was trained for")
         ->check(CLI::Range(std::int64_t(0), std::int64_t(1) << 30))
@@ -103,9 +148,21 @@ void add_plan(CLI::App& app) {
         ->type_name("N");
     o->model.add_kv_to(*command);
     command
+        ->add_option("--chunk", o->model.chunk,
+                     "tokens of a prompt that are evaluated together; 0: as is best")
+        ->check(CLI::Range(0, 65536))
+        ->type_name("N");
+    command
         ->add_option("--memory", o->memory,
                      "plan for so much available memory instead of this machine's (64GB)")
         ->type_name("SIZE");
+    command
+        ->add_option(
+            "--disk-speed", o->disk_speed,
+            "bytes a second of the disk, instead of measuring for a second how fast experts are read (7GB)")
+        ->type_name("SIZE");
+    command->add_flag("!--no-estimate", o->estimate,
+                      "do not measure this machine, and do not say how fast it will be");
     command->add_flag("--json", o->json, "print JSON");
     command->callback([o] { show_plan(*o); });
 }

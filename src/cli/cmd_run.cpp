@@ -152,6 +152,7 @@ void run_command(const RunOptions& o) {
 void add_run(CLI::App& app) {
     auto o = std::make_shared<RunOptions>();
     auto* command = app.add_subcommand("run", "Answers one prompt");
+    o->model.expert_heat = "auto";
     o->model.add_to(*command);
     o->model.add_profile_to(*command);
     command->add_option("-p,--prompt", o->prompt, "the prompt; else -f, else stdin")->type_name("TEXT");

@@ -4,6 +4,9 @@
 // nothing that a handler may not do. The first one drains: no new connections, running answers get --drain-timeout. A
 // second one, or one that comes while the model is still being loaded, ends the program at once.
 #include <sys/resource.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <condition_variable>
 #include <csignal>
@@ -14,7 +17,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "cli/kv_folder.h"
+#include "cli/user_folders.h"
 #include "engine/state_fingerprint.h"
 #include "server/api_anthropic.h"
 #include "server/api_openai.h"
@@ -96,6 +99,14 @@ void allow_connections(std::size_t connections) {
     setrlimit(RLIMIT_NOFILE, &files);  // without it the listener waits for descriptors to become free
 }
 
+// Attention states come and go. Large pieces of them go back to the system at once, instead of leaving holes that
+// nothing else fits in: with 120 MB of states nano's server took 18 MB less.
+void return_memory_early() {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 128 << 10);
+#endif
+}
+
 std::string model_id(const ServeOptions& o) {
     if (!o.alias.empty()) return o.alias;
     if (!o.scripted.empty()) return "scripted";
@@ -143,6 +154,10 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
     options.model_id = id;
     options.queue = queue;
     options.scheduler = o.scheduler;
+    // To read all experts for a few tokens would take as long as for many.
+    if (o.scheduler.beside == 0)
+        options.scheduler.beside =
+            engine->expert_stats() ? engine->options().chunk : SchedulerOptions().beside;
     options.remove_client_noise = !o.keep_client_noise;
     options.scheduler.disk = disk ? &*disk : nullptr;
     options.on_pass = [&metrics](const PassReport& report) { metrics.pass(report); };
@@ -154,6 +169,7 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
 
 void serve(const ServeOptions& o) {
     StopSignals signals;
+    return_memory_early();
     allow_connections(o.http.limits.connections);
     const std::string id = model_id(o);
     Metrics metrics(id, o.metrics_prefix, o.metrics_llamacpp);
@@ -207,7 +223,9 @@ void serve(const ServeOptions& o) {
 void add_serve(CLI::App& app) {
     auto o = std::make_shared<ServeOptions>();
     o->http.port = kDefaultPort;
+    o->scheduler.beside = 0;
     auto* command = app.add_subcommand("serve", "Answers HTTP clients of OpenAI's and Anthropic's APIs");
+    o->model.expert_heat = "auto";
     o->model.add_to(*command);
     command->add_option("--alias", o->alias, "the model's name for clients")->type_name("NAME");
     command
@@ -250,11 +268,12 @@ void add_serve(CLI::App& app) {
         ->default_str("32GiB")
         ->type_name("SIZE");
     command
-        ->add_option("--prefill-beside", o->scheduler.beside,
-                     "tokens of prompts that are read in a pass while answers are being written: more of "
-                     "them read faster, "
-                     "fewer let answers flow")
-        ->check(CLI::Range(1, 65536))
+        ->add_option(
+            "--prefill-beside", o->scheduler.beside,
+            "tokens of prompts that are read in a pass while answers are being written: more of "
+            "them read faster, fewer let answers flow. 0: 128, or with a cache of experts as many as "
+            "otherwise")
+        ->check(CLI::Range(0, 65536))
         ->capture_default_str()
         ->type_name("N");
     command->add_option("--queue", o->queue, "most requests that wait; more are answered 429")

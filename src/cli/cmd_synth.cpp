@@ -1,7 +1,7 @@
 // cachalot synth: a model of true shape with random weights, for measuring.
 #include "base/error.h"
 #include "cli/command.h"
-#include "model/synthetic.h"
+#include "model/synthetic_release.h"
 
 namespace cachalot::cli {
 namespace {
@@ -10,8 +10,10 @@ struct SynthOptions {
     std::string output, like = "flash", experts_type = "mxfp4", gate_up, down, dense_type = "q8_0";
     std::vector<std::string> kinds;
     int layers = 0, experts = 0, vocab = 0, threads = 0;  // 0: as in the real model
+    int hash_layers = -1;                                 // -1: as in the real model
+    double router_skew = 0;
     std::uint64_t seed = 1;
-    bool force = false;
+    bool force = false, release = false;
 };
 
 LayerKind parse_kind(const std::string& name) {
@@ -34,12 +36,25 @@ void synth(const SynthOptions& o) {
         set_layers(config, o.layers);
     }
     if (o.experts) config.experts = o.experts;
+    if (o.hash_layers >= 0) config.hash_layers = std::min(o.hash_layers, config.layers);
     if (o.vocab) config.vocab_size = o.vocab;
+
+    if (o.release) {
+        Progress progress("writing", "bytes", true);
+        auto summary = write_synthetic_release(
+            config, o.seed, o.output,
+            [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
+        progress.clear();
+        print_line(fmt::format("{}: {}, {} tensors in the layout of a release, random weights with seed {}",
+                               o.output, human_bytes(summary.bytes), summary.tensors, o.seed));
+        return;
+    }
 
     SyntheticOptions options;
     options.gate_up = parse_dtype(o.gate_up.empty() ? o.experts_type : o.gate_up);
     options.down = parse_dtype(o.down.empty() ? o.experts_type : o.down);
     options.dense = parse_dtype(o.dense_type);
+    options.router_skew = o.router_skew;
     options.seed = o.seed;
     options.threads = o.threads;
     Progress progress("writing", "bytes", true);
@@ -57,9 +72,12 @@ void add_synth(CLI::App& app) {
     auto o = std::make_shared<SynthOptions>();
     auto* command = app.add_subcommand(
         "synth", "Writes a model of true width with random weights, for measuring speed and memory");
-    command->add_option("output,-o,--output", o->output, "the GGUF file to write")
+    command->add_option("output,-o,--output", o->output, "the GGUF file to write; with --release, the folder")
         ->required()
         ->type_name("OUT.gguf");
+    command->add_flag(
+        "--release", o->release,
+        "in the layout of DeepSeek's releases, FP8 and FP4 in safetensors: to measure `convert` with");
     command->add_option("--like", o->like, "shape: flash, pro, or tiny (a few megabytes, for tests)")
         ->check(CLI::IsMember({"flash", "pro", "tiny"}))
         ->capture_default_str();
@@ -72,6 +90,18 @@ void add_synth(CLI::App& app) {
     command->add_option("--experts", o->experts, "experts of a layer")
         ->check(CLI::Range(1, 4096))
         ->type_name("N");
+    command
+        ->add_option("--hash-layers", o->hash_layers,
+                     "the first N layers are routed by a table, by the token")
+        ->check(CLI::Range(0, kMaxLayers))
+        ->type_name("N");
+    command
+        ->add_option("--router-skew", o->router_skew,
+                     "how unevenly experts are chosen: the standard deviation of the routers' biases. With "
+                     "0.15 a tenth of the experts gets two fifths of the choices, about as in real models")
+        ->check(CLI::Range(0.0, 1.0))
+        ->capture_default_str()
+        ->type_name("S");
     command->add_option("--experts-type", o->experts_type, "type of the routed experts")
         ->capture_default_str()
         ->type_name("TYPE");

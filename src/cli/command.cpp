@@ -11,8 +11,10 @@
 #include "base/error.h"
 #include "base/memory_limit.h"
 #include "cli/expert_cache_report.h"
+#include "cli/user_folders.h"
 #include "engine/memory_plan.h"
 #include "file/text_file.h"
+#include "model/fingerprint.h"
 
 namespace cachalot::cli {
 namespace {
@@ -39,13 +41,44 @@ std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& mo
     const auto longest = model.config.context_length;  // the engine refuses more
     const auto context = o.context > 0 ? std::min(o.context, longest) : longest;
     const auto states = std::max(o.states, states_bytes(model.config, o.kv_precision(), context));
-    const MemoryPlan plan = plan_memory(model, {memory_limit().available, states});
+    const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
     if (plan.resident()) return std::nullopt;
     fmt::print(stderr,
                "cachalot: the routed experts, {}, do not fit into memory; a cache of {} is used (see "
                "cachalot plan)\n",
                human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
+}
+
+// Of --expert-heat. A file that was named must be right; the one in the cache folder is replaced if it is not.
+std::optional<HeatFile> heat_file(const ModelOptions& o, const Model& model) {
+    if (o.expert_heat == "off") return std::nullopt;
+    if (o.expert_heat != "auto") return open_heat_file(model, o.expert_heat);
+    const auto folder = default_heat_folder();
+    if (folder.empty()) return std::nullopt;
+    const auto path = folder / (hex(model_fingerprint(model)) + ".heat");
+    try {
+        return open_heat_file(model, path);
+    } catch (const Error& e) {
+        fmt::print(stderr, "cachalot: the expert cache starts cold: {}\n", e.what());
+        std::error_code ignored;
+        std::filesystem::remove(path, ignored);
+        return open_heat_file(model, path);
+    }
+}
+
+// Of --expert-pack. One that was named must be right; one that only lies there is passed by if it is not.
+ExpertPacks expert_packs(const ModelOptions& o, const Model& model) {
+    ExpertPacks packs;
+    for (const auto& path : o.expert_packs) packs.push_back(std::make_shared<ExpertPack>(model, path));
+    const auto beside = default_pack_path(o.resolved_path());
+    if (!o.expert_packs.empty() || !std::filesystem::exists(beside)) return packs;
+    try {
+        packs.push_back(std::make_shared<ExpertPack>(model, beside));
+    } catch (const Error& e) {
+        fmt::print(stderr, "cachalot: experts are read from the model's own files: {}\n", e.what());
+    }
+    return packs;
 }
 
 }  // namespace
@@ -57,10 +90,19 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
     app.add_option("-t,--threads", threads, "threads; 0: one per core")
         ->check(CLI::Range(0, 1024))
         ->type_name("N");
+    app.add_option("--numa", numa,
+                   "machines whose memory is divided among groups of cores: spread threads and weights over "
+                   "them, or off; "
+                   "auto: spread if there are several groups")
+        ->check(CLI::IsMember({"auto", "off", "spread"}))
+        ->capture_default_str();
     app.add_option("-c,--ctx", context, "most tokens of a conversation; 0: what the model was trained for")
         ->type_name("N");
-    app.add_option("--chunk", chunk, "tokens of a prompt that are evaluated together")
-        ->check(CLI::Range(1, 65536))
+    app.add_option(
+           "--chunk", chunk,
+           "tokens of a prompt that are evaluated together; 0: 512, or with a cache of experts, which "
+           "are read once for all of them, up to 4096 as memory allows")
+        ->check(CLI::Range(0, 65536))
         ->capture_default_str()
         ->type_name("N");
     app.add_flag("--exact", exact,
@@ -73,6 +115,17 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
            "else what there is room for (see plan)")
         ->capture_default_str()
         ->type_name("SIZE");
+    app.add_option("--expert-pack", expert_packs,
+                   "read experts from this file, made by convert --pack; several, on different disks, share "
+                   "the work and stand in for each other. Default: the one beside the model, if there is one")
+        ->allow_extra_args(false)
+        ->type_name("FILE");
+    app.add_option(
+           "--expert-heat", expert_heat,
+           "where to remember which experts are used: the next start reads those into its cache "
+           "while the disk is idle. A file, off, or auto: one for each model in the user's cache folder")
+        ->capture_default_str()
+        ->type_name("FILE");
     app.add_option("--route-trace", route_trace,
                    "write which experts were chosen, for cache-sim. Contains the tokens of the texts")
         ->type_name("FILE");
@@ -114,11 +167,20 @@ std::shared_ptr<const Model> ModelOptions::load() const { return Model::load(res
 Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserver* observer) const {
     EngineOptions options;
     options.threads = threads;
+    options.numa = numa == "off"      ? CpuOptions::Numa::off
+                   : numa == "spread" ? CpuOptions::Numa::spread
+                                      : CpuOptions::Numa::automatic;
     options.precision = exact ? Precision::exact : Precision::fast;
     options.kv = kv_precision();
-    options.chunk = chunk;
     options.context = context;
     options.expert_cache = expert_budget(*this, *model);
+    options.chunk = chunk > 0              ? chunk
+                    : options.expert_cache ? streaming_chunk(model->config, memory_limit().available)
+                                           : kResidentChunk;
+    if (options.expert_cache) {
+        options.expert_heat = heat_file(*this, *model);
+        options.expert_packs = cli::expert_packs(*this, *model);
+    }
     options.route_trace = route_trace;
     options.observer = observer;
     if (trace_table || !profile.empty()) options.trace = trace.get();

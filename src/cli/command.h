@@ -21,11 +21,14 @@ namespace cachalot::cli {
 struct ModelOptions {
     std::string path;  // empty: $CACHALOT_MODEL, else the nano model
     int threads = 0;
+    std::string numa = "auto";  // "auto", "off" or "spread"
     std::int64_t context = 0;
-    int chunk = 512;
+    int chunk = 0;  // 0: as is best with and without a cache of experts
     bool exact = false;
     std::string kv = "fp8";
-    std::string expert_cache = "auto";  // "8GB", "25%", "off" or "auto"
+    std::string expert_cache = "auto";      // "8GB", "25%", "off" or "auto"
+    std::string expert_heat = "off";        // FILE, "off", or "auto": one in the user's cache folder
+    std::vector<std::string> expert_packs;  // empty: the one beside the model, if there is one
     std::int64_t states = 0;   // bytes of attention states to plan for, but at least one conversation
     std::string route_trace;   // file to write the choices of the routers to; empty: none is written
     std::string profile;       // file to write a profile to; empty: none is written

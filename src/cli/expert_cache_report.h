@@ -13,10 +13,10 @@ namespace cachalot::cli {
 ExpertCacheStats::Traffic difference(const ExpertCacheStats::Traffic& before,
                                      const ExpertCacheStats::Traffic& after);
 
-// "63.1 % hits, 1.41 GB read and 120.0 ms waited per token"
+// "63.1 % hits, 5.0 % read ahead, 1.41 GB read and 120.0 ms waited per token"
 std::string traffic_text(const ExpertCacheStats::Traffic& traffic);
 
-// {"tokens", "lookups", "hits", "hit_rate", "bytes_read_per_token", "wait_seconds_per_token"}
+// {"tokens", "lookups", "hits", "hit_rate", "ahead", "bytes_read_per_token", "wait_seconds_per_token"}
 nlohmann::ordered_json traffic_json(const ExpertCacheStats::Traffic& traffic);
 
 // Lines "experts ...", as /stats of chat and --stats of run end with them.

@@ -23,7 +23,8 @@ EngineOptions checked(EngineOptions o, const Config& config) {
 std::unique_ptr<ExpertStore> make_expert_store(const Model& model, const EngineOptions& options) {
     if (!options.expert_cache) return std::make_unique<ResidentExpertStore>(model.weights);
     const int slots = options.expert_cache->slots(ExpertRecords(model).header());
-    return std::make_unique<StreamingExpertStore>(model, slots);
+    return std::make_unique<StreamingExpertStore>(model, slots, make_read_queue(), options.expert_heat,
+                                                  options.expert_packs);
 }
 
 }  // namespace
@@ -35,7 +36,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
                std::unique_ptr<ExpertStore> experts)
     : model_(std::move(model)),
       options_(checked(options, model_->config)),
-      backend_(make_cpu_backend({options_.threads, options_.precision, options_.isa})),
+      backend_(make_cpu_backend({options_.threads, options_.precision, options_.isa, options_.numa})),
       experts_(std::move(experts)),
       workspace_(model_->config) {
     if (!options_.route_trace.empty())

@@ -13,6 +13,8 @@
 
 #include "base/trace.h"
 #include "cache/expert_budget.h"
+#include "cache/expert_heat.h"
+#include "cache/expert_records.h"
 #include "cache/expert_store.h"
 #include "cache/kv_state.h"
 #include "engine/route_recorder.h"
@@ -22,16 +24,19 @@
 namespace cachalot {
 
 struct EngineOptions {
-    int threads = 0;                           // 0: one per available core
-    Precision precision = Precision::fast;     // exact: activations stay float32
-    KvPrecision kv = KvPrecision::reference;   // f32: no rounding of the cache
-    int chunk = 512;                           // most tokens of a prompt evaluated in one pass
-    std::int64_t context = 0;                  // most tokens of a sequence; 0: what the model was trained for
-    std::optional<std::string> isa;            // see CpuOptions
+    int threads = 0;                          // 0: one per available core
+    Precision precision = Precision::fast;    // exact: activations stay float32
+    KvPrecision kv = KvPrecision::reference;  // f32: no rounding of the cache
+    int chunk = 512;                          // most tokens of a prompt evaluated in one pass
+    std::int64_t context = 0;                 // most tokens of a sequence; 0: what the model was trained for
+    std::optional<std::string> isa;           // see CpuOptions
+    CpuOptions::Numa numa = CpuOptions::Numa::automatic;
     Trace* trace = nullptr;                    // records every pass; must outlive the engine
     std::optional<ExpertBudget> expert_cache;  // memory for routed experts; none: all are mapped
-    std::string route_trace;                   // file to write the choices of the routers to; empty: none
-    ActivationObserver* observer = nullptr;    // sees the inputs of every product; must outlive the engine
+    std::optional<HeatFile> expert_heat;     // with a cache: what to warm it with, and where to remember that
+    ExpertPacks expert_packs;                // with a cache: to read experts from, before the model's files
+    std::string route_trace;                 // file to write the choices of the routers to; empty: none
+    ActivationObserver* observer = nullptr;  // sees the inputs of every product; must outlive the engine
 };
 
 class Engine {

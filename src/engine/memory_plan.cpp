@@ -10,14 +10,33 @@
 namespace cachalot {
 namespace {
 
-constexpr std::uint64_t kBuffers = 300'000'000;  // what is allowed beside weights and states
-constexpr std::uint64_t kSpareShare = 20;        // one part in so many stays free
+constexpr std::uint64_t kProgram = 100'000'000;  // with the tokenizer and small weights
+constexpr int kLongestChunk = 4096;
+constexpr std::uint64_t kSpareShare = 20;  // one part in so many stays free
 
 }  // namespace
 
 std::int64_t states_bytes(const Config& config, KvPrecision kv, std::int64_t context) {
     const KvState state(config, kv);
     return state.bytes_at(context) + state.growth(0);
+}
+
+std::uint64_t pass_row_bytes(const Config& c) {
+    const std::int64_t H = c.hidden_size, I = c.expert_hidden_size, experts = c.experts_per_token + 1;
+    const std::int64_t floats = 6 * H +  // streams, input and output of a sub-layer
+                                2 * c.heads * std::int64_t(c.head_dim) +  // queries, attention
+                                c.output_groups * std::int64_t(c.output_lora_rank) +
+                                experts * (2 * H + 2 * I);  // inputs, gate and up, results
+    return static_cast<std::uint64_t>(4 * floats +
+                                      experts * (H + I) * 9 / 8);  // rounded to int8, with scales
+}
+
+int streaming_chunk(const Config& config, std::uint64_t available) {
+    int chunk = kLongestChunk;
+    while (chunk > kResidentChunk &&
+           static_cast<std::uint64_t>(chunk) * pass_row_bytes(config) > available / 8)
+        chunk /= 2;
+    return chunk;
 }
 
 MemoryPlan plan_memory(const Model& model, const PlanRequest& request) {
@@ -30,12 +49,17 @@ MemoryPlan plan_memory(const Model& model, const PlanRequest& request) {
     plan.shared_experts = weights.shared_experts;
     plan.routed_experts = weights.routed_experts;
     plan.states = static_cast<std::uint64_t>(request.states);
-    plan.buffers = kBuffers;
+    auto set_chunk = [&](int chunk) {
+        plan.chunk = request.chunk > 0 ? request.chunk : chunk;
+        plan.buffers = kProgram + static_cast<std::uint64_t>(plan.chunk) * pass_row_bytes(model.config);
+    };
+    set_chunk(kResidentChunk);
     plan.spare = request.available / kSpareShare;
     const auto& header = records.header();
     plan.experts = plan.slots = header.layers * header.experts;
     if (plan.needed() <= plan.available) return plan;
 
+    set_chunk(streaming_chunk(model.config, plan.available));
     const std::uint64_t fixed = plan.needed() - plan.routed_experts;
     const std::uint64_t room = plan.available - std::min(plan.available, fixed);
     const int least = std::min(plan.experts, 2 * header.top_k);  // those of a token, and as many on their way

@@ -3,6 +3,10 @@
 // All weights but the routed experts are read for every token, so they have to stay in memory, and so have the attention
 // states. Experts get what is left: all of them if they fit (they are mapped then, and no cache is needed), else as
 // many slots as there is room for. A little is left to others and for files that the system caches.
+//
+// With a cache, nearly all experts are read once for every pass over a prompt, so passes should be long: 4,096 tokens if
+// what is in between takes no more than an eighth of the memory (for V4-Flash 0.8 MB a token), else a half or a quarter of
+// that. Mapped experts are in memory anyhow, and 512 tokens are enough.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +19,7 @@ namespace cachalot {
 struct PlanRequest {
     std::uint64_t available = 0;  // bytes of memory
     std::int64_t states = 0;      // bytes of attention states; see states_bytes()
+    int chunk = 0;                // tokens of a prompt that are evaluated together; 0: as is best
 };
 
 // Bytes, unless said otherwise.
@@ -26,6 +31,7 @@ struct MemoryPlan {
     std::uint64_t spare = 0;         // left to others
     std::uint64_t expert_cache = 0;  // of slots for routed experts; 0: all are mapped
     int slots = 0, experts = 0;      // experts: all of them
+    int chunk = 0;                   // tokens of a prompt that are evaluated together
     std::uint64_t missing = 0;       // more than there is, even with the smallest cache that makes sense
 
     bool resident() const { return expert_cache == 0; }
@@ -37,6 +43,13 @@ struct MemoryPlan {
 
 // Of one sequence of that many tokens.
 std::int64_t states_bytes(const Config& config, KvPrecision kv, std::int64_t context);
+
+// Of intermediate results, for each token of a pass.
+std::uint64_t pass_row_bytes(const Config& config);
+
+// Tokens of a pass over a prompt.
+constexpr int kResidentChunk = 512;
+int streaming_chunk(const Config& config, std::uint64_t available);
 
 MemoryPlan plan_memory(const Model& model, const PlanRequest& request);
 

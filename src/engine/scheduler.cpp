@@ -13,6 +13,10 @@ constexpr std::int64_t kClassPasses = 128;
 constexpr std::int64_t kKeepEvery = 2048;   // tokens
 constexpr std::int64_t kWorthKeeping = 64;  // tokens that two prompts share beyond what is kept already
 constexpr std::int64_t kScoredRows = 64;    // whose logits of the whole vocabulary are in memory at once
+// Tokens at the end of a text that become others when more is added to it.
+constexpr std::int64_t kMayChange = 8;
+constexpr std::chrono::milliseconds kDiskPatience{
+    10};  // within which new work is noticed while there is none
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max() / 2;
 
 std::int64_t size(std::span<const std::int32_t> tokens) { return static_cast<std::int64_t>(tokens.size()); }
@@ -51,7 +55,10 @@ std::string Scheduler::stop(const std::shared_ptr<Sequence>& sequence) {
     auto same = [&](const auto& entry) { return entry.second == sequence; };
     if (auto found = std::find_if(waiting_.begin(), waiting_.end(), same); found != waiting_.end())
         waiting_.erase(found);
-    else if (std::any_of(running_.begin(), running_.end(), same))
+    else if (found = std::find_if(fetching_.begin(), fetching_.end(), same); found != fetching_.end()) {
+        sequence->fetch_.reset();
+        fetching_.erase(found);
+    } else if (std::any_of(running_.begin(), running_.end(), same))
         retire(sequence);
     else
         return {};
@@ -61,9 +68,13 @@ std::string Scheduler::stop(const std::shared_ptr<Sequence>& sequence) {
 std::vector<SequenceEvent> Scheduler::step() {
     events_.clear();
     ++passes_;
+    collect();
     admit();
     rows_ = 0;
-    if (auto parts = plan(); !parts.empty()) evaluate(parts);
+    if (auto parts = plan(); !parts.empty())
+        evaluate(parts);
+    else if (!fetching_.empty())
+        options_.disk->wait(kDiskPatience);
     return std::move(events_);
 }
 
@@ -73,9 +84,30 @@ std::int64_t Scheduler::running_bytes() const {
     return total;
 }
 
+// What has come from disk is kept in memory now, and whoever asked for it waits for its start as before.
+void Scheduler::collect() {
+    for (auto next = fetching_.begin(); next != fetching_.end();) {
+        auto& s = *next->second;
+        if (!s.fetch_->done()) {
+            ++next;
+            continue;
+        }
+        const auto length = s.fetch_->length();
+        if (auto state = s.fetch_->take()) {
+            prefixes_.insert(s.options_.space, s.tokens().first(static_cast<std::size_t>(length)),
+                             std::move(*state));
+            if (!s.started_) s.on_disk_ = length - s.base_;
+        }
+        s.fetch_.reset();
+        waiting_.insert(*next);
+        next = fetching_.erase(next);
+    }
+}
+
 void Scheduler::admit() {
+    const auto places = static_cast<std::size_t>(options_.parallel);
     for (auto next = waiting_.begin();
-         next != waiting_.end() && running_.size() < static_cast<std::size_t>(options_.parallel);) {
+         next != waiting_.end() && running_.size() + fetching_.size() < places;) {
         if (must_wait(*next->second)) {
             ++next;
             continue;
@@ -85,22 +117,29 @@ void Scheduler::admit() {
     }
 }
 
-// Whether somebody is about to compute a prefix of this prompt; the state will be kept where they part.
+// Whether somebody is about to compute a prefix of this prompt, whose state will be kept where they part, or to get one
+// from disk.
 bool Scheduler::must_wait(const Sequence& sequence) {
     if (sequence.options_.all_logits) return false;
     auto tokens = sequence.tokens().first(sequence.tokens().size() - 1);
+    auto shared_with = [&](const Sequence& leader) -> std::int64_t {
+        if (leader.options_.space != sequence.options_.space) return 0;
+        auto theirs = leader.tokens();
+        return std::mismatch(tokens.begin(), tokens.end(), theirs.begin(), theirs.end()).first -
+               tokens.begin();
+    };
     std::optional<std::int64_t> kept;
-    for (auto& [rank, leader] : running_) {
-        if (!leader->reads() || leader->options_.space != sequence.options_.space) continue;
-        auto theirs = leader->tokens();
-        auto both = std::min(tokens.size(), theirs.size());
-        auto shared =
-            std::mismatch(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(both), theirs.begin())
-                .first -
-            tokens.begin();
-        if (shared <= leader->state_->length()) continue;
+    auto worth = [&](std::int64_t length) {
         if (!kept) kept = prefixes_.find(sequence.options_.space, tokens).kept;
-        if (shared < *kept + kWorthKeeping) continue;
+        return length >= *kept + kWorthKeeping;
+    };
+    for (const auto& [rank, leader] : fetching_)
+        if (auto length = leader->fetch_->length(); length <= shared_with(*leader) && worth(length))
+            return true;
+    for (auto& [rank, leader] : running_) {
+        if (!leader->reads()) continue;
+        auto shared = shared_with(*leader);
+        if (shared <= leader->state_->length() || !worth(shared)) continue;
         leader->marks_.insert(shared);
         return true;
     }
@@ -110,6 +149,11 @@ bool Scheduler::must_wait(const Sequence& sequence) {
 // What a state of that length adds to one that it was continued from, with the copies of the pages that both write to.
 std::int64_t Scheduler::bytes_for(std::int64_t length, std::int64_t shared) const {
     return empty_.bytes_at(length) - empty_.bytes_at(shared) + empty_.growth(0) + empty_.bytes_at(0);
+}
+
+// The same of one that has a place.
+std::int64_t Scheduler::bytes_for(const Sequence& s) const {
+    return bytes_for(s.fetch_ ? s.fetch_->length() : s.state_->length(), s.base_);
 }
 
 // False: there is no memory for it now.
@@ -124,19 +168,23 @@ bool Scheduler::start(const Held& held) {
     auto prefix = s.tokens().first(s.options_.all_logits ? 0 : s.tokens().size() - 1);
     auto match = prefixes_.find(s.options_.space, prefix);
     const auto length = std::min(size(s.tokens()) + options_.headroom, engine_.context());
-    auto need = bytes_for(length, match.kept);
-    if (!running_.empty()) {
+    const auto need = bytes_for(length, match.kept);
+    const bool alone = running_.empty() && fetching_.empty();
+    if (!alone) {
         // Only what is kept can make room. Do not throw it away if that will not do.
         auto others = need;
-        for (const auto& [rank, other] : running_) others += bytes_for(other->state_->length(), other->base_);
+        for (const auto* all : {&running_, &fetching_})
+            for (const auto& [rank, other] : *all) others += bytes_for(*other);
         if (others > limit_) return false;
     }
-    if (read_from_disk(s, prefix, match.kept)) {
-        match = prefixes_.find(s.options_.space, prefix);
-        need = bytes_for(length, match.kept);
-    }
+    if (fetch(held, prefix, match.kept)) return true;
     auto kept = prefixes_.take(s.options_.space, prefix);
-    if (!make_room(need) && !running_.empty()) return false;
+    if (!make_room(need) && !alone) {
+        s.asked_disk_ = false;  // what has come from there may be gone until there is memory
+        return false;
+    }
+    if (options_.disk && kept && s.on_disk_ == 0)
+        options_.disk->touch(s.options_.space, prefix.first(static_cast<std::size_t>(kept->length)));
 
     s.state_ = engine_.new_state();
     if (kept) s.state_->restore(*kept);
@@ -157,21 +205,21 @@ void Scheduler::note_start(const Held& held, std::int64_t cached) {
     events_.push_back({SequenceEvent::Kind::started, held});
 }
 
-// True: memory now knows more of the prefix than the `kept` tokens. Asks once, however long the sequence waits then.
-bool Scheduler::read_from_disk(Sequence& s, std::span<const std::int32_t> prefix, std::int64_t kept) {
-    if (!options_.disk || prefix.empty() || std::exchange(s.asked_disk_, true)) return false;
+// True: the disk knows more of the prefix than the `kept` tokens, and it has begun to be read. Asks once, so that
+// records that are no good are not read for ever.
+bool Scheduler::fetch(const Held& held, std::span<const std::int32_t> prefix, std::int64_t kept) {
+    auto& s = *held;
+    if (!options_.disk || prefix.empty() || s.asked_disk_) return false;
     const auto& space = s.options_.space;
     const auto found = options_.disk->find(space, prefix);
-    if (found <= kept) {
-        if (kept > 0) options_.disk->touch(space, prefix.first(static_cast<std::size_t>(kept)));
-        return false;
-    }
-    if (!make_room(bytes_for(found, kept))) return false;
+    s.asked_disk_ = true;
+    if (found <= kept || (kept > 0 && found < kept + kWorthKeeping)) return false;
     const auto known = prefixes_.take(space, prefix);
-    auto state = options_.disk->load(space, prefix, found, known.get());
-    if (!state) return false;
-    prefixes_.insert(space, prefix.first(static_cast<std::size_t>(found)), std::move(*state));
-    s.on_disk_ = found - kept;
+    if (!make_room(bytes_for(found, kept))) return false;
+    s.fetch_ = options_.disk->fetch(space, prefix, found, known.get());
+    if (!s.fetch_) return false;
+    s.base_ = kept;
+    fetching_.emplace(s.rank_, held);
     return true;
 }
 
@@ -179,8 +227,9 @@ void Scheduler::set_marks(Sequence& s, std::int64_t shared) const {
     const auto prompt = static_cast<std::int64_t>(s.generation_.prompt_tokens());
     const auto length = s.state_->length();
     s.marks_.clear();
-    // Another choice for the same prompt continues before its last token, which it needs the logits of.
-    s.marks_.insert(s.options_.header > 0 && s.options_.header < prompt ? s.options_.header : prompt - 1);
+    const auto header = s.options_.header;
+    const auto end = header > 0 && header < prompt ? header : prompt - 1;
+    s.marks_.insert(end > 2 * kMayChange ? end - kMayChange : end);
     if (shared >= length + kWorthKeeping) s.marks_.insert(shared);
     s.marks_.erase(s.marks_.begin(), s.marks_.upper_bound(length));
 }
@@ -191,7 +240,7 @@ std::vector<Scheduler::Part> Scheduler::plan() {
         auto parts = share_rows();
         std::int64_t need = 0;
         for (const auto& part : parts) need += part.sequence->state_->growth(part.rows);
-        if (make_room(need) || running_.size() < 2)
+        if (make_room(need) || running_.size() + fetching_.size() < 2)
             return parts;  // there is room for one, see the constructor
         preempt();
     }
@@ -288,7 +337,9 @@ void Scheduler::keep(Sequence& s, std::int64_t length) {
     // The part of the memory beyond the limit is for this moment; the next pass makes room again.
     if (engine_.kv_memory().bytes() > limit_ && !make_room(0)) return;
     auto saved = s.state_->checkpoint(length);
-    if (options_.disk) options_.disk->store(s.options_.space, tokens, saved);
+    if (options_.disk)
+        options_.disk->store(s.options_.space, tokens, saved,
+                             [&](std::int64_t bytes) { return evict_for(bytes); });
     prefixes_.insert(s.options_.space, tokens, std::move(saved));
 }
 
@@ -298,19 +349,32 @@ void Scheduler::retire(const Held& held) {
     running_.erase(held->rank_);
 }
 
+// Takes its place from the one of highest rank, and what it has of memory.
 void Scheduler::preempt() {
-    auto held = std::prev(running_.end())->second;
-    retire(held);
+    const bool fetches =
+        running_.empty() || (!fetching_.empty() && fetching_.rbegin()->first > running_.rbegin()->first);
+    auto held = (fetches ? fetching_ : running_).rbegin()->second;
+    if (fetches) {
+        fetching_.erase(held->rank_);
+        held->fetch_.reset();
+    } else {
+        retire(held);
+    }
+    ++preemptions_;
     held->asked_disk_ = false;
     waiting_.emplace(held->rank_, held);
-    ++preemptions_;
 }
 
 // Evicts prefixes until so many bytes are free; false if that is not enough.
-bool Scheduler::make_room(std::int64_t bytes) {
+bool Scheduler::evict_for(std::int64_t bytes) {
     while (engine_.kv_memory().bytes() + bytes > limit_)
         if (!prefixes_.evict()) return false;
     return true;
+}
+
+// The same, and in need also takes back what the disk tier holds.
+bool Scheduler::make_room(std::int64_t bytes) {
+    return evict_for(bytes) || (options_.disk && options_.disk->release_memory() && evict_for(bytes));
 }
 
 }  // namespace cachalot

@@ -16,16 +16,18 @@
 // go first; then the running sequence of highest rank goes back to the queue. Its state is kept as a prefix like any
 // other, so it continues where it was, unless that had to make room, too; the sequence of lowest rank always goes on.
 //
-// States are kept in a PrefixIndex: at the end of an answer or of what there is of it; where the header of the last answer
-// begins, because there a prompt may still change (reasoning is dropped from history when the user speaks again);
-// every kKeepEvery tokens; and where two prompts part. A request whose prompt begins like one that is being read waits
+// States are kept in a PrefixIndex: at the end of an answer or of what there is of it; a few
+// tokens before the header of the last answer, because from there on a prompt may still change (reasoning is dropped from
+// history when the user speaks again; a client adds to its last message, whose last tokens then become others); every
+// kKeepEvery tokens; and where two prompts part. A request whose prompt begins like one that is being read waits
 // until that has come to the place where they part, and continues from there: several choices, or several agents with
 // the same instructions, read them once.
 //
-// With a disk tier, what is kept is written there, too, and a sequence that starts continues from there if more of its
-// prompt is found than in memory.
+// With a disk tier, what is kept is written there, too. A sequence of whose prompt more is found there than in memory has
+// its place and its memory while that is read in the background, and starts when it has come; the others go on. Should
+// their memory become short, such a sequence goes back to the queue like one that runs, and asks again later.
 //
-// There are no threads here and no clock: the same calls give the same passes.
+// There are no threads here and, without a disk tier, no clock: the same calls give the same passes.
 #pragma once
 
 #include <exception>
@@ -71,8 +73,9 @@ class Sequence {
     bool started_ = false;
     std::int64_t cached_ = 0, on_disk_ = 0;
     bool asked_disk_ = false;
-    std::int64_t base_ = 0;         // length of the kept state that it continued from
-    std::optional<KvState> state_;  // while it runs
+    std::shared_ptr<DiskRead> fetch_;  // while its prefix is read from disk
+    std::int64_t base_ = 0;            // length of the kept state that it continued from
+    std::optional<KvState> state_;     // while it runs
     std::int64_t bytes_ = 0;
     std::set<std::int64_t> marks_;  // lengths at which the state is to be kept
 };
@@ -116,13 +119,13 @@ class Scheduler {
     // happens if it is not here any more.
     std::string stop(const std::shared_ptr<Sequence>& sequence);
 
-    // One pass. Without anything to do, nothing.
+    // One pass. Without anything to do, nothing; waits for some milliseconds if that is because of the disk.
     std::vector<SequenceEvent> step();
 
-    bool busy() const { return !running_.empty() || !waiting_.empty(); }
+    bool busy() const { return !running_.empty() || !waiting_.empty() || !fetching_.empty(); }
 
     std::size_t running() const { return running_.size(); }
-    std::size_t waiting() const { return waiting_.size(); }
+    std::size_t waiting() const { return waiting_.size() + fetching_.size(); }
     std::int64_t rows() const { return rows_; }  // of the last pass
     std::int64_t running_bytes() const;          // of their states, shared pages counted for each
     std::int64_t preemptions() const { return preemptions_; }
@@ -139,10 +142,12 @@ class Scheduler {
         std::int64_t rows;
     };
 
+    void collect();
     void admit();
     bool must_wait(const Sequence& sequence);
     bool start(const Held& sequence);
-    bool read_from_disk(Sequence& sequence, std::span<const std::int32_t> prefix, std::int64_t kept);
+    bool fetch(const Held& sequence, std::span<const std::int32_t> prefix, std::int64_t kept);
+    std::int64_t bytes_for(const Sequence& sequence) const;
     void note_start(const Held& sequence, std::int64_t cached);
     void set_marks(Sequence& sequence, std::int64_t shared) const;
     std::vector<Part> plan();
@@ -152,6 +157,7 @@ class Scheduler {
     void advance(const Part& part, std::span<float> logits);
     void keep(Sequence& sequence, std::int64_t length);
     void preempt();
+    bool evict_for(std::int64_t bytes);
     bool make_room(std::int64_t bytes);
     std::int64_t bytes_for(std::int64_t length, std::int64_t shared) const;
     void retire(const Held& sequence);
@@ -161,7 +167,8 @@ class Scheduler {
     const SchedulerOptions options_;
     const KvState empty_;       // to ask for sizes
     const std::int64_t limit_;  // of memory, less what a checkpoint may take for a moment
-    std::map<Sequence::Rank, Held> waiting_, running_;
+    std::map<Sequence::Rank, Held> waiting_, fetching_,
+        running_;  // by rank; a place is taken by the latter two
     PrefixIndex prefixes_;
     std::vector<SequenceEvent> events_;
     std::int64_t passes_ = 0, submitted_ = 0, rows_ = 0, preemptions_ = 0;

@@ -27,13 +27,16 @@ int open_direct([[maybe_unused]] const MappedFile& file) {
 
 }  // namespace
 
-BlockReader::BlockReader(std::span<const MappedFile> files, std::unique_ptr<ReadQueue> queue)
+BlockReader::BlockReader(std::span<const MappedFile* const> files, std::unique_ptr<ReadQueue> queue)
     : queue_(std::move(queue)) {
-    for (const auto& file : files) sources_.push_back({&file, open_direct(file)});
+    for (const auto* file : files) sources_.push_back({file, open_direct(*file)});
 }
 
 BlockReader::~BlockReader() {
     try {
+        std::vector<std::uint64_t> all;
+        for (const auto& [job, unused] : jobs_) all.push_back(job);
+        for (const auto job : all) withdraw(job);
         while (next(true)) {
         }
     } catch (...) {  // the queue itself has failed
@@ -50,10 +53,10 @@ bool BlockReader::direct() const {
 QueuedRead BlockReader::queued(std::size_t piece) const {
     const Piece& p = pieces_[piece];
     const Source& source = sources_[p.file];
-    return {p.direct ? source.direct : source.file->descriptor(), p.offset, p.size, p.to, piece};
+    return {p.direct ? source.direct : source.file->descriptor(), p.offset, p.size, p.to, piece, p.urgency};
 }
 
-void BlockReader::submit(std::uint64_t job, std::span<const Run> runs) {
+void BlockReader::submit(std::uint64_t job, std::span<const Run> runs, ReadClass urgency) {
     const auto [entry, is_new] = jobs_.try_emplace(job);
     CACHALOT_CHECK(is_new && !runs.empty());
     std::vector<QueuedRead> reads;
@@ -77,12 +80,46 @@ void BlockReader::submit(std::uint64_t job, std::span<const Run> runs) {
                               static_cast<std::size_t>(std::min(kPiece, needed - at)),
                               run.to + at,
                               0,
-                              sources_[run.file].direct >= 0};
+                              sources_[run.file].direct >= 0,
+                              urgency};
             reads.push_back(queued(piece));
-            ++entry->second.pieces;
+            entry->second.pieces.push_back(piece);
         }
     }
+    entry->second.left = reads.size();
     queue_->submit(reads);
+}
+
+void BlockReader::raise(std::uint64_t job, ReadClass urgency) {
+    std::vector<QueuedRead> again;
+    for (const std::size_t piece : jobs_.at(job).pieces) {
+        Piece& p = pieces_[piece];
+        if (p.urgency <= urgency) continue;
+        const bool waiting = queue_->withdraw(piece, p.urgency);
+        p.urgency = urgency;  // should it come back short
+        if (waiting) again.push_back(queued(piece));
+    }
+    if (!again.empty()) queue_->submit(again);
+}
+
+bool BlockReader::withdraw(std::uint64_t job) {
+    const auto entry = jobs_.find(job);
+    CACHALOT_CHECK(entry != jobs_.end());
+    std::vector<QueuedRead> back;
+    // Pieces begin in order, so that the first one tells.
+    const auto& pieces = entry->second.pieces;
+    bool all = entry->second.left == pieces.size();
+    for (std::size_t i = 0; all && i < pieces.size(); ++i) {
+        all = queue_->withdraw(pieces[i], pieces_[pieces[i]].urgency);
+        if (all) back.push_back(queued(pieces[i]));
+    }
+    if (all) {
+        free_.insert(free_.end(), pieces.begin(), pieces.end());
+        jobs_.erase(entry);
+    } else if (!back.empty()) {
+        queue_->submit(back);
+    }
+    return all;
 }
 
 std::optional<BlockReader::Finished> BlockReader::next(bool wait) {
@@ -90,8 +127,8 @@ std::optional<BlockReader::Finished> BlockReader::next(bool wait) {
         const std::size_t piece = static_cast<std::size_t>(read->id);
         if (!settle(piece, read->result)) continue;
         const auto job = jobs_.find(pieces_[piece].job);
-        free_.push_back(piece);
-        if (--job->second.pieces > 0) continue;
+        if (--job->second.left > 0) continue;
+        free_.insert(free_.end(), job->second.pieces.begin(), job->second.pieces.end());
         Finished finished{job->first, job->second.run, std::move(job->second.error)};
         jobs_.erase(job);
         return finished;

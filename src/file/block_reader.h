@@ -48,13 +48,19 @@ class BlockReader {
     };
 
     // The files must outlive the reader.
-    BlockReader(std::span<const MappedFile> files, std::unique_ptr<ReadQueue> queue);
-    ~BlockReader();  // waits for what is under way
+    BlockReader(std::span<const MappedFile* const> files, std::unique_ptr<ReadQueue> queue);
+    ~BlockReader();  // waits for what is under way; what has not begun does not begin any more
     BlockReader(const BlockReader&) = delete;
     BlockReader& operator=(const BlockReader&) = delete;
 
     // `job` must not be under way already.
-    void submit(std::uint64_t job, std::span<const Run> runs);
+    void submit(std::uint64_t job, std::span<const Run> runs, ReadClass urgency = ReadClass::demand);
+
+    // What of a job has not begun becomes as urgent as this.
+    void raise(std::uint64_t job, ReadClass urgency);
+
+    // Takes a job back of which nothing has begun. False if it is too late: then it goes on and finishes as any other.
+    bool withdraw(std::uint64_t job);
 
     // A job that is finished; with `wait` the next one that will be. None if there is none.
     std::optional<Finished> next(bool wait);
@@ -76,9 +82,11 @@ class BlockReader {
         std::byte* to;
         int attempts;
         bool direct;
+        ReadClass urgency;
     };
     struct Job {
-        std::size_t pieces = 0;  // that have not come back
+        std::vector<std::size_t> pieces;  // all of it, while the job is under way
+        std::size_t left = 0;             // that have not come back
         std::size_t run = 0;
         std::string error;
     };

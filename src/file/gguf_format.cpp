@@ -30,11 +30,14 @@ constexpr std::array<TypeInfo, kGgufTypes> kTypes = {{
     {"f64", 8},
 }};
 
-constexpr std::array<std::pair<std::uint32_t, DType>, 20> kSupported = {{
-    {0, DType::f32},   {1, DType::f16},   {2, DType::q4_0},     {3, DType::q4_1},    {6, DType::q5_0},
-    {7, DType::q5_1},  {8, DType::q8_0},  {10, DType::q2_k},    {11, DType::q3_k},   {12, DType::q4_k},
-    {13, DType::q5_k}, {14, DType::q6_k}, {16, DType::iq2_xxs}, {20, DType::iq4_nl}, {23, DType::iq4_xs},
-    {24, DType::i8},   {26, DType::i32},  {27, DType::i64},     {30, DType::bf16},   {39, DType::mxfp4},
+constexpr std::array<std::pair<std::uint32_t, DType>, 27> kSupported = {{
+    {0, DType::f32},      {1, DType::f16},     {2, DType::q4_0},          {3, DType::q4_1},
+    {6, DType::q5_0},     {7, DType::q5_1},    {8, DType::q8_0},          {10, DType::q2_k},
+    {11, DType::q3_k},    {12, DType::q4_k},   {13, DType::q5_k},         {14, DType::q6_k},
+    {16, DType::iq2_xxs}, {20, DType::iq4_nl}, {23, DType::iq4_xs},       {24, DType::i8},
+    {26, DType::i32},     {27, DType::i64},    {30, DType::bf16},         {39, DType::mxfp4},
+    {17, DType::iq2_xs},  {22, DType::iq2_s},  {18, DType::iq3_xxs},      {21, DType::iq3_s},
+    {19, DType::iq1_s},   {29, DType::iq1_m},  {kGgmlF8, DType::f8_e4m3},
 }};
 
 // Names by number; empty where ggml has retired the number.
@@ -64,6 +67,7 @@ std::uint32_t ggml_from_dtype(DType type) {
 }
 
 std::string ggml_type_name(std::uint32_t id) {
+    if (id == kGgmlF8) return "F8_E4M3";
     if (id >= kNames.size() || kNames[id].empty()) return fmt::format("unknown type {}", id);
     if (dtype_from_ggml(id)) return std::string(kNames[id]);
     return fmt::format("{} ({})", kNames[id], id);

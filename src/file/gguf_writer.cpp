@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include <xxhash.h>
+
 #include "base/checked.h"
 #include "base/error.h"
 #include "file/in_quotes.h"
@@ -49,6 +51,11 @@ void GgufWriter::copy(const GgufValue& value) {
     }
     bytes.append(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());
     set_value(value.key, value.is_array ? GgufType::array : value.type, bytes);
+}
+
+void GgufWriter::remove(std::string_view key) {
+    CACHALOT_CHECK(!data_started_);
+    std::erase_if(keys_, [&](const Key& k) { return k.name == key; });
 }
 
 void GgufWriter::declare(std::string_view name, DType type, std::span<const std::int64_t> shape) {
@@ -100,7 +107,7 @@ void GgufWriter::start_data() {
     if (data_started_) return;
     const std::string bytes = header();
     file_.reserve(checked_add<std::uint64_t>(bytes.size(), data_size_, "file size"));
-    file_.write(as_bytes(bytes));
+    emit(as_bytes(bytes));
     data_started_ = true;
     complete_tensors();
 }
@@ -108,7 +115,7 @@ void GgufWriter::start_data() {
 // Pads and leaves behind the tensors that have all their bytes; some have none.
 void GgufWriter::complete_tensors() {
     while (current_ < tensors_.size() && filled_ == tensors_[current_].size) {
-        file_.write(std::span(kZeros).first(aligned(filled_) - filled_));
+        emit(std::span(kZeros).first(aligned(filled_) - filled_));
         ++current_;
         filled_ = 0;
     }
@@ -117,12 +124,42 @@ void GgufWriter::complete_tensors() {
 void GgufWriter::append(std::string_view name, std::span<const std::byte> bytes) {
     start_data();
     if (bytes.empty()) return;
+    CACHALOT_CHECK(position_ >= resumed_);
+    advance(name, bytes.size());
+    emit(bytes);
+    complete_tensors();
+}
+
+void GgufWriter::advance(std::string_view name, std::uint64_t size) {
     CACHALOT_CHECK(current_ < tensors_.size());
     CACHALOT_CHECK(tensors_[current_].name == name);
-    CACHALOT_CHECK(bytes.size() <= tensors_[current_].size - filled_);
-    file_.write(bytes);
-    filled_ += bytes.size();
+    CACHALOT_CHECK(size <= tensors_[current_].size - filled_);
+    filled_ += size;
+}
+
+// Writes what is not in the file yet. Promises are made between appends, so header and padding are there whole or not.
+void GgufWriter::emit(std::span<const std::byte> bytes) {
+    if (position_ >= resumed_) file_.write(bytes);
+    position_ += bytes.size();
+}
+
+std::uint64_t GgufWriter::resume(std::string_view version) {
+    CACHALOT_CHECK(!data_started_);
+    const std::string bytes = header();
+    const auto hash =
+        XXH3_128bits_withSeed(bytes.data(), bytes.size(), XXH3_64bits(version.data(), version.size()));
+    resumed_ = file_.resume(fmt::format("{:016x}{:016x}", hash.high64, hash.low64));
+    return resumed_;
+}
+
+bool GgufWriter::skip(std::string_view name, std::uint64_t size) {
+    start_data();
+    if (position_ >= resumed_) return false;
+    CACHALOT_CHECK(size <= resumed_ - position_);
+    advance(name, size);
+    position_ += size;
     complete_tensors();
+    return true;
 }
 
 void GgufWriter::finish() {

@@ -36,6 +36,16 @@ class GgufWriter {
   public:
     explicit GgufWriter(const std::filesystem::path& path);
 
+    // A writer whose work survives being killed (output_file.h says how). After the declarations, `resume` says whether
+    // there is something to go on with: the bytes for which `skip` is true are in the file.
+    GgufWriter(const std::filesystem::path& path, OutputFile::Resumable resumable) : file_(path, resumable) {}
+    // `version` stands for everything that decides about the data and is not in the directory. Returns bytes of the file.
+    std::uint64_t resume(std::string_view version);
+    // In place of append() for the next bytes of a tensor. Once it is false it remains so.
+    bool skip(std::string_view name, std::uint64_t size);
+    // Between two appends: what has been appended will survive.
+    void checkpoint() { file_.checkpoint(); }
+
     // --- First: metadata and directory. A key that is set again replaces its value.
 
     // T is bool, float, double or a fixed-width integer; spell it out, because it is the type in the file.
@@ -63,6 +73,7 @@ class GgufWriter {
     // Copies a value of another file unchanged. Must not be called for keys that describe a file rather than
     // a model, see `is_container_key`.
     void copy(const GgufValue& value);
+    void remove(std::string_view key);
     // general.alignment, split.*: each file has its own.
     static bool is_container_key(std::string_view key);
 
@@ -151,14 +162,17 @@ class GgufWriter {
     std::string header() const;
     void start_data();
     void complete_tensors();
+    void advance(std::string_view name, std::uint64_t size);
+    void emit(std::span<const std::byte> bytes);
 
     OutputFile file_;
     std::vector<Key> keys_;
     std::vector<Tensor> tensors_;
     std::uint64_t data_size_ = 0;  // declared
     bool data_started_ = false;
-    std::size_t current_ = 0;   // the tensor whose turn it is
-    std::uint64_t filled_ = 0;  // bytes of it that have been appended
+    std::size_t current_ = 0;                   // the tensor whose turn it is
+    std::uint64_t filled_ = 0;                  // bytes of it that have been appended
+    std::uint64_t position_ = 0, resumed_ = 0;  // bytes of the file: so far, and those that were there before
 };
 
 }  // namespace cachalot

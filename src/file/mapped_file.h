@@ -47,6 +47,7 @@ class MappedFile {
         random,      // no read-ahead
         sequential,  // aggressive read-ahead
         will_need,   // start reading now, in the background
+        not_needed,  // no longer counts as memory of this process; reading it again is allowed
     };
     void advise(Access access, std::span<const std::byte> part) const;
     void advise(Access access) const { advise(access, bytes_); }

@@ -1,10 +1,13 @@
 #include "file/output_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <system_error>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -13,6 +16,7 @@ namespace cachalot {
 namespace {
 
 constexpr std::size_t kBufferSize = 1 << 20;
+constexpr const char* kJournal = ".journal";
 
 std::string reason() { return std::generic_category().message(errno); }
 
@@ -28,13 +32,55 @@ OutputFile::OutputFile(const std::filesystem::path& path) : path_(path.string())
     buffer_.reserve(kBufferSize);
 }
 
+OutputFile::OutputFile(const std::filesystem::path& path, Resumable)
+    : path_(path.string()), temporary_(path_ + ".partial"), resumable_(true) {
+    descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) fail("{}: cannot create: {}", temporary_, reason());
+    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+        ::close(std::exchange(descriptor_, -1));
+        fail("{}: another process is writing it", temporary_);
+    }
+    buffer_.reserve(kBufferSize);
+}
+
 OutputFile::~OutputFile() { discard(); }
+
+// The journal is one line: fingerprint, a space, the number of bytes.
+std::uint64_t OutputFile::resume(std::string_view fingerprint) {
+    CACHALOT_CHECK(resumable_ && size_ == 0);
+    fingerprint_ = fingerprint;
+    std::error_code ignored;
+    std::ifstream journal(temporary_ + kJournal);
+    std::string was;
+    std::uint64_t promised = 0;
+    if (journal >> was >> promised && was == fingerprint_ &&
+        promised <= std::filesystem::file_size(temporary_, ignored))
+        size_ = durable_ = promised;
+    else
+        std::filesystem::remove(temporary_ + kJournal, ignored);
+    // What was written after the last promise may have holes.
+    if (::ftruncate(descriptor_, static_cast<off_t>(size_)) != 0 ||
+        ::lseek(descriptor_, static_cast<off_t>(size_), SEEK_SET) < 0)
+        fail("{}: cannot continue: {}", temporary_, reason());
+    return size_;
+}
+
+void OutputFile::checkpoint() {
+    CACHALOT_CHECK(resumable_);
+    flush();
+    if (::fdatasync(descriptor_) != 0) fail("{}: cannot write to the disk: {}", path_, reason());
+    OutputFile journal(temporary_ + kJournal);
+    const std::string line = fmt::format("{} {}\n", fingerprint_, size_);
+    journal.write(std::as_bytes(std::span(line)));
+    journal.commit();
+    durable_ = size_;
+}
 
 void OutputFile::discard() noexcept {
     if (descriptor_ < 0) return;
     ::close(descriptor_);
     descriptor_ = -1;
-    ::unlink(temporary_.c_str());
+    if (durable_ == 0) ::unlink(temporary_.c_str());
 }
 
 void OutputFile::reserve(std::uint64_t size) {
@@ -65,10 +111,11 @@ void OutputFile::write_through(std::span<const std::byte> bytes) {
     CACHALOT_CHECK(descriptor_ >= 0);
     while (!bytes.empty()) {
         const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-        if (written > 0)
+        if (written > 0) {
             bytes = bytes.subspan(static_cast<std::size_t>(written));
-        else if (written == 0 || errno != EINTR)
-            fail("{}: cannot write: {}", path_, reason());
+            size_ += static_cast<std::uint64_t>(written);
+        }
+        if (written == 0 || (written < 0 && errno != EINTR)) fail("{}: cannot write: {}", path_, reason());
     }
 }
 
@@ -79,6 +126,7 @@ void OutputFile::commit() {
         fail("{}: cannot rename {} to it: {}", path_, temporary_, reason());
     ::close(descriptor_);
     descriptor_ = -1;
+    if (resumable_) ::unlink((temporary_ + kJournal).c_str());
 
     // The new name is durable once the directory is. Some file systems refuse this; there is nothing to do
     // then.

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace cachalot {
@@ -16,6 +17,18 @@ class OutputFile {
     explicit OutputFile(const std::filesystem::path& path);
     // Removes the temporary file unless `commit` was called.
     ~OutputFile();
+
+    // A file that survives being killed: its temporary file is PATH.partial, and PATH.partial.journal says how much of it
+    // is on the disk for good. `resume` must follow.
+    struct Resumable {};
+    OutputFile(const std::filesystem::path& path, Resumable);
+
+    // Takes up the temporary file where `checkpoint` left it, if what was written then had the same fingerprint, and
+    // returns its size; else begins anew and returns 0.
+    std::uint64_t resume(std::string_view fingerprint);
+    // Makes what has been written so far durable, and says so in the journal.
+    void checkpoint();
+
     OutputFile(const OutputFile&) = delete;
     OutputFile& operator=(const OutputFile&) = delete;
 
@@ -38,7 +51,10 @@ class OutputFile {
     std::string path_;
     std::string temporary_;
     int descriptor_ = -1;
-    std::vector<std::byte> buffer_;  // small writes are collected
+    bool resumable_ = false;
+    std::string fingerprint_;
+    std::uint64_t size_ = 0, durable_ = 0;  // bytes written, bytes that the journal promises
+    std::vector<std::byte> buffer_;         // small writes are collected
 };
 
 }  // namespace cachalot

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "file/read_queue.h"
+#include "file/waiting_reads.h"
 
 namespace cachalot {
 namespace {
@@ -32,10 +32,17 @@ class ThreadQueue final : public ReadQueue {
     void submit(std::span<const QueuedRead> reads) override {
         {
             std::lock_guard lock(mutex_);
-            waiting_.insert(waiting_.end(), reads.begin(), reads.end());
+            waiting_.add(reads);
             unclaimed_ += reads.size();
         }
         asked_.notify_all();
+    }
+
+    bool withdraw(std::uint64_t id, ReadClass urgency) override {
+        std::lock_guard lock(mutex_);
+        if (!waiting_.withdraw(id, urgency)) return false;
+        --unclaimed_;
+        return true;
     }
 
     std::optional<FinishedRead> next(bool wait) override {
@@ -53,14 +60,16 @@ class ThreadQueue final : public ReadQueue {
     void work() {
         std::unique_lock lock(mutex_);
         while (true) {
-            asked_.wait(lock, [&] { return stop_ || !waiting_.empty(); });
+            std::optional<QueuedRead> taken;
+            asked_.wait(lock, [&] { return stop_ || (taken = waiting_.take(running_)); });
             if (stop_) return;
-            const QueuedRead read = waiting_.front();
-            waiting_.pop_front();
+            const QueuedRead read = *taken;
+            ++running_;
             lock.unlock();
             const auto result = ::pread(read.descriptor, read.to, read.size, static_cast<off_t>(read.offset));
             const FinishedRead finished{read.id, result < 0 ? -std::int64_t(errno) : result};
             lock.lock();
+            --running_;  // this thread looks first whether another one may start now
             finished_.push_back(finished);
             done_.notify_one();
         }
@@ -68,8 +77,9 @@ class ThreadQueue final : public ReadQueue {
 
     std::mutex mutex_;
     std::condition_variable asked_, done_;
-    std::deque<QueuedRead> waiting_;
+    WaitingReads waiting_;
     std::deque<FinishedRead> finished_;
+    std::size_t running_ = 0;
     std::size_t unclaimed_ = 0;  // submitted and not yet returned by next()
     bool stop_ = false;
     std::vector<std::thread> threads_;

@@ -28,6 +28,8 @@ struct Projection {
     std::int64_t x_stride = 0;
     float* y = nullptr;  // [rows, weight->rows]
     std::int64_t y_stride = 0;
+    bool float_inputs =
+        false;  // x is not rounded, whatever the precision: where a small difference decides something
 };
 
 // The mixing parameters of one sub-layer (m = 24) or of the head (m = 4). S = 4.
@@ -203,9 +205,12 @@ std::unique_ptr<Backend> make_reference_backend();
 struct CpuOptions {
     int threads = 0;  // 0: one per available core
     Precision precision = Precision::fast;
-    // "scalar", "avx2", "avx2_vnni", "avx512", "avx512_vbmi", "avx512_amx", "neon", "neon_dotprod", "neon_i8mm"; none:
+    // "scalar", "avx2", "avx2_vnni", "avx512", "avx512_vbmi", "avx512_bf16", "avx512_amx", "neon", "neon_dotprod", "neon_i8mm"; none:
     // the best, or $CACHALOT_ISA
     std::optional<std::string> isa;
+    // Where memory is divided among nodes (base/numa.h): spread threads and new pages over them. automatic: if there are
+    // several.
+    enum class Numa { automatic, off, spread } numa = Numa::automatic;
 };
 // Throws Error for an instruction set that is unknown or that this processor lacks.
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);

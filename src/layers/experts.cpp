@@ -10,6 +10,7 @@ void mixture_of_experts(Backend& backend, const Config& c, const LayerWeights& w
 
     Projection router{&w.router, ws.x.data(), c.hidden_size,
                       ws.router_logits.reserve(rows * static_cast<std::size_t>(c.experts)), c.experts};
+    router.float_inputs = true;  // near ties are common
     backend.project({&router, 1}, static_cast<int>(rows));
 
     RouteCall route;

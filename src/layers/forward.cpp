@@ -58,7 +58,7 @@ std::span<float> forward(Backend& backend, const Config& c, const Weights& w, Ex
     float* comb = ws.comb.reserve(static_cast<std::size_t>(n * kStreams * kStreams));  // [rows, 4, 4]
     ws.rope.prepare(batch, rows);
     for (auto& s : batch) s.state->extend(s.count);
-    store.begin_pass(rows, prompt);
+    store.begin_pass(tokens, prompt);
 
     backend.embed(w.embedding, tokens, streams);
     for (int l = 0; l < c.layers; ++l) {

@@ -6,7 +6,7 @@
 #include <cctype>
 
 #include "base/error.h"
-#include "cache/token_chain.h"
+#include "base/hash.h"
 
 namespace cachalot {
 namespace {
@@ -14,7 +14,7 @@ namespace {
 std::uint64_t mixed(std::uint64_t seed, std::string_view family, std::int64_t number) {
     const auto text = fmt::format("{} {} {}", seed, family, number);
     std::uint64_t result = 0;
-    for (const std::byte b : hash_key(std::as_bytes(std::span(text))))
+    for (const std::byte b : hash128(std::as_bytes(std::span(text))))
         result = result * 257 + std::uint64_t(b);
     return result;
 }

@@ -41,10 +41,10 @@ std::uint32_t read_varint(ByteReader& reader) {
     return value;
 }
 
-void hash_piece(ChainKey& hash, std::span<const std::byte> piece) {
+void hash_piece(Hash128& hash, std::span<const std::byte> piece) {
     std::vector<std::byte> bytes(hash.begin(), hash.end());
     bytes.insert(bytes.end(), piece.begin(), piece.end());
-    hash = hash_key(bytes);
+    hash = hash128(bytes);
 }
 
 std::size_t rows_of(const SavedText& text) {
@@ -93,10 +93,10 @@ SavedRow SavedRow::of(std::span<const float> logits, std::int32_t next) {
     return row;
 }
 
-ChainKey vocabulary_key(const Tokenizer& tokenizer) {
+Hash128 vocabulary_key(const Tokenizer& tokenizer) {
     std::string all;
     for (const auto& token : tokenizer.data().tokens) put_string(all, token);
-    return hash_key(std::as_bytes(std::span(all)));
+    return hash128(std::as_bytes(std::span(all)));
 }
 
 SavedText saved_text(const Model& model, std::string text, std::vector<std::int32_t> ids,
@@ -174,12 +174,12 @@ void SavedLogitsWriter::finish() {
 SavedLogits::SavedLogits(std::optional<MappedFile> file, std::span<const std::byte> bytes, std::string source)
     : file_(std::move(file)),
       source_(std::make_unique<const std::string>(std::move(source))),
-      reader_(bytes.first(bytes.size() - std::min(bytes.size(), sizeof(ChainKey))), *source_) {
+      reader_(bytes.first(bytes.size() - std::min(bytes.size(), sizeof(Hash128))), *source_) {
     const auto magic = reader_.left() >= kMagic.size() ? bytes.first(kMagic.size()) : bytes.first(0);
     if (!std::ranges::equal(magic, std::as_bytes(std::span(kMagic))))
         fail("{}: not a file of saved logits", *source_);
     const auto hashed = bytes.first(reader_.left());
-    ChainKey hash{};
+    Hash128 hash{};
     for (std::size_t done = 0; done < hashed.size(); done += kPiece)
         hash_piece(hash, hashed.subspan(done, std::min(kPiece, hashed.size() - done)));
     reader_.take(kMagic.size(), "the magic");
@@ -209,7 +209,7 @@ void SavedLogits::read_text() {
     const auto tokens = reader_.read<std::uint64_t>("the number of tokens");
     if (tokens < 2 || text_.window < 2)
         fail("{}: {} tokens in windows of {}: nothing is predicted", *source_, tokens, text_.window);
-    const auto key = reader_.take(sizeof(ChainKey), "the hash of the vocabulary");
+    const auto key = reader_.take(sizeof(Hash128), "the hash of the vocabulary");
     std::copy(key.begin(), key.end(), text_.vocabulary.begin());
     text_.model = reader_.read_string("the model's name");
     text_.text = reader_.read_string("the text's name");

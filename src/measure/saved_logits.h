@@ -31,7 +31,7 @@
 #include <string>
 #include <vector>
 
-#include "cache/token_chain.h"
+#include "base/hash.h"
 #include "file/byte_reader.h"
 #include "file/mapped_file.h"
 #include "file/output_file.h"
@@ -57,13 +57,13 @@ struct SavedRow {
 struct SavedText {
     std::string model, text;  // names
     std::int32_t vocab_size = 0;
-    ChainKey vocabulary{};
+    Hash128 vocabulary{};
     std::uint32_t window = 0;
     std::vector<std::int32_t> ids;
 };
 
 // Stands for all tokens of a vocabulary in their order.
-ChainKey vocabulary_key(const Tokenizer& tokenizer);
+Hash128 vocabulary_key(const Tokenizer& tokenizer);
 
 // `text`: the name of what is read.
 SavedText saved_text(const Model& model, std::string text, std::vector<std::int32_t> ids, std::size_t window);
@@ -80,7 +80,7 @@ class SavedLogitsWriter {
 
     OutputFile file_;
     std::string buffer_;
-    ChainKey hash_{};
+    Hash128 hash_{};
     std::size_t rows_left_;
 };
 

@@ -60,6 +60,9 @@ class Checkpoint {
     // Sets the keys of a GGUF file that describe this model: configuration, tokenizer, defaults.
     virtual void write_metadata(GgufWriter& writer) const = 0;
 
+    // Sets what a copy without loss keeps of the release (release_record.h).
+    virtual void write_release_record(GgufWriter&) const {}
+
   protected:
     // The tensor's bytes as a matrix, its shape checked; rows = 1 also stands for a vector of `columns`.
     virtual Matrix view(const std::string& name, std::int64_t rows, std::int64_t columns) const = 0;

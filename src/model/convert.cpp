@@ -1,41 +1,34 @@
 #include "model/convert.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "file/gguf_writer.h"
+#include "model/background_writer.h"
+#include "model/importance.h"
+#include "model/release_record.h"
 #include "model/tensor_names.h"
+#include "quant/quantize.h"
 #include "tensor/convert.h"
 
 namespace cachalot {
 namespace {
 
+using Kind = TensorSpec::Kind;
+
 constexpr std::int64_t kPieceBytes = std::int64_t(8) << 20;  // converted and written at a time
+constexpr std::int64_t kRowsPerItem = 16;                    // that a thread takes at a time
 
-// The type that holds every value of `type` in a GGUF file.
-DType lossless(DType type) {
-    switch (type) {
-        case DType::fp4_pairs: return DType::mxfp4;
-        case DType::f8_e4m3: return DType::bf16;
-        default: return type;
-    }
-}
+// Changes whenever the same options lead to other bytes than before.
+constexpr const char* kVersion = "1";
 
-void check_target(const std::optional<DType>& type) {
-    if (!type) return;
-    switch (*type) {
-        case DType::f32:
-        case DType::f16:
-        case DType::bf16:
-        case DType::q8_0:
-        case DType::mxfp4: return;
-        default: fail("cannot write tensors of type {} (choose f32, f16, bf16, q8_0 or mxfp4)", name(*type));
-    }
-}
+// A measurement over few tokens says more about them than about the expert: the weights of an expert that was seen n times
+// are n parts its own and this many parts those of all experts together.
+constexpr double kPriorTokens = 16;
 
 class Converter {
   public:
@@ -44,91 +37,157 @@ class Converter {
         : source_(checkpoint),
           options_(options),
           progress_(progress),
-          writer_(output),
-          pool_(options.threads) {
-        for (const auto& type : {options.experts, options.dense, options.embeddings}) check_target(type);
-    }
+          plan_(options.types, checkpoint.config()),
+          writer_(output, OutputFile::Resumable{}),
+          pool_(options.threads) {}
 
     ConvertSummary run() {
-        auto specs = model_tensors(source_.config());
+        const auto specs = model_tensors(source_.config());
         source_.write_metadata(writer_);
         for (const auto& spec : specs) declare(spec);
+        plan_.check_all_used();
+        describe(specs);
         summary_.bytes = writer_.file_size();
         summary_.tensors = static_cast<int>(specs.size());
-        for (const auto& spec : specs) write(spec);
+        summary_.resumed = writer_.resume(version());
+        BackgroundWriter background(writer_, options_.checkpoint_bytes);
+        background_ = &background;
+        for (std::size_t i = 0; i < specs.size(); ++i) write(specs[i], types_[i]);
+        background.drain();
         writer_.finish();
         return summary_;
     }
 
   private:
-    // The tensor, or for experts the first of them.
-    Matrix first_matrix(const TensorSpec& s) const {
-        return s.kind == TensorSpec::Kind::experts ? source_.expert(s.gguf, 0, s.experts, s.rows, s.columns)
-                                                   : source_.matrix(s.gguf, s.rows, s.columns);
-    }
+    static bool is_matrix(const TensorSpec& s) { return s.kind == Kind::matrix || s.kind == Kind::experts; }
 
-    DType target(const TensorSpec& s, DType stored) const {
-        std::optional<DType> chosen;
-        if (s.role == TensorSpec::Role::experts) chosen = options_.experts;
-        if (s.role == TensorSpec::Role::dense) chosen = options_.dense;
-        if (s.role == TensorSpec::Role::embeddings) chosen = options_.embeddings;
-        return chosen.value_or(lossless(stored));
+    Matrix matrix(const TensorSpec& s, int expert = 0) const {
+        return s.kind == Kind::experts ? source_.expert(s.gguf, expert, s.experts, s.rows, s.columns)
+                                       : source_.matrix(s.gguf, s.rows, s.columns);
     }
 
     void declare(const TensorSpec& s) {
         std::vector<std::int64_t> shape = {s.rows, s.columns};
         if (s.rows == 1) shape = {s.columns};
-        DType type = DType::f32;
-        if (s.kind == TensorSpec::Kind::integers) type = DType::i32;
-        if (s.kind == TensorSpec::Kind::experts) shape.insert(shape.begin(), s.experts);
-        if (s.kind == TensorSpec::Kind::matrix || s.kind == TensorSpec::Kind::experts)
-            type = target(s, first_matrix(s).dtype);
+        if (s.kind == Kind::experts) shape.insert(shape.begin(), s.experts);
+        DType type = s.kind == Kind::integers ? DType::i32 : DType::f32;
+        if (is_matrix(s)) {
+            const Matrix first = matrix(s);
+            type = plan_.target(s, first);
+            const DType kept = lossless_type(first.dtype);
+            if (type != first.dtype && type != kept && type != DType::f32) ++summary_.changed;
+            if (s.kind == Kind::experts && type == DType::f8_e4m3)
+                fail("{}: experts cannot be f8_e4m3", s.gguf);
+        }
         writer_.declare(s.gguf, type, shape);
+        if (type == DType::f8_e4m3)
+            writer_.declare(scale_tensor(s.gguf), DType::i8,
+                            {(s.rows + kFp8Block - 1) / kFp8Block, (s.columns + kFp8Block - 1) / kFp8Block});
+        types_.push_back(type);
     }
 
-    void write(const TensorSpec& s) {
-        if (s.kind == TensorSpec::Kind::floats) {
-            auto values = source_.floats(s.gguf, s.rows, s.columns);
-            append(s.gguf, std::as_bytes(std::span(values)));
-        } else if (s.kind == TensorSpec::Kind::integers) {
-            auto values = source_.integers(s.gguf, s.rows, s.columns);
-            append(s.gguf, std::as_bytes(std::span(values)));
-        } else {
-            Matrix first = first_matrix(s);
-            DType type = target(s, first.dtype);
-            if (type != first.dtype && type != lossless(first.dtype) && type != DType::f32)
-                ++summary_.changed;
-            write_matrix(s, first, type);
-            for (int e = 1; e < s.experts; ++e) {
-                Matrix m = source_.expert(s.gguf, e, s.experts, s.rows, s.columns);
-                if (m.dtype != first.dtype)
-                    fail("{}: tensor {}: expert {} has type {}, expert 0 {}", source_.source(), s.gguf, e,
-                         name(m.dtype), name(first.dtype));
-                write_matrix(s, m, type);
+    // Where weights came from, and what is needed to write the release again if nothing of it is lost.
+    void describe(std::span<const TensorSpec> specs) {
+        if (options_.importance) {
+            writer_.set("quantize.imatrix.file", options_.importance_name);
+            writer_.set<std::uint32_t>("quantize.imatrix.entries_count",
+                                       static_cast<std::uint32_t>(options_.importance->entries().size()));
+            writer_.set<std::uint32_t>("quantize.imatrix.chunks_count", options_.importance->chunk_count);
+        }
+        bool whole = true;
+        for (std::size_t i = 0; i < specs.size(); ++i) {
+            if (!is_matrix(specs[i])) continue;
+            const DType stored = matrix(specs[i]).dtype;
+            whole &= types_[i] == stored || (types_[i] == DType::mxfp4 && stored == DType::fp4_pairs);
+        }
+        if (whole)
+            source_.write_release_record(writer_);
+        else
+            ReleaseRecord::clear(writer_);
+    }
+
+    // What decides about the data beside the directory.
+    std::string version() const {
+        std::string text = kVersion;
+        for (const MappedFile& file : source_.files()) {
+            std::error_code ignored;
+            const auto time =
+                std::filesystem::last_write_time(file.path(), ignored).time_since_epoch().count();
+            text += fmt::format("\n{} {} {}", file.path(), file.size(), time);
+        }
+        if (options_.importance)
+            for (const auto& [name, entry] : options_.importance->entries()) {
+                double sum = 0;
+                for (float v : entry.sums) sum += v;
+                text += fmt::format("\n{} {}", name, sum);
             }
+        return text;
+    }
+
+    void write(const TensorSpec& s, DType type) {
+        if (s.kind == Kind::floats) {
+            const auto values = source_.floats(s.gguf, s.rows, s.columns);
+            return write_bytes(s.gguf, std::as_bytes(std::span(values)));
+        }
+        if (s.kind == Kind::integers) {
+            const auto values = source_.integers(s.gguf, s.rows, s.columns);
+            return write_bytes(s.gguf, std::as_bytes(std::span(values)));
+        }
+        const Matrix first = matrix(s);
+        for (int e = 0; e < std::max(1, s.experts); ++e) {
+            const Matrix m = matrix(s, e);
+            if (m.dtype != first.dtype)
+                fail("{}: tensor {}: expert {} has type {}, expert 0 {}", source_.source(), s.gguf, e,
+                     name(m.dtype), name(first.dtype));
+            if (e + 1 < s.experts) advise(matrix(s, e + 1), MappedFile::Access::will_need);
+            write_matrix(s, e, m, type);
+            advise(m, MappedFile::Access::not_needed);
+        }
+        if (type == DType::f8_e4m3) {
+            const std::int64_t bytes = (first.rows + kFp8Block - 1) / kFp8Block * first.scale_stride;
+            write_bytes(scale_tensor(s.gguf),
+                        std::as_bytes(std::span(first.scales, static_cast<std::size_t>(bytes))));
         }
     }
 
-    void write_matrix(const TensorSpec& s, const Matrix& m, DType type) {
-        std::int64_t stride = row_bytes(type, m.columns);
-        std::int64_t rows_per_piece = std::max<std::int64_t>(1, kPieceBytes / stride);
+    void write_bytes(const std::string& name, std::span<const std::byte> bytes) {
+        if (skip(name, bytes.size())) return;
+        auto buffer = background_->buffer();
+        buffer.assign(bytes.begin(), bytes.end());
+        append(name, std::move(buffer));
+    }
+
+    void write_matrix(const TensorSpec& s, int expert, const Matrix& m, DType type) {
+        const std::int64_t stride = row_bytes(type, m.columns);
+        const std::int64_t rows_per_piece = std::max<std::int64_t>(1, kPieceBytes / stride);
+        std::vector<float> weights;
+        bool looked_up = false;
         for (std::int64_t first = 0; first < m.rows; first += rows_per_piece) {
-            std::int64_t count = std::min(rows_per_piece, m.rows - first);
-            piece_.resize(static_cast<std::size_t>(count * stride));
-            constexpr std::int64_t kRows = 16;
-            pool_.parallel_for((count + kRows - 1) / kRows, [&](std::int64_t item, int) {
+            const std::int64_t count = std::min(rows_per_piece, m.rows - first);
+            const auto size = static_cast<std::size_t>(count * stride);
+            if (skip(s.gguf, size)) continue;
+            if (!std::exchange(looked_up, true)) weights = importance(s, expert, m, type);
+            auto piece = background_->buffer();
+            piece.resize(size);
+            pool_.parallel_for((count + kRowsPerItem - 1) / kRowsPerItem, [&](std::int64_t item, int) {
                 std::vector<float> values(static_cast<std::size_t>(m.columns));
-                for (std::int64_t r = item * kRows; r < std::min(count, (item + 1) * kRows); ++r) {
-                    std::span<std::byte> out(piece_.data() + r * stride, static_cast<std::size_t>(stride));
-                    convert_row(m, first + r, type, values, out);
+                for (std::int64_t r = item * kRowsPerItem; r < std::min(count, (item + 1) * kRowsPerItem);
+                     ++r) {
+                    const std::span<std::byte> out(piece.data() + r * stride,
+                                                   static_cast<std::size_t>(stride));
+                    try {
+                        convert_row(m, first + r, type, values, weights, out);
+                    } catch (const Error& error) {
+                        fail("{}: tensor {}, row {}: {}", source_.source(), s.gguf, first + r, error.what());
+                    }
                 }
             });
-            append(s.gguf, piece_);
+            append(s.gguf, std::move(piece));
         }
     }
 
     static void convert_row(const Matrix& m, std::int64_t row, DType type, std::span<float> values,
-                            std::span<std::byte> out) {
+                            std::span<const float> weights, std::span<std::byte> out) {
         if (type == m.dtype) {
             std::memcpy(out.data(), m.row(row), out.size());
         } else if (type == DType::mxfp4 && m.dtype == DType::fp4_pairs) {
@@ -136,22 +195,72 @@ class Converter {
                            out);
         } else {
             dequantize_row(m, row, values);
-            quantize_row(type, values, out);
+            quantize(type, values, weights, out);
         }
     }
 
-    void append(const std::string& name, std::span<const std::byte> bytes) {
-        writer_.append(name, bytes);
-        done_ += bytes.size();
+    // Weights for the columns of a matrix; empty if none are known or needed.
+    std::vector<float> importance(const TensorSpec& s, int expert, const Matrix& m, DType type) {
+        const bool rounds = type != m.dtype && type != lossless_type(m.dtype) && info(type).elements > 1;
+        if (!options_.importance || !rounds) return {};
+        std::vector<float> own = options_.importance->find(s.gguf, expert, m.columns);
+        if (s.kind == Kind::experts) {
+            const std::vector<float> all = options_.importance->mean(s.gguf, m.columns);
+            const auto found = options_.importance->entries().find(s.gguf);
+            if (own.empty()) {
+                own = all;
+            } else if (found != options_.importance->entries().end()) {
+                const auto seen = static_cast<double>(found->second.counts[static_cast<std::size_t>(expert)]);
+                for (std::size_t i = 0; i < own.size() && i < all.size(); ++i)
+                    own[i] =
+                        static_cast<float>((seen * own[i] + kPriorTokens * all[i]) / (seen + kPriorTokens));
+            }
+        }
+        if (own.empty() || !usable_importance(own)) {
+            ++summary_.unmeasured;
+            return {};
+        }
+        return own;
+    }
+
+    // The part of a mapped file that a matrix takes.
+    void advise(const Matrix& m, MappedFile::Access access) const {
+        const std::span<const std::byte> bytes(m.data, static_cast<std::size_t>(m.rows * m.stride));
+        for (const MappedFile& file : source_.files()) {
+            const auto all = file.bytes();
+            if (bytes.data() >= all.data() && bytes.data() < all.data() + all.size())
+                return file.advise(access, bytes);
+        }
+    }
+
+    bool skip(const std::string& name, std::size_t size) {
+        if (skipping_ && writer_.skip(name, size)) {
+            report(size);
+            return true;
+        }
+        return skipping_ = false;
+    }
+
+    void append(const std::string& name, std::vector<std::byte> bytes) {
+        const std::size_t size = bytes.size();
+        background_->append(name, std::move(bytes));
+        report(size);
+    }
+
+    void report(std::size_t size) {
+        done_ += size;
         if (progress_) progress_(done_, summary_.bytes);
     }
 
     const Checkpoint& source_;
     const ConvertOptions& options_;
     const ConvertProgress& progress_;
+    TypePlan plan_;
     GgufWriter writer_;
     ThreadPool pool_;
-    std::vector<std::byte> piece_;
+    BackgroundWriter* background_ = nullptr;
+    std::vector<DType> types_;  // of each spec
+    bool skipping_ = true;
     std::uint64_t done_ = 0;
     ConvertSummary summary_;
 };

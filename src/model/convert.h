@@ -1,34 +1,44 @@
-// Writing a model as one GGUF file.
+// Writing a model as one GGUF file, and as the release that it was made from.
 //
 // By default nothing is lost: FP4 experts are repacked into MXFP4 bit for bit, FP8 matrices become BF16, which holds
-// every value of E4M3 times a power of two, everything else stays as it is (small vectors as F32). Chosen types apply
-// to a class of tensors; the sensitive ones (router, compressors, hyper-connections, norms) are never reduced.
+// every value of E4M3 times a power of two, everything else stays as it is (small vectors as F32). type_plan.h says how
+// other types are chosen, src/quant how values become blocks.
+//
+// A large model takes hours, so the work survives: after every few hundred megabytes the file is made durable, and the same
+// conversion, started again, goes on from there (output_file.h).
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <optional>
 
 #include "model/checkpoint.h"
+#include "model/type_plan.h"
 
 namespace cachalot {
 
+class ImportanceMatrix;
+
 struct ConvertOptions {
-    // f32, f16, bf16, q8_0 or mxfp4; none: lossless
-    std::optional<DType> experts, dense, embeddings;
-    int threads = 0;  // 0: one per available core
+    TypeOptions types;
+    const ImportanceMatrix* importance = nullptr;
+    std::string importance_name;  // for the file's metadata
+    int threads = 0;              // 0: one per available core
+    std::uint64_t checkpoint_bytes = std::uint64_t(256) << 20;
 };
 
 struct ConvertSummary {
-    std::uint64_t bytes = 0;  // size of the file
+    std::uint64_t bytes = 0;    // size of the file
+    std::uint64_t resumed = 0;  // of them were there from an earlier attempt
     int tensors = 0;
     int changed = 0;  // tensors whose values were rounded
+    int unmeasured =
+        0;  // matrices (each expert counts) that were rounded without weights although others had some
 };
 
 using ConvertProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
-// Streams the model through a few megabytes of memory. The file appears under its name only when it is complete.
+// Streams the model through a few dozen megabytes of memory. The file appears under its name only when it is complete.
 // Throws Error naming file and tensor.
 ConvertSummary convert(const Checkpoint& checkpoint, const std::filesystem::path& output,
                        const ConvertOptions& options, const ConvertProgress& progress = {});

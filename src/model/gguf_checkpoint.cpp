@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "file/gguf_writer.h"
+#include "model/tensor_names.h"
 
 namespace cachalot {
 namespace {
@@ -50,7 +51,22 @@ Matrix GgufCheckpoint::view(const std::string& name, std::int64_t rows, std::int
     if (!fits)
         fail("{}: tensor {} has shape {}, expected [{}, {}]", source_, name, shape_text(t.shape), rows,
              columns);
-    return {t.dtype, rows, columns, t.data.data(), row_bytes(t.dtype, columns)};
+    Matrix m{t.dtype, rows, columns, t.data.data(), row_bytes(t.dtype, columns)};
+    if (t.dtype == DType::f8_e4m3) add_scales(name, m);
+    return m;
+}
+
+// gguf_format.h describes the type.
+void GgufCheckpoint::add_scales(const std::string& name, Matrix& m) const {
+    const std::string scale_name = scale_tensor(name);
+    const TensorView& s = file_.get(scale_name);
+    const std::vector<std::int64_t> expected = {(m.rows + kFp8Block - 1) / kFp8Block,
+                                                (m.columns + kFp8Block - 1) / kFp8Block};
+    if (s.dtype != DType::i8 || s.shape != expected)
+        fail("{}: tensor {} has type {} and shape {}, expected i8 and {}", source_, scale_name,
+             cachalot::name(s.dtype), shape_text(s.shape), shape_text(expected));
+    m.scales = reinterpret_cast<const std::uint8_t*>(s.data.data());
+    m.scale_stride = expected[1];
 }
 
 Matrix GgufCheckpoint::expert(const std::string& name, int expert, int experts, std::int64_t rows,
@@ -59,6 +75,7 @@ Matrix GgufCheckpoint::expert(const std::string& name, int expert, int experts, 
     if (t.shape != std::vector<std::int64_t>{experts, rows, columns})
         fail("{}: tensor {} has shape {}, expected [{}, {}, {}]", source_, name, shape_text(t.shape), experts,
              rows, columns);
+    if (t.dtype == DType::f8_e4m3) fail("{}: tensor {}: experts in f8_e4m3 are not supported", source_, name);
     std::int64_t stride = row_bytes(t.dtype, columns);
     Matrix m{t.dtype, rows, columns, t.data.data() + expert * rows * stride, stride};
     check_matrix(name, m);

@@ -15,9 +15,11 @@ class GgufCheckpoint final : public Checkpoint {
     Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,
                   std::int64_t columns) const override;
     void write_metadata(GgufWriter& writer) const override;
+    const GgufMetadata& metadata() const { return file_.metadata(); }
 
   private:
     Matrix view(const std::string& name, std::int64_t rows, std::int64_t columns) const override;
+    void add_scales(const std::string& name, Matrix& m) const;
 
     Gguf file_;
 };

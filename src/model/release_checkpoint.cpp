@@ -8,17 +8,11 @@
 #include "file/gguf_writer.h"
 #include "file/json.h"
 #include "file/text_file.h"
+#include "model/release_record.h"
 #include "model/tensor_names.h"
 
 namespace cachalot {
 namespace {
-
-// ".weight" -> ".scale"
-std::string scale_name(const std::string& name) {
-    constexpr std::string_view suffix = ".weight";
-    CACHALOT_CHECK(name.ends_with(suffix));
-    return name.substr(0, name.size() - suffix.size()) + ".scale";
-}
 
 std::int64_t blocks(std::int64_t n, std::int64_t block) { return (n + block - 1) / block; }
 
@@ -67,6 +61,10 @@ void ReleaseCheckpoint::write_metadata(GgufWriter& writer) const {
     write_tokenizer(tokenizer().data(), writer);
 }
 
+void ReleaseCheckpoint::write_release_record(GgufWriter& writer) const {
+    ReleaseRecord::write(directory_, writer);
+}
+
 const std::string& ReleaseCheckpoint::release_name(const std::string& name) const {
     auto it = names_.find(name);
     CACHALOT_CHECK(it != names_.end());
@@ -109,7 +107,7 @@ Matrix ReleaseCheckpoint::stored(const std::string& name, std::int64_t rows, std
     }
     m.stride = row_bytes(m.dtype, columns);
     if (scale_rows) {
-        const TensorView& s = tensors_.get(scale_name(name));
+        const TensorView& s = tensors_.get(scale_tensor(name));
         require(s, scale_rows, scale_columns);
         if (s.dtype != DType::f8_e8m0)
             fail("{}: tensor {} has type {}, expected f8_e8m0", source_, s.name, cachalot::name(s.dtype));

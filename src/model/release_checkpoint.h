@@ -19,6 +19,7 @@ class ReleaseCheckpoint final : public Checkpoint {
     Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,
                   std::int64_t columns) const override;
     void write_metadata(GgufWriter& writer) const override;
+    void write_release_record(GgufWriter& writer) const override;
 
   private:
     Matrix view(const std::string& name, std::int64_t rows, std::int64_t columns) const override;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -88,7 +89,7 @@ class Synthesizer {
         }
     }
 
-    // Norms near 1, the rest near 0; biases of the router small, so that no expert is preferred.
+    // Norms near 1, the rest near 0; biases of the router small, so that no expert is preferred, unless that is wanted.
     void write_floats(const TensorSpec& s) {
         const auto is = [&](std::string_view suffix) { return s.gguf.ends_with(suffix); };
         float centre = 0, reach = 0.5f;
@@ -97,8 +98,11 @@ class Synthesizer {
         if (is("exp_probs_b.bias")) reach = 0.02f;
         RandomBits random(seed(0));
         std::vector<float> values(static_cast<std::size_t>(s.rows * s.columns));
-        for (float& v : values)
-            v = centre + reach * (static_cast<float>(random.next() >> 40) * 0x1p-23f - 1.0f);
+        if (is("exp_probs_b.bias") && options_.router_skew > 0)
+            for (float& v : values) v = static_cast<float>(options_.router_skew * gaussian(random));
+        else
+            for (float& v : values)
+                v = centre + reach * (static_cast<float>(random.next() >> 40) * 0x1p-23f - 1.0f);
         append(s.gguf, std::as_bytes(std::span(values)));
     }
 
@@ -111,9 +115,22 @@ class Synthesizer {
         for (std::int64_t token = 0; token < s.rows; ++token)
             for (std::uint64_t i = 0; i < k; ++i) {
                 const std::uint64_t begin = i * experts / k, end = (i + 1) * experts / k;
-                table.push_back(static_cast<std::int32_t>(begin + random.next() % (end - begin)));
+                table.push_back(static_cast<std::int32_t>(begin + one_of(end - begin, random)));
             }
         append(s.gguf, std::as_bytes(std::span(table)));
+    }
+
+    // With a skew the first ones more often: at 0.15 a tenth of them gets two fifths of the draws.
+    std::uint64_t one_of(std::uint64_t n, RandomBits& random) const {
+        if (options_.router_skew <= 0) return random.next() % n;
+        const double place = std::pow(unit(random), 1 + 10 * options_.router_skew);
+        return static_cast<std::uint64_t>(place * static_cast<double>(n));
+    }
+
+    static double unit(RandomBits& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
+    static double gaussian(RandomBits& random) {  // Box and Muller
+        const double radius = std::sqrt(-2 * std::log(1 - unit(random)));
+        return radius * std::cos(2 * std::numbers::pi * unit(random));
     }
 
     std::uint64_t seed(std::int64_t item) const {

@@ -1,7 +1,7 @@
 // Models of true shape with random weights: what speed is measured with when the real model is not at hand.
 //
-// A synthetic model costs exactly what the real one costs: same widths, same layer kinds, same formats, experts chosen
-// evenly. Its weights are scaled so that activations keep about their size from layer to layer, and its text is noise.
+// A synthetic model costs exactly what the real one costs: same widths, same layer kinds, same formats. Experts are
+// chosen evenly, or with a skew like that of real routers; but one token's choices tell nothing of the next one's. Its weights are scaled so that activations keep about their size from layer to layer, and its text is noise.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,9 @@ void set_layers(Config& config, std::span<const LayerKind> kinds);
 struct SyntheticOptions {
     DType gate_up = DType::mxfp4, down = DType::mxfp4;  // routed experts
     DType dense = DType::q8_0;  // attention projections, shared experts, token embedding and head
+    // How unevenly experts are chosen: the standard deviation of the routers' biases, which are added to affinities of
+    // about 0.8 +- 0.25; tables prefer some experts likewise. 0: evenly.
+    double router_skew = 0;
     std::uint64_t seed = 1;
     int threads = 0;  // 0: one per available core
 };

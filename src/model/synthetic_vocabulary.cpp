@@ -1,8 +1,11 @@
 #include "model/synthetic_vocabulary.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "text/prompt_protocol.h"
 #include "text/tokenizer_alphabet.h"
+#include "text/tokenizer_json.h"
 
 namespace cachalot {
 namespace {
@@ -61,5 +64,25 @@ class Builder {
 }  // namespace
 
 TokenizerData synthetic_vocabulary(int size) { return Builder(size).build(); }
+
+std::string tokenizer_json(const TokenizerData& data) {
+    nlohmann::json vocab = nlohmann::json::object(), added = nlohmann::json::array();
+    for (std::size_t id = 0; id < data.tokens.size(); ++id) {
+        const auto type = static_cast<TokenType>(data.types[id]);
+        if (type == TokenType::normal)
+            vocab[data.tokens[id]] = id;
+        else
+            added.push_back(
+                {{"id", id}, {"content", data.tokens[id]}, {"special", type != TokenType::user_defined}});
+    }
+    nlohmann::json steps = nlohmann::json::array();
+    for (const char* pattern : kTokenizerJsonPatterns)
+        steps.push_back({{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}});
+    steps.push_back({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}});
+    return nlohmann::json{{"added_tokens", added},
+                          {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", steps}}},
+                          {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", data.merges}}}}
+        .dump();
+}
 
 }  // namespace cachalot

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
+
 namespace cachalot {
 namespace {
 
@@ -104,5 +106,11 @@ class List {
 }  // namespace
 
 std::vector<TensorSpec> model_tensors(const Config& config) { return List(config).build(); }
+
+std::string scale_tensor(std::string_view name) {
+    constexpr std::string_view suffix = ".weight";
+    CACHALOT_CHECK(name.ends_with(suffix));
+    return std::string(name.substr(0, name.size() - suffix.size())) + ".scale";
+}
 
 }  // namespace cachalot

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/config.h"
@@ -36,5 +37,8 @@ struct TensorSpec {
 
 // In the order of the forward pass.
 std::vector<TensorSpec> model_tensors(const Config& config);
+
+// The tensor with the scales of a tensor whose name ends in ".weight", in a release or an FP8 matrix in GGUF.
+std::string scale_tensor(std::string_view name);
 
 }  // namespace cachalot

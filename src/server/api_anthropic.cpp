@@ -11,8 +11,9 @@ namespace {
 
 void messages(Service& service, TokenScale scale, const HttpRequest& http,
               std::shared_ptr<ResponseWriter> writer) {
-    AnthropicRequest read = read_anthropic_request(parse_body(http), service.info(), false);
-    read.request.tenant = http.tenant;
+    const auto body = parse_body(http);
+    AnthropicRequest read = read_anthropic_request(body, service.info(), false);
+    read.request.tenant = read_space(Field(body), http);
     run_answer(service, std::move(read.request),
                std::make_unique<AnthropicAnswer>(http.id, std::move(read.model), scale), std::move(writer),
                {.stream = read.stream});
@@ -20,8 +21,9 @@ void messages(Service& service, TokenScale scale, const HttpRequest& http,
 
 void count_tokens(Service& service, TokenScale scale, const HttpRequest& http,
                   const std::shared_ptr<ResponseWriter>& writer) {
-    AnthropicRequest read = read_anthropic_request(parse_body(http), service.info(), true);
-    read.request.tenant = http.tenant;  // whose remembered turns count
+    const auto body = parse_body(http);
+    AnthropicRequest read = read_anthropic_request(body, service.info(), true);
+    read.request.tenant = read_space(Field(body), http);  // whose remembered turns count
     respond_json(*writer, {{"input_tokens", scale(service.count_tokens(read.request))}});
 }
 

@@ -195,6 +195,11 @@ Priority read_priority(const Field& body) {
                               : Priority::normal;
 }
 
+std::string read_space(const Field& body, const HttpRequest& http) {
+    const auto salt = body["cache_salt"];
+    return salt ? http.tenant + '\n' + salt.string() : http.tenant;  // no tenant's name has a line break
+}
+
 Conversation read_conversation(const ordered_json& body) {
     try {
         auto conversation = conversation_from_json(body);

@@ -83,6 +83,9 @@ void apply_effort(const Field& effort, ChatOptions& chat);
 // which wins; as in other servers the lowest number comes first.
 Priority read_priority(const Field& body);
 
+// Whose cache it is: the tenant's, or a part of it if there is a `cache_salt`.
+std::string read_space(const Field& body, const HttpRequest& http);
+
 // Throws ApiError what parsing of text/chat.h threw as Error: the text before ": " becomes `param`.
 Conversation read_conversation(const ordered_json& body);
 

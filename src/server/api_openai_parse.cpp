@@ -25,11 +25,7 @@ void read_common(const Field& body, const HttpRequest& http, const ModelInfo& mo
     }
     generation.ignore_eos = body["ignore_eos"].boolean_or(false);
     request.priority = read_priority(body);
-    request.tenant = http.tenant;
-    if (auto salt = body["cache_salt"]) {
-        request.tenant += '\n';  // which no tenant's name has
-        request.tenant += salt.string();
-    }
+    request.tenant = read_space(body, http);
 }
 
 bool read_include_usage(const Field& body) {

@@ -10,8 +10,9 @@ namespace cachalot::server {
 namespace {
 
 void create(Service& service, const HttpRequest& http, std::shared_ptr<ResponseWriter> writer) {
-    ResponsesRequest read = read_responses_request(parse_body(http), service.info());
-    read.request.tenant = http.tenant;
+    const auto body = parse_body(http);
+    ResponsesRequest read = read_responses_request(body, service.info());
+    read.request.tenant = read_space(Field(body), http);
     ResponsesAnswerOptions options{std::move(read.repeated), read.reasoning_summary, read.encrypted_reasoning,
                                    [&service](std::int32_t token) {
                                        return service.detokenize({&token, 1});

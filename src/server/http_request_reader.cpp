@@ -5,6 +5,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/optional/optional.hpp>
+#include <limits>
 
 #include "server/http_router.h"
 
@@ -70,7 +71,8 @@ struct RequestReader::Impl {
 
 RequestReader::RequestReader(const HttpLimits& limits) : impl_(new Impl{limits}) {
     impl_->parser.header_limit(static_cast<std::uint32_t>(limits.header));
-    impl_->parser.body_limit(boost::none);  // checked once the client is known to be allowed in
+    // Checked once the client is known to be allowed in. Boost 1.74 takes boost::none for a limit of nothing.
+    impl_->parser.body_limit(std::numeric_limits<std::uint64_t>::max());
 }
 RequestReader::~RequestReader() = default;
 

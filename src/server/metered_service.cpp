@@ -14,7 +14,7 @@ class MeteredService final : public Service {
     bool ready() const override { return service_->ready(); }
 
     std::shared_ptr<Job> submit(Request request, Sink sink) override {
-        auto observer = std::make_shared<Observer>(Observer{metrics_.request()});
+        auto observer = std::make_shared<Observer>(Observer{metrics_.request(request.priority)});
         try {
             // The sink runs on one thread at a time, as the meter wants it.
             return service_->submit(std::move(request),

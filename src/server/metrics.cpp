@@ -11,11 +11,21 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "engine/scheduler.h"
 
 namespace cachalot::server {
 namespace {
 
 using prometheus::Histogram;
+
+const char* name(Priority priority) {
+    switch (priority) {
+        case Priority::interactive: return "interactive";
+        case Priority::normal: return "normal";
+        case Priority::background: return "background";
+    }
+    CACHALOT_CHECK(!"a value of Priority");
+}
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -50,7 +60,10 @@ struct Metrics::Impl {
     const bool llamacpp_names;
 
     Impl(const std::string& model, const std::string& prefix_, bool llamacpp)
-        : prefix(checked_prefix(prefix_)), labels{{"model_name", model}}, llamacpp_names(llamacpp) {}
+        : prefix(checked_prefix(prefix_)), labels{{"model_name", model}}, llamacpp_names(llamacpp) {
+        for (auto priority : {Priority::interactive, Priority::normal, Priority::background})
+            queue.Add({{"priority", name(priority)}}, kRequestSeconds);
+    }
 
     prometheus::Family<prometheus::Counter>& counters(const char* name, const char* help) {
         return prometheus::BuildCounter().Name(prefix + name).Help(help).Labels(labels).Register(registry);
@@ -107,7 +120,11 @@ struct Metrics::Impl {
         histogram("inter_token_latency_seconds", "Between two tokens of an answer.", kTokenSeconds);
     Histogram& end_to_end = histogram("e2e_request_latency_seconds",
                                       "From the request to the end of the answer.", kRequestSeconds);
-    Histogram& queue = histogram("request_queue_time_seconds", "Time in the queue.", kRequestSeconds);
+    prometheus::Family<Histogram>& queue = prometheus::BuildHistogram()
+                                               .Name(prefix + "request_queue_time_seconds")
+                                               .Help("Time in the queue, by priority.")
+                                               .Labels(labels)
+                                               .Register(registry);
     Histogram& prefill =
         histogram("request_prefill_time_seconds", "From the queue to the first token.", kRequestSeconds);
     Histogram& decode = histogram("request_decode_time_seconds",
@@ -190,14 +207,22 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::of_experts() const {
     auto slots = family("", "Experts that fit into the cache.", Type::Gauge, stats->slots);
     slots.name = prefix + "expert_cache_slots";
     slots.metric.front().label = {{"model_name", model}};
+    auto failed = family("", "Experts that could not be read, or only from another file.", Type::Counter,
+                         static_cast<double>(stats->failed_reads));
+    failed.name = prefix + "expert_cache_failed_reads_total";
+    failed.metric.front().label = {{"model_name", model}};
     return {
         slots,
+        failed,
         by_phase("expert_cache_tokens_total", "Tokens that were evaluated with the cache of experts.",
                  [](const Traffic& t) { return t.tokens; }),
         by_phase("expert_cache_queries_total", "Experts looked up in the cache.",
                  [](const Traffic& t) { return t.lookups; }),
         by_phase("expert_cache_hits_total", "Experts found in the cache.",
                  [](const Traffic& t) { return t.hits; }),
+        by_phase("expert_cache_ahead_total",
+                 "Experts not in the cache, but read ahead of the router's choice.",
+                 [](const Traffic& t) { return t.ahead; }),
         by_phase("expert_cache_read_bytes_total", "Read from disk for experts that were not in the cache.",
                  [](const Traffic& t) { return t.bytes_read; }),
         by_phase("expert_cache_wait_seconds_total",
@@ -261,7 +286,9 @@ void Metrics::http_request(std::string_view method, std::string_view route, int 
     impl_->http_seconds.Add({{"handler", handler}}, kRequestSeconds).Observe(seconds);
 }
 
-std::unique_ptr<RequestMeter> Metrics::request() { return std::make_unique<RequestMeter>(*impl_); }
+std::unique_ptr<RequestMeter> Metrics::request(Priority priority) {
+    return std::make_unique<RequestMeter>(*impl_, priority);
+}
 
 void Metrics::rejected(std::string_view reason) {
     impl_->rejections.Add({{"reason", std::string(reason)}}).Increment();
@@ -281,7 +308,10 @@ void Metrics::pass(const PassReport& report) {
     m.disk_hits.Increment(static_cast<double>(report.hits_on_disk) - m.disk_hits.Value());
 }
 
-RequestMeter::RequestMeter(Metrics::Impl& metrics) : metrics_(metrics) { metrics_.waiting.Increment(); }
+RequestMeter::RequestMeter(Metrics::Impl& metrics, Priority priority)
+    : metrics_(metrics), priority_(priority) {
+    metrics_.waiting.Increment();
+}
 
 RequestMeter::~RequestMeter() { finished("abort", 0); }
 
@@ -292,7 +322,7 @@ void RequestMeter::started(std::int64_t prompt_tokens, std::int64_t cached_token
     prompt_tokens_ = prompt_tokens;
     metrics_.waiting.Decrement();
     metrics_.running.Increment();
-    metrics_.queue.Observe(seconds_since(queued_));
+    metrics_.queue.Add({{"priority", name(priority_)}}, kRequestSeconds).Observe(seconds_since(queued_));
     metrics_.prompt_tokens.Increment(static_cast<double>(prompt_tokens));
     metrics_.cache_queries.Increment(static_cast<double>(prompt_tokens));
     metrics_.cache_hits.Increment(static_cast<double>(cached_tokens));

@@ -16,6 +16,10 @@
 #include "cache/expert_store.h"
 #include "server/pass_report.h"
 
+namespace cachalot {
+enum class Priority;
+}
+
 namespace cachalot::server {
 
 class RequestMeter;
@@ -39,7 +43,7 @@ class Metrics {
     void http_request(std::string_view method, std::string_view route, int status, double seconds);
 
     // One request to the model, from now on waiting in the queue. Metrics must outlive the meter.
-    std::unique_ptr<RequestMeter> request();
+    std::unique_ptr<RequestMeter> request(Priority priority);
 
     // One pass of the model, and what its memory for attention states holds after it.
     void pass(const PassReport& report);
@@ -57,7 +61,7 @@ class Metrics {
 // thread at a time.
 class RequestMeter {
   public:
-    explicit RequestMeter(Metrics::Impl& metrics);
+    RequestMeter(Metrics::Impl& metrics, Priority priority);
     ~RequestMeter();
     void started(std::int64_t prompt_tokens, std::int64_t cached_tokens);
     void token();  // something of the answer became visible
@@ -67,6 +71,7 @@ class RequestMeter {
   private:
     using Clock = std::chrono::steady_clock;
     Metrics::Impl& metrics_;
+    const Priority priority_;
     Clock::time_point queued_ = Clock::now(), started_at_{}, first_{}, last_{};
     bool started_ = false, finished_ = false;
     std::int64_t prompt_tokens_ = 0;

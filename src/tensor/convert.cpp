@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "tensor/float_formats.h"
+#include "tensor/iq_quants.h"
 #include "tensor/k_quants.h"
 #include "tensor/plain_quants.h"
 
@@ -100,6 +101,12 @@ BlockDecoder block_decoder(DType type) {
         case DType::iq2_xxs: return dequantize_iq2_xxs;
         case DType::iq4_nl: return dequantize_iq4_nl;
         case DType::iq4_xs: return dequantize_iq4_xs;
+        case DType::iq2_xs: return dequantize_iq2_xs;
+        case DType::iq2_s: return dequantize_iq2_s;
+        case DType::iq3_xxs: return dequantize_iq3_xxs;
+        case DType::iq3_s: return dequantize_iq3_s;
+        case DType::iq1_s: return dequantize_iq1_s;
+        case DType::iq1_m: return dequantize_iq1_m;
         default: return nullptr;
     }
 }
@@ -165,12 +172,25 @@ void quantize_row(DType type, std::span<const float> values, std::span<std::byte
 void repack_fp4_row(const std::uint8_t* pairs, const std::uint8_t* scales, std::int64_t columns,
                     std::span<std::byte> out) {
     CACHALOT_CHECK(static_cast<std::int64_t>(out.size()) == row_bytes(DType::mxfp4, columns));
-    auto code = [&](std::int64_t i) { return i % 2 ? pairs[i / 2] >> 4 : pairs[i / 2] & 15; };
     std::byte* p = out.data();
-    for (std::int64_t b = 0; b < columns / 32; ++b, p += 17) {
+    for (std::int64_t b = 0; b < columns / 32; ++b, p += 17, pairs += 16) {
         store(p, scales[b]);
-        for (int i = 0; i < 16; ++i)
-            store(p + 1 + i, static_cast<std::uint8_t>(code(b * 32 + i) | (code(b * 32 + 16 + i) << 4)));
+        for (int i = 0; i < 8; ++i) {  // values 2i, 2i + 1 and 16 + 2i, 17 + 2i
+            store(p + 1 + 2 * i, static_cast<std::uint8_t>((pairs[i] & 15) | pairs[8 + i] << 4));
+            store(p + 2 + 2 * i, static_cast<std::uint8_t>(pairs[i] >> 4 | (pairs[8 + i] & 0xf0)));
+        }
+    }
+}
+
+void unpack_mxfp4_row(const std::byte* blocks, std::int64_t columns, std::uint8_t* pairs,
+                      std::uint8_t* scales) {
+    for (std::int64_t b = 0; b < columns / 32; ++b, blocks += 17, pairs += 16) {
+        scales[b] = load<std::uint8_t>(blocks);
+        const auto byte = [&](int i) { return load<std::uint8_t>(blocks + 1 + i); };
+        for (int i = 0; i < 8; ++i) {
+            pairs[i] = static_cast<std::uint8_t>((byte(2 * i) & 15) | byte(2 * i + 1) << 4);
+            pairs[8 + i] = static_cast<std::uint8_t>(byte(2 * i) >> 4 | (byte(2 * i + 1) & 0xf0));
+        }
     }
 }
 

@@ -29,5 +29,8 @@ void quantize_row(DType type, std::span<const float> values, std::span<std::byte
 // Takes one row of `columns` values; out has row_bytes(mxfp4, columns) bytes.
 void repack_fp4_row(const std::uint8_t* pairs, const std::uint8_t* scales, std::int64_t columns,
                     std::span<std::byte> out);
+// And back: columns / 2 bytes of pairs, columns / 32 scales.
+void unpack_mxfp4_row(const std::byte* blocks, std::int64_t columns, std::uint8_t* pairs,
+                      std::uint8_t* scales);
 
 }  // namespace cachalot

@@ -36,6 +36,21 @@
 //                       group: | 4 bytes: four numbers of patterns of 8 magnitudes | u32: 4 x 7 bits signs, 4 bits s |
 //                       value = magnitude {8, 25, 43} x sign x (s + 1/2) / 4 x d
 //
+// More formats made of patterns (iq_quants.h decodes them); p patterns in order, "low" and "high" bits of their numbers:
+//
+//   iq2_xs  74 bytes    | d | 32 x u16: 9 bits p, 7 bits signs of 8 values | 8 bytes: s, 4 bits, of 16 groups of 16 |
+//                       value as iq2_xxs
+//   iq2_s   82 bytes    | d | 32 bytes: low of p | 32 bytes: signs | 8 bytes: high, 2 bits each | 8 bytes: s as iq2_xs |
+//                       value as iq2_xxs
+//   iq3_xxs 98 bytes    | d | 64 bytes: p of 4 values | 8 x u32: 4 x 7 bits signs of 8 values, 4 bits s |
+//                       value = magnitude {4, 12, .. 52, 62} x sign x (s + 1/2) / 2 x d
+//   iq3_s   110 bytes   | d | 64 bytes: low of p | 8 bytes: high, 1 bit each | 32 bytes: signs | 4 bytes: s of 8 groups |
+//                       value = magnitude {1, 3, .. 15} x sign x (2s + 1) x d
+//   iq1_s   50 bytes    | d | 32 bytes: low of p | 8 x u16: 4 x 3 bits high, 3 bits s, 1 bit: h is negative |
+//                       value = (digit {-1, 0, 1} + h) x (2s + 1) x d, h = 1/8
+//   iq1_m   56 bytes    | 32 bytes: low of p | 16 bytes: 3 bits high, 1 bit sign of h, of two patterns |
+//                       4 x u16: 4 x 3 bits s of groups of 16, 4 bits of d |   value as iq1_s
+//
 // E2M1 codes 0..7 are {0, .5, 1, 1.5, 2, 3, 4, 6}, bit 3 is the sign. E8M0 byte b means 2^(b-127).
 #pragma once
 
@@ -68,6 +83,12 @@ enum class DType : std::uint8_t {
     q6_k,
     iq4_nl,
     iq4_xs,
+    iq2_xs,
+    iq2_s,
+    iq3_xxs,
+    iq3_s,
+    iq1_s,
+    iq1_m,
 };
 
 struct DTypeInfo {

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_json.h"
 
 namespace cachalot {
 namespace {
@@ -25,13 +26,6 @@ constexpr std::size_t kMaxJsonBytes = std::size_t{64} << 20;
 constexpr int kMaxJsonDepth = 16;
 constexpr const char* kBos = "<｜begin▁of▁sentence｜>";
 constexpr const char* kEos = "<｜end▁of▁sentence｜>";
-
-// The patterns that pretokenizer.cpp implements, as the releases' files have them.
-constexpr std::array<const char*, 3> kPatterns = {
-    R"(\p{N}{1,3})",
-    R"([一-龥぀-ゟ゠-ヿ]+)",
-    R"re([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re",
-};
 
 json parse(const std::string& text, const std::string& source) {
     if (text.size() > kMaxJsonBytes)
@@ -127,7 +121,8 @@ class Reader {
                 fail("{}: a step of \"pre_tokenizer\" is not supported", source_);
             patterns.push_back(canonical(pattern.get<std::string>()));
         }
-        if (!std::equal(patterns.begin(), patterns.end(), kPatterns.begin(), kPatterns.end()))
+        if (!std::equal(patterns.begin(), patterns.end(), kTokenizerJsonPatterns.begin(),
+                        kTokenizerJsonPatterns.end()))
             fail("{}: \"pre_tokenizer\" does not split text as DeepSeek's tokenizers do", source_);
     }
 

@@ -262,5 +262,52 @@ TEST_F(DiskFaults, FlippedBitsInTheIndex) {
     check_all(*open());
 }
 
+// A database that is sound, but for what it says.
+TEST_F(DiskFaults, AnIndexThatLies) {
+    std::mt19937 random(8);
+    const std::vector<std::pair<const char*, std::vector<const char*>>> tables = {
+        {"blocks", {"parent", "depth", "file", "offset", "size"}},
+        {"snapshots", {"base", "length", "file", "offset", "size", "uses", "clock", "last_use", "root"}}};
+    auto pick = [&](const auto& from) -> const auto& { return from[random() % from.size()]; };
+    int lost = 0;
+    for (int round = 0; round < 25; ++round) {
+        {
+            auto tier = open();
+            for (int i = 0; i < kTalks; ++i)
+                for (std::size_t n : {300, 1100}) store(*tier, talk(i, n));
+        }
+        {
+            Sqlite index((folder.path() / "kv" / "index.db").string(), Sqlite::Open::write);
+            for (int i = 0; i < 1 + round % 6; ++i) {
+                const auto& [table, columns] = pick(tables);
+                const std::string column = pick(columns);
+                const std::vector<std::string> values = {"0",
+                                                         "-1",
+                                                         "1",
+                                                         std::to_string(random() % 5000),
+                                                         "9223372036854775807",
+                                                         "-9223372036854775808",
+                                                         "1e300",
+                                                         "NULL",
+                                                         "'text'",
+                                                         "randomblob(16)",
+                                                         "(SELECT key FROM blocks ORDER BY random() LIMIT 1)",
+                                                         column + " + 1",
+                                                         column + " * 2"};
+                index.run(fmt::format(
+                    "UPDATE {0} SET {1} = {2} WHERE key IN (SELECT key FROM {0} LIMIT 2 OFFSET {3})", table,
+                    column, pick(values), random() % 8));
+            }
+        }
+        auto tier = open(nullptr, round % 2 ? 64 << 20 : 400'000);
+        lost += check_all(*tier) < kTalks;
+        store(*tier, talk(100 + round, 500));
+        tier->flush();
+        check_all(*tier);
+        tier->flush();
+    }
+    EXPECT_GT(lost, 0);
+}
+
 }  // namespace
 }  // namespace cachalot

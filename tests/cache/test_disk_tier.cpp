@@ -72,7 +72,7 @@ TEST_F(Disk, SharesWhatIsInMemory) {
     tier->flush();
     for (std::int64_t n : {100, 256, 300, 600, 900}) {
         const auto beginning = state_of(first(text, n)).checkpoint();
-        auto state = tier->load("", text, 900, &beginning);
+        auto state = load(*tier, text, 900, &beginning);
         ASSERT_TRUE(state);
         EXPECT_TRUE(same(*state, state_of(text).checkpoint())) << n;
         EXPECT_TRUE(same(beginning, state_of(first(text, n)).checkpoint())) << n;

@@ -26,8 +26,9 @@ class Commands : public testing::Test {
     // Runs `cachalot ARGUMENTS` in a shell, with `input` on stdin.
     Outcome run(const std::string& arguments, const std::string& input = "") {
         std::ofstream(path("stdin")) << input;
-        std::string command = fmt::format("'{}' {} <'{}' >'{}' 2>'{}'", CACHALOT_PROGRAM, arguments,
-                                          path("stdin"), path("stdout"), path("stderr"));
+        std::string command =
+            fmt::format("XDG_CACHE_HOME='{}' '{}' {} <'{}' >'{}' 2>'{}'", path("cache"), CACHALOT_PROGRAM,
+                        arguments, path("stdin"), path("stdout"), path("stderr"));
         int status = std::system(command.c_str());
         return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text_file(path("stdout")),
                 read_text_file(path("stderr"))};

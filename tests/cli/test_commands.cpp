@@ -147,6 +147,20 @@ TEST_F(Commands, InspectAndConvert) {
     EXPECT_EQ(run("convert --dense q8_0 --force " + path("tiny.gguf") + " " + path("tiny.gguf")).status, 0);
     EXPECT_THAT(run("inspect " + path("tiny.gguf")).out, HasSubstr("Q8_0"));
     expect_error("convert --experts q9 " + path("release") + " " + path("x.gguf"), "q9");
+    expect_error("convert --type q8_0 " + path("release") + " " + path("x.gguf"), "REGEX=TYPE");
+    EXPECT_EQ(run("convert --recipe q9 " + path("release") + " " + path("x.gguf")).status, 2);
+    expect_error("convert --to release " + path("tiny.gguf") + " " + path("back"), "cannot become one again");
+    EXPECT_EQ(run("convert --dense F8_E4M3 --type 'blk.*ffn_gate_inp.*=F32' " + path("release") + " " +
+                  path("kept.gguf"))
+                  .status,
+              0);
+    EXPECT_THAT(run("inspect " + path("kept.gguf")).out, HasSubstr("F8_E4M3"));
+    expect_error("convert --to release " + path("kept.gguf") + " " + path("back"), "cannot become one again");
+    EXPECT_EQ(run("convert --dense f8_e4m3 --force " + path("release") + " " + path("kept.gguf")).status, 0);
+    EXPECT_THAT(run("convert --to release " + path("kept.gguf") + " " + path("back")).out,
+                HasSubstr("1 of the release are not in"));
+    EXPECT_EQ(run("run --raw -p hello -n 2 --temp 0 -m " + path("back")).out,
+              run("run --raw -p hello -n 2 --temp 0 -m " + path("release")).out);
 }
 
 TEST_F(Commands, SynthWritesAModelThatRuns) {
@@ -164,6 +178,8 @@ TEST_F(Commands, SynthWritesAModelThatRuns) {
     expect_error("synth --force " + file + " --kinds csa,hca --layers 3", "--layers 3");
     expect_error("synth --force " + file + " --like tiny --experts-type q9", "q9");
     EXPECT_EQ(run("synth " + file + " --like mega").status, 2);
+    EXPECT_EQ(run("synth --release " + path("folder") + " --like tiny --layers 2 --experts 4").status, 0);
+    EXPECT_EQ(run("run --raw -p hello -n 2 -m " + path("folder")).status, 0);
 }
 
 TEST_F(Commands, BenchPrintsItsRows) {
@@ -196,19 +212,29 @@ TEST_F(Commands, ProfilesSayWhereTheTimeGoes) {
 }
 
 TEST_F(Commands, PlanShowsWhatFits) {
-    const auto here = json::parse(run("plan --json").out);
+    const auto here = json::parse(run("plan --json --disk-speed 1GB").out);
     EXPECT_EQ(here["resident"], true);
+    EXPECT_EQ(here["speed"]["disk_bytes_per_second"], 1e9);
+    EXPECT_GE(here["speed"]["tokens_per_second"]["high"], here["speed"]["tokens_per_second"]["low"]);
     EXPECT_LE(here["memory"]["available"].get<double>(), here["memory"]["total"].get<double>());
-    const auto small = json::parse(run("plan --json --ctx 4096 --parallel 2 --memory 360MB").out);
+    double enough = 1;
+    for (const auto& [name, bytes] : here["bytes"].items())
+        if (name != "spare") enough += bytes.get<double>();
+    const auto little = static_cast<std::int64_t>(enough - here["bytes"]["routed_experts"].get<double>() / 2);
+    const auto small =
+        json::parse(run(fmt::format("plan --json --no-estimate --chunk 512 --memory {}", little)).out);
     EXPECT_EQ(small["resident"], false);
     EXPECT_EQ(small["missing_bytes"], 0);
     double sum = small["expert_cache"]["bytes"];
     for (const auto& [name, bytes] : small["bytes"].items())
         if (name != "routed_experts") sum += bytes.get<double>();
-    EXPECT_LE(sum, 360e6);
-    EXPECT_GT(sum, 359e6);
-    EXPECT_THAT(run("plan --memory 360MB --ctx 4096").out, HasSubstr("of 256 routed experts"));
-    EXPECT_THAT(run("plan").out, HasSubstr("Everything fits"));
+    EXPECT_LE(sum, static_cast<double>(little));
+    EXPECT_GT(sum, static_cast<double>(little) - 1e6);
+    EXPECT_THAT(run(fmt::format("plan --chunk 512 --memory {}", little)).out,
+                AllOf(HasSubstr("of 256 routed experts"), HasSubstr("% hits"), HasSubstr("tokens/s")));
+    EXPECT_TRUE(small["speed"].is_null());
+    EXPECT_THAT(run("plan --no-estimate").out, HasSubstr("Everything fits"));
+    expect_error("plan --disk-speed much", "--disk-speed");
     expect_error("plan --memory much", "--memory");
     EXPECT_THAT(run("run --temp 0 -p hi -n 1").err, Not(HasSubstr("do not fit")));
 }
@@ -222,15 +248,51 @@ TEST_F(Commands, ExpertsAreKeptInACacheOfAnySize) {
     const auto cached = json::parse(o.out);
     EXPECT_EQ(cached["text"], whole["text"]);
     const auto& cache = cached["timings"]["expert_cache"];
-    EXPECT_EQ(cache["slots"], 64);
+    EXPECT_EQ(cache["slots"], 60);
+    EXPECT_EQ(cache["ahead"], 4);
+    EXPECT_EQ(cache["warming"], 0);
     EXPECT_EQ(cache["experts"], 256);
     EXPECT_GT(cache["decode"]["bytes_read_per_token"], 0);
     // The simulator counts the same.
-    const auto replay = json::parse(run("cache-sim --json -p forecast -b 25% " + path("t.route")).out);
+    const auto replay = json::parse(run("cache-sim --json -p forecast -b 23.4375% " + path("t.route")).out);
     const auto& forecast = replay["traces"][0]["budgets"][0]["policies"][0];
-    EXPECT_EQ(replay["traces"][0]["budgets"][0]["slots"], 64);
+    EXPECT_EQ(replay["traces"][0]["budgets"][0]["slots"], 60);
     EXPECT_EQ(forecast["lookups"], cache["decode"]["lookups"]);
     EXPECT_EQ(forecast["hits"], cache["decode"]["hits"]);
+
+    // What was used is remembered for each model, and the next start reads it.
+    const auto files = std::filesystem::directory_iterator(path("cache") + "/cachalot/heat");
+    ASSERT_EQ(std::distance(files, {}), 1);
+    const std::string heat = std::filesystem::directory_iterator(path("cache") + "/cachalot/heat")->path();
+    const auto warm = json::parse(run("run --json --expert-cache 25% " + question).out);
+    auto there = [](const json& t) { return t["hits"].get<int>() + t["ahead"].get<int>(); };
+    EXPECT_GT(there(warm["timings"]["expert_cache"]["prompt"]), there(cache["prompt"]));
+    std::ofstream(heat) << "nonsense";
+    o = run("run --expert-cache 25% --json " + question);
+    EXPECT_THAT(o.err, AllOf(HasSubstr("starts cold"), HasSubstr(heat)));
+    EXPECT_EQ(json::parse(o.out)["text"], whole["text"]);
+    EXPECT_EQ(run("run --expert-cache 25% " + question).err, "");
+    std::ofstream(path("my.heat")) << "nonsense";
+    expect_error("run --expert-cache 25% --expert-heat " + path("my.heat") + " " + question, "my.heat");
+    EXPECT_EQ(run("run --expert-cache 25% --expert-heat off " + question).err, "");
+
+    // A pack beside the model is found; others are named.
+    std::filesystem::copy_file(test::kNanoPath, path("m.gguf"));
+    const std::string packed = "run --expert-cache 25% --json -m " + path("m.gguf") + " " + question;
+    EXPECT_THAT(run("convert --pack " + path("m.gguf")).out,
+                AllOf(HasSubstr(path("m.experts.pack")), HasSubstr("256 experts")));
+    expect_error("convert --pack " + path("m.gguf"), "--force");
+    const auto from_pack = json::parse(run(packed).out);
+    EXPECT_EQ(from_pack["text"], whole["text"]);
+    EXPECT_EQ(from_pack["timings"]["expert_cache"]["packs"], 1);
+    std::filesystem::rename(path("m.experts.pack"), path("elsewhere"));
+    EXPECT_EQ(json::parse(run(packed).out)["timings"]["expert_cache"]["packs"], 0);
+    const std::string twice = " --expert-pack " + path("elsewhere") + " --expert-pack " + path("elsewhere");
+    EXPECT_EQ(json::parse(run(packed + twice).out)["timings"]["expert_cache"]["packs"], 2);
+    std::ofstream(path("m.experts.pack")) << "nonsense";
+    EXPECT_THAT(run(packed).err, HasSubstr("not a pack"));
+    expect_error(packed + " --expert-pack " + path("m.experts.pack"), "not a pack");
+    expect_error("convert " + path("m.gguf"), "OUTPUT");
 
     EXPECT_THAT(run("run --raw -p Hi -n 1 --stats --expert-cache 3MB").err,
                 AllOf(HasSubstr("one token uses"), HasSubstr("% hits")));

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "engine/speed_estimate.h"
 #include "model/cost.h"
 
 namespace cachalot {
@@ -40,6 +41,18 @@ TEST(MemoryPlan, ExpertsGetWhatIsLeft) {
     }
 }
 
+TEST(MemoryPlan, LongPassesWithACacheIfThereIsMemoryForThem) {
+    const auto& config = nano().config;
+    EXPECT_EQ(plan_memory(nano(), {std::uint64_t(64) << 30, 0}).chunk, 512);
+    EXPECT_EQ(streaming_chunk(config, std::uint64_t(64) << 30), 4096);
+    EXPECT_EQ(streaming_chunk(config, 8 * 2048 * pass_row_bytes(config)), 2048);
+    EXPECT_EQ(streaming_chunk(config, 8 * 2048 * pass_row_bytes(config) - 1), 1024);
+    EXPECT_EQ(streaming_chunk(config, 0), 512);
+    const auto chosen = plan_memory(nano(), {100'000'000, 0, 64});
+    EXPECT_EQ(chosen.chunk, 64);
+    EXPECT_LT(chosen.buffers, plan_memory(nano(), {100'000'000, 0}).buffers);
+}
+
 TEST(MemoryPlan, TooLittleIsSaid) {
     const auto plan = plan_memory(nano(), {1'000'000, 0});
     EXPECT_EQ(plan.slots, 2 * nano().config.experts_per_token);
@@ -52,6 +65,38 @@ TEST(MemoryPlan, StatesGrowWithTheContext) {
               states_bytes(config, KvPrecision::reference, 512));
     EXPECT_GT(states_bytes(config, KvPrecision::f32, 4096),
               states_bytes(config, KvPrecision::reference, 4096));
+}
+
+TEST(SpeedEstimate, FollowsThePublishedCurve) {
+    EXPECT_NEAR(expected_hit_rate(0.055), 0.405, 1e-9);
+    EXPECT_NEAR(expected_hit_rate(0.44), 0.865, 1e-9);
+    EXPECT_EQ(expected_hit_rate(0), 0);
+    EXPECT_EQ(expected_hit_rate(1), 1);
+    EXPECT_EQ(expected_hit_rate(7), 1);
+    double before = -1;
+    for (int i = 0; i <= 100; ++i) {
+        EXPECT_GT(expected_hit_rate(i / 100.0), before);
+        before = expected_hit_rate(i / 100.0);
+    }
+}
+
+TEST(SpeedEstimate, IsBetweenAllAtOnceAndOneAfterTheOther) {
+    const auto all = plan_memory(nano(), {std::uint64_t(64) << 30, 0});
+    const auto fast = estimate_speed(nano(), all, 1e9, 1e3);
+    const double cost = static_cast<double>(token_cost(nano().config, nano().weights).bytes);
+    EXPECT_EQ(fast.bytes_read.high, 0);
+    EXPECT_NEAR(fast.tokens_per_second.high, 0.9 * 1e9 / cost, 1);
+    auto some = all;
+    some.slots = all.experts / 4;
+    some.expert_cache = 1;
+    const auto slow = estimate_speed(nano(), some, 1e9, 1e6);
+    EXPECT_GT(slow.hit_rate.high, slow.hit_rate.low);
+    EXPECT_NEAR(slow.tokens_per_second.high, 1e6 / slow.bytes_read.low, 1);
+    EXPECT_NEAR(slow.tokens_per_second.low, 1 / (cost / 0.4e9 + slow.bytes_read.high / 1e6), 1e-3);
+    const double experts =
+        static_cast<double>(all.routed_experts) * nano().config.experts_per_token / nano().config.experts;
+    EXPECT_NEAR(slow.bytes_read.high, experts * (1 - slow.hit_rate.low), 1);
+    EXPECT_GT(measure_expert_reads(nano(), 0.01), 0);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "base/error.h"
@@ -30,8 +31,8 @@ EngineOptions small_options() {
 }
 
 Engine streaming(std::shared_ptr<const Model> model, int slots, std::unique_ptr<ReadQueue> queue,
-                 EngineOptions options = small_options()) {
-    auto store = std::make_unique<StreamingExpertStore>(*model, slots, std::move(queue));
+                 EngineOptions options = small_options(), std::optional<HeatFile> heat = {}) {
+    auto store = std::make_unique<StreamingExpertStore>(*model, slots, std::move(queue), std::move(heat));
     return Engine(std::move(model), options, std::move(store));
 }
 
@@ -61,7 +62,8 @@ TEST_F(Streaming, GivesTheSameBitsAtAnyBudget) {
         Engine engine = streaming(test::nano(), slots, make_read_queue());
         EXPECT_EQ(evaluate(engine, ids), expected) << slots;
         const auto stats = engine.expert_stats();
-        EXPECT_EQ(stats->slots, std::min(slots, 256));
+        EXPECT_EQ(stats->slots + stats->ahead, std::min(slots, 256));
+        EXPECT_EQ(stats->ahead, slots < 256 ? slots / 16 : 0);
         EXPECT_EQ(stats->experts, 256);
         EXPECT_EQ(stats->prompt.tokens, kPrompt);
         EXPECT_EQ(stats->decode.tokens, kAnswer);
@@ -87,6 +89,187 @@ TEST_F(Streaming, ExactModeAndOtherLayoutsGiveTheSameBitsToo) {
     Engine resident_release(release, small_options());
     Engine streaming_release = streaming(release, 3, make_read_queue());
     EXPECT_EQ(evaluate(streaming_release, ids), evaluate(resident_release, ids));
+}
+
+// Layers whose router is a table are read before they ask; what was read for nothing is not taken for anything else.
+TEST_F(Streaming, ReadsWhatIsKnownBeforeItIsAskedFor) {
+    Engine resident(test::nano(), small_options());
+    const auto expected = evaluate(resident, ids);
+    const auto& c = test::nano()->config;
+    ASSERT_GT(c.hash_layers, 0);
+    for (int slots : {40, 130, 255}) {
+        Engine engine = streaming(test::nano(), slots, make_thread_queue(2));
+        EXPECT_EQ(evaluate(engine, ids), expected) << slots;
+        const auto s = *engine.expert_stats();
+        const auto answers = s.decode;
+        EXPECT_GT(s.ahead, 0);
+        EXPECT_GT(s.prompt.ahead, 0u);
+        EXPECT_LE(answers.hits + answers.ahead, answers.lookups);
+        // All that the tables name is known; there is a place for at least so many at a time.
+        StreamingExpertStore store(*test::nano(), slots, make_thread_queue(2));
+        store.begin_pass(std::span(ids).first(1), false);
+        const auto& table = test::nano()->weights.layers[0].table;
+        std::vector<std::int32_t> experts(table.begin() + ids[0] * c.experts_per_token,
+                                          table.begin() + (ids[0] + 1) * c.experts_per_token);
+        std::sort(experts.begin(), experts.end());
+        const std::vector<std::int32_t> rows(experts.size(), 1);
+        store.layer(0).request(experts, rows);
+        EXPECT_EQ(store.stats()->decode.ahead,
+                  std::min<std::size_t>(experts.size(), static_cast<std::size_t>(s.ahead)));
+    }
+}
+
+TEST_F(Streaming, ALongPassReadsTheNextLayerMeanwhile) {
+    EngineOptions options = small_options();
+    options.chunk = 100;
+    const auto prompt = std::span(ids).first(100);
+    auto last = [&](Engine& engine) {
+        auto state = engine.new_state();
+        const auto logits = engine.prefill(state, prompt);
+        return std::vector<float>(logits.begin(), logits.end());
+    };
+    Engine resident(test::nano(), options);
+    const auto expected = last(resident);
+    for (int slots : {16, 64, 200}) {
+        for (bool faulty : {false, true}) {
+            std::unique_ptr<ReadQueue> queue = make_thread_queue(2);
+            if (faulty) queue = std::make_unique<test::FaultyQueue>();
+            Engine engine = streaming(test::nano(), slots, std::move(queue), options);
+            EXPECT_EQ(last(engine), expected) << slots;
+            // In every layer and at every wave what there is room for was there or under way.
+            EXPECT_GE(engine.expert_stats()->prompt.ahead, 8u * static_cast<unsigned>(slots / 16));
+        }
+    }
+}
+
+// Whatever of it has arrived when the first token asks, and however little room there is.
+TEST_F(Streaming, StartsWithWhatEarlierSessionsUsed) {
+    Engine resident(test::nano(), small_options());
+    const auto expected = evaluate(resident, ids);
+    const auto path = folder.path() / "deep" / "down" / "nano.heat";
+    {
+        Engine first = streaming(test::nano(), 100, make_read_queue(), small_options(),
+                                 open_heat_file(*test::nano(), path));
+        EXPECT_EQ(first.expert_stats()->warming, 0);
+        EXPECT_EQ(evaluate(first, ids), expected);
+    }
+    const auto heat = open_heat_file(*test::nano(), path);
+    EXPECT_NEAR(heat.heat.tokens(), kPrompt + kAnswer, 0.2);
+    const auto hottest = heat.heat.hottest();
+    ASSERT_GT(hottest.size(), 40u);
+    for (int slots : {1, 5, 40, 256}) {
+        for (const char* queue : {"best", "faulty"}) {
+            std::unique_ptr<ReadQueue> disk = std::make_unique<test::FaultyQueue>();
+            if (queue == std::string("best")) disk = make_read_queue();
+            auto other = heat;
+            other.path = folder.path() / "other.heat";
+            Engine engine = streaming(test::nano(), slots, std::move(disk), small_options(), other);
+            const auto s = *engine.expert_stats();
+            EXPECT_EQ(s.warming, std::min(s.slots, static_cast<int>(hottest.size())));
+            EXPECT_EQ(evaluate(engine, ids), expected) << slots << queue;
+            if (slots == 256) {  // all that is needed was known
+                EXPECT_EQ(engine.expert_stats()->prompt.hits + engine.expert_stats()->prompt.ahead,
+                          engine.expert_stats()->prompt.lookups);
+            }
+        }
+    }
+    // None of them can be read. That is told if one is asked for meanwhile; then it is read again.
+    auto queue = std::make_unique<test::FaultyQueue>();
+    auto* disk = queue.get();
+    disk->fault = [](const QueuedRead& read) -> std::optional<std::int64_t> {
+        if (read.urgency == ReadClass::idle) return -EIO;
+        return {};
+    };
+    Engine engine = streaming(test::nano(), 40, std::move(queue), small_options(), heat);
+    std::vector<float> logits;
+    for (int attempt = 0; logits.empty() && attempt <= 40; ++attempt) {
+        try {
+            logits = evaluate(engine, ids);
+        } catch (const Error&) {
+        }
+    }
+    EXPECT_EQ(logits, expected);
+}
+
+std::string file_of(const QueuedRead& read) {
+    return std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", read.descriptor));
+}
+
+class PackedStreaming : public Streaming {
+  protected:
+    // Two packs, as if on different disks.
+    void SetUp() override {
+        for (const char* name : {"a.pack", "b.pack"}) {
+            write_pack(*test::nano(), folder.path() / name);
+            packs.push_back(std::make_shared<ExpertPack>(*test::nano(), folder.path() / name));
+        }
+        Engine resident(test::nano(), small_options());
+        expected = evaluate(resident, ids);
+    }
+    Engine engine(std::unique_ptr<ReadQueue> queue, ExpertPacks from,
+                  StreamingExpertStore** store = nullptr) {
+        auto made = std::make_unique<StreamingExpertStore>(*test::nano(), 40, std::move(queue), std::nullopt,
+                                                           std::move(from));
+        if (store) *store = made.get();
+        return Engine(test::nano(), small_options(), std::move(made));
+    }
+
+    ExpertPacks packs;
+    std::vector<float> expected;
+};
+
+TEST_F(PackedStreaming, GivesTheSameBitsAndSharesTheWork) {
+    for (std::size_t count : {1u, 2u}) {
+        std::map<std::string, int> reads;
+        auto queue = std::make_unique<test::FaultyQueue>();
+        queue->fault = [&](const QueuedRead& read) -> std::optional<std::int64_t> {
+            ++reads[std::filesystem::path(file_of(read)).filename()];
+            return {};
+        };
+        Engine e =
+            engine(std::move(queue), {packs.begin(), packs.begin() + static_cast<std::ptrdiff_t>(count)});
+        EXPECT_EQ(evaluate(e, ids), expected);
+        EXPECT_EQ(e.expert_stats()->packs, static_cast<int>(count));
+        EXPECT_EQ(e.expert_stats()->failed_reads, 0u);
+        EXPECT_EQ(reads.size(), count);
+        for (const auto& [name, times] : reads) EXPECT_GT(times, 50) << name;
+    }
+    Engine best = engine(make_read_queue(), packs);
+    EXPECT_EQ(evaluate(best, ids), expected);
+}
+
+TEST_F(PackedStreaming, AFailingDiskIsReplacedByTheOthers) {
+    auto queue = std::make_unique<test::FaultyQueue>();
+    auto* disk = queue.get();
+    std::string broken = "a.pack";
+    disk->fault = [&](const QueuedRead& read) -> std::optional<std::int64_t> {
+        if (file_of(read).find(broken) != std::string::npos) return -EIO;
+        return {};
+    };
+    Engine e = engine(std::move(queue), packs);
+    EXPECT_EQ(evaluate(e, ids), expected);
+    const auto failed = e.expert_stats()->failed_reads;
+    EXPECT_GT(failed, 0u);
+    broken = "pack";  // both
+    EXPECT_EQ(evaluate(e, ids), expected);
+    broken = "nano";  // all
+    disk->fault = [&](const QueuedRead&) { return -EIO; };
+    try {
+        evaluate(e, ids);
+        ADD_FAILURE() << "no Error was thrown";
+    } catch (const Error& error) {
+        EXPECT_THAT(error.what(), AllOf(HasSubstr("nano.gguf"), HasSubstr("offset"), HasSubstr("expert ")));
+    }
+    disk->fault = {};
+    EXPECT_EQ(evaluate(e, ids), expected);
+}
+
+TEST_F(PackedStreaming, APackThatIsCutOffWhileItIsOpenIsReplaced) {
+    Engine e = engine(make_read_queue(), packs);
+    std::filesystem::resize_file(folder.path() / "a.pack", 8192);
+    std::filesystem::resize_file(folder.path() / "b.pack", 0);
+    EXPECT_EQ(evaluate(e, ids), expected);
+    EXPECT_GT(e.expert_stats()->failed_reads, 50u);
 }
 
 TEST_F(Streaming, ReadsSplitModels) {
@@ -146,8 +329,8 @@ TEST_F(Streaming, CountersAreThoseOfTheSimulator) {
         EXPECT_TRUE(trace.tokens[0].prompt && !trace.tokens[0].same_pass && trace.tokens[1].same_pass);
         EXPECT_TRUE(!trace.tokens[20].prompt && !trace.tokens[20].same_pass);
         EXPECT_NE(trace.tokens.back().sequence, trace.tokens[0].sequence);
-        const Replay expected = replay(trace, slots, kShippedPolicy);
         const auto stats = *cache->stats();
+        const Replay expected = replay(trace, stats.slots, kShippedPolicy);
         auto counters = [](const ExpertCacheStats::Traffic& t) {
             return ExpertCache::Counters{t.lookups, t.hits, t.lookups - t.hits};
         };
@@ -161,6 +344,7 @@ TEST_F(Streaming, CountersAreThoseOfTheSimulator) {
         // Every expert takes a whole slot in the trace; parts may begin in the middle of a block and need one more.
         std::uint64_t bytes = expected.prompt_bytes;
         for (const auto& pass : expected.passes) bytes += pass.bytes;
+        bytes += static_cast<std::uint64_t>(stats.ahead) * trace.tokens.size() * stats.slot_bytes / 8;
         const auto read = stats.decode.bytes_read + stats.prompt.bytes_read;
         EXPECT_LE(read, bytes);
         EXPECT_GT(static_cast<double>(read), 0.9 * static_cast<double>(bytes));
@@ -205,7 +389,6 @@ TEST_F(Streaming, AnExpertThatCannotBeReadFailsThePassAndNothingElse) {
                                             HasSubstr("expert "),
                                             HasSubstr(result == 0 ? "only 0 bytes" : "Input/output error")));
             }
-            EXPECT_EQ(disk->under_way, 0);
             disk->fault = {};
             EXPECT_EQ(evaluate(engine, ids), expected) << when;
         }
@@ -269,7 +452,7 @@ TEST_F(Streaming, APassThatIsGivenUpLeavesTheCacheInOrder) {
     }
     // Given up within a layer: asked for, and never fetched.
     StreamingExpertStore store(*test::nano(), 6, std::make_unique<test::FaultyQueue>());
-    store.begin_pass(1, false);
+    store.begin_pass(std::span(ids).first(1), false);
     const std::int32_t experts[] = {1, 2, 3, 9}, rows[] = {1, 1, 1, 1};
     for (int round = 0; round < 3; ++round)
         for (int layer = 0; layer < 8; ++layer) {
@@ -352,7 +535,7 @@ TEST_F(Streaming, BudgetsAreSizesOrShares) {
     EngineOptions options = small_options();
     options.expert_cache.emplace("10%", "--expert-cache");
     Engine engine(test::nano(), options);
-    EXPECT_EQ(engine.expert_stats()->slots, 26);
+    EXPECT_EQ(engine.expert_stats()->slots + engine.expert_stats()->ahead, 26);
 }
 
 }  // namespace

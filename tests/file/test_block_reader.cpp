@@ -6,9 +6,11 @@
 #include <cstring>
 #include <map>
 #include <random>
+#include <set>
 
 #include "base/aligned.h"
 #include "file/support.h"
+#include "file/waiting_reads.h"
 #include "support/faulty_queue.h"
 
 namespace cachalot {
@@ -53,6 +55,12 @@ class BlockReaderTest : public testing::TestWithParam<std::string> {
         }
     }
 
+    std::vector<const MappedFile*> pointers() const {
+        std::vector<const MappedFile*> all;
+        for (const auto& file : files) all.push_back(&file);
+        return all;
+    }
+
     TempDir dir;
     std::vector<std::string> contents;
     std::vector<MappedFile> files;
@@ -63,7 +71,7 @@ INSTANTIATE_TEST_SUITE_P(Queues, BlockReaderTest, testing::Values("threads", "ur
                          [](const auto& test) { return test.param; });
 
 TEST_P(BlockReaderTest, ReadsAnyRunsOfAnyFile) {
-    BlockReader reader(files, std::move(queue));
+    BlockReader reader(pointers(), std::move(queue));
     EXPECT_FALSE(reader.next(true));  // nothing is under way
     std::mt19937 random(4);
     auto pick = [&](std::uint64_t n) {
@@ -105,7 +113,7 @@ TEST_P(BlockReaderTest, ReadsAnyRunsOfAnyFile) {
 }
 
 TEST_P(BlockReaderTest, ATruncatedFileIsAnErrorThatNamesItAndNothingElseSuffers) {
-    BlockReader reader(files, std::move(queue));
+    BlockReader reader(pointers(), std::move(queue));
     std::filesystem::resize_file(dir / "a", 3'000'000);
     Blocks first(4'000'000), second(4'000'000);
     const BlockReader::Run good{0, 5000, 1'000'000, first.data()};
@@ -129,23 +137,84 @@ TEST_P(BlockReaderTest, WhatIsUnderWayIsWaitedForInTheEnd) {
     Blocks memory(6'000'000);
     const BlockReader::Run run{0, 0, contents[0].size(), memory.data()};
     {
-        BlockReader reader(files, std::move(queue));
+        BlockReader reader(pointers(), std::move(queue));
         reader.submit(1, {&run, 1});
     }
     EXPECT_EQ(std::memcmp(memory.data(), contents[0].data(), contents[0].size()), 0);
+}
+
+TEST_P(BlockReaderTest, LessUrgentJobsCanBeRaisedOrTakenBack) {
+    BlockReader reader(pointers(), std::move(queue));
+    constexpr std::uint64_t kJobs = 40;
+    std::vector<Blocks> memory;
+    std::vector<BlockReader::Run> runs;
+    for (std::uint64_t job = 0; job < kJobs; ++job) {
+        BlockReader::Run run{0, job * 10'000, 2'500'000, nullptr};
+        memory.emplace_back(run.read_bytes());
+        run.to = memory.back().data();
+        runs.push_back(run);
+        reader.submit(job, {&run, 1}, job % 2 ? ReadClass::idle : ReadClass::likely);
+    }
+    std::set<std::uint64_t> left;
+    for (std::uint64_t job = 0; job < kJobs; ++job) left.insert(job);
+    reader.raise(kJobs - 1, ReadClass::demand);
+    reader.raise(0, ReadClass::demand);  // it may have begun
+    for (std::uint64_t job = 20; job < 30; ++job)
+        if (reader.withdraw(job)) left.erase(job);
+    EXPECT_EQ(reader.under_way(), left.size());
+    reader.raise(*left.rbegin(), ReadClass::idle);  // already more urgent: nothing happens
+    while (const auto done = reader.next(true)) {
+        EXPECT_EQ(done->error, "");
+        EXPECT_EQ(left.erase(done->job), 1u);
+        const auto& run = runs[done->job];
+        EXPECT_EQ(
+            std::memcmp(run.to + run.begin % BlockReader::kBlock, contents[0].data() + run.begin, run.size),
+            0);
+    }
+    EXPECT_EQ(left, std::set<std::uint64_t>());
+    reader.submit(3, {&runs[3], 1}, ReadClass::idle);  // and is never asked for
+}
+
+TEST(WaitingReads, TheMostUrgentGoFirstAndTheOthersOnlyWhenFewAreUnderWay) {
+    WaitingReads waiting;
+    std::vector<QueuedRead> reads;
+    for (std::uint64_t id = 0; id < 8; ++id) {
+        QueuedRead read;
+        read.id = id;
+        read.urgency = static_cast<ReadClass>(3 - id % 4);
+        reads.push_back(read);
+    }
+    waiting.add(reads);
+    std::vector<std::uint64_t> order;
+    auto take = [&](std::size_t under_way) {
+        const auto read = waiting.take(under_way);
+        if (read) order.push_back(read->id);
+        return read.has_value();
+    };
+    EXPECT_TRUE(waiting.withdraw(7, ReadClass::demand));
+    EXPECT_FALSE(waiting.withdraw(7, ReadClass::demand));
+    EXPECT_FALSE(waiting.withdraw(6, ReadClass::demand));  // of another class
+    EXPECT_TRUE(take(1000));
+    EXPECT_FALSE(take(1000));
+    EXPECT_TRUE(take(5) && take(5) && take(5) && take(5));
+    EXPECT_FALSE(take(1));
+    EXPECT_TRUE(take(0) && take(0));
+    EXPECT_FALSE(take(0));
+    EXPECT_EQ(order, (std::vector<std::uint64_t>{3, 2, 6, 1, 5, 0, 4}));
 }
 
 TEST(BlockReader, AFailingDiskIsAnErrorWhenAllPiecesAreBack) {
     TempDir dir;
     write_file(dir / "a", std::string(6'000'000, 'x'));
     const MappedFile file(dir / "a");
+    const MappedFile* files[] = {&file};
     auto queue = std::make_unique<test::FaultyQueue>();
     auto* disk = queue.get();
     disk->fault = [](const QueuedRead& read) -> std::optional<std::int64_t> {
         if (read.offset >= BlockReader::kPiece && read.offset < 2 * BlockReader::kPiece) return -EIO;
         return {};
     };
-    BlockReader reader({&file, 1}, std::move(queue));
+    BlockReader reader(files, std::move(queue));
     Blocks memory(6'000'000);
     const BlockReader::Run run{0, 100, 5'900'000, memory.data()};
     reader.submit(1, {&run, 1});

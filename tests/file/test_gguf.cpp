@@ -77,7 +77,7 @@ File small() {
                  array_key("words", GgufType::string, 3, str("a") + str("") + str("ccc")),
                  array_key("ratios", GgufType::i32, 2, le<std::int32_t>(4) + le<std::int32_t>(-1))};
     file.tensors = {tensor("second", {2, 3}, 0, 32), tensor("first", {32}, 8, 64),
-                    tensor("odd", {256}, 21, 0)};
+                    tensor("odd", {256}, 34, 0)};
     file.data = std::string(32, 'q') + std::string(24, 's') + std::string(8, '\0') + std::string(34, 'f');
     return file;
 }
@@ -106,23 +106,28 @@ TEST(Gguf, UnknownTypesAreListedAndRefusedOnUse) {
     raw.tensors.push_back(tensor("odder", {1}, 42, 32));
     const std::string bytes = raw.bytes();
     const auto file = Gguf::parse(bytes_of(bytes), "m.gguf");
-    EXPECT_EQ(file.tensors()[2].type, "IQ3_S (21)");
+    EXPECT_EQ(file.tensors()[2].type, "TQ1_0 (34)");
     EXPECT_EQ(file.tensors()[3].type, "unknown type 42");
     EXPECT_EQ(file.tensors()[3].offset, file.tensors()[2].offset + 32);
     EXPECT_EQ(file.tensors()[0].type, "F32");
     EXPECT_THAT(error_of([&] { (void)file.get("odd"); }),
-                AllOf(StartsWith("m.gguf:"), HasSubstr("'odd'"), HasSubstr("IQ3_S (21)")));
-    EXPECT_THAT(error_of([&] { (void)file.find("odder"); }), HasSubstr("unknown type 42"));
+                AllOf(StartsWith("m.gguf:"), HasSubstr("'odd'"), HasSubstr("TQ1_0 (34)")));
+    EXPECT_THAT(error_of([&] { (void)file.find("odder"); }),
+                AllOf(HasSubstr("unknown type 42"), HasSubstr("cachalot convert")));
 }
 
 TEST(Gguf, KnowsTheTypesWeComputeWith) {
     // with the bytes of 256 values
     const std::vector<std::tuple<std::uint32_t, DType, int>> types = {
-        {0, DType::f32, 1024},  {1, DType::f16, 512},     {8, DType::q8_0, 272},    {10, DType::q2_k, 84},
-        {12, DType::q4_k, 144}, {16, DType::iq2_xxs, 66}, {24, DType::i8, 256},     {26, DType::i32, 1024},
-        {27, DType::i64, 2048}, {30, DType::bf16, 512},   {39, DType::mxfp4, 136},  {2, DType::q4_0, 144},
-        {3, DType::q4_1, 160},  {6, DType::q5_0, 176},    {7, DType::q5_1, 192},    {11, DType::q3_k, 110},
-        {13, DType::q5_k, 176}, {14, DType::q6_k, 210},   {20, DType::iq4_nl, 144}, {23, DType::iq4_xs, 136}};
+        {0, DType::f32, 1024},    {1, DType::f16, 512},     {8, DType::q8_0, 272},
+        {10, DType::q2_k, 84},    {12, DType::q4_k, 144},   {16, DType::iq2_xxs, 66},
+        {24, DType::i8, 256},     {26, DType::i32, 1024},   {27, DType::i64, 2048},
+        {30, DType::bf16, 512},   {39, DType::mxfp4, 136},  {2, DType::q4_0, 144},
+        {3, DType::q4_1, 160},    {6, DType::q5_0, 176},    {7, DType::q5_1, 192},
+        {11, DType::q3_k, 110},   {13, DType::q5_k, 176},   {14, DType::q6_k, 210},
+        {20, DType::iq4_nl, 144}, {23, DType::iq4_xs, 136}, {17, DType::iq2_xs, 74},
+        {22, DType::iq2_s, 82},   {18, DType::iq3_xxs, 98}, {21, DType::iq3_s, 110},
+        {19, DType::iq1_s, 50},   {29, DType::iq1_m, 56},   {0xf8e4, DType::f8_e4m3, 256}};
     for (const auto& [id, dtype, size] : types) {
         File raw;
         raw.tensors = {tensor("t", {256}, id, 0)};
@@ -135,7 +140,7 @@ TEST(Gguf, KnowsTheTypesWeComputeWith) {
         raw.data.pop_back();
         EXPECT_THAT(refused(raw), HasSubstr("truncated")) << id;
     }
-    EXPECT_THROW((void)ggml_from_dtype(DType::f8_e4m3), Error);
+    EXPECT_THROW((void)ggml_from_dtype(DType::fp4_pairs), Error);
 
     File raw;
     raw.tensors = {tensor("narrow", {128}, 12, 0)};

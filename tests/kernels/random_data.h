@@ -61,12 +61,17 @@ struct RandomMatrix {
             if (type == DType::q3_k) units = {108};
             if (type == DType::q6_k) units = {208};
             if (type == DType::q2_k) units = {80, 82};
+            if (type == DType::iq1_m) units = {};
             for (std::size_t block = 0; block < bytes.size();
                  block += static_cast<std::size_t>(info(type).bytes))
                 for (std::size_t at : units) {
                     auto unit = f32_to_f16(0.001f * static_cast<float>(random.integer(1, 9)));
                     std::memcpy(&bytes[block + at], &unit, 2);
                 }
+            if (type ==
+                DType::iq1_m)  // its d is in the upper bits of four words: 0x1..., between 2^-11 and 2^-10
+                for (std::size_t block = 0; block < bytes.size(); block += 56)
+                    bytes[block + 55] = (bytes[block + 55] & std::byte{15}) | std::byte{0x10};
             return;
         }
         for (std::int64_t r = 0; r < rows; ++r) {
@@ -77,9 +82,11 @@ struct RandomMatrix {
 };
 
 inline constexpr DType kWeightTypes[] = {
-    DType::f32,  DType::f16,  DType::bf16,    DType::f8_e4m3, DType::fp4_pairs, DType::mxfp4, DType::q8_0,
-    DType::q4_k, DType::q2_k, DType::iq2_xxs, DType::q4_0,    DType::q4_1,      DType::q5_0,  DType::q5_1,
-    DType::q3_k, DType::q5_k, DType::q6_k,    DType::iq4_nl,  DType::iq4_xs};
+    DType::f32,   DType::f16,     DType::bf16,   DType::f8_e4m3, DType::fp4_pairs,
+    DType::mxfp4, DType::q8_0,    DType::q4_k,   DType::q2_k,    DType::iq2_xxs,
+    DType::q4_0,  DType::q4_1,    DType::q5_0,   DType::q5_1,    DType::q3_k,
+    DType::q5_k,  DType::q6_k,    DType::iq4_nl, DType::iq4_xs,  DType::iq2_xs,
+    DType::iq2_s, DType::iq3_xxs, DType::iq3_s,  DType::iq1_s,   DType::iq1_m};
 
 // The smallest number of columns from `columns` on that rows of this type can have.
 inline std::int64_t fitting_columns(DType type, std::int64_t columns) {

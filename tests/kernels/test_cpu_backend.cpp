@@ -129,7 +129,7 @@ TEST_P(CpuBackendTest, FastProductsStayWithinTheRoundingOfTheActivations) {
             int outputs = 45, columns = 256;
             RandomMatrix w(type, outputs, columns, random);
             auto x = random.vector(std::int64_t(rows) * columns);
-            // What the integer path should compute: the reference on activations rounded the same way.
+            // What should be computed: the reference on activations rounded the same way.
             auto rounded = x;
             bool integer = type == DType::mxfp4 || type == DType::fp4_pairs || type == DType::q8_0 ||
                            type == DType::q4_k || type == DType::q2_k || type == DType::iq2_xxs;
@@ -139,6 +139,8 @@ TEST_P(CpuBackendTest, FastProductsStayWithinTheRoundingOfTheActivations) {
                 for (std::size_t i = b; i < b + 32; ++i)
                     rounded[i] = std::nearbyint(x[i] * (127.0f / amax)) * (amax / 127.0f);
             }
+            if ((type == DType::bf16 || type == DType::f8_e4m3) && GetParam() == "avx512_bf16")
+                for (float& v : rounded) v = bf16_to_f32(f32_to_bf16(v));
             std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
             Projection p{&w.matrix, rounded.data(), columns, expected.data(), outputs};
             reference->project({&p, 1}, rows);
@@ -146,6 +148,13 @@ TEST_P(CpuBackendTest, FastProductsStayWithinTheRoundingOfTheActivations) {
             p.y = actual.data();
             cpu->project({&p, 1}, rows);
             expect_close(expected, actual, 2e-6f);
+
+            p.float_inputs = true;
+            cpu->project({&p, 1}, rows);
+            p.x = x.data();
+            p.y = expected.data();
+            reference->project({&p, 1}, rows);
+            expect_close(expected, actual, 2e-6f, usual_product(w.matrix));
         }
 }
 

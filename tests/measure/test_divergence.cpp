@@ -86,7 +86,7 @@ double exact_kl(std::span<const float> a, std::span<const float> b) {
 }
 
 SavedText text_of(std::int32_t vocab, std::vector<std::int32_t> ids, std::uint32_t window) {
-    return {"model.gguf", "text.txt", vocab, hash_key({}), window, std::move(ids)};
+    return {"model.gguf", "text.txt", vocab, hash128({}), window, std::move(ids)};
 }
 
 // Writes rows of logits and reads them again.
@@ -174,7 +174,7 @@ TEST(SavedLogits, DamageIsAnError) {
             const std::string body = changed.substr(0, changed.size() - 16);
             std::string hashed(16, '\0');
             hashed += body;
-            const auto hash = hash_key(bytes_of(hashed));
+            const auto hash = hash128(bytes_of(hashed));
             std::copy(hash.begin(), hash.end(), reinterpret_cast<std::byte*>(changed.data() + body.size()));
             try {
                 read(changed);

@@ -65,7 +65,7 @@ TEST(EvalItems, FollowFromSeedFamilyAndNumber) {
     }
     // Whatever compiles them: outcomes of different programs are compared. Changing items is allowed, unnoticed it is not.
     std::string hash;
-    for (const std::byte b : hash_key(bytes_of(everything)))
+    for (const std::byte b : hash128(bytes_of(everything)))
         hash += fmt::format("{:02x}", static_cast<int>(b));
     EXPECT_EQ(hash, "192c4bafdd4f29d73d0e7a7c87f92d46");
     EvalOptions none;

@@ -360,6 +360,8 @@ TEST(AnthropicRoutes, AskTheServiceForTheTenantOfTheKey) {
     EXPECT_EQ(writer->content_type, "application/json");
     ASSERT_EQ(service.requests.size(), 1u);
     EXPECT_EQ(service.requests[0].tenant, "tenant-1");
+    post(service, body_with(R"({"cache_salt": "s"})"));
+    EXPECT_EQ(service.requests.at(1).tenant, "tenant-1\ns");
     EXPECT_FALSE(service.requests[0].abandoned());
     writer->gone = true;
     EXPECT_TRUE(service.requests[0].abandoned());

@@ -494,6 +494,8 @@ TEST(ResponsesRoutes, AskTheServiceForTheTenantOfTheKey) {
     EXPECT_EQ(writer->status, 200);
     EXPECT_EQ(writer->json()["output"].dump(), "[]");
     EXPECT_EQ(service.requests.at(0).tenant, "tenant-1");
+    post(service, R"({"input": "x", "cache_salt": "s"})");
+    EXPECT_EQ(service.requests.at(1).tenant, "tenant-1\ns");
 }
 
 }  // namespace

@@ -93,6 +93,20 @@ TEST_F(EngineService, ContinuesFromWhatItHasRead) {
               0);
 }
 
+// As Claude Code does after an answer that had no text.
+TEST_F(EngineService, WhatIsAddedToTheLastMessageIsAllThatIsRead) {
+    std::string words = "Remember:";
+    for (int i = 0; i < 200; ++i) words += " word";
+    const auto body = chat(words + ".", 8);
+    const auto first = ask(routes, "/v1/chat/completions", body)["usage"]["prompt_tokens"].get<int>();
+    auto longer = chat(words + ".\n\nWhat is the capital of France?", 8), joined = body;
+    joined["messages"].push_back({{"role", "user"}, {"content", "What is the capital of Italy?"}});
+    for (const auto& next : {longer, joined}) {
+        const auto usage = ask(routes, "/v1/chat/completions", next)["usage"];
+        EXPECT_GE(usage["prompt_tokens_details"]["cached_tokens"].get<int>(), first - 12) << usage;
+    }
+}
+
 TEST_F(EngineService, CallsTools) {
     auto body = weather();
     for (const char* choice : {R"("required")", R"({"type":"function","function":{"name":"get_weather"}})"}) {

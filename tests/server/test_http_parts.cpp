@@ -183,7 +183,7 @@ TEST(Audit, Appends) {
 TEST(Metrics, FollowsRequests) {
     Metrics metrics("nano");
     auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
-    auto first = metrics.request(), second = metrics.request();
+    auto first = metrics.request(Priority::interactive), second = metrics.request(Priority::normal);
     EXPECT_TRUE(has("cachalot_num_requests_waiting{model_name=\"nano\"} 2\n"));
     first->started(10, 4);
     first->token();
@@ -191,6 +191,8 @@ TEST(Metrics, FollowsRequests) {
     EXPECT_TRUE(has("cachalot_num_requests_running{model_name=\"nano\"} 1\n"));
     first->finished("stop", 3);  // one of which was never seen
     EXPECT_TRUE(has("request_prefill_time_seconds_count{model_name=\"nano\"} 1\n"));
+    EXPECT_TRUE(has("request_queue_time_seconds_count{model_name=\"nano\",priority=\"interactive\"} 1\n"));
+    EXPECT_TRUE(has("request_queue_time_seconds_count{model_name=\"nano\",priority=\"background\"} 0\n"));
     EXPECT_TRUE(has("request_decode_time_seconds_count{model_name=\"nano\"} 1\n"));
     first.reset();
     second.reset();  // cancelled in the queue
@@ -240,7 +242,7 @@ TEST(Metrics, FollowsPasses) {
 TEST(Metrics, UnderLlamacppNames) {
     Metrics metrics("nano", "cachalot_", true);
     auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
-    auto request = metrics.request();
+    auto request = metrics.request(Priority::normal);
     request->started(10, 4);
     for (int i = 0; i < 4; ++i) metrics.pass({});
     EXPECT_TRUE(has("\nllamacpp:requests_processing 1\n"));

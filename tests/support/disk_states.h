@@ -107,11 +107,18 @@ inline void store(DiskTier& tier, const Tokens& tokens) {
     tier.store("", tokens, state_of(tokens).checkpoint());
 }
 
+inline std::optional<KvCheckpoint> load(DiskTier& tier, const Tokens& tokens, std::int64_t length,
+                                        const KvCheckpoint* known = nullptr) {
+    const auto read = tier.fetch("", tokens, length, known);
+    while (read && !read->done()) tier.wait(std::chrono::seconds(10));
+    return read ? read->take() : std::nullopt;
+}
+
 // How many of the tokens the tier knows. What it hands out for them must be right.
 inline std::int64_t known(DiskTier& tier, const Tokens& tokens) {
     const auto length = tier.find("", tokens);
     if (length == 0) return 0;
-    const auto state = tier.load("", tokens, length, nullptr);
+    const auto state = load(tier, tokens, length);
     if (!state) return 0;
     EXPECT_TRUE(same(*state, state_of(first(tokens, length)).checkpoint()));
     return length;

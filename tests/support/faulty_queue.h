@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <functional>
 #include <optional>
@@ -25,6 +26,15 @@ class FaultyQueue final : public ReadQueue {
     void submit(std::span<const QueuedRead> more) override {
         waiting_.insert(waiting_.end(), more.begin(), more.end());
         under_way = static_cast<int>(waiting_.size());
+    }
+
+    bool withdraw(std::uint64_t id, ReadClass) override {
+        const auto read =
+            std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& r) { return r.id == id; });
+        if (read == waiting_.end() || pick(4) == 0) return false;  // it may have begun
+        waiting_.erase(read);
+        under_way = static_cast<int>(waiting_.size());
+        return true;
     }
 
     std::optional<FinishedRead> next(bool wait) override {

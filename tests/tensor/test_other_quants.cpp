@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "file/safetensors.h"
 #include "kernels/random_data.h"
+#include "tensor/iq_quants.h"
 #include "tensor/k_quants.h"
 
 namespace cachalot {
@@ -225,6 +227,44 @@ TEST(OtherQuantsByHand, FirstAndLastValues) {
     EXPECT_EQ(v[0], 34);
     EXPECT_EQ(v[1], -68);
     EXPECT_EQ(v[255], 128);
+}
+
+// tests/data/quant-golden.safetensors: random blocks, extreme scales among them, and what ggml decodes from them.
+class GoldenBlocks : public testing::TestWithParam<DType> {};
+
+TEST_P(GoldenBlocks, DecodeToTheSameBits) {
+    static const Safetensors golden(std::string(CACHALOT_TEST_DATA) + "/quant-golden.safetensors");
+    const std::string type(name(GetParam()));
+    const TensorView &blocks = golden.get(type + ".blocks"), &values = golden.get(type + ".values");
+    std::vector<float> expected(values.data.size() / 4), decoded(expected.size());
+    std::memcpy(expected.data(), values.data.data(), values.data.size());
+    const auto columns = static_cast<std::int64_t>(expected.size());
+    dequantize_row({GetParam(), 1, columns, blocks.data.data(), row_bytes(GetParam(), columns)}, 0, decoded);
+    EXPECT_EQ(decoded, expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GoldenBlocks,
+                         testing::Values(DType::mxfp4, DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0,
+                                         DType::q5_1, DType::q2_k, DType::q3_k, DType::q4_k, DType::q5_k,
+                                         DType::q6_k, DType::iq4_nl, DType::iq4_xs, DType::iq2_xxs,
+                                         DType::iq2_xs, DType::iq2_s, DType::iq3_xxs, DType::iq3_s,
+                                         DType::iq1_s, DType::iq1_m),
+                         [](const auto& tested) { return std::string(name(tested.param)); });
+
+// The tables in full, as one number each: the blocks above use only some of the patterns.
+TEST(Grids, AreThePublishedOnes) {
+    const auto hash = [](const auto& grid) {
+        std::uint64_t h = 0xcbf29ce484222325;  // FNV-1a
+        for (std::uint16_t pattern : grid)
+            for (int byte : {pattern & 255, pattern >> 8})
+                h = (h ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3;
+        return h;
+    };
+    EXPECT_EQ(hash(kIq2xsGrid), 0x29d6ac8e0e6b14e3u);
+    EXPECT_EQ(hash(kIq2sGrid), 0x641f9aa3fbd98694u);
+    EXPECT_EQ(hash(kIq3xxsGrid), 0xa3a695908a710942u);
+    EXPECT_EQ(hash(kIq3sGrid), 0xde38cc0714d23202u);
+    EXPECT_EQ(hash(kIq1Grid), 0x3f1880817eeffa4u);
 }
 
 }  // namespace

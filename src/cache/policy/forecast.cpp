@@ -68,6 +68,12 @@ class Forecast final : public ScorePolicy {
             discount_.push_back(std::exp2(-n / (kHorizon * shape.layers)));
     }
 
+    // As if it had gone on like that for long.
+    void expect(ExpertKey key, double rate) override {
+        for (std::size_t i = 0; i < kCounts; ++i) counts_[key][i] = static_cast<float>(rate / unit_[i]);
+        estimate(key);
+    }
+
     void begin_pass(int tokens, bool prompt) override {
         // A prompt read in one pass is no token that another one could be like, and its experts are not drawn one
         // token at a time.

@@ -52,6 +52,9 @@ class ReplacementPolicy {
   public:
     virtual ~ReplacementPolicy() = default;
 
+    // Told before anything else: in earlier sessions this share of the tokens chose the expert.
+    virtual void expect(ExpertKey key, double rate) { (void)key, (void)rate; }
+
     // A pass over all layers begins that evaluates `tokens` tokens, of a prompt or of answers.
     virtual void begin_pass(int tokens, bool prompt) { (void)tokens, (void)prompt; }
 

@@ -46,8 +46,20 @@ void unsupported_type(DType type) {
     throw InternalError(fmt::format("no kernel for weights of type {}", cachalot::name(type)));
 }
 
+namespace {
+
+std::vector<NumaNode> nodes_to_use(CpuOptions::Numa numa) {
+    std::vector<NumaNode> nodes;
+    if (numa != CpuOptions::Numa::off) nodes = numa_nodes();
+    if (numa == CpuOptions::Numa::automatic && nodes.size() < 2) nodes.clear();
+    if (!nodes.empty()) interleave_memory(nodes);  // before the pool's threads start: they inherit it
+    return nodes;
+}
+
+}  // namespace
+
 CpuBackend::CpuBackend(const Table& kernels, const CpuOptions& options)
-    : kernels_(kernels), precision_(options.precision), pool_(options.threads) {
+    : kernels_(kernels), precision_(options.precision), pool_(options.threads, nodes_to_use(options.numa)) {
     name_ = fmt::format("cpu {} x{}", kernels_.name, pool_.size());
     scratch_.resize(static_cast<std::size_t>(pool_.size()));
 }
@@ -114,16 +126,18 @@ void CpuBackend::hyper_connection_head(const HyperConnectionWeights& w, const Hy
     });
 }
 
-bool CpuBackend::wants_int8(const Matrix& w) const {
-    if (precision_ != Precision::fast) return false;
+Form CpuBackend::form_for(const Matrix& w) const {
+    if (precision_ != Precision::fast) return Form::f32;
     switch (w.dtype) {
+        case DType::f8_e4m3:
+        case DType::bf16: return kernels_.round_to_bf16 ? Form::bf16 : Form::f32;
         case DType::mxfp4:
         case DType::fp4_pairs:
         case DType::q8_0:
         case DType::q4_k:
         case DType::q2_k:
-        case DType::iq2_xxs: return true;
-        default: return false;
+        case DType::iq2_xxs: return Form::int8;
+        default: return Form::f32;
     }
 }
 
@@ -144,34 +158,48 @@ CpuBackend::Division CpuBackend::divide(const Matrix& w, std::int64_t rows, std:
     return d;
 }
 
-Activations CpuBackend::quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows,
-                                      Quantized& out) {
+Activations CpuBackend::Rounded::reserve(const float* x, std::int64_t stride, std::int64_t columns,
+                                         std::int64_t rows, bool int8, bool bf16) {
+    columns_ = columns;
+    rows_ = rows;
+    q_ = int8 ? int8_.reserve(static_cast<std::size_t>(rows * columns / 32)) : nullptr;
+    b_ = bf16 ? bf16_.reserve(static_cast<std::size_t>(rows * columns)) : nullptr;
+    return {x, stride, q_, rows, b_, columns};
+}
+
+void CpuBackend::Rounded::round(const Table& kernels, const float* from, std::int64_t row) {
+    if (q_) kernels.quantize(from, columns_, q_ + row, rows_);
+    if (b_) kernels.round_to_bf16(from, columns_, b_ + row * columns_);
+}
+
+Activations CpuBackend::round_rows(Form form, const float* x, std::int64_t stride, std::int64_t columns,
+                                   int rows, Rounded& out) {
     constexpr std::int64_t kBlock = 16;
-    Int8Group* q = out.reserve(static_cast<std::size_t>(rows * columns / 32));
+    if (form == Form::f32) return {x, stride};
+    const Activations a = out.reserve(x, stride, columns, rows, form == Form::int8, form == Form::bf16);
     each((rows + kBlock - 1) / kBlock, rows * columns, [&](std::int64_t block, int) {
         for (std::int64_t r = block * kBlock; r < std::min<std::int64_t>(rows, (block + 1) * kBlock); ++r)
-            kernels_.quantize(x + r * stride, columns, q + r, rows);
+            out.round(kernels_, x + r * stride, r);
     });
-    return {x, stride, q, rows};
+    return a;
 }
 
 void CpuBackend::project(std::span<const Projection> projections, int rows) {
     if (rows == 0) return;
-    // Round each distinct input once.
+    // Round each distinct input once to each form.
     std::vector<Activations> inputs;
-    quantized_.resize(std::max(quantized_.size(), projections.size()));
+    std::vector<Form> forms;
+    rounded_.resize(std::max(rounded_.size(), projections.size()));
     for (std::size_t i = 0; i < projections.size(); ++i) {
         const auto& p = projections[i];
-        Activations input{p.x, p.x_stride, nullptr, 0};
-        if (wants_int8(*p.weight)) {
-            std::size_t j = 0;
-            while (j < i && !(inputs[j].q && inputs[j].x == p.x && inputs[j].stride == p.x_stride &&
-                              projections[j].weight->columns == p.weight->columns))
-                ++j;
-            input =
-                j < i ? inputs[j] : quantize_rows(p.x, p.x_stride, p.weight->columns, rows, quantized_[i]);
-        }
-        inputs.push_back(input);
+        const Form form = p.float_inputs ? Form::f32 : form_for(*p.weight);
+        std::size_t j = 0;
+        while (j < i && !(forms[j] == form && inputs[j].x == p.x && inputs[j].stride == p.x_stride &&
+                          projections[j].weight->columns == p.weight->columns))
+            ++j;
+        inputs.push_back(j < i ? inputs[j]
+                               : round_rows(form, p.x, p.x_stride, p.weight->columns, rows, rounded_[i]));
+        forms.push_back(form);
     }
     // The items of all products in one list.
     std::int64_t items = 0, work = 0;

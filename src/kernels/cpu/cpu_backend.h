@@ -48,7 +48,21 @@ class CpuBackend final : public Backend {
     struct ThreadScratch {
         AlignedBuffer<float> keys, scores, values;
     };
-    using Quantized = AlignedBuffer<Int8Group>;  // int8 copy of activation rows
+    // Copies of activation rows in the forms that products want.
+    class Rounded {
+      public:
+        // Room for `rows` copies of rows of `columns` floats from `x` on; those of the forms that are wanted.
+        Activations reserve(const float* x, std::int64_t stride, std::int64_t columns, std::int64_t rows,
+                            bool int8, bool bf16);
+        void round(const Table& kernels, const float* from, std::int64_t row);
+
+      private:
+        AlignedBuffer<Int8Group> int8_;
+        AlignedBuffer<std::uint16_t> bf16_;
+        Int8Group* q_ = nullptr;
+        std::uint16_t* b_ = nullptr;
+        std::int64_t columns_ = 0, rows_ = 0;
+    };
 
     // Runs body(item, thread); on this thread alone if the whole takes about `work` < kSmallWork multiply-adds.
     template <class Body>
@@ -68,9 +82,9 @@ class CpuBackend final : public Backend {
     };
     // `products` are divided among the threads in one loop, of about this size each.
     Division divide(const Matrix& w, std::int64_t rows, std::size_t products) const;
-    bool wants_int8(const Matrix& w) const;
-    Activations quantize_rows(const float* x, std::int64_t stride, std::int64_t columns, int rows,
-                              Quantized& out);
+    Form form_for(const Matrix& w) const;  // of activations
+    Activations round_rows(Form form, const float* x, std::int64_t stride, std::int64_t columns, int rows,
+                           Rounded& out);
     void index_one(const IndexCall& call);
     class ExpertPass;  // the steps of experts()
     // [rows, fn.rows] = fn v, v = all streams of a row; normalize_mix() divides a row by rms(v).
@@ -84,8 +98,9 @@ class CpuBackend final : public Backend {
     std::string name_;
     ThreadPool pool_;
     std::vector<ThreadScratch> scratch_;  // [threads]
-    std::vector<Quantized> quantized_;    // one for each distinct input of a project call
-    Quantized expert_input_, expert_hidden_, index_queries_;
+    std::vector<Rounded> rounded_;        // one for each distinct input of a project call
+    Rounded expert_input_, expert_hidden_;
+    AlignedBuffer<Int8Group> index_queries_;
     AlignedBuffer<float> mixes_, hidden_, partial_, index_scores_;
 };
 

@@ -88,7 +88,9 @@ class CpuBackend::ExpertPass {
     Activations activated(const std::vector<Group>& ready);
     Activations rows_of(const Activations& all, std::int64_t first, const Matrix& w) const {
         Activations a = all.from_row(first);
-        if (!b_.wants_int8(w)) a.q = nullptr;
+        const Form form = b_.form_for(w);
+        if (form != Form::int8) a.q = nullptr;
+        if (form != Form::bf16) a.b = nullptr;
         return a;
     }
     float route_weight(std::int64_t place) const {
@@ -100,10 +102,11 @@ class CpuBackend::ExpertPass {
     std::int64_t hidden_, slots_, places_, inner_ = 0;
     std::vector<std::int64_t> order_;           // [slots_] by expert, stable
     std::vector<std::int32_t> experts_, rows_;  // those chosen, ascending, and by how many rows
-    bool int8_ = false, floats_ = false;        // what the inputs are needed as
+    bool needed_[3] = {};                       // the inputs, in each form
+    bool needs(Form form) const { return needed_[static_cast<int>(form)]; }
+    Activations input_;  // x_
     float *x_ = nullptr, *gate_ = nullptr, *up_ = nullptr,
           *result_ = nullptr;  // [places_, hidden_ or inner_]
-    Int8Group* q_ = nullptr;   // of x_
 };
 
 CpuBackend::ExpertPass::ExpertPass(CpuBackend& backend, const ExpertsCall& call)
@@ -118,7 +121,7 @@ CpuBackend::ExpertPass::ExpertPass(CpuBackend& backend, const ExpertsCall& call)
     auto use = [&](const ExpertWeights& expert) {
         inner_ = std::max(inner_, expert.gate.rows);
         for (const Matrix* m : {&expert.gate, &expert.up, &expert.down})
-            (b_.wants_int8(*m) ? int8_ : floats_) = true;
+            needed_[static_cast<int>(b_.form_for(*m))] = true;
     };
     for (std::int64_t i = 0; i < slots_;) {
         const std::int32_t id = c_.ids[order_[i]];
@@ -145,14 +148,14 @@ void CpuBackend::ExpertPass::gather() {
     gate_ = x_ + places_ * hidden_;
     up_ = gate_ + places_ * inner_;
     result_ = b_.partial_.reserve(static_cast<std::size_t>(places_ * hidden_));
-    if (int8_) q_ = b_.expert_input_.reserve(static_cast<std::size_t>(places_ * hidden_ / 32));
+    input_ = b_.expert_input_.reserve(x_, hidden_, hidden_, places_, needs(Form::int8), needs(Form::bf16));
     b_.each((places_ + kRowBlock - 1) / kRowBlock, places_ * hidden_, [&](std::int64_t block, int) {
         const std::int64_t end = std::min(places_, (block + 1) * kRowBlock);
         for (std::int64_t p = block * kRowBlock; p < end; ++p) {
             const std::int64_t row = p < slots_ ? order_[static_cast<std::size_t>(p)] / c_.top_k : p - slots_;
             const float* from = c_.x + row * hidden_;
-            if (floats_) std::copy_n(from, hidden_, x_ + p * hidden_);
-            if (int8_) b_.kernels_.quantize(from, hidden_, q_ + p, places_);
+            if (needs(Form::f32)) std::copy_n(from, hidden_, x_ + p * hidden_);
+            b_.expert_input_.round(b_.kernels_, from, p);
         }
     });
 }
@@ -181,14 +184,13 @@ void CpuBackend::ExpertPass::compute(std::vector<Group>& ready) {
                      [](const Group& a, const Group& b) { return a.rows > b.rows; });
 
     const Table& kernels = b_.kernels_;
-    const Activations input{x_, hidden_, q_, places_};
     for_blocks(
         ready, [](const ExpertWeights& e) -> const Matrix& { return e.gate; }, 2 * work,
         [&](const Item& i) {
             const ExpertWeights& e = *i.group->expert;
             float *gate = gate_ + i.place * inner_, *up = up_ + i.place * inner_;
-            kernels.matmul(e.gate, i.first, i.last, rows_of(input, i.place, e.gate), i.rows, gate, inner_);
-            kernels.matmul(e.up, i.first, i.last, rows_of(input, i.place, e.up), i.rows, up, inner_);
+            kernels.matmul(e.gate, i.first, i.last, rows_of(input_, i.place, e.gate), i.rows, gate, inner_);
+            kernels.matmul(e.up, i.first, i.last, rows_of(input_, i.place, e.up), i.rows, up, inner_);
             for (std::int64_t r = 0; r < i.rows; ++r)
                 kernels.swiglu(gate + r * inner_ + i.first, up + r * inner_ + i.first,
                                route_weight(i.place + r), i.group->limit, i.last - i.first);
@@ -210,8 +212,9 @@ void CpuBackend::ExpertPass::compute(std::vector<Group>& ready) {
 
 // The input of `down`, rounded if need be. Neighbouring groups are rounded as one, in blocks of rows.
 Activations CpuBackend::ExpertPass::activated(const std::vector<Group>& ready) {
-    if (!int8_) return {gate_, inner_, nullptr, 0};
-    Int8Group* q = b_.expert_hidden_.reserve(static_cast<std::size_t>(places_ * inner_ / 32));
+    const Activations hidden =
+        b_.expert_hidden_.reserve(gate_, inner_, inner_, places_, needs(Form::int8), needs(Form::bf16));
+    if (!hidden.q && !hidden.b) return hidden;
     struct Run {
         std::int64_t first, last;
     };
@@ -229,9 +232,9 @@ Activations CpuBackend::ExpertPass::activated(const std::vector<Group>& ready) {
     b_.each(static_cast<std::int64_t>(blocks.size()), rows * inner_, [&](std::int64_t i, int) {
         const Run& run = blocks[static_cast<std::size_t>(i)];
         for (std::int64_t p = run.first; p < run.last; ++p)
-            b_.kernels_.quantize(gate_ + p * inner_, inner_, q + p, places_);
+            b_.expert_hidden_.round(b_.kernels_, gate_ + p * inner_, p);
     });
-    return {gate_, inner_, q, places_};
+    return hidden;
 }
 
 void CpuBackend::ExpertPass::sum() {

@@ -1,6 +1,7 @@
 // How weights are unpacked from the layout of the file: one struct for each type. Included by kernels.inl.
 //
-// Float types say vector(row, scales, k): kLanes columns of one row from column k.
+// Float types say vector(row, scales, k): kStep columns of one row from column k, as a Vector; and of activations, what
+// they are multiplied by: inputs(a) and their stride.
 //
 // Products of integer types work on kLanes rows of weights at a time, a row in each lane of a vector (a strip), so that
 // a sum needs no adding across lanes and its scale is applied to all rows at once. What lies along a row in the file
@@ -14,10 +15,6 @@
 //     kUnit, kUnitBytes   columns that are unpacked together: 32, 64, 128 or 256; bytes of a row that hold them
 //     header(strip, k, groups, h)   scales, minimums, factors of `groups` <= 8 groups from column k, a multiple of 256
 //     codes(strip, k, out)          out[i] = columns k + 4i .. k + 4i + 3, for kUnit columns
-// and, where the instruction set turns sums (CACHALOT_SIMD_TURNS_SUMS; products.inl says what for), it can say
-//     kTurn                         columns that are summed together
-//     sums(strip, k, q, q_rows, out)   out[g] = sum of code * q of group k / 32 + g, for each row; the q of that group
-//                                   are q[g * q_rows]
 // Formats whose blocks are 256 long find their block at column k / 256 * 256.
 
 constexpr int kLanes = F::kWidth;
@@ -46,26 +43,51 @@ struct Header {
 
 // ---- float types
 
-struct FromF32 {
+struct FloatType {
+    using Vector = F;
+    static constexpr int kStep = kLanes;
+    static const float* inputs(const Activations& a) { return a.x; }
+    static std::int64_t stride(const Activations& a) { return a.stride; }
+};
+struct FromF32 : FloatType {
     static F vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
         return load(reinterpret_cast<const float*>(row) + k);
     }
 };
-struct FromF16 {
+struct FromF16 : FloatType {
     static F vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
         return load_f16(reinterpret_cast<const std::uint16_t*>(row) + k);
     }
 };
-struct FromBf16 {
+struct FromBf16 : FloatType {
     static F vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
         return load_bf16(row + 2 * k);
     }
 };
-struct FromE4m3 {
+struct FromE4m3 : FloatType {
     static F vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
         return load_e4m3(row + k) * broadcast(cachalot::e8m0_to_f32(scales[k / cachalot::kFp8Block]));
     }
 };
+
+#if defined(CACHALOT_SIMD_HAS_BF16)
+// BF16 by activations that were rounded to it.
+struct Bf16Pairs {
+    using Vector = B;
+    static constexpr int kStep = B::kWidth;
+    static const std::uint16_t* inputs(const Activations& a) { return a.b; }
+    static std::int64_t stride(const Activations& a) { return a.b_stride; }
+    static B vector(const std::byte* row, const std::uint8_t*, std::int64_t k) {
+        return load(reinterpret_cast<const std::uint16_t*>(row) + k);
+    }
+};
+// FP8 the same way: BF16 holds each value of E4M3 times a power of two, and a file of either type gives the same bits.
+struct E4m3Pairs : Bf16Pairs {
+    static B vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
+        return round_to_bf16(FromE4m3::vector(row, scales, k), FromE4m3::vector(row, scales, k + kLanes));
+    }
+};
+#endif
 
 // ---- integer types
 
@@ -114,20 +136,6 @@ struct Mxfp4 {
             out[4 + i] = lookup(kE2m1, high_nibbles(packed[i]));
         }
     }
-#if defined(CACHALOT_SIMD_TURNS_SUMS)
-    static constexpr int kTurn = 128;
-    static void sums(const Strip& s, std::int64_t k, const Int8Group* q, std::int64_t q_rows, U (&out)[4]) {
-        const std::int64_t q_stride = q_rows * static_cast<std::int64_t>(sizeof(Int8Group));
-        const U left = four_pieces(q->q, q_stride), right = four_pieces(q->q + 16, q_stride);
-        U partial[kLanes];
-        for (int i = 0; i < kLanes; ++i) {
-            const U packed = four_pieces(s.rows[i] + k / 32 * kBlock + 1, kBlock);
-            const U sum = dot(lookup(kE2m1, low_nibbles(packed)), left);
-            partial[i] = dot(lookup(kE2m1, high_nibbles(packed)), right, sum);
-        }
-        turn_sums(partial, out);
-    }
-#endif
 };
 
 struct Fp4Pairs {
@@ -173,17 +181,6 @@ struct Q8_0 {
             for (int i = 0; i < 4; ++i) out[4 * half + i] = kSignedFull ? bytes[i] : flip_sign(bytes[i]);
         }
     }
-#if defined(CACHALOT_SIMD_TURNS_SUMS)
-    static constexpr int kTurn = 64;
-    static void sums(const Strip& s, std::int64_t k, const Int8Group* q, std::int64_t q_rows, U (&out)[2]) {
-        const U two = two_pieces(q->q, q_rows * static_cast<std::int64_t>(sizeof(Int8Group)));
-        U partial[kLanes], halves[4];
-        for (int i = 0; i < kLanes; ++i)
-            partial[i] = dot(flip_sign(two_pieces(s.rows[i] + k / 32 * kBlock + 2, kBlock)), two);
-        turn_sums(partial, halves);
-        for (int g = 0; g < 2; ++g) out[g] = add_sums(halves[2 * g], halves[2 * g + 1]);
-    }
-#endif
 };
 
 // An integer type as floats, for activations that stay float32.

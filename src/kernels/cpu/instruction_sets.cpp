@@ -14,6 +14,7 @@ auto detect() {
     std::array sets = {
         InstructionSet{"avx512_amx", has.avx512_amx, avx512_amx_table,
                        false},  // no faster: docs/performance.md
+        InstructionSet{"avx512_bf16", has.avx512_bf16, avx512_bf16_table},
         InstructionSet{"avx512_vbmi", has.avx512_vbmi, avx512_vbmi_table},
         InstructionSet{"avx512", has.avx512_vnni, avx512_table},
         InstructionSet{"avx2_vnni", has.avx2_vnni, avx2_vnni_table},

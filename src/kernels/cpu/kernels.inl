@@ -20,6 +20,9 @@ using cachalot::cpu::Int8Group;
 
 #include "kernels/cpu/formats.inl"
 #include "kernels/cpu/formats_256.inl"
+#if defined(CACHALOT_SIMD_HAS_ROWS)
+#include "kernels/cpu/rows_avx512.inl"
+#endif
 #include "kernels/cpu/products.inl"
 
 // ---- vectors
@@ -234,9 +237,19 @@ std::int64_t int8_peak(std::int64_t rounds) {
     return rounds * 10 * 8 * kLanes * 4 * 2;
 }
 
+#if defined(CACHALOT_SIMD_HAS_BF16)
+void round_to_bf16(const float* x, std::int64_t n, std::uint16_t* b) {
+    for (std::int64_t i = 0; i < n; i += B::kWidth)
+        store(b + i, round_to_bf16(load(x + i), load(x + i + kLanes)));
+}
+#else
+constexpr void (*round_to_bf16)(const float*, std::int64_t, std::uint16_t*) = nullptr;
+#endif
+
 constexpr cachalot::cpu::Table make_table(const char* name) {
-    return {name,    matmul, quantize, rms_norm, sum_of_squares, scores, index_scores, accumulate,
-            exp_sum, swiglu, collapse, spread,   decode_row,     add,    float_peak,   int8_peak};
+    return {name,   matmul,       quantize,   round_to_bf16, rms_norm, sum_of_squares,
+            scores, index_scores, accumulate, exp_sum,       swiglu,   collapse,
+            spread, decode_row,   add,        float_peak,    int8_peak};
 }
 
 }  // namespace

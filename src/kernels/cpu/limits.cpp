@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <memory>
 
+#include "base/large_memory.h"
 #include "kernels/cpu/cpu_backend.h"
 
 namespace cachalot::cpu {
@@ -29,12 +29,13 @@ MachineLimits CpuBackend::measure_limits() {
     // Reading: far more than the caches hold, in pieces that the threads take in turn.
     constexpr std::int64_t kPiece = std::int64_t(1) << 20,
                            kPieces = 96;  // floats: 4 MiB each, 384 MiB in all
-    std::unique_ptr<float[]> memory(new float[kPiece * kPieces]);
-    std::fill_n(memory.get(), kPiece * kPieces, 1.0f);
+    const LargeMemory memory(kPiece * kPieces * sizeof(float), "measuring the speed of memory");
+    auto* floats = reinterpret_cast<float*>(memory.data());
+    std::fill_n(floats, kPiece * kPieces, 1.0f);
     std::vector<float> sums(static_cast<std::size_t>(kPieces));
     limits.read_bytes_per_second = best_rate(4, [&] {
         pool_.parallel_for(kPieces, [&](std::int64_t i, int) {
-            sums[static_cast<std::size_t>(i)] = kernels_.sum_of_squares(memory.get() + i * kPiece, kPiece);
+            sums[static_cast<std::size_t>(i)] = kernels_.sum_of_squares(floats + i * kPiece, kPiece);
         });
         return static_cast<double>(kPiece * kPieces * 4);
     });

@@ -9,16 +9,16 @@
 // the same bits alone and in a batch: the sum of a group of 32 columns is an integer and exact, and groups are added in
 // order, add_group() being the only place where that happens.
 //
-//   integer  the products of 32 columns are summed as integers, then one multiply-add with both scales. How the
-//            integers come about can differ: integer_rows() by dot products, or by tiles; integer_row_turned() for a
-//            single row
+//   integer  the products of 32 columns are summed as integers and multiplied by both scales, which is the group's term. How the
+//            integers come about can differ: integer_rows() by dot products, or by tiles; integer_row() for a single row
 //   exact    the same strips as floats, 256 columns at a time, which stay in the first-level cache; two chains of
 //            multiply-adds for each result
 //   float    types that are floats already lie along vectors as in the file, four rows at a time, and the lanes of a
-//            result are added at the end. A strip would read one of kLanes rows after the other a little at a time,
+//            result are added at the end, those of kLanes results together. A strip would read one of kLanes rows after the other a little at a time,
 //            which memory serves half as fast where rows are a power of two apart.
 
-constexpr int kRowBlock = 256;  // rows of activations whose sums are held at once
+constexpr int kRowAhead = 16384;  // bytes
+constexpr int kRowBlock = 256;    // rows of activations whose sums are held at once
 
 // Asks for the next strip of the item while this one is used: its bytes lie in one piece, and a strip takes about
 // as long as memory needs to answer. A little at a time, since only so many requests can be under way. Float types
@@ -48,15 +48,15 @@ void store_strip(F sum, float* y, std::int64_t lanes) {
     std::copy_n(all, lanes, y);
 }
 
-// sum + one group of 32 columns, whose integer sum is `dot`
+// sum + the term of one group of 32 columns, whose integer sum is `dot`
 template <class Format>
 inline F add_group(F sum, F dot, const Header& h, int group, const Int8Group& x) {
-    sum = fma(dot, load(h.scales[group]) * broadcast(x.scale), sum);
+    F term = dot * (load(h.scales[group]) * broadcast(x.scale));
     if constexpr (Format::kMinimums == 1)
-        sum = fma(load(h.minimums[group][0]), broadcast(x.half_sums[0] + x.half_sums[1]), sum);
+        term = fma(load(h.minimums[group][0]), broadcast(x.half_sums[0] + x.half_sums[1]), term);
     if constexpr (Format::kMinimums == 2)
-        for (int i = 0; i < 2; ++i) sum = fma(load(h.minimums[group][i]), broadcast(x.half_sums[i]), sum);
-    return sum;
+        for (int i = 0; i < 2; ++i) term = fma(load(h.minimums[group][i]), broadcast(x.half_sums[i]), term);
+    return sum + term;
 }
 
 // The same for all rows.
@@ -163,43 +163,80 @@ void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const 
             __attribute__((always_inline)) { add_group<Format>(codes, h, group, x, rows, sums); });
 }
 
-#if defined(CACHALOT_SIMD_TURNS_SUMS)
-// One row of activations, whose products need not wait for codes to be turned: they are summed along the rows of
-// weights as these lie in the file, and the sums are turned, which are fewer. That is 40 % faster for Q8_0 in cache and
-// a little for MXFP4; for Q4_K it is no gain and for Q2_K a loss. The results are those of integer_rows(), bit for bit.
-// w has a multiple of Format::kTurn columns; first .. last are a multiple of kLanes rows.
-template <class Format>
-void integer_row_turned(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a,
-                        float* y) {
-    constexpr int kGroups = Format::kTurn / 32;
-    for (std::int64_t n = first; n < last; n += kLanes) {
-        const Strip strip(w, n, last);
-        Ahead<Format::kUnitBytes * Format::kTurn / Format::kUnit * kLanes> ahead(w, n + kLanes, last);
-        F sum = broadcast(0);
-        for (std::int64_t k = 0; k < w.columns; k += kChunk) {
-            const auto columns = static_cast<int>(std::min<std::int64_t>(kChunk, w.columns - k));
-            Header header;
-            Format::header(strip, k, columns / 32, header);
-            for (int c = 0; c < columns; c += Format::kTurn) {
-                const Int8Group* q = a.q + (k + c) / 32 * a.q_rows;
-                U sums[kGroups];
-                Format::sums(strip, k + c, q, a.q_rows, sums);
-                ahead.next();
-                for (int g = 0; g < kGroups; ++g) {
-                    const Int8Group& x = q[g * a.q_rows];
-                    Sum<Format::kCodes, Format::kOffset> dot(x);
-                    dot.add_sums(sums[g]);
-                    sum = add_group<Format>(sum, dot.value(), header, c / 32 + g, x);
-                }
+#if defined(CACHALOT_SIMD_HAS_ROWS)
+// One row of activations, as in decode, where memory must not wait for arithmetic. kLanes rows of weights side by side, as
+// above, are read at half of the memory's speed: a processor follows long runs, and a row of a matrix is soon at its end.
+// So the terms of all groups of a row are computed along the row as it lies in the file, one row after the other, where
+// neither codes nor scales need turning; then the terms, which are few, are turned and added up as above. The results are
+// those of integer_rows(), bit for bit.
+//
+// What comes next is asked for well ahead and for the second-level cache only: asked for the first level, lines occupy the
+// few places that the processor has for what its own loads miss. Two threads of a Zen 4 machine, share of the memory's
+// speed: MXFP4 side by side 50 %, along the rows 65 to 70 %, asking 16 KiB ahead 75 to 80 % for the first level, 94 to 97 %
+// for the second.
+constexpr int kMostRowColumns = 16384;
+
+// The activations without what lies between them, in the order in which the format has its columns.
+template <class Row>
+struct PackedRow {
+    alignas(64) std::int8_t q[kMostRowColumns];
+    RowScales x[kMostRowColumns / kChunk];
+
+    PackedRow(const Activations& a, std::int64_t columns) {
+        for (std::int64_t k = 0; k < columns; k += kChunk)
+            for (int i = 0; i < kChunk / 16; ++i) {
+                const int piece = Row::kPieces[i];
+                __builtin_memcpy(q + k + 16 * i, a.q[(k / 32 + piece / 2) * a.q_rows].q + piece % 2 * 16, 16);
             }
+        for (std::int64_t g = 0; g < columns / 32; ++g) {
+            const Int8Group& from = a.q[g * a.q_rows];
+            RowScales& to = x[g / 8];
+            to.scale[g % 8] = from.scale;
+            to.base[g % 8] = -Row::kOffset * (from.pair_sums[0] + from.pair_sums[1]);
+            for (int i = 0; i < 2; ++i) to.half_sums[i][g % 8] = from.half_sums[i];
+        }
+    }
+};
+
+// w has a multiple of kChunk columns; first .. last are a multiple of kLanes rows.
+template <class Row>
+void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, float* y) {
+    const PackedRow<Row> packed(a, w.columns);
+    const std::int64_t chunks = w.columns / kChunk;
+    alignas(64) float terms[kMostRowColumns / kChunk][kLanes][kChunk / 32];
+    for (std::int64_t n = first; n < last; n += kLanes) {
+        for (int i = 0; i < kLanes; ++i) {
+            const std::byte* at = w.row(n + i);
+            for (std::int64_t c = 0; c < chunks; ++c, at += Row::kBytes) {
+                for (int b = 0; b < Row::kBytes; b += 64) __builtin_prefetch(at + kRowAhead + b, 0, 1);
+                _mm256_store_ps(terms[c][row_slot(i)], Row::terms(at, packed.q + c * kChunk, packed.x[c]));
+            }
+        }
+        F sum = broadcast(0);
+        for (std::int64_t c = 0; c < chunks; ++c) {
+            F turned[kChunk / 32];
+            turn_rows(terms[c], turned);
+            for (const F& t : turned) sum = sum + t;
         }
         store(y + n, sum);
     }
 }
 
 template <class Format>
-concept TurnsSums = requires {
-    Format::kTurn;
+struct RowOf;
+template <>
+struct RowOf<Mxfp4> : Mxfp4Row {};
+template <>
+struct RowOf<Q8_0> : Q8_0Row {};
+template <>
+struct RowOf<Q4k> : Q4kRow {};
+template <>
+struct RowOf<Q2k> : Q2kRow {};
+template <>
+struct RowOf<Iq2xxs> : Iq2xxsRow {};
+template <class Format>
+concept HasRow = requires {
+    RowOf<Format>::kBytes;
 };
 #endif
 
@@ -237,11 +274,10 @@ void exact_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Ac
     }
 }
 
-// Calls part(activations, rows, y) for blocks of at most kRowBlock rows.
-template <class Part>
+// Calls part(activations, rows, y) for blocks of at most kBlock rows.
+template <int kBlock, class Part>
 void by_row_blocks(const Activations& a, int rows, float* y, std::int64_t y_stride, Part part) {
-    for (int r = 0; r < rows; r += kRowBlock)
-        part(a.from_row(r), std::min(kRowBlock, rows - r), y + r * y_stride);
+    for (int r = 0; r < rows; r += kBlock) part(a.from_row(r), std::min(kBlock, rows - r), y + r * y_stride);
 }
 
 // Float products of many rows: activations would come from the second-level cache for every few rows of weights, which is
@@ -249,8 +285,9 @@ void by_row_blocks(const Activations& a, int rows, float* y, std::int64_t y_stri
 // they are there, too.
 constexpr int kFloatRows = 4;                              // rows of weights that are used together
 constexpr int kFloatInputs = F::kRegisters >= 32 ? 6 : 3;  // rows of activations that are used together
-constexpr int kFloatBlock = 8;                             // rows of weights in the first-level cache
+constexpr int kFloatBlock = std::max(8, kLanes);           // rows of weights in the first-level cache
 constexpr int kFloatChunk = 512;                           // columns of them
+constexpr int kFloatRowBlock = 64;                         // rows of activations whose sums are held at once
 
 // kRows rows of weights; where the matrix ends, the last row repeats.
 template <class Format, int kRows>
@@ -263,9 +300,9 @@ class FloatRows {
             scales_[i] = w.scales ? w.row_scales(row) : nullptr;
         }
     }
-    F vector(int i, std::int64_t k) const { return Format::vector(data_[i], scales_[i], k); }
-    void vectors(int i, std::int64_t k, int count, F* out) const {
-        for (int v = 0; v < count; ++v) out[v] = vector(i, k + v * kLanes);
+    auto vector(int i, std::int64_t k) const { return Format::vector(data_[i], scales_[i], k); }
+    void vectors(int i, std::int64_t k, int count, typename Format::Vector* out) const {
+        for (int v = 0; v < count; ++v) out[v] = vector(i, k + v * Format::kStep);
     }
 
   private:
@@ -275,7 +312,7 @@ class FloatRows {
 
 // Types that have no code of their own are decoded as tensor/convert.h defines them, which is slow but for many rows of
 // activations.
-struct Decoded {};
+struct Decoded : FloatType {};
 
 template <int kRows>
 class FloatRows<Decoded, kRows> {
@@ -300,18 +337,19 @@ class FloatRows<Decoded, kRows> {
     const std::byte* data_[kRows];
 };
 
-// sums[j * sums_stride + i] += weights[i] * x[j]; weights(i, v) is vector v of row i.
-template <int NX, class Weights>
-inline void add_vectors(Weights weights, const float* x, std::int64_t stride, std::int64_t vectors, F* sums,
-                        int sums_stride) {
+// sums[j * sums_stride + i] = products of row i of weights and x[j], added to what is there unless `fresh`; weights(i, v)
+// is vector v of row i.
+template <class Format, int NX, class Weights, class X>
+inline void add_vectors(Weights weights, const X* x, std::int64_t stride, std::int64_t vectors, bool fresh,
+                        F* sums, int sums_stride) {
     F acc[NX][kFloatRows];
     for (int j = 0; j < NX; ++j)
-        for (int i = 0; i < kFloatRows; ++i) acc[j][i] = sums[j * sums_stride + i];
+        for (int i = 0; i < kFloatRows; ++i) acc[j][i] = fresh ? broadcast(0) : sums[j * sums_stride + i];
     for (std::int64_t v = 0; v < vectors; ++v) {
-        F values[NX];
-        for (int j = 0; j < NX; ++j) values[j] = load(x + j * stride + v * kLanes);
+        typename Format::Vector values[NX];
+        for (int j = 0; j < NX; ++j) values[j] = load(x + j * stride + v * Format::kStep);
         for (int i = 0; i < kFloatRows; ++i) {
-            F w = weights(i, v);
+            const auto w = weights(i, v);
             for (int j = 0; j < NX; ++j) acc[j][i] = fma(w, values[j], acc[j][i]);
         }
     }
@@ -319,16 +357,26 @@ inline void add_vectors(Weights weights, const float* x, std::int64_t stride, st
         for (int i = 0; i < kFloatRows; ++i) sums[j * sums_stride + i] = acc[j][i];
 }
 
+// The results of kFloatBlock rows of weights, of which `count` exist.
+inline void store_block(const F* sums, float* y, std::int64_t count) {
+    for (int i = 0; i < kFloatBlock && i < count; i += kLanes)
+        store_strip(reduce_add_each(sums + i), y + i, count - i);
+}
+
 // One row of activations: weights are used as they are read.
 template <class Format>
 void float_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, float* y) {
-    for (std::int64_t n = first; n < last; n += kFloatRows) {
-        const FloatRows<Format, kFloatRows> from(w, n, last);
-        F sums[kFloatRows];
-        for (F& sum : sums) sum = broadcast(0);
-        add_vectors<1>([&](int i, std::int64_t v) { return from.vector(i, v * kLanes); }, a.x, a.stride,
-                       w.columns / kLanes, sums, kFloatRows);
-        for (int i = 0; i < kFloatRows && n + i < last; ++i) y[n + i] = reduce_add(sums[i]);
+    for (std::int64_t n = first; n < last; n += kFloatBlock) {
+        F sums[kFloatBlock];
+        for (int i = 0; i < kFloatBlock; i += kFloatRows) {
+            const FloatRows<Format, kFloatRows> from(w, std::min(n + i, last - 1), last);
+            const std::byte* ahead = w.row(n + i) + kRowAhead;
+            for (std::int64_t b = 0; b < kFloatRows * w.stride; b += 64) __builtin_prefetch(ahead + b, 0, 1);
+            add_vectors<Format, 1>([&](int r, std::int64_t v) { return from.vector(r, v * Format::kStep); },
+                                   Format::inputs(a), 0, w.columns / Format::kStep, true, sums + i,
+                                   kFloatBlock);
+        }
+        store_block(sums, y + n, last - n);
     }
 }
 
@@ -336,29 +384,32 @@ void float_row(const Matrix& w, std::int64_t first, std::int64_t last, const Act
 template <class Format>
 void float_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
                 float* y, std::int64_t y_stride) {
-    F sums[kRowBlock][kFloatBlock], unpacked[kFloatBlock][kFloatChunk / kLanes];
+    constexpr int kStep = Format::kStep;
+    typename Format::Vector unpacked[kFloatBlock][kFloatChunk / kStep];
+    F sums[kFloatRowBlock][kFloatBlock];
+    const std::int64_t stride = Format::stride(a);
     for (std::int64_t n = first; n < last; n += kFloatBlock) {
         const auto block = static_cast<int>(std::min<std::int64_t>(kFloatBlock, last - n));
         const FloatRows<Format, kFloatBlock> from(w, n, last);
-        for (int r = 0; r < rows; ++r)
-            for (F& sum : sums[r]) sum = broadcast(0);
         for (std::int64_t k = 0; k < w.columns; k += kFloatChunk) {
-            const auto vectors =
-                static_cast<int>(std::min<std::int64_t>(kFloatChunk, w.columns - k)) / kLanes;
+            const auto vectors = static_cast<int>(std::min<std::int64_t>(kFloatChunk, w.columns - k)) / kStep;
             for (int i = 0; i < kFloatBlock; ++i) from.vectors(i, k, vectors, unpacked[i]);
             int r = 0;
             auto add = [&]<int NX>(std::integral_constant<int, NX>) __attribute__((always_inline)) {
-                for (; r + NX <= rows; r += NX)
+                for (; r + NX <= rows; r += NX) {
                     for (int i = 0; i < block; i += kFloatRows)
-                        add_vectors<NX>([&](int j, std::int64_t v) { return unpacked[i + j][v]; },
-                                        a.x + r * a.stride + k, a.stride, vectors, sums[r] + i, kFloatBlock);
+                        add_vectors<Format, NX>([&](int j, std::int64_t v) { return unpacked[i + j][v]; },
+                                                Format::inputs(a) + r * stride + k, stride, vectors, k == 0,
+                                                sums[r] + i, kFloatBlock);
+                    if (k + kFloatChunk < w.columns) continue;
+                    for (int j = 0; j < NX; ++j)
+                        store_block(sums[r + j], y + (r + j) * y_stride + n, last - n);
+                }
             };
             add(std::integral_constant<int, kFloatInputs>());
             add(std::integral_constant<int, 3>());
             add(std::integral_constant<int, 1>());
         }
-        for (int r = 0; r < rows; ++r)
-            for (int i = 0; i < block; ++i) y[r * y_stride + n + i] = reduce_add(sums[r][i]);
     }
 }
 
@@ -367,7 +418,7 @@ void float_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const 
                   float* y, std::int64_t y_stride) {
     if constexpr (!std::is_same_v<Format, Decoded>)
         if (rows == 1) return float_row<Format>(w, first, last, a, y);
-    by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
+    by_row_blocks<kFloatRowBlock>(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
         float_rows<Format>(w, first, last, part, count, to, y_stride);
     });
 }
@@ -376,21 +427,22 @@ template <class Format>
 void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
                  float* y, std::int64_t y_stride) {
     if (!a.q)
-        return by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
-            exact_rows<FromCodes<Format>>(w, first, last, part, count, to, y_stride);
-        });
+        return by_row_blocks<kRowBlock>(
+            a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
+                exact_rows<FromCodes<Format>>(w, first, last, part, count, to, y_stride);
+            });
     if (rows == 1) {
-#if defined(CACHALOT_SIMD_TURNS_SUMS)
-        if constexpr (TurnsSums<Format>)
-            if (w.columns % Format::kTurn == 0) {
+#if defined(CACHALOT_SIMD_HAS_ROWS)
+        if constexpr (HasRow<Format>)
+            if (w.columns % kChunk == 0 && w.columns <= kMostRowColumns) {
                 const std::int64_t whole = first + (last - first) / kLanes * kLanes;
-                integer_row_turned<Format>(w, first, whole, a, y);
+                integer_row<RowOf<Format>>(w, first, whole, a, y);
                 first = whole;
             }
 #endif
         return integer_rows<Format>(w, first, last, a, std::integral_constant<int, 1>(), y, y_stride);
     }
-    by_row_blocks(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
+    by_row_blocks<kRowBlock>(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
         integer_rows<Format>(w, first, last, part, count, to, y_stride);
     });
 }
@@ -400,8 +452,16 @@ void matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activa
     switch (w.dtype) {
         case DType::f32: return float_matmul<FromF32>(w, first, last, a, rows, y, y_stride);
         case DType::f16: return float_matmul<FromF16>(w, first, last, a, rows, y, y_stride);
-        case DType::bf16: return float_matmul<FromBf16>(w, first, last, a, rows, y, y_stride);
-        case DType::f8_e4m3: return float_matmul<FromE4m3>(w, first, last, a, rows, y, y_stride);
+        case DType::bf16:
+#if defined(CACHALOT_SIMD_HAS_BF16)
+            if (a.b) return float_matmul<Bf16Pairs>(w, first, last, a, rows, y, y_stride);
+#endif
+            return float_matmul<FromBf16>(w, first, last, a, rows, y, y_stride);
+        case DType::f8_e4m3:
+#if defined(CACHALOT_SIMD_HAS_BF16)
+            if (a.b) return float_matmul<E4m3Pairs>(w, first, last, a, rows, y, y_stride);
+#endif
+            return float_matmul<FromE4m3>(w, first, last, a, rows, y, y_stride);
         case DType::mxfp4: return code_matmul<Mxfp4>(w, first, last, a, rows, y, y_stride);
         case DType::fp4_pairs: return code_matmul<Fp4Pairs>(w, first, last, a, rows, y, y_stride);
         case DType::q8_0: return code_matmul<Q8_0>(w, first, last, a, rows, y, y_stride);

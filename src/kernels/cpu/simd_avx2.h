@@ -41,6 +41,18 @@ inline float reduce_add(__m128 a) {
 inline float reduce_add(F a) {
     return reduce_add(_mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1)));
 }
+// Lane i: reduce_add(a[i]), the same sums in the same order.
+inline F reduce_add_each(const F* a) {
+    auto halves = [&](int i) {  // of vectors i and i + 4, one in each half of the register
+        return _mm256_add_ps(_mm256_permute2f128_ps(a[i].v, a[i + 4].v, 0x20),
+                             _mm256_permute2f128_ps(a[i].v, a[i + 4].v, 0x31));
+    };
+    auto pairs = [&](__m256 u, __m256 v) {
+        return _mm256_add_ps(_mm256_shuffle_ps(u, v, 0x44), _mm256_shuffle_ps(u, v, 0xee));
+    };
+    const __m256 u = pairs(halves(0), halves(1)), v = pairs(halves(2), halves(3));
+    return {_mm256_add_ps(_mm256_shuffle_ps(u, v, 0x88), _mm256_shuffle_ps(u, v, 0xdd))};
+}
 inline float reduce_max(F a) {
     __m128 m = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
     m = _mm_max_ps(m, _mm_movehl_ps(m, m));

@@ -14,6 +14,8 @@ namespace {
 
 using cachalot::cpu::Codes;
 
+#define CACHALOT_SIMD_HAS_ROWS  // rows_avx512.inl
+
 struct F {
     static constexpr int kWidth = 16;
     static constexpr int kRegisters = 32;
@@ -36,6 +38,44 @@ inline F round_even(F a) {
 inline F times_pow2(F a, F n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 inline float reduce_add(F a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F a) { return _mm512_reduce_max_ps(a.v); }
+// Lane i: reduce_add(a[i]), the same sums in the same order.
+inline F reduce_add_each(const F* a) {
+    auto halves = [&](__m512 u, __m512 v) {  // of u, then of v
+        const __m512i i = _mm512_castps_si512(u), j = _mm512_castps_si512(v);
+        return _mm512_add_ps(_mm512_castsi512_ps(_mm512_shuffle_i32x4(i, j, 0x44)),
+                             _mm512_castsi512_ps(_mm512_shuffle_i32x4(i, j, 0xee)));
+    };
+    auto quarters = [&](int first) {  // of four vectors, one in each quarter of the register
+        const __m512i i = _mm512_castps_si512(halves(a[first].v, a[first + 4].v)),
+                      j = _mm512_castps_si512(halves(a[first + 8].v, a[first + 12].v));
+        return _mm512_add_ps(_mm512_castsi512_ps(_mm512_shuffle_i32x4(i, j, 0x88)),
+                             _mm512_castsi512_ps(_mm512_shuffle_i32x4(i, j, 0xdd)));
+    };
+    auto pairs = [](__m512 u, __m512 v) {
+        return _mm512_add_ps(_mm512_shuffle_ps(u, v, 0x44), _mm512_shuffle_ps(u, v, 0xee));
+    };
+    const __m512 u = pairs(quarters(0), quarters(1)), v = pairs(quarters(2), quarters(3));
+    return {_mm512_add_ps(_mm512_shuffle_ps(u, v, 0x88), _mm512_shuffle_ps(u, v, 0xdd))};
+}
+
+#if defined(__AVX512BF16__)
+// Bfloat16: two products for each float32 of the sum.
+#define CACHALOT_SIMD_HAS_BF16
+struct B {
+    static constexpr int kWidth = 32;
+    __m512i v;
+};
+inline B load(const std::uint16_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void store(std::uint16_t* p, B a) { _mm512_storeu_si512(p, a.v); }
+inline B round_to_bf16(F low, F high) {
+    const __m512bh b = _mm512_cvtne2ps_pbh(high.v, low.v);
+    return {reinterpret_cast<const __m512i&>(b)};
+}
+inline F fma(B a, B b, F c) {
+    return {_mm512_dpbf16_ps(c.v, reinterpret_cast<const __m512bh&>(a.v),
+                             reinterpret_cast<const __m512bh&>(b.v))};
+}
+#endif
 
 inline F load_f16(const std::uint16_t* p) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
@@ -270,44 +310,6 @@ struct Sum {
     }
     F value() const { return {_mm512_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
 };
-
-// Products along rows, for a single row of activations (products.inl).
-#define CACHALOT_SIMD_TURNS_SUMS
-// Four pieces of 16 bytes, or two of 32, `stride` bytes apart.
-inline U four_pieces(const void* from, std::int64_t stride) {
-    const auto* p = static_cast<const std::byte*>(from);
-    auto piece = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * stride)); };
-    __m512i v = _mm512_castsi128_si512(piece(0));
-    v = _mm512_inserti32x4(v, piece(1), 1);
-    v = _mm512_inserti32x4(v, piece(2), 2);
-    return {_mm512_inserti32x4(v, piece(3), 3)};
-}
-inline U two_pieces(const void* from, std::int64_t stride) {
-    const auto* p = static_cast<const std::byte*>(from);
-    auto piece = [&](int i) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i * stride)); };
-    return {_mm512_inserti64x4(_mm512_castsi256_si512(piece(0)), piece(1), 1)};
-}
-// sum + products of four neighbours each, unsigned codes by signed q
-inline U dot(U codes, U q, U sum) { return {_mm512_dpbusd_epi32(sum.v, codes.v, q.v)}; }
-inline U dot(U codes, U q) { return dot(codes, q, {_mm512_setzero_si512()}); }
-inline U add_sums(U a, U b) { return {_mm512_add_epi32(a.v, b.v)}; }
-// In: sums[i] of row i, four numbers for each of four pieces. Out: the sum of each piece, all rows in one vector.
-inline void turn_sums(const U (&sums)[16], U (&out)[4]) {
-    auto four_rows = [&](int i) {
-        auto pair = [](__m512i a, __m512i b) {
-            return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-        };
-        const __m512i a = pair(sums[i].v, sums[i + 1].v), b = pair(sums[i + 2].v, sums[i + 3].v);
-        return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-    };
-    const __m512i a = four_rows(0), b = four_rows(4), c = four_rows(8), d = four_rows(12);
-    const __m512i ab02 = _mm512_shuffle_i32x4(a, b, 0x88), ab13 = _mm512_shuffle_i32x4(a, b, 0xdd);
-    const __m512i cd02 = _mm512_shuffle_i32x4(c, d, 0x88), cd13 = _mm512_shuffle_i32x4(c, d, 0xdd);
-    out[0].v = _mm512_shuffle_i32x4(ab02, cd02, 0x88);
-    out[1].v = _mm512_shuffle_i32x4(ab13, cd13, 0x88);
-    out[2].v = _mm512_shuffle_i32x4(ab02, cd02, 0xdd);
-    out[3].v = _mm512_shuffle_i32x4(ab13, cd13, 0xdd);
-}
 
 #if defined(__AMX_INT8__) || defined(CACHALOT_SIMD_EMULATED)
 // AMX: products of 16 rows of activations at a time. The codes of a group, as they lie in eight vectors, are what the

@@ -36,6 +36,9 @@ inline F times_pow2(F a, F n) {
     return {vmulq_f32(a.v, vreinterpretq_f32_s32(e))};
 }
 inline float reduce_add(F a) { return vaddvq_f32(a.v); }
+inline F reduce_add_each(const F* a) {  // lane i: reduce_add(a[i])
+    return {vpaddq_f32(vpaddq_f32(a[0].v, a[1].v), vpaddq_f32(a[2].v, a[3].v))};
+}
 inline float reduce_max(F a) { return vmaxnmvq_f32(a.v); }
 
 inline F f16(uint16x4_t bits) { return {vcvt_f32_f16(vreinterpret_f16_u16(bits))}; }

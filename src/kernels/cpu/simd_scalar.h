@@ -36,6 +36,7 @@ inline F times_pow2(F a, F n) {
     return {std::ldexp(a.v, static_cast<int>(n.v))};
 }  // n integral, in [-126, 127]
 inline float reduce_add(F a) { return a.v; }
+inline F reduce_add_each(const F* a) { return *a; }  // lane i: reduce_add(a[i])
 inline float reduce_max(F a) { return a.v; }
 
 // Widening loads of kWidth elements.

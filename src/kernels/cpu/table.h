@@ -25,16 +25,23 @@ struct alignas(16) Int8Group {
     float half_sums[2];         // scale times the sum of the first 16 q, and of the last 16
 };
 
-// Rows of activations, as float32 and (when not null) rounded to int8. Group g of row r is q[g * q_rows + r]: what a
-// product needs at a time lies together for all rows.
+// What a product takes its activations as.
+enum class Form : std::uint8_t { f32, bf16, int8 };
+
+// Rows of activations, as float32 and (when not null) rounded to int8 or bfloat16. Group g of row r is q[g * q_rows + r]:
+// what a product needs at a time lies together for all rows.
 struct Activations {
     const float* x = nullptr;
     std::int64_t stride = 0;  // floats from row to row
     const Int8Group* q = nullptr;
     std::int64_t q_rows = 0;
+    const std::uint16_t* b = nullptr;
+    std::int64_t b_stride = 0;
 
-    Activations from_row(std::int64_t r) const {
-        return {x + r * stride, stride, q ? q + r : nullptr, q_rows};
+    // Inlined, so that files for different instruction sets share no copy of it.
+    [[gnu::always_inline]] Activations from_row(std::int64_t r) const {
+        return {x + r * stride, stride, q ? q + r : nullptr, q_rows, b ? b + r * b_stride : nullptr,
+                b_stride};
     }
 };
 
@@ -54,6 +61,8 @@ struct Table {
                    float* y, std::int64_t y_stride);
     // Rounds one row of n values; group g goes to q[g * q_rows].
     void (*quantize)(const float* x, std::int64_t n, Int8Group* q, std::int64_t q_rows);
+    // The same to bfloat16; null where products of bfloat16 are not an instruction.
+    void (*round_to_bf16)(const float* x, std::int64_t n, std::uint16_t* b);
 
     // x = weight * x / rms(x); weight null: ones
     void (*rms_norm)(float* x, const float* weight, float eps, int n);
@@ -95,6 +104,7 @@ const Table* avx2_table();
 const Table* avx2_vnni_table();
 const Table* avx512_table();
 const Table* avx512_vbmi_table();
+const Table* avx512_bf16_table();
 const Table* avx512_amx_table();
 const Table* neon_table();
 const Table* neon_dotprod_table();

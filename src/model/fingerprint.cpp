@@ -1,0 +1,99 @@
+#include "model/fingerprint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace cachalot {
+namespace {
+
+constexpr std::int64_t kSample = 1024;  // bytes of a row
+constexpr std::size_t kExperts = 2;     // of a layer
+
+class Collected {
+  public:
+    template <class... Values>
+    void numbers(const Values&... values) {
+        ((text_ += fmt::format("{};", values)), ...);
+    }
+    void bytes(const void* data, std::int64_t size) {
+        text_.append(static_cast<const char*>(data), static_cast<std::size_t>(size));
+    }
+    void floats(const std::vector<float>& values) {
+        bytes(values.data(), static_cast<std::int64_t>(values.size() * sizeof(float)));
+    }
+    void matrix(const Matrix& m) {
+        numbers(static_cast<int>(m.dtype), m.rows, m.columns);
+        if (!m.data || m.rows == 0) return;
+        for (auto row : {std::int64_t(0), m.rows / 2}) bytes(m.row(row), std::min(m.stride, kSample));
+        if (m.scales) bytes(m.row_scales(0), std::min<std::int64_t>(m.scale_stride, kSample));
+    }
+    void compressor(const CompressorWeights& c) {
+        matrix(c.kv);
+        matrix(c.gate);
+        floats(c.ape);
+        floats(c.norm);
+    }
+    void mix(const MixWeights& m) {
+        matrix(m.fn);
+        floats(m.base);
+        floats(m.scale);
+    }
+    std::string text() && { return std::move(text_); }
+
+  private:
+    std::string text_;
+};
+
+void collect(Collected& all, const Config& c) {
+    all.numbers(c.vocab_size, c.hidden_size, c.layers, c.heads, c.head_dim, c.rope_dim, c.q_lora_rank,
+                c.output_groups, c.output_lora_rank, c.sliding_window, c.rope.theta, c.rope.compress_theta,
+                c.rope.yarn_factor, c.rope.yarn_original_context, c.rope.yarn_beta_fast,
+                c.rope.yarn_beta_slow, c.norm_eps, c.index_heads, c.index_head_dim, c.index_top_k, c.experts,
+                c.experts_per_token, c.shared_experts, c.expert_hidden_size, c.hash_layers, c.routed_scale,
+                c.sinkhorn_iterations, c.hyper_connection_eps);
+    for (auto kind : c.layer_kinds) all.numbers(static_cast<int>(kind));
+    all.floats(c.swiglu_limit);
+    all.floats(c.swiglu_limit_shared);
+}
+
+void collect(Collected& all, const LayerWeights& layer) {
+    const auto& a = layer.attention;
+    all.mix(layer.attention_mix);
+    all.mix(layer.expert_mix);
+    all.floats(layer.attention_norm);
+    all.floats(layer.expert_norm);
+    for (const auto* m :
+         {&a.q_a, &a.q_b, &a.kv, &a.output_b, &a.indexer.q_b, &a.indexer.weights, &layer.router})
+        all.matrix(*m);
+    for (const auto& m : a.output_a) all.matrix(m);
+    all.floats(a.q_norm);
+    all.floats(a.kv_norm);
+    all.floats(a.sinks);
+    all.compressor(a.compressor);
+    all.compressor(a.indexer.compressor);
+    all.floats(layer.router_bias);
+    auto expert = [&](const ExpertWeights& e) {
+        for (const auto* m : {&e.gate, &e.up, &e.down}) all.matrix(*m);
+    };
+    expert(layer.shared);
+    for (std::size_t e = 0; e < std::min(kExperts, layer.experts.size()); ++e) expert(layer.experts[e]);
+}
+
+}  // namespace
+
+std::string model_identity(const Model& model) {
+    Collected all;
+    collect(all, model.config);
+    all.matrix(model.weights.embedding);
+    for (const auto& layer : model.weights.layers) collect(all, layer);
+    return std::move(all).text();
+}
+
+Hash128 model_fingerprint(const Model& model) {
+    const std::string identity = model_identity(model);
+    return hash128(std::as_bytes(std::span(identity)));
+}
+
+}  // namespace cachalot

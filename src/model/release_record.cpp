@@ -1,0 +1,280 @@
+#include "model/release_record.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "file/gguf_writer.h"
+#include "file/json.h"
+#include "file/mapped_file.h"
+#include "file/output_file.h"
+#include "file/text_file.h"
+#include "model/gguf_checkpoint.h"
+#include "model/tensor_names.h"
+#include "tensor/convert.h"
+#include "tensor/float_formats.h"
+
+namespace cachalot {
+namespace {
+
+namespace fs = std::filesystem;
+using json = nlohmann::ordered_json;
+using Kind = TensorSpec::Kind;
+
+constexpr const char* kFiles = "cachalot.release.files";
+constexpr const char* kContents = "cachalot.release.contents";
+constexpr std::string_view kWeights = ".safetensors";
+
+std::string header_of(const fs::path& path) {
+    const MappedFile file(path);
+    std::uint64_t size = 0;
+    if (file.size() >= sizeof size) std::memcpy(&size, file.bytes().data(), sizeof size);
+    if (size > file.size() - std::min(file.size(), sizeof size))
+        fail("{}: is not a safetensors file", file.path());
+    return {reinterpret_cast<const char*>(file.bytes().data()) + sizeof size, static_cast<std::size_t>(size)};
+}
+
+// Where the bytes of a tensor of the release come from.
+struct Origin {
+    const TensorSpec* spec = nullptr;
+    int expert = 0;
+    bool scales = false;
+};
+
+class Writer {
+  public:
+    Writer(const GgufCheckpoint& source, const fs::path& folder,
+           const std::function<void(std::uint64_t, std::uint64_t)>& progress)
+        : source_(source), folder_(folder), progress_(progress), specs_(model_tensors(source.config())) {
+        for (const TensorSpec& s : specs_) {
+            if (s.kind != Kind::experts) add(s.release, {&s, 0, false});
+            for (int e = 0; e < s.experts; ++e) add(fmt::format(fmt::runtime(s.release), e), {&s, e, false});
+        }
+    }
+
+    ReleaseSummary run() {
+        const auto& metadata = source_.metadata();
+        const auto names = metadata.find<std::vector<std::string_view>>(kFiles);
+        const auto contents = metadata.find<std::vector<std::string_view>>(kContents);
+        if (!names || !contents || names->size() != contents->size())
+            fail(
+                "{}: was not made from a release without loss (convert --dense f8_e4m3), so it cannot become "
+                "one again",
+                source_.source());
+        if (fs::exists(folder_)) fail("{} exists; choose another folder", folder_.string());
+        const fs::path partial = folder_.string() + ".partial";
+        fs::remove_all(partial);
+        fs::create_directories(partial);
+        for (std::size_t i = 0; i < names->size(); ++i) total_ += (*contents)[i].size();
+        for (std::size_t i = 0; i < names->size(); ++i) {
+            const std::string name((*names)[i]);
+            if (fs::path(name).filename() != name || name == ".." || name == ".")
+                fail("{}: key '{}': '{}' is not the name of a file", source_.source(), kFiles, name);
+            if (name.ends_with(kWeights))
+                write_weights(partial / name, (*contents)[i]);
+            else
+                write_text(partial / name, name, (*contents)[i]);
+            ++summary_.files;
+        }
+        fs::rename(partial, folder_);
+        return summary_;
+    }
+
+  private:
+    void add(const std::string& name, Origin origin) {
+        origins_[name] = origin;
+        if (origin.spec->kind == Kind::experts || origin.spec->role == TensorSpec::Role::dense) {
+            origin.scales = true;
+            origins_[scale_tensor(name)] = origin;
+        }
+    }
+
+    void write_text(const fs::path& path, const std::string& name, std::string_view text) {
+        std::string changed;
+        if (name.ends_with(".index.json")) {  // without the tensors that are left out
+            json index = json::parse(text);
+            std::size_t removed = 0;
+            json kept = json::object();
+            for (const auto& [tensor, file] : index.at("weight_map").items())
+                if (origins_.count(tensor))
+                    kept[tensor] = file;
+                else
+                    ++removed;
+            if (removed) {
+                index["weight_map"] = kept;
+                changed = index.dump(2) + "\n";
+                text = changed;
+            }
+        }
+        OutputFile out(path);
+        out.write(std::as_bytes(std::span(text)));
+        out.commit();
+        summary_.bytes += text.size();
+    }
+
+    struct Entry {
+        std::string name, type;
+        std::uint64_t begin, end;
+    };
+
+    void write_weights(const fs::path& path, std::string_view text) {
+        json header = json::parse(text), kept = json::object();
+        std::vector<Entry> entries;
+        for (const auto& [name, tensor] : header.items()) {
+            if (name == "__metadata__") continue;
+            entries.push_back(
+                {name, tensor.at("dtype"), tensor.at("data_offsets").at(0), tensor.at("data_offsets").at(1)});
+        }
+        std::stable_sort(entries.begin(), entries.end(),
+                         [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
+        std::string changed;
+        const auto before = entries.size();
+        std::erase_if(entries, [&](const Entry& e) { return !origins_.count(e.name); });
+        if (entries.size() != before) {
+            summary_.left_out += static_cast<int>(before - entries.size());
+            if (header.contains("__metadata__")) kept["__metadata__"] = header["__metadata__"];
+            std::uint64_t offset = 0;
+            for (Entry& e : entries) {
+                const std::uint64_t size = e.end - e.begin;
+                e = {e.name, e.type, offset, offset + size};
+                offset += size;
+                kept[e.name] = {{"dtype", e.type},
+                                {"shape", header[e.name]["shape"]},
+                                {"data_offsets", {e.begin, e.end}}};
+            }
+            changed = kept.dump();
+            changed.resize((changed.size() + 7) / 8 * 8, ' ');
+            text = changed;
+        }
+        if (!entries.empty()) total_ += entries.back().end;
+        OutputFile out(path);
+        const std::uint64_t size = text.size();
+        out.write(std::as_bytes(std::span(&size, 1)));
+        out.write(std::as_bytes(std::span(text)));
+        std::uint64_t position = 0;
+        for (const Entry& e : entries) {
+            if (e.begin != position)
+                fail("{}: the recorded header of {} has holes", source_.source(), path.filename().string());
+            const auto bytes = bytes_of(e);
+            if (bytes.size() != e.end - e.begin)
+                fail("{}: tensor {} has {} bytes, in the release it had {}", source_.source(), e.name,
+                     bytes.size(), e.end - e.begin);
+            out.write(bytes);
+            position = e.end;
+            ++summary_.tensors;
+            if (progress_) progress_(summary_.bytes + position, total_);
+        }
+        out.commit();
+        summary_.bytes += sizeof size + text.size() + position;
+    }
+
+    std::span<const std::byte> bytes_of(const Entry& e) {
+        const Origin& o = origins_.at(e.name);
+        const TensorSpec& s = *o.spec;
+        if (s.kind == Kind::floats) return floats(s, e);
+        if (s.kind == Kind::integers) {
+            const auto values = source_.integers(s.gguf, s.rows, s.columns);
+            if (e.type == "I32") return own(std::as_bytes(std::span(values)));
+            expect(e, "I64");
+            const std::vector<std::int64_t> wide(values.begin(), values.end());
+            return own(std::as_bytes(std::span(wide)));
+        }
+        const Matrix m = s.kind == Kind::experts
+                             ? source_.expert(s.gguf, o.expert, s.experts, s.rows, s.columns)
+                             : source_.matrix(s.gguf, s.rows, s.columns);
+        if (m.dtype == DType::mxfp4) {
+            expect(e, o.scales ? "F8_E8M0" : "I8");
+            return unpacked(m, o.scales);
+        }
+        if (m.dtype == DType::f8_e4m3) {
+            expect(e, o.scales ? "F8_E8M0" : "F8_E4M3");
+            const std::int64_t rows = o.scales ? (m.rows + kFp8Block - 1) / kFp8Block : m.rows;
+            const auto* data = o.scales ? reinterpret_cast<const std::byte*>(m.scales) : m.data;
+            return {data, static_cast<std::size_t>(rows * (o.scales ? m.scale_stride : m.stride))};
+        }
+        expect(e, m.dtype == DType::bf16 ? "BF16" : m.dtype == DType::f16 ? "F16" : "F32");
+        return {m.data, static_cast<std::size_t>(m.rows * m.stride)};
+    }
+
+    std::span<const std::byte> floats(const TensorSpec& s, const Entry& e) {
+        const auto values = source_.floats(s.gguf, s.rows, s.columns);
+        if (e.type == "F32") return own(std::as_bytes(std::span(values)));
+        if (e.type != "F16") expect(e, "BF16");
+        std::vector<std::uint16_t> halves;
+        for (float v : values) halves.push_back(e.type == "F16" ? f32_to_f16(v) : f32_to_bf16(v));
+        return own(std::as_bytes(std::span(halves)));
+    }
+
+    std::span<const std::byte> unpacked(const Matrix& m, bool scales) {
+        std::vector<std::uint8_t> pairs(static_cast<std::size_t>(m.rows * m.columns / 2)),
+            exponents(static_cast<std::size_t>(m.rows * m.columns / kFp4Block));
+        for (std::int64_t r = 0; r < m.rows; ++r)
+            unpack_mxfp4_row(m.row(r), m.columns, pairs.data() + r * m.columns / 2,
+                             exponents.data() + r * m.columns / kFp4Block);
+        return own(std::as_bytes(std::span(scales ? exponents : pairs)));
+    }
+
+    void expect(const Entry& e, std::string_view type) const {
+        if (e.type != type)
+            fail("{}: tensor {} was {} in the release, and is stored as {} here", source_.source(), e.name,
+                 e.type, type);
+    }
+
+    std::span<const std::byte> own(std::span<const std::byte> bytes) {
+        scratch_.assign(bytes.begin(), bytes.end());
+        return scratch_;
+    }
+
+    const GgufCheckpoint& source_;
+    fs::path folder_;
+    const std::function<void(std::uint64_t, std::uint64_t)>& progress_;
+    std::vector<TensorSpec> specs_;
+    std::map<std::string, Origin> origins_;  // by name in the release
+    std::vector<std::byte> scratch_;
+    std::uint64_t total_ = 0;
+    ReleaseSummary summary_;
+};
+
+}  // namespace
+
+void ReleaseRecord::write(const fs::path& release, GgufWriter& writer) {
+    std::vector<std::string> names, contents;
+    for (const auto& entry : fs::directory_iterator(release)) {
+        const std::string name = entry.path().filename().string();
+        // Weights, and the text files that belong to a release; not whatever else lies in the folder.
+        const bool weights =
+            name.ends_with(kWeights) && (name == "model.safetensors" || name.starts_with("model-"));
+        const bool text = name == "config.json" || name == "generation_config.json" ||
+                          name == "tokenizer.json" || name == "tokenizer_config.json" ||
+                          name == "model.safetensors.index.json";
+        if (weights || text) names.push_back(name);
+    }
+    std::sort(names.begin(), names.end());
+    for (const auto& name : names)
+        contents.push_back(name.ends_with(kWeights) ? header_of(release / name)
+                                                    : read_text_file((release / name).string()));
+    writer.set_strings(kFiles, names);
+    writer.set_strings(kContents, contents);
+}
+
+void ReleaseRecord::clear(GgufWriter& writer) {
+    writer.remove(kFiles);
+    writer.remove(kContents);
+}
+
+ReleaseSummary write_release(const GgufCheckpoint& source, const fs::path& folder,
+                             const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
+    try {
+        return Writer(source, folder, progress).run();
+    } catch (const nlohmann::json::exception& error) {
+        fail("{}: the recorded release is damaged: {}", source.source(), error.what());
+    } catch (const fs::filesystem_error& error) {
+        fail("{}: {}", folder.string(), error.code().message());
+    }
+}
+
+}  // namespace cachalot

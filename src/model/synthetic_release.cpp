@@ -1,0 +1,250 @@
+#include "model/synthetic_release.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "file/output_file.h"
+#include "model/random_blocks.h"
+#include "model/synthetic_vocabulary.h"
+#include "model/tensor_names.h"
+#include "tensor/float_formats.h"
+#include "tensor/matrix.h"
+
+namespace cachalot {
+namespace {
+
+using json = nlohmann::ordered_json;
+using Kind = TensorSpec::Kind;
+using Role = TensorSpec::Role;
+
+json config_json(const Config& c) {
+    json ratios = json::array();
+    for (int l = 0; l < c.layers; ++l) ratios.push_back(c.ratio(l));
+    return {{"architectures", {"DeepseekV4ForCausalLM"}},
+            {"model_type", "deepseek_v4"},
+            {"vocab_size", c.vocab_size},
+            {"hidden_size", c.hidden_size},
+            {"num_hidden_layers", c.layers},
+            {"num_attention_heads", c.heads},
+            {"num_key_value_heads", 1},
+            {"head_dim", c.head_dim},
+            {"qk_rope_head_dim", c.rope_dim},
+            {"q_lora_rank", c.q_lora_rank},
+            {"o_groups", c.output_groups},
+            {"o_lora_rank", c.output_lora_rank},
+            {"n_routed_experts", c.experts},
+            {"num_experts_per_tok", c.experts_per_token},
+            {"n_shared_experts", c.shared_experts},
+            {"moe_intermediate_size", c.expert_hidden_size},
+            {"scoring_func", "sqrtsoftplus"},
+            {"topk_method", "noaux_tc"},
+            {"norm_topk_prob", true},
+            {"routed_scaling_factor", c.routed_scale},
+            {"swiglu_limit", c.swiglu_limit.front()},
+            {"num_hash_layers", c.hash_layers},
+            {"sliding_window", c.sliding_window},
+            {"compress_ratios", ratios},
+            {"compress_rope_theta", c.rope.compress_theta},
+            {"rope_theta", c.rope.theta},
+            {"rope_scaling",
+             {{"type", "yarn"},
+              {"factor", c.rope.yarn_factor},
+              {"original_max_position_embeddings", c.rope.yarn_original_context},
+              {"beta_fast", c.rope.yarn_beta_fast},
+              {"beta_slow", c.rope.yarn_beta_slow}}},
+            {"index_n_heads", c.index_heads},
+            {"index_head_dim", c.index_head_dim},
+            {"index_topk", c.index_top_k},
+            {"hc_mult", kStreams},
+            {"hc_sinkhorn_iters", c.sinkhorn_iterations},
+            {"hc_eps", c.hyper_connection_eps},
+            {"rms_norm_eps", c.norm_eps},
+            {"max_position_embeddings", c.context_length},
+            {"bos_token_id", c.bos},
+            {"eos_token_id", c.eos},
+            {"tie_word_embeddings", false},
+            {"expert_dtype", "fp4"},
+            {"quantization_config",
+             {{"quant_method", "fp8"},
+              {"fmt", "e4m3"},
+              {"scale_fmt", "ue8m0"},
+              {"weight_block_size", {kFp8Block, kFp8Block}}}}};
+}
+
+struct Stored {
+    std::string name, type;  // as safetensors names it
+    std::vector<std::int64_t> shape;
+    int columns = 0;  // of the matrix, which decides about the size of its values
+    enum class Content { fp4, fp4_scale, fp8, fp8_scale, bf16, f32, norm, table } content;
+    std::uint64_t bytes = 0;
+};
+
+class Writer {
+  public:
+    Writer(const Config& config, std::uint64_t seed, const std::filesystem::path& folder,
+           const SyntheticProgress& progress, std::uint64_t file_bytes)
+        : config_(config), seed_(seed), folder_(folder), progress_(progress), file_bytes_(file_bytes) {}
+
+    SyntheticSummary run() {
+        for (const auto& spec : model_tensors(config_)) add(spec);
+        std::filesystem::create_directories(folder_);
+        write_text("config.json", config_json(config_).dump(2) + "\n");
+        write_text("tokenizer.json", tokenizer_json(synthetic_vocabulary(config_.vocab_size)));
+
+        std::vector<std::size_t> starts = {0};  // of files
+        std::uint64_t size = 0;
+        for (std::size_t i = 0; i < tensors_.size(); ++i) {
+            total_ += tensors_[i].bytes;
+            if (size && size + tensors_[i].bytes > file_bytes_) starts.push_back(i), size = 0;
+            size += tensors_[i].bytes;
+        }
+        starts.push_back(tensors_.size());
+        json map = json::object();
+        for (std::size_t f = 0; f + 1 < starts.size(); ++f) {
+            const std::string file =
+                fmt::format("model-{:05}-of-{:05}.safetensors", f + 1, starts.size() - 1);
+            for (std::size_t i = starts[f]; i < starts[f + 1]; ++i) map[tensors_[i].name] = file;
+            write_file(file, starts[f], starts[f + 1]);
+        }
+        write_text("model.safetensors.index.json",
+                   json{{"metadata", {{"total_size", total_}}}, {"weight_map", map}}.dump(2) + "\n");
+        return {summary_.bytes, static_cast<int>(tensors_.size())};
+    }
+
+  private:
+    using Content = Stored::Content;
+
+    void add(const TensorSpec& s) {
+        const std::vector<std::int64_t> shape =
+            s.rows == 1 ? std::vector{s.columns} : std::vector{s.rows, s.columns};
+        const auto put = [&](const std::string& name, const char* type, std::vector<std::int64_t> size,
+                             Content content, int width) {
+            std::int64_t count = width;
+            for (auto n : size) count *= n;
+            tensors_.push_back({name, type, std::move(size), static_cast<int>(s.columns), content,
+                                static_cast<std::uint64_t>(count)});
+        };
+        if (s.kind == Kind::experts) {
+            for (int e = 0; e < s.experts; ++e) {
+                const std::string name = fmt::format(fmt::runtime(s.release), e);
+                put(name, "I8", {s.rows, s.columns / 2}, Content::fp4, 1);
+                put(scale_tensor(name), "F8_E8M0", {s.rows, s.columns / kFp4Block}, Content::fp4_scale, 1);
+            }
+        } else if (s.kind == Kind::integers) {
+            put(s.release, "I64", shape, Content::table, 8);
+        } else if (s.role == Role::dense) {
+            put(s.release, "F8_E4M3", shape, Content::fp8, 1);
+            put(scale_tensor(s.release), "F8_E8M0",
+                {(s.rows + kFp8Block - 1) / kFp8Block, (s.columns + kFp8Block - 1) / kFp8Block},
+                Content::fp8_scale, 1);
+        } else if (s.release.ends_with("norm.weight")) {
+            put(s.release, "BF16", shape, Content::norm, 2);
+        } else if (s.release.ends_with(".weight")) {
+            put(s.release, "BF16", shape, Content::bf16, 2);
+        } else {
+            put(s.release, "F32", shape, Content::f32, 4);
+        }
+    }
+
+    void write_text(const std::string& name, const std::string& text) {
+        OutputFile out(folder_ / name);
+        out.write(std::as_bytes(std::span(text)));
+        out.commit();
+        summary_.bytes += text.size();
+    }
+
+    void write_file(const std::string& name, std::size_t first, std::size_t last) {
+        json header = json::object();
+        std::uint64_t offset = 0;
+        for (std::size_t i = first; i < last; ++i) {
+            const Stored& t = tensors_[i];
+            header[t.name] = {
+                {"dtype", t.type}, {"shape", t.shape}, {"data_offsets", {offset, offset + t.bytes}}};
+            offset += t.bytes;
+        }
+        std::string text = header.dump();
+        text.resize((text.size() + 7) / 8 * 8, ' ');
+        OutputFile out(folder_ / name);
+        const std::uint64_t size = text.size();
+        out.write(std::as_bytes(std::span(&size, 1)));
+        out.write(std::as_bytes(std::span(text)));
+        for (std::size_t i = first; i < last; ++i) {
+            buffer_.resize(tensors_[i].bytes);
+            fill(tensors_[i], RandomBits::mix(seed_ ^ RandomBits::mix(i + 1)));
+            out.write(buffer_);
+            done_ += tensors_[i].bytes;
+            if (progress_) progress_(done_, total_);
+        }
+        out.commit();
+        summary_.bytes += sizeof size + text.size() + offset;
+    }
+
+    // The output of a matrix is about as large as its input.
+    void fill(const Stored& t, std::uint64_t seed) {
+        RandomBits random(seed);
+        const double deviation = 1 / std::sqrt(static_cast<double>(t.columns));
+        switch (t.content) {
+            case Content::fp4: random.fill(buffer_); return;
+            case Content::fp8:  // exponents 2^-3 to 2^0 only: no NaN, deviation 0.8
+                random.fill(buffer_);
+                for (auto& b : buffer_) b = (b & std::byte{0x9f}) | std::byte{0x20};
+                return;
+            case Content::fp4_scale:  // codes have deviation 2.9; every other block has twice the scale
+            case Content::fp8_scale: {
+                const double codes = t.content == Content::fp4_scale ? 2.9 : 0.8;
+                const int exponent = 127 + static_cast<int>(std::floor(std::log2(deviation / codes)));
+                random.fill(buffer_);
+                for (auto& b : buffer_) b = static_cast<std::byte>(exponent + (static_cast<int>(b) & 1));
+                return;
+            }
+            case Content::table:
+                for (std::size_t i = 0; i < buffer_.size(); i += 8) {
+                    const std::uint64_t expert = random.next() % static_cast<std::uint64_t>(config_.experts);
+                    std::memcpy(&buffer_[i], &expert, 8);
+                }
+                return;
+            case Content::f32:
+                for (std::size_t i = 0; i < buffer_.size(); i += 4) {
+                    const float v = 0.3f * (static_cast<float>(random.next() >> 40) * 0x1p-23f - 1.0f);
+                    std::memcpy(&buffer_[i], &v, 4);
+                }
+                return;
+            case Content::norm:
+            case Content::bf16: {
+                const float centre = t.content == Content::norm ? 1 : 0;
+                const float reach = t.content == Content::norm ? 0.2f : static_cast<float>(1.7 * deviation);
+                for (std::size_t i = 0; i < buffer_.size(); i += 2) {
+                    const std::uint16_t v = f32_to_bf16(
+                        centre + reach * (static_cast<float>(random.next() >> 40) * 0x1p-23f - 1.0f));
+                    std::memcpy(&buffer_[i], &v, 2);
+                }
+                return;
+            }
+        }
+    }
+
+    const Config& config_;
+    const std::uint64_t seed_;
+    const std::filesystem::path folder_;
+    const SyntheticProgress& progress_;
+    const std::uint64_t file_bytes_;
+    std::vector<Stored> tensors_;
+    std::vector<std::byte> buffer_;
+    std::uint64_t done_ = 0, total_ = 0;
+    SyntheticSummary summary_;
+};
+
+}  // namespace
+
+SyntheticSummary write_synthetic_release(const Config& config, std::uint64_t seed,
+                                         const std::filesystem::path& folder,
+                                         const SyntheticProgress& progress, std::uint64_t file_bytes) {
+    validate(config, "the synthetic model");
+    return Writer(config, seed, folder, progress, file_bytes).run();
+}
+
+}  // namespace cachalot

@@ -11,9 +11,9 @@ using namespace cachalot;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const auto body = std::as_bytes(std::span(data, size));
-    std::vector<std::byte> hashed(sizeof(ChainKey)), file(body.begin(), body.end());
+    std::vector<std::byte> hashed(sizeof(Hash128)), file(body.begin(), body.end());
     hashed.insert(hashed.end(), body.begin(), body.end());
-    const ChainKey hash = hash_key(hashed);  // of files up to one piece, see saved_logits.h
+    const Hash128 hash = hash128(hashed);  // of files up to one piece, see saved_logits.h
     file.insert(file.end(), hash.begin(), hash.end());
     volatile double sum = 0;
     try {

@@ -27,7 +27,7 @@ class Golden {
   public:
     template <class T>
     static std::vector<T> get(const std::string& name) {
-        static const Safetensors file(std::string(CACHALOT_TEST_DATA) + "/nano-golden.safetensors");
+        static const Safetensors file(CACHALOT_TEST_DATA "/nano-golden.safetensors");
         const auto& t = file.get(name);
         std::vector<T> values(t.data.size() / sizeof(T));
         std::memcpy(values.data(), t.data.data(), t.data.size());

@@ -141,7 +141,6 @@ class Converter {
                      name(m.dtype), name(first.dtype));
             if (e + 1 < s.experts) advise(matrix(s, e + 1), MappedFile::Access::will_need);
             write_matrix(s, e, m, type);
-            advise(m, MappedFile::Access::not_needed);
         }
         if (type == DType::f8_e4m3) {
             const std::int64_t bytes = (first.rows + kFp8Block - 1) / kFp8Block * first.scale_stride;
@@ -183,6 +182,10 @@ class Converter {
                 }
             });
             append(s.gguf, std::move(piece));
+            Matrix read = m;
+            read.data = m.row(first);
+            read.rows = count;
+            advise(read, MappedFile::Access::not_needed);
         }
     }
 

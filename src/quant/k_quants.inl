@@ -148,7 +148,7 @@ CACHALOT_LANES LineBlock<kGroup, kHigh, kMost> fit_block(const float* x, const f
                                  {14.1f, 15.4f}, {14.1f, 14.1f}, {14.1f, 12.8f}, {14.1f, 11.5f},
                                  {12.8f, 15.4f}, {12.8f, 14.1f}, {12.8f, 12.8f}, {12.8f, 11.5f},
                                  {11.5f, 15.4f}, {11.5f, 14.1f}, {11.5f, 12.8f}, {11.5f, 11.5f}};
-    constexpr int kTried = kMost < 16 ? 16 : kHigh < 16 ? 2 : 4;
+    constexpr int kTried = kMost < 16 ? 16 : 4;
     Block best;
     for (int i = 0; i < kTried; ++i) {
         const Parts parts = kMost < 16 ? kCoarse[i % 16] : kFine[i % 4];

@@ -250,7 +250,6 @@ TEST_F(ConvertModel, KilledAndResumed) {
         const pid_t child = fork();
         if (child == 0) {
             int seen = 0;
-            std::uint64_t present = 0;
             ConvertOptions options{.types = types, .threads = 1, .checkpoint_bytes = 20000};
             try {
                 convert(*Checkpoint::open(release()), file("m.gguf"), options,
@@ -263,7 +262,6 @@ TEST_F(ConvertModel, KilledAndResumed) {
             } catch (...) {
                 _exit(3);
             }
-            (void)present;
             _exit(0);
         }
         int status = 0;

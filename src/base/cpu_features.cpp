@@ -83,11 +83,13 @@ CpuFeatures detect() {
 #elif defined(__aarch64__) && defined(__linux__)
     f.neon = (::getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0;
     f.neon_dotprod = f.neon && (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
-    f.neon_i8mm = f.neon_dotprod && (::getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+    f.neon_i8mm = f.neon_dotprod && (::getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0 &&
+                  (::getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0;
 #elif defined(__aarch64__) && defined(__APPLE__)
     f.neon = true;
     f.neon_dotprod = has_feature("hw.optional.arm.FEAT_DotProd");
-    f.neon_i8mm = f.neon_dotprod && has_feature("hw.optional.arm.FEAT_I8MM");
+    f.neon_i8mm = f.neon_dotprod && has_feature("hw.optional.arm.FEAT_I8MM") &&
+                  has_feature("hw.optional.arm.FEAT_BF16");
 #endif
     return f;
 }

@@ -15,7 +15,7 @@ struct CpuFeatures {
     bool avx512_amx = false;    // VBMI and AMX-INT8; request_amx() before use
     bool neon = false;          // of every 64-bit Arm processor
     bool neon_dotprod = false;  // int8 dot products
-    bool neon_i8mm = false;     // and products of int8 matrices of 2x8
+    bool neon_i8mm = false;     // and products of int8 matrices of 2x8, and of bfloat16 (Armv8.6 has both)
     std::string name;           // marketing name, for reports
 };
 

@@ -90,7 +90,8 @@ Compared compare_with(const CompareOptions& o, const std::string& path, SavedLog
 void compare(const CompareOptions& o) {
     const std::size_t models = o.baseline.empty() ? 2 : 1;
     if (o.paths.size() != models)
-        fail("{}", models == 2 ? "name two models, or one and a --baseline" : "with --baseline name one model");
+        fail("{}",
+             models == 2 ? "name two models, or one and a --baseline" : "with --baseline name one model");
     if (models == 1 && (!o.input.file.empty() || !o.input.text.empty() || !o.input.tokens_file.empty()))
         fail("{} contains its text; do not give another", o.baseline);
     const TemporaryFile temporary;

@@ -1,5 +1,5 @@
-// NEON of every 64-bit Arm processor; dot products (DotProd) and products of small matrices (I8MM) of int8 where the
-// file is compiled for them: four floats.
+// NEON of every 64-bit Arm processor; dot products (DotProd) and products of small matrices (I8MM) of int8, and of
+// bfloat16, where the file is compiled for them: four floats.
 #pragma once
 
 #include <arm_neon.h>
@@ -40,6 +40,23 @@ inline F reduce_add_each(const F* a) {  // lane i: reduce_add(a[i])
     return {vpaddq_f32(vpaddq_f32(a[0].v, a[1].v), vpaddq_f32(a[2].v, a[3].v))};
 }
 inline float reduce_max(F a) { return vmaxnmvq_f32(a.v); }
+
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+// Bfloat16: two products for each float32 of the sum.
+#define CACHALOT_SIMD_HAS_BF16
+struct B {
+    static constexpr int kWidth = 8;
+    uint16x8_t v;
+};
+inline B load(const std::uint16_t* p) { return {vld1q_u16(p)}; }
+inline void store(std::uint16_t* p, B a) { vst1q_u16(p, a.v); }
+inline B round_to_bf16(F low, F high) {
+    return {vreinterpretq_u16_bf16(vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(low.v), high.v))};
+}
+inline F fma(B a, B b, F c) {
+    return {vbfdotq_f32(c.v, vreinterpretq_bf16_u16(a.v), vreinterpretq_bf16_u16(b.v))};
+}
+#endif
 
 inline F f16(uint16x4_t bits) { return {vcvt_f32_f16(vreinterpret_f16_u16(bits))}; }
 inline F load_f16(const std::uint16_t* p) { return f16(vld1_u16(p)); }

@@ -48,6 +48,8 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
 }
 
 std::span<float> Engine::step(std::span<const Segment> segments) {
+    // What is missing of a mapped file would end the program when it is touched. One system call for each file.
+    for (const MappedFile& file : model_->checkpoint->files()) file.check_not_truncated();
     for (const auto& s : segments) {
         auto length = s.state->length() + static_cast<std::int64_t>(s.tokens.size());
         if (length > options_.context)

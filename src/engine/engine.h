@@ -60,7 +60,7 @@ class Engine {
     const MemoryCount& kv_memory() const { return *kv_memory_; }
 
     // Runs one pass over the segments; see layers/forward.h. Throws Error, before anything is computed, if a token is
-    // out of range or a sequence would grow beyond the context; and in the middle of the pass, if an expert cannot be
+    // out of range, a sequence would grow beyond the context or one of the model's files is shorter than it was; and in the middle of the pass, if an expert cannot be
     // read (then states may be lost, see KvState::intact). The logits are valid until the next pass.
     std::span<float> step(std::span<const Segment> segments);
 

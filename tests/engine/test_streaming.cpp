@@ -456,6 +456,29 @@ TEST_F(Streaming, AFileThatIsCutOffWhileItIsOpenIsAnErrorUntilItIsWhole) {
     }
 }
 
+// Mapped weights, with and without a cache of experts.
+TEST_F(Streaming, AFileThatWasCutOffIsAnErrorBeforeAPass) {
+    const auto path = folder.path() / "cut.gguf";
+    std::filesystem::copy_file(test::kNanoPath, path);
+    for (bool cached : {false, true}) {
+        EngineOptions options = small_options();
+        if (cached) options.expert_cache = ExpertBudget("25%", "test");
+        Engine engine(Model::load(path), options);
+        auto state = engine.new_state();
+        engine.prefill(state, std::span(ids).first(5));
+        std::filesystem::resize_file(path, 4096);
+        try {
+            engine.prefill(state, std::span(ids).subspan(5, 1));
+            ADD_FAILURE() << "no Error was thrown";
+        } catch (const Error& e) {
+            EXPECT_THAT(e.what(), AllOf(HasSubstr(path.string()), HasSubstr("truncated")));
+        }
+        std::filesystem::copy_file(test::kNanoPath, path, std::filesystem::copy_options::overwrite_existing);
+        engine.prefill(state, std::span(ids).subspan(5, 1));
+        EXPECT_EQ(state.length(), 6);
+    }
+}
+
 TEST_F(Streaming, ASequenceGoesOnAfterAFailedStepButNotAfterAFailedChunk) {
     Engine resident(test::nano(), small_options());
     const auto expected = evaluate(resident, ids);

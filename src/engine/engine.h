@@ -60,8 +60,9 @@ class Engine {
     const MemoryCount& kv_memory() const { return *kv_memory_; }
 
     // Runs one pass over the segments; see layers/forward.h. Throws Error, before anything is computed, if a token is
-    // out of range, a sequence would grow beyond the context or one of the model's files is shorter than it was; and in the middle of the pass, if an expert cannot be
-    // read (then states may be lost, see KvState::intact). The logits are valid until the next pass.
+    // out of range, a sequence would grow beyond the context or one of the model's files is shorter than it was; and in
+    // the middle of the pass, if an expert cannot be read (then states may be lost, see KvState::intact). The logits are
+    // valid until the next pass.
     std::span<float> step(std::span<const Segment> segments);
 
     // Evaluates any number of tokens in passes of at most `chunk`, and returns the logits [vocab] of the last. Calls

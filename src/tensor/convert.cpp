@@ -9,16 +9,10 @@
 #include "tensor/iq_quants.h"
 #include "tensor/k_quants.h"
 #include "tensor/plain_quants.h"
+#include "tensor/unaligned.h"
 
 namespace cachalot {
 namespace {
-
-template <class T>
-T load(const std::byte* p) {
-    T v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
 
 template <class T>
 void store(std::byte* p, T v) {
@@ -59,17 +53,17 @@ void quantize_mxfp4(std::span<const float> block, std::byte* out) {
 }
 
 void dequantize_mxfp4(const std::byte* block, float* out) {
-    const float scale = e8m0_to_f32(load<std::uint8_t>(block));
+    const float scale = e8m0_to_f32(load_unaligned<std::uint8_t>(block));
     for (int i = 0; i < 16; ++i) {
-        const auto byte = load<std::uint8_t>(block + 1 + i);
+        const auto byte = load_unaligned<std::uint8_t>(block + 1 + i);
         out[i] = e2m1_to_f32(byte & 15) * scale;
         out[16 + i] = e2m1_to_f32(byte >> 4) * scale;
     }
 }
 
 void dequantize_q8_0(const std::byte* block, float* out) {
-    const float scale = f16_to_f32(load<std::uint16_t>(block));
-    for (int i = 0; i < 32; ++i) out[i] = load<std::int8_t>(block + 2 + i) * scale;
+    const float scale = f16_to_f32(load_unaligned<std::uint16_t>(block));
+    for (int i = 0; i < 32; ++i) out[i] = load_unaligned<std::int8_t>(block + 2 + i) * scale;
 }
 
 }  // namespace
@@ -118,21 +112,24 @@ void dequantize_row(const Matrix& m, std::int64_t row, std::span<float> out) {
     switch (m.dtype) {
         case DType::f32: std::memcpy(out.data(), p, out.size_bytes()); return;
         case DType::f16:
-            for (std::int64_t i = 0; i < n; ++i) out[i] = f16_to_f32(load<std::uint16_t>(p + 2 * i));
+            for (std::int64_t i = 0; i < n; ++i)
+                out[i] = f16_to_f32(load_unaligned<std::uint16_t>(p + 2 * i));
             return;
         case DType::bf16:
-            for (std::int64_t i = 0; i < n; ++i) out[i] = bf16_to_f32(load<std::uint16_t>(p + 2 * i));
+            for (std::int64_t i = 0; i < n; ++i)
+                out[i] = bf16_to_f32(load_unaligned<std::uint16_t>(p + 2 * i));
             return;
         case DType::f8_e4m3: {
             const std::uint8_t* scales = m.row_scales(row);
             for (std::int64_t i = 0; i < n; ++i)
-                out[i] = e4m3_to_f32(load<std::uint8_t>(p + i)) * e8m0_to_f32(scales[i / kFp8Block]);
+                out[i] =
+                    e4m3_to_f32(load_unaligned<std::uint8_t>(p + i)) * e8m0_to_f32(scales[i / kFp8Block]);
             return;
         }
         case DType::fp4_pairs: {
             const std::uint8_t* scales = m.row_scales(row);
             for (std::int64_t i = 0; i < n; ++i) {
-                auto byte = load<std::uint8_t>(p + i / 2);
+                auto byte = load_unaligned<std::uint8_t>(p + i / 2);
                 out[i] = e2m1_to_f32(i % 2 ? byte >> 4 : byte & 15) * e8m0_to_f32(scales[i / kFp4Block]);
             }
             return;
@@ -185,8 +182,8 @@ void repack_fp4_row(const std::uint8_t* pairs, const std::uint8_t* scales, std::
 void unpack_mxfp4_row(const std::byte* blocks, std::int64_t columns, std::uint8_t* pairs,
                       std::uint8_t* scales) {
     for (std::int64_t b = 0; b < columns / 32; ++b, blocks += 17, pairs += 16) {
-        scales[b] = load<std::uint8_t>(blocks);
-        const auto byte = [&](int i) { return load<std::uint8_t>(blocks + 1 + i); };
+        scales[b] = load_unaligned<std::uint8_t>(blocks);
+        const auto byte = [&](int i) { return load_unaligned<std::uint8_t>(blocks + 1 + i); };
         for (int i = 0; i < 8; ++i) {
             pairs[i] = static_cast<std::uint8_t>((byte(2 * i) & 15) | byte(2 * i + 1) << 4);
             pairs[8 + i] = static_cast<std::uint8_t>(byte(2 * i) >> 4 | (byte(2 * i + 1) & 0xf0));

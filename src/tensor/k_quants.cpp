@@ -3,7 +3,7 @@
 #include <array>
 #include <cstring>
 
-#include "tensor/float_formats.h"
+#include "tensor/unaligned.h"
 
 namespace cachalot {
 namespace {
@@ -44,19 +44,13 @@ constexpr std::array<Entry, 256> expand_patterns(const std::array<Entry, 3>& val
     return grid;
 }
 
-float half(const std::byte* p) {
-    std::uint16_t bits;
-    std::memcpy(&bits, p, sizeof bits);
-    return f16_to_f32(bits);
-}
-
 }  // namespace
 
 constinit const std::array<std::uint64_t, 256> kIq2xxsGrid = expand_patterns<std::uint64_t, 8>({8, 25, 43});
 constinit const std::array<std::uint16_t, 256> kIq2xxsDigits = expand_patterns<std::uint16_t, 2>({0, 1, 2});
 
 void dequantize_q4_k(const std::byte* block, float* out) {
-    const float d = half(block), dmin = half(block + 2);
+    const float d = load_half(block), dmin = load_half(block + 2);
     const std::byte* codes = block + 16;
     for (int j = 0; j < 8; ++j) {
         auto [scale, minimum] = q4k_group(block + 4, j);
@@ -70,7 +64,7 @@ void dequantize_q4_k(const std::byte* block, float* out) {
 }
 
 void dequantize_q2_k(const std::byte* block, float* out) {
-    const float d = half(block + 80), dmin = half(block + 82);
+    const float d = load_half(block + 80), dmin = load_half(block + 82);
     for (int g = 0; g < 16; ++g) {
         auto packed = static_cast<int>(block[g]);
         const float step = d * static_cast<float>(packed & 15), low = dmin * static_cast<float>(packed >> 4);
@@ -83,7 +77,7 @@ void dequantize_q2_k(const std::byte* block, float* out) {
 }
 
 void dequantize_q5_k(const std::byte* block, float* out) {
-    const float d = half(block), dmin = half(block + 2);
+    const float d = load_half(block), dmin = load_half(block + 2);
     const std::byte *fifth = block + 16, *codes = block + 48;
     for (int j = 0; j < 8; ++j) {
         auto [scale, minimum] = q4k_group(block + 4, j);
@@ -99,7 +93,7 @@ void dequantize_q5_k(const std::byte* block, float* out) {
 
 void dequantize_q3_k(const std::byte* block, float* out) {
     const std::byte *third = block, *codes = block + 32, *scales = block + 96;
-    const float d = half(block + 108);
+    const float d = load_half(block + 108);
     for (int g = 0; g < 16; ++g) {
         // Low nibbles of scales 0..7 and 8..15 in the first 8 bytes, the high two bits in the other four.
         const int low = static_cast<int>(scales[g % 8]) >> (g / 8 * 4) & 15;
@@ -116,7 +110,7 @@ void dequantize_q3_k(const std::byte* block, float* out) {
 
 void dequantize_q6_k(const std::byte* block, float* out) {
     const std::byte *nibbles = block, *pairs = block + 128, *scales = block + 192;
-    const float d = half(block + 208);
+    const float d = load_half(block + 208);
     for (int i = 0; i < kSuperBlock; ++i) {
         const int h = i / 128, p = i % 128 / 32;  // half, quarter of it
         const int low = static_cast<int>(nibbles[64 * h + 32 * (p % 2) + i % 32]) >> (p / 2 * 4) & 15;
@@ -127,7 +121,7 @@ void dequantize_q6_k(const std::byte* block, float* out) {
 }
 
 void dequantize_iq2_xxs(const std::byte* block, float* out) {
-    const float d = half(block);
+    const float d = load_half(block);
     for (const std::byte* group = block + 2; group != block + 66; group += 8) {
         std::uint32_t rest;
         std::memcpy(&rest, group + 4, sizeof rest);

@@ -48,6 +48,10 @@ bool has_avx512_bf16() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5)) != 0;
 }
+bool has_gfni() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & (1u << 8)) != 0;
+}
 bool has_avx_vnni() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4)) != 0;
@@ -77,7 +81,7 @@ CpuFeatures detect() {
     f.avx512 = f.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     f.avx512_vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
-    f.avx512_vbmi = f.avx512_vnni && __builtin_cpu_supports("avx512vbmi");
+    f.avx512_vbmi = f.avx512_vnni && __builtin_cpu_supports("avx512vbmi") && has_gfni();
     f.avx512_bf16 = f.avx512_vbmi && has_avx512_bf16();
     f.avx512_amx = f.avx512_vbmi && has_amx_int8();
 #elif defined(__aarch64__) && defined(__linux__)

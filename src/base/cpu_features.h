@@ -10,7 +10,7 @@ struct CpuFeatures {
     bool avx2_vnni = false;     // AVX2 and AVX-VNNI: int8 dot products of 256 bits
     bool avx512 = false;        // F, BW, DQ, VL
     bool avx512_vnni = false;   // int8 dot products
-    bool avx512_vbmi = false;   // VNNI and VBMI: bytes anywhere in a register by one instruction
+    bool avx512_vbmi = false;   // VNNI, VBMI, GFNI: bytes and bits anywhere in a register by one instruction
     bool avx512_bf16 = false;   // VBMI and dot products of bfloat16
     bool avx512_amx = false;    // VBMI and AMX-INT8; request_amx() before use
     bool neon = false;          // of every 64-bit Arm processor

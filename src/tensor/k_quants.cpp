@@ -48,6 +48,15 @@ constexpr std::array<Entry, 256> expand_patterns(const std::array<Entry, 3>& val
 
 constinit const std::array<std::uint64_t, 256> kIq2xxsGrid = expand_patterns<std::uint64_t, 8>({8, 25, 43});
 constinit const std::array<std::uint16_t, 256> kIq2xxsDigits = expand_patterns<std::uint16_t, 2>({0, 1, 2});
+constinit const Iq2xxsQuads kIq2xxsQuads = [] {
+    constexpr auto kDigits = expand_patterns<std::uint16_t, 2>({0, 1, 2});
+    Iq2xxsQuads quads{};
+    for (std::size_t p = 0; p < kDigits.size(); ++p) {
+        quads.low[p] = static_cast<std::uint8_t>(kDigits[p] & 0xff);
+        quads.high[p] = static_cast<std::uint8_t>(kDigits[p] >> 8);
+    }
+    return quads;
+}();
 
 void dequantize_q4_k(const std::byte* block, float* out) {
     const float d = load_half(block), dmin = load_half(block + 2);

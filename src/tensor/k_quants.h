@@ -19,6 +19,11 @@ inline constexpr int kSuperBlock = 256;  // values in a block
 extern const std::array<std::uint64_t, 256> kIq2xxsGrid;
 // The same with two bits for each value, 0, 1 or 2, the first value lowest.
 extern const std::array<std::uint16_t, 256> kIq2xxsDigits;
+// The same, of the first and of the last four values.
+struct alignas(64) Iq2xxsQuads {
+    std::uint8_t low[256], high[256];
+};
+extern const Iq2xxsQuads kIq2xxsQuads;
 
 // The signs of eight values, bit i set: value i is negative. `stored`: the seven bits of the file.
 static inline std::uint8_t iq2xxs_signs(std::uint32_t stored) {

@@ -179,22 +179,23 @@ constexpr int kMostRowColumns = 16384;
 // The activations without what lies between them, in the order in which the format has its columns.
 template <class Row>
 struct PackedRow {
-    alignas(64) std::int8_t q[kMostRowColumns];
+    alignas(64) std::int8_t q[kMostRowColumns / kChunk * Row::kPacked];
     RowScales x[kMostRowColumns / kChunk];
 
     PackedRow(const Activations& a, std::int64_t columns) {
-        for (std::int64_t k = 0; k < columns; k += kChunk)
-            for (int i = 0; i < kChunk / 16; ++i) {
-                const int piece = Row::kPieces[i];
-                __builtin_memcpy(q + k + 16 * i, a.q[(k / 32 + piece / 2) * a.q_rows].q + piece % 2 * 16, 16);
+        for (std::int64_t k = 0; k < columns; k += kChunk) {
+            std::int8_t inputs[kChunk];
+            for (int g = 0; g < kChunk / 32; ++g) {
+                const Int8Group& from = a.q[(k / 32 + g) * a.q_rows];
+                __builtin_memcpy(inputs + 32 * g, from.q, 32);
+                RowScales& to = x[k / kChunk];
+                to.scale[g] = from.scale / Row::kFactors[g];
+                to.base[g] = -Row::kOffset * (from.pair_sums[0] + from.pair_sums[1]);
+                for (int half = 0; half < 2; ++half) to.half_sums[half][g] = from.half_sums[half];
             }
-        for (std::int64_t g = 0; g < columns / 32; ++g) {
-            const Int8Group& from = a.q[g * a.q_rows];
-            RowScales& to = x[g / 8];
-            to.scale[g % 8] = from.scale;
-            to.base[g % 8] = -Row::kOffset * (from.pair_sums[0] + from.pair_sums[1]);
-            for (int i = 0; i < 2; ++i) to.half_sums[i][g % 8] = from.half_sums[i];
+            Row::pack(inputs, q + k / kChunk * Row::kPacked);
         }
+        for (RowScales* to = x; to < x + columns / kChunk; ++to) to->repeat();
     }
 };
 
@@ -203,13 +204,25 @@ template <class Row>
 void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, float* y) {
     const PackedRow<Row> packed(a, w.columns);
     const std::int64_t chunks = w.columns / kChunk;
-    alignas(64) float terms[kMostRowColumns / kChunk][kLanes][kChunk / 32];
+    alignas(64) float terms[kMostRowColumns / kChunk][kLanes / 2][2 * kChunk / 32];
+    const std::byte *u = w.row(first), *v = w.row(first + 1);
+    typename Row::Unpacked next;
+    if (first < last) next = Row::unpack(u, v);
     for (std::int64_t n = first; n < last; n += kLanes) {
-        for (int i = 0; i < kLanes; ++i) {
-            const std::byte* at = w.row(n + i);
-            for (std::int64_t c = 0; c < chunks; ++c, at += Row::kBytes) {
-                for (int b = 0; b < Row::kBytes; b += 64) __builtin_prefetch(at + kRowAhead + b, 0, 1);
-                _mm256_store_ps(terms[c][row_slot(i)], Row::terms(at, packed.q + c * kChunk, packed.x[c]));
+        for (int i = 0; i < kLanes / 2; ++i) {
+            for (std::int64_t c = 0; c < chunks; ++c) {
+                u += Row::kBytes, v += Row::kBytes;
+                if (c + 1 == chunks) {
+                    const std::int64_t row = std::min(n + 2 * i + 2, last - 2);
+                    u = w.row(row), v = w.row(row + 1);
+                }
+                for (int b = 0; b < Row::kBytes; b += 64) {
+                    __builtin_prefetch(u + kRowAhead + b, 0, 1);
+                    __builtin_prefetch(v + kRowAhead + b, 0, 1);
+                }
+                const typename Row::Unpacked now = next;
+                next = Row::unpack(u, v);
+                _mm512_store_ps(terms[c][i], Row::terms(now, packed.q + c * Row::kPacked, packed.x[c]));
             }
         }
         F sum = broadcast(0);

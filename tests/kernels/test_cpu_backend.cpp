@@ -175,7 +175,8 @@ TEST_P(CpuBackendTest, TheLargestProductsFit) {
         for (int code : {0x00, 0x77, 0x7f, 0x80, 0xff})
             for (auto [sign, alone] : {std::pair{1.0f, false}, {-1.0f, false}, {1.0f, true}, {-1.0f, true}}) {
                 SCOPED_TRACE(testing::Message() << name(type) << " of bytes " << code << " x " << sign);
-                const std::int64_t outputs = 37, columns = alone ? kAlongRows : test::fitting_columns(type, 64),
+                const std::int64_t outputs = 37,
+                                   columns = alone ? kAlongRows : test::fitting_columns(type, 64),
                                    rows = alone ? 1 : 3;
                 RandomMatrix w(type, outputs, columns, random);
                 const auto block = static_cast<std::size_t>(info(type).bytes);

@@ -17,8 +17,8 @@
 //            result are added at the end, those of kLanes results together. A strip would read one of kLanes rows after the other a little at a time,
 //            which memory serves half as fast where rows are a power of two apart.
 
-constexpr int kRowAhead = 16384;  // bytes
-constexpr int kRowBlock = 256;    // rows of activations whose sums are held at once
+constexpr int kRowAhead = 8192;  // bytes
+constexpr int kRowBlock = 256;   // rows of activations whose sums are held at once
 
 // Asks for the next strip of the item while this one is used: its bytes lie in one piece, and a strip takes about
 // as long as memory needs to answer. A little at a time, since only so many requests can be under way. Float types

@@ -1,36 +1,41 @@
 // Products along rows with AVX-512, included by kernels.inl: the terms of the eight groups of 32 columns that follow one
 // another in two rows of weights, for one row of activations (products.inl says what for). One struct for each format, with
 //
-//     kOffset                of its codes here
-//     kFactors               what its sums of groups are times the true ones, where that saves shifts
-//     pack(q, packed)        puts 256 activations in the order in which it wants them
-//     terms(a, b, q, x)      a, b: the 256 columns of both rows in the file; q: their activations, packed; x: what goes with them
+//     kOffset             of its codes here
+//     kFactors            what its sums of groups, times scales, are times the true ones, where that saves instructions
+//     kPacked             bytes that 256 activations take in the order in which it wants them
+//     pack(q, packed)     puts them there
+//     unpack(a, b)        codes and scales of 256 columns of two rows of weights, as far as they do not depend on activations
+//     terms(w, q, x)      the terms; q: the activations, packed; x: what goes with them
 //
 // A term is what add_group() in products.inl adds for a group, computed by the same operations in the same order.
 //
-// The problem: a core has some 15 cycles for 256 columns before memory waits for it, and two instructions a cycle at best,
-// one of them a permutation. Dot products are four of them; unpacking, and adding up what lies in the wrong lanes, is all
-// else. The choice:
+// The problem: memory waits for a core that takes more than some 15 cycles for 256 columns, which are four dot products and
+// all that brings codes to them and sums to where they belong. Zen 4 executes two instructions of 512 bits in a cycle, one of
+// them at most a permutation, one at most a product. The choice:
 //
-//   two rows       fill a register with their sixteen terms, so that scales and sums of one cost nothing more
-//   quarters       of a register belong to one group each: activations are packed so that both dot products of a group
-//                  add to the same four lanes, and three steps instead of seven bring the sums of two rows together
-//   no shifts      where bits can stay in their places, because sums that are 16 times too large are as exact
+//   two rows         fill a register with their sixteen terms, so that scales and sums of the second cost nothing
+//   quarters         of a register belong to one group each: activations are packed so that both dot products of a group
+//                    add to the same four lanes, and three steps instead of seven bring the sums of two rows together
+//   bits             stay in their places where they can: sums that are 16 times too large are as exact
+//   one step ahead   the loop unpacks the next weights while it multiplies these: from a load to a term it takes 50 to 70
+//                    cycles, and a processor does not look far enough ahead to fill them
 //
-// Cycles for 256 columns in cache on Zen 4, before and with all this: MXFP4 24.0, XX; Q8_0 23.7, XX; Q4_K 20.8, XX;
-// Q2_K 22.9, XX; IQ2_XXS 43.6, XX.
+// Cycles for 256 columns on Zen 4, in the second-level cache before all this and in the first one with it (without what
+// integer_row() does besides): MXFP4 24 and 14, Q8_0 24 and 20, Q4_K 21 and 16, Q2_K 23 and 18, IQ2_XXS 44 and 16.
 
-// Of the eight groups, twice, once for each row of weights: scales of the activations (by kFactors), -kOffset times the
-// sums of q, scale times the sums of the first and of the last 16 q.
+// Of the eight groups, once for each row of weights: scales of the activations (by kFactors), -kOffset times the sums of
+// q, scale times the sums of the first and of the last 16 q and of all.
 struct RowScales {
     alignas(64) float scale[16];
     alignas(64) std::int32_t base[16];
-    alignas(64) float half_sums[2][16];
+    alignas(64) float half_sums[2][16], sums[16];
 
     void repeat() {  // the first eight of each
         __builtin_memcpy(scale + 8, scale, 32);
         __builtin_memcpy(base + 8, base, 32);
         for (auto& half : half_sums) __builtin_memcpy(half + 8, half, 32);
+        _mm512_store_ps(sums, _mm512_add_ps(_mm512_load_ps(half_sums[0]), _mm512_load_ps(half_sums[1])));
     }
 };
 
@@ -51,7 +56,7 @@ inline __m512i add_pairs(__m512i a, __m512i b) {
     return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
 }
 
-// Sums of groups, of which each quarter of a register has one, in four lanes.
+// Sums of the groups of a row, of which each quarter of a register has one, in four lanes.
 struct Quarters {
     __m512i a, b;
 };
@@ -62,13 +67,13 @@ inline __m512i add_quarters(const Quarters& first, const Quarters& second) {
 }
 // The groups of the first row in order, then those of the second, where a has groups 0 to 3 and b groups 4 to 7 ..
 inline __m512i in_order(__m512i quarters) {
-    return _mm512_permutexvar_epi32(
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), quarters);
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+                                    quarters);
 }
 // .. and where a has the even ones and b the odd ones.
 inline __m512i in_turns(__m512i quarters) {
-    return _mm512_permutexvar_epi32(
-        _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15), quarters);
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15),
+                                    quarters);
 }
 
 inline __m512 scaled(__m512i dots, __m512 scales, const RowScales& x) {
@@ -79,56 +84,58 @@ inline __m512 term(__m512i dots, __m512 scales, const RowScales& x) {
     if constexpr (Row::kOffset != 0) dots = _mm512_add_epi32(dots, _mm512_load_si512(x.base));
     return scaled(dots, scales, x);
 }
-inline __m512 sixteen_bytes(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); }
-// The number of each row in its eight lanes.
-inline __m512 two_halves(const std::byte* a, const std::byte* b) {
-    auto everywhere = [](const std::byte* p) {
-        std::uint16_t half;
-        __builtin_memcpy(&half, p, 2);
-        return _mm_set1_epi16(static_cast<short>(half));
-    };
-    return _mm512_cvtph_ps(
-        _mm256_inserti128_si256(_mm256_castsi128_si256(everywhere(a)), everywhere(b), 1));
+
+// What lies at a in the lower half, what lies at b in the upper one, again and again.
+inline __m256i two_words(const std::byte* a, const std::byte* b) {
+    std::uint16_t first, second;
+    __builtin_memcpy(&first, a, 2);
+    __builtin_memcpy(&second, b, 2);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi16(static_cast<short>(first))),
+                                   _mm_set1_epi16(static_cast<short>(second)), 1);
 }
-inline __m512 minus(__m512 a) { return _mm512_sub_ps(_mm512_setzero_ps(), a); }
+inline __m256i two_integers(const std::byte* a, const std::byte* b) {
+    int first, second;
+    __builtin_memcpy(&first, a, 4);
+    __builtin_memcpy(&second, b, 4);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi32(first)), _mm_set1_epi32(second), 1);
+}
+// Two floats of 16 bits that follow each other in each row.
+struct HalfPairs {
+    __m512 first, second;
+    HalfPairs(const std::byte* a, const std::byte* b) {
+        const __m512 pairs = _mm512_cvtph_ps(two_integers(a, b));
+        first = _mm512_shuffle_ps(pairs, pairs, 0xa0), second = _mm512_shuffle_ps(pairs, pairs, 0xf5);
+    }
+};
+inline __m512 sixteen_bytes(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); }
+
+constexpr float kAllTimes1[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+constexpr float kAllTimes2[8] = {2, 2, 2, 2, 2, 2, 2, 2};
+constexpr float kAllTimes8[8] = {8, 8, 8, 8, 8, 8, 8, 8};
 
 // Puts pieces of sixteen activations in this order.
-template <std::size_t kCount>
-inline void pack_pieces(const std::int8_t* q, const int (&order)[kCount], std::int8_t* packed) {
-    for (int piece : order) {
-        __builtin_memcpy(packed, q + 16 * piece, 16);
-        packed += 16;
-    }
+inline void pack_pieces(const std::int8_t* q, const int (&order)[16], std::int8_t* packed) {
+    for (int i = 0; i < 16; ++i) __builtin_memcpy(packed + 16 * i, q + 16 * order[i], 16);
+}
+// The first halves of groups 0 to 3, the second ones, those of groups 4 to 7.
+inline void pack_quarters(const std::int8_t* q, std::int8_t* packed) {
+    pack_pieces(q, {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15}, packed);
 }
 
-// Four blocks of a head of kHead bytes and 16 * kPieces others follow each other at p. pieces[i] gets piece i of each
-// block, one in each quarter; the heads become bytes kPlace * 4 * kHead .. of `heads`.
 #if defined(__AVX512VBMI__) || defined(CACHALOT_SIMD_EMULATED)
-template <int kHead, int kPieces, int kPlace>
-void take_apart(const std::byte* p, __m512i (&pieces)[kPieces], __m512i& heads) {
-    // Two registers reach 128 bytes, or all there is; the second piece is reached from the end.
-    constexpr int kBlock = kHead + 16 * kPieces, kHigh = std::min(64, 4 * kBlock - 64),
-                  kLow2 = 4 * kBlock - 128;
-    struct alignas(64) Places {
-        std::uint8_t piece[2][64] = {}, head[64] = {};
-        constexpr Places() {
-            for (int i = 0; i < 64; ++i) {
-                const int at = i / 16 * kBlock + kHead + i % 16, head_at = i / kHead % 4 * kBlock + i % kHead;
-                piece[0][i] = static_cast<std::uint8_t>(at < 64 ? at : 64 + at - kHigh);
-                piece[1][i] = static_cast<std::uint8_t>(at + 16 - kLow2);
-                head[i] = static_cast<std::uint8_t>(head_at < 64 ? head_at : 64 + head_at - kHigh);
-            }
-        }
-    };
-    static constexpr Places places;
-    const __m512i low = bytes_64(p), high = bytes_64(p + kHigh);
-    pieces[0] = _mm512_permutex2var_epi8(low, _mm512_load_si512(places.piece[0]), high);
-    heads = _mm512_or_si512(
-        heads, _mm512_maskz_permutex2var_epi8(((1ull << 4 * kHead) - 1) << kPlace * 4 * kHead, low,
-                                              _mm512_load_si512(places.head), high));
-    if constexpr (kPieces == 2)
-        pieces[1] = _mm512_permutex2var_epi8(bytes_64(p + kLow2), _mm512_load_si512(places.piece[1]),
-                                             bytes_64(p + kLow2 + 64));
+#define CACHALOT_ROWS_BY_BYTES
+// Byte i of the result: byte at(i) from some address on, of which two registers have what begins kLow and kHigh bytes
+// further on.
+template <int kLow, int kHigh, class At>
+constexpr auto places_of(At at) {
+    struct alignas(64) {
+        std::uint8_t of[64] = {};
+    } places;
+    for (int i = 0; i < 64; ++i) {
+        const int byte = at(i);
+        places.of[i] = static_cast<std::uint8_t>(byte < kLow + 64 ? byte - kLow : byte - kHigh + 64);
+    }
+    return places;
 }
 // table[] of the low and of the high nibbles. The instruction looks at six bits, so the table is there four times.
 inline __m512i lookup_low(__m512i table, __m512i a) { return _mm512_permutexvar_epi8(a, table); }
@@ -136,25 +143,14 @@ inline __m512i lookup_high(__m512i table, __m512i a) {
     return _mm512_permutexvar_epi8(_mm512_srli_epi16(a, 4), table);
 }
 #else
-template <int kHead, int kPieces, int kPlace>
-void take_apart(const std::byte* p, __m512i (&pieces)[kPieces], __m512i& heads) {
-    constexpr int kBlock = kHead + 16 * kPieces;
-    std::uint64_t head = 0;
-    for (int i = 0; i < 4; ++i)
-        __builtin_memcpy(reinterpret_cast<std::byte*>(&head) + i * kHead, p + i * kBlock, kHead);
-    for (int k = 0; k < kPieces; ++k) {
-        auto piece = [&](int i) {
-            return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * kBlock + kHead + 16 * k));
-        };
-        __m512i v = _mm512_castsi128_si512(piece(0));
-        v = _mm512_inserti32x4(v, piece(1), 1);
-        v = _mm512_inserti32x4(v, piece(2), 2);
-        pieces[k] = _mm512_inserti32x4(v, piece(3), 3);
-    }
-    if constexpr (kHead == 2)
-        heads = _mm512_mask_set1_epi64(heads, 1 << kPlace, static_cast<long long>(head));
-    else
-        heads = _mm512_mask_set1_epi32(heads, 1 << kPlace, static_cast<int>(head));
+// Sixteen bytes from each of four blocks.
+template <int kBlock>
+__m512i four_pieces(const std::byte* p) {
+    auto piece = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * kBlock)); };
+    __m512i v = _mm512_castsi128_si512(piece(0));
+    v = _mm512_inserti32x4(v, piece(1), 1);
+    v = _mm512_inserti32x4(v, piece(2), 2);
+    return _mm512_inserti32x4(v, piece(3), 3);
 }
 inline __m512i lookup_low(__m512i table, __m512i a) {
     return _mm512_shuffle_epi8(table, _mm512_and_si512(a, _mm512_set1_epi8(15)));
@@ -162,71 +158,113 @@ inline __m512i lookup_low(__m512i table, __m512i a) {
 inline __m512i lookup_high(__m512i table, __m512i a) { return lookup_low(table, _mm512_srli_epi16(a, 4)); }
 #endif
 
-constexpr float kNoFactors[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+// Blocks of an exponent and sixteen bytes, whose low nibbles are the first half of a group.
 struct Mxfp4Row {
     static constexpr int kBytes = 136, kOffset = 12, kPacked = 256;
-    static constexpr const float (&kFactors)[8] = kNoFactors;
-    static void pack(const std::int8_t* q, std::int8_t* packed) {
-        pack_pieces(q, {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15}, packed);
-    }
+    static constexpr const float (&kFactors)[8] = kAllTimes2;
+    static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }
+
     struct Unpacked {
-        __m512i codes[4][1], scales;
+        __m512i codes[2][2];  // groups 0 to 3, 4 to 7
+        __m512i scales;       // of both rows; as floats twice as much, but for an exponent of 0
     };
+#if defined(CACHALOT_ROWS_BY_BYTES)
     static Unpacked unpack(const std::byte* a, const std::byte* b) {
         Unpacked w;
-        __m512i heads = _mm512_setzero_si512();
-        take_apart<1, 1, 0>(a, w.codes[0], heads);
-        take_apart<1, 1, 1>(a + 68, w.codes[1], heads);
-        take_apart<1, 1, 2>(b, w.codes[2], heads);
-        take_apart<1, 1, 3>(b + 68, w.codes[3], heads);
-        w.scales = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(heads));
+        const __m512i u = row(a, w.codes[0], 0x88888888), v = row(b, w.codes[1], 0x88888888ull << 32);
+        w.scales = _mm512_srli_epi32(_mm512_or_si512(u, v), 1);
         return w;
     }
+#else
+    static Unpacked unpack(const std::byte* a, const std::byte* b) {
+        Unpacked w;
+        alignas(16) std::byte exponents[16];
+        for (int i = 0; i < 8; ++i) exponents[i] = a[17 * i], exponents[8 + i] = b[17 * i];
+        for (int i = 0; i < 2; ++i) {
+            w.codes[0][i] = four_pieces<17>(a + 1 + 68 * i);
+            w.codes[1][i] = four_pieces<17>(b + 1 + 68 * i);
+        }
+        w.scales = _mm512_slli_epi32(
+            _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(exponents))), 23);
+        return w;
+    }
+#endif
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
-        const Quarters first{four(w.codes[0][0], q), four(w.codes[1][0], q + 128)},
-            second{four(w.codes[2][0], q), four(w.codes[3][0], q + 128)};
-        const __m512i bits =
-            _mm512_max_epi32(_mm512_slli_epi32(w.scales, 23), _mm512_set1_epi32(0x400000));
-        return term<Mxfp4Row>(in_order(add_quarters(first, second)),
-                              _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0.5f)), x);
+        const __m512i bits = _mm512_max_epi32(w.scales, _mm512_set1_epi32(0x400000));  // an exponent of 0
+        return term<Mxfp4Row>(in_order(add_quarters(quarters(w.codes[0], q), quarters(w.codes[1], q))),
+                              _mm512_castsi512_ps(bits), x);
     }
 
   private:
-    static __m512i four(__m512i codes, const std::int8_t* q) {
+#if defined(CACHALOT_ROWS_BY_BYTES)
+    // Returns the exponents in the highest bytes of lanes.
+    static __m512i row(const std::byte* at, __m512i (&codes)[2], unsigned long long lanes) {
+        static constexpr auto first = places_of<0, 64>([](int i) { return i / 16 * 17 + 1 + i % 16; });
+        static constexpr auto second = places_of<64, 72>([](int i) { return i / 16 * 17 + 69 + i % 16; });
+        static constexpr auto exponents = places_of<0, 64>([](int i) { return i / 4 % 8 * 17; });
+        const __m512i low = bytes_64(at), middle = bytes_64(at + 64), high = bytes_64(at + 72);
+        codes[0] = _mm512_permutex2var_epi8(low, _mm512_load_si512(first.of), middle);
+        codes[1] = _mm512_permutex2var_epi8(middle, _mm512_load_si512(second.of), high);
+        return _mm512_maskz_permutex2var_epi8(lanes, low, _mm512_load_si512(exponents.of), middle);
+    }
+#endif
+    static Quarters quarters(const __m512i (&codes)[2], const std::int8_t* q) {
         // Twice the values, offset to be positive: kE2m1 of formats.inl.
         const __m512i table =
             _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
-        return products(lookup_high(table, codes), q + 64, products(lookup_low(table, codes), q));
+        auto four = [&](__m512i nibbles, const std::int8_t* inputs) {
+            return products(lookup_high(table, nibbles), inputs + 64,
+                            products(lookup_low(table, nibbles), inputs));
+        };
+        return {four(codes[0], q), four(codes[1], q + 128)};
     }
 };
 
+// Blocks of a scale and 32 bytes.
 struct Q8_0Row {
     static constexpr int kBytes = 272, kOffset = 128, kPacked = 256;
-    static constexpr const float (&kFactors)[8] = kNoFactors;
-    static void pack(const std::int8_t* q, std::int8_t* packed) {
-        pack_pieces(q, {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15}, packed);
-    }
+    static constexpr const float (&kFactors)[8] = kAllTimes1;
+    static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }
+
     struct Unpacked {
-        __m512i codes[4][2], heads;
+        __m512i codes[4][2];  // groups 0 to 3 and 4 to 7 of both rows: first and second halves
+        __m256i scales;
     };
     static Unpacked unpack(const std::byte* a, const std::byte* b) {
         Unpacked w;
-        w.heads = _mm512_setzero_si512();
-        take_apart<2, 2, 0>(a, w.codes[0], w.heads);
-        take_apart<2, 2, 1>(a + 136, w.codes[1], w.heads);
-        take_apart<2, 2, 2>(b, w.codes[2], w.heads);
-        take_apart<2, 2, 3>(b + 136, w.codes[3], w.heads);
+        const __m512i u = _mm512_or_si512(four<0>(a, w.codes[0]), four<1>(a + 136, w.codes[1])),
+                      v = _mm512_or_si512(four<2>(b, w.codes[2]), four<3>(b + 136, w.codes[3]));
+        w.scales = _mm512_castsi512_si256(_mm512_or_si512(u, v));
         return w;
     }
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
-        const Quarters first{four(w.codes[0], q), four(w.codes[1], q + 128)},
-            second{four(w.codes[2], q), four(w.codes[3], q + 128)};
-        return term<Q8_0Row>(in_order(add_quarters(first, second)),
-                             _mm512_cvtph_ps(_mm512_castsi512_si256(w.heads)), x);
+        const Quarters first{dots(w.codes[0], q), dots(w.codes[1], q + 128)},
+            second{dots(w.codes[2], q), dots(w.codes[3], q + 128)};
+        return term<Q8_0Row>(in_order(add_quarters(first, second)), _mm512_cvtph_ps(w.scales), x);
     }
 
   private:
-    static __m512i four(const __m512i (&codes)[2], const std::int8_t* q) {
+    // Four blocks. Returns their scales in quadword kPlace.
+    template <int kPlace>
+    static __m512i four(const std::byte* at, __m512i (&codes)[2]) {
+#if defined(CACHALOT_ROWS_BY_BYTES)
+        static constexpr auto first = places_of<0, 64>([](int i) { return i / 16 * 34 + 2 + i % 16; });
+        static constexpr auto second = places_of<8, 72>([](int i) { return i / 16 * 34 + 18 + i % 16; });
+        static constexpr auto scales = places_of<0, 64>([](int i) { return i / 2 % 4 * 34 + i % 2; });
+        const __m512i low = bytes_64(at), high = bytes_64(at + 64);
+        codes[0] = _mm512_permutex2var_epi8(low, _mm512_load_si512(first.of), high);
+        codes[1] =
+            _mm512_permutex2var_epi8(bytes_64(at + 8), _mm512_load_si512(second.of), bytes_64(at + 72));
+        return _mm512_maskz_permutex2var_epi8(0xffull << 8 * kPlace, low, _mm512_load_si512(scales.of), high);
+#else
+        for (int i = 0; i < 2; ++i) codes[i] = four_pieces<34>(at + 2 + 16 * i);
+        std::uint64_t scales = 0;
+        for (int i = 0; i < 4; ++i)
+            __builtin_memcpy(reinterpret_cast<std::byte*>(&scales) + 2 * i, at + 34 * i, 2);
+        return _mm512_maskz_set1_epi64(1 << kPlace, static_cast<long long>(scales));
+#endif
+    }
+    static __m512i dots(const __m512i (&codes)[2], const std::int8_t* q) {
         const __m512i offset = _mm512_set1_epi8(-128);
         return products(_mm512_xor_si512(codes[1], offset), q + 64,
                         products(_mm512_xor_si512(codes[0], offset), q));
@@ -240,42 +278,41 @@ struct Q4kRow {
     static void pack(const std::int8_t* q, std::int8_t* packed) {
         pack_pieces(q, {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15}, packed);
     }
+
     struct Unpacked {
-        __m512i even[2], odd[2];  // of both rows: the first half of each group, the second
+        __m512i codes[2][2];  // of each row: the first halves of groups, the second
         __m512 scales, minimums;
     };
     static Unpacked unpack(const std::byte* a, const std::byte* b) {
         Unpacked w;
-        take_apart(a + 16, w.even[0], w.odd[0]);
-        take_apart(b + 16, w.even[1], w.odd[1]);
+        halves(a + 16, w.codes[0]), halves(b + 16, w.codes[1]);
+        const HalfPairs units(a, b);
         const Factors u = factors(a + 4), v = factors(b + 4);
         auto both = [](std::uint64_t first, std::uint64_t second) {
             return sixteen_bytes(
                 _mm_set_epi64x(static_cast<long long>(second), static_cast<long long>(first)));
         };
-        w.scales = _mm512_mul_ps(two_halves(a, b), both(u.scales, v.scales));
-        w.minimums = _mm512_mul_ps(minus(two_halves(a + 2, b + 2)), both(u.minimums, v.minimums));
+        w.scales = _mm512_mul_ps(units.first, both(u.scales, v.scales));
+        w.minimums = _mm512_mul_ps(units.second, both(u.minimums, v.minimums));
         return w;
     }
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
-        const __m512i sums = in_turns(add_quarters(quarters(w, 0, q), quarters(w, 1, q)));
-        return _mm512_fmadd_ps(
-            w.minimums, _mm512_add_ps(_mm512_load_ps(x.half_sums[0]), _mm512_load_ps(x.half_sums[1])),
-            term<Q4kRow>(sums, w.scales, x));
+        const __m512i dots = in_turns(add_quarters(quarters(w.codes[0], q), quarters(w.codes[1], q)));
+        return _mm512_fnmadd_ps(w.minimums, _mm512_load_ps(x.sums), term<Q4kRow>(dots, w.scales, x));
     }
 
   private:
-    static void take_apart(const std::byte* at, __m512i& even, __m512i& odd) {
+    static void halves(const std::byte* at, __m512i (&codes)[2]) {
         const __m512i u = bytes_64(at), v = bytes_64(at + 64);
-        even = _mm512_shuffle_i32x4(u, v, 0x88), odd = _mm512_shuffle_i32x4(u, v, 0xdd);
+        codes[0] = _mm512_shuffle_i32x4(u, v, 0x88), codes[1] = _mm512_shuffle_i32x4(u, v, 0xdd);
     }
-    static Quarters quarters(const Unpacked& w, int row, const std::int8_t* q) {
-        const __m512i low = _mm512_set1_epi8(0x0f), high = _mm512_set1_epi8(-0x10);
-        auto two = [&](__m512i mask, const std::int8_t* inputs) {
-            return products(_mm512_and_si512(w.odd[row], mask), inputs + 64,
-                            products(_mm512_and_si512(w.even[row], mask), inputs));
+    static Quarters quarters(const __m512i (&codes)[2], const std::int8_t* q) {
+        auto nibbles = [&](int mask, const std::int8_t* inputs) {
+            const __m512i bits = _mm512_set1_epi8(static_cast<char>(mask));
+            return products(_mm512_and_si512(codes[1], bits), inputs + 64,
+                            products(_mm512_and_si512(codes[0], bits), inputs));
         };
-        return {two(low, q), two(high, q + 128)};
+        return {nibbles(0x0f, q), nibbles(0xf0, q + 128)};
     }
     struct Factors {
         std::uint64_t scales, minimums;  // a byte each
@@ -289,13 +326,14 @@ struct Q4kRow {
     }
 };
 
-// Pair s of bits of 64 bytes is group s, then group 4 + s; a quarter is half a group, which has a factor of its own.
+// Pair s of the bits of 64 bytes is group s, then group 4 + s; a quarter is half a group, which has a factor of its own.
 struct Q2kRow {
     static constexpr int kBytes = 84, kOffset = 0, kPacked = 256;
     static constexpr float kFactors[8] = {1, 4, 1, 4, 1, 4, 1, 4};
     static void pack(const std::int8_t* q, std::int8_t* packed) {
         pack_pieces(q, {0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15}, packed);
     }
+
     struct Unpacked {
         __m512i codes[2], factors[2][2];
         __m512 scales, minimums[2];  // the minimums of the halves of groups
@@ -304,24 +342,25 @@ struct Q2kRow {
         Unpacked w;
         w.codes[0] = bytes_64(a + 16), w.codes[1] = bytes_64(b + 16);
         factors(a, w.factors[0]), factors(b, w.factors[1]);
-        w.scales = two_halves(a + 80, b + 80);
+        const HalfPairs units(a + 80, b + 80);
+        w.scales = units.first;
         // Two bytes for each group; the high nibbles are the minimums of its halves.
-        const __m512i bytes = _mm512_cvtepu16_epi32(
-            _mm256_inserti128_si256(_mm256_castsi128_si256(head(a)), head(b), 1));
+        const __m512i bytes =
+            _mm512_cvtepu16_epi32(_mm256_inserti128_si256(_mm256_castsi128_si256(head(a)), head(b), 1));
         const __m512i low = _mm512_and_si512(_mm512_srli_epi32(bytes, 4), _mm512_set1_epi32(15)),
                       high = _mm512_srli_epi32(bytes, 12);
-        const __m512 dmin = minus(two_halves(a + 82, b + 82));
-        w.minimums[0] = _mm512_mul_ps(dmin, _mm512_cvtepi32_ps(low));
-        w.minimums[1] = _mm512_mul_ps(dmin, _mm512_cvtepi32_ps(high));
+        w.minimums[0] = _mm512_mul_ps(units.second, _mm512_cvtepi32_ps(low));
+        w.minimums[1] = _mm512_mul_ps(units.second, _mm512_cvtepi32_ps(high));
         return w;
     }
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
-        const __m512i u = half_groups(w.codes[0], w.factors[0], q), v = half_groups(w.codes[1], w.factors[1], q);
+        const __m512i u = half_groups(w.codes[0], w.factors[0], q),
+                      v = half_groups(w.codes[1], w.factors[1], q);
         const __m512i dots =
             _mm512_add_epi32(_mm512_shuffle_i32x4(u, v, 0x88), _mm512_shuffle_i32x4(u, v, 0xdd));
-        __m512 t = term<Q2kRow>(dots, w.scales, x);
-        t = _mm512_fmadd_ps(w.minimums[0], _mm512_load_ps(x.half_sums[0]), t);
-        return _mm512_fmadd_ps(w.minimums[1], _mm512_load_ps(x.half_sums[1]), t);
+        const __m512 t =
+            _mm512_fnmadd_ps(w.minimums[0], _mm512_load_ps(x.half_sums[0]), term<Q2kRow>(dots, w.scales, x));
+        return _mm512_fnmadd_ps(w.minimums[1], _mm512_load_ps(x.half_sums[1]), t);
     }
 
   private:
@@ -338,7 +377,7 @@ struct Q2kRow {
             }
         };
         static constexpr Places places;
-        const __m512i low = _mm512_and_si512(_mm512_broadcast_i32x4(head(at)), _mm512_set1_epi8(15));
+        const __m512i low = _mm512_broadcast_i32x4(_mm_and_si128(head(at), _mm_set1_epi8(15)));
         for (int i = 0; i < 2; ++i) out[i] = _mm512_shuffle_epi8(low, _mm512_load_si512(places.at[i]));
     }
     // Quarter p, number s: half p % 2 of group s + 4 (p / 2), times its factor.
@@ -356,34 +395,30 @@ struct Q2kRow {
     }
 };
 
-// Of each group a block has two words: four indices, then four times seven signs and s. The scale is d (s + 1/2) / 4.
-inline __m512 iq2xxs_scales(__m512 d, __m512 s) {
-    const __m512 eighth = _mm512_mul_ps(d, _mm512_set1_ps(0.125f));
-    return _mm512_fmadd_ps(_mm512_add_ps(eighth, eighth), s, eighth);
-}
-
 #if (defined(__AVX512VBMI__) && defined(__GFNI__)) || defined(CACHALOT_SIMD_EMULATED)
 // The code of number k of two that have digits in bits 0, 1 and 2, 3 and signs in bits 4 and 5.
 struct alignas(64) Iq2xxsCodes {
-    std::uint8_t at[2][64] = {};
+    std::uint8_t of[2][64] = {};
     constexpr Iq2xxsCodes() {
         constexpr int kMagnitudes[4] = {8, 25, 43, 0};
         for (int k = 0; k < 2; ++k)
             for (int j = 0; j < 64; ++j) {
                 const int magnitude = kMagnitudes[j >> 2 * k & 3];
-                at[k][j] = static_cast<std::uint8_t>(43 + (j >> (4 + k) & 1 ? -magnitude : magnitude));
+                of[k][j] = static_cast<std::uint8_t>(43 + (j >> (4 + k) & 1 ? -magnitude : magnitude));
             }
     }
 };
 
+// Of each group a block has two words: four indices of patterns, then four times seven signs and s; its scale is d (s + 1/2) / 4.
+//
 // The activations are packed so that a lane has a group for itself: byte t of lane g of register i is number i of pattern t
 // of group g, once for each row. Eight registers are eight dot products that add to the same sixteen lanes. Permutations
-// look the digits of 64 patterns up at once, four numbers of each in a byte. Products of bit matrices put the signs of two
-// numbers beside their digits and make the eighth sign, after which the number of negative ones is even. Then a byte names
-// two numbers, and one more permutation each has their codes.
+// look the digits of 64 patterns up at once, four numbers of each in a byte. A product with a matrix of bits makes the
+// eighth sign, after which the number of negative ones is even. Where two signs come to lie beside two digits, a byte
+// names two numbers, and one more permutation each has their codes.
 struct Iq2xxsRow {
     static constexpr int kBytes = 66, kOffset = 43, kPacked = 512;
-    static constexpr const float (&kFactors)[8] = kNoFactors;
+    static constexpr const float (&kFactors)[8] = kAllTimes8;
     static void pack(const std::int8_t* q, std::int8_t* packed) {
         struct alignas(64) Places {
             std::uint8_t at[64] = {};
@@ -392,14 +427,17 @@ struct Iq2xxsRow {
             }
         };
         static constexpr Places places;  // of what is number 0, within four groups
-        const __m512i low[2] = {bytes_64(q), bytes_64(q + 64)}, high[2] = {bytes_64(q + 128), bytes_64(q + 192)};
+        const __m512i low[2] = {bytes_64(q), bytes_64(q + 64)},
+                      high[2] = {bytes_64(q + 128), bytes_64(q + 192)};
         for (int i = 0; i < 8; ++i) {
-            const __m512i from = _mm512_add_epi8(_mm512_load_si512(places.at), _mm512_set1_epi8(static_cast<char>(i)));
+            const __m512i from =
+                _mm512_add_epi8(_mm512_load_si512(places.at), _mm512_set1_epi8(static_cast<char>(i)));
             _mm512_store_si512(packed + 64 * i,
                                _mm512_mask_mov_epi32(_mm512_permutex2var_epi8(low[0], from, low[1]), 0xf0f0,
                                                      _mm512_permutex2var_epi8(high[0], from, high[1])));
         }
     }
+
     struct Unpacked {
         __m512i names[4];
         __m512 scales;
@@ -409,7 +447,6 @@ struct Iq2xxsRow {
         const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
         const __m512i indices = _mm512_permutex2var_epi32(u, even, v);
         const __m512i words = _mm512_permutex2var_epi32(u, _mm512_add_epi32(even, _mm512_set1_epi32(1)), v);
-        const __m512i sevens = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720150e0700), words);
         const auto upper = _mm512_movepi8_mask(indices);
         auto look_up = [&](const std::uint8_t* digits) {
             auto half = [&](int i) {
@@ -418,22 +455,24 @@ struct Iq2xxsRow {
             };
             return _mm512_mask_mov_epi8(half(0), upper, half(128));
         };
-        auto two = [&](__m512i digits, long long signs) {
-            return _mm512_ternarylogic_epi32(
-                _mm512_set1_epi8(15), digits,
-                _mm512_gf2p8affine_epi64_epi8(sevens, _mm512_set1_epi64(signs), 0), 0xea);
-        };
         const __m512i low = look_up(cachalot::kIq2xxsQuads.low), high = look_up(cachalot::kIq2xxsQuads.high);
-        return {{two(low, 0x01020000), two(_mm512_srli_epi16(low, 4), 0x04080000), two(high, 0x10200000),
-                 two(_mm512_srli_epi16(high, 4), 0x407f0000)},
-                iq2xxs_scales(two_halves(a, b), _mm512_cvtepi32_ps(_mm512_srli_epi32(words, 28)))};
+        const __m512i sevens = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720150e0700), words);
+        const __m512i signs = _mm512_gf2p8affine_epi64_epi8(sevens, _mm512_set1_epi64(0x010204081020407f), 0);
+        auto beside = [](__m512i digits, __m512i sign) {  // bits 4 and 5 of `sign`
+            return _mm512_ternarylogic_epi32(_mm512_set1_epi8(15), digits, sign, 0xca);
+        };
+        const __m512i s = _mm512_or_si512(_mm512_srli_epi32(words, 27), _mm512_set1_epi32(1));  // 2 s + 1
+        return {{beside(low, _mm512_slli_epi16(signs, 4)),
+                 beside(_mm512_srli_epi16(low, 4), _mm512_slli_epi16(signs, 2)), beside(high, signs),
+                 beside(_mm512_srli_epi16(high, 4), _mm512_srli_epi16(signs, 2))},
+                _mm512_mul_ps(_mm512_cvtph_ps(two_words(a, b)), _mm512_cvtepi32_ps(s))};
     }
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
         static constexpr Iq2xxsCodes codes;
-        __m512i sums[2] = {_mm512_setzero_si512(), _mm512_load_si512(x.base)};
+        __m512i sums[2] = {_mm512_load_si512(x.base), _mm512_setzero_si512()};
         for (int i = 0; i < 4; ++i)
             for (int k = 0; k < 2; ++k)
-                sums[k] = products(_mm512_permutexvar_epi8(w.names[i], _mm512_load_si512(codes.at[k])),
+                sums[k] = products(_mm512_permutexvar_epi8(w.names[i], _mm512_load_si512(codes.of[k])),
                                    q + 128 * i + 64 * k, sums[k]);
         return scaled(_mm512_add_epi32(sums[0], sums[1]), w.scales, x);
     }
@@ -442,20 +481,19 @@ struct Iq2xxsRow {
 // As above, but magnitudes come one pattern after the other, and signs are given to the activations.
 struct Iq2xxsRow {
     static constexpr int kBytes = 66, kOffset = 0, kPacked = 256;
-    static constexpr const float (&kFactors)[8] = kNoFactors;
-    static void pack(const std::int8_t* q, std::int8_t* packed) {
-        pack_pieces(q, {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15}, packed);
-    }
+    static constexpr const float (&kFactors)[8] = kAllTimes8;
+    static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }
+
     struct Unpacked {
-        __m512i magnitudes[2][4];  // of both rows: two patterns of four groups
+        __m512i magnitudes[2][4];  // of each row: two patterns of four groups
         std::uint64_t signs[2][4];
         __m512 scales;
     };
     static Unpacked unpack(const std::byte* a, const std::byte* b) {
         Unpacked w;
-        const __m128i s =
-            _mm_unpacklo_epi64(unpack(a, w.magnitudes[0], w.signs[0]), unpack(b, w.magnitudes[1], w.signs[1]));
-        w.scales = iq2xxs_scales(two_halves(a, b), sixteen_bytes(s));
+        const __m128i s = _mm_unpacklo_epi64(unpack(a, w.magnitudes[0], w.signs[0]),
+                                             unpack(b, w.magnitudes[1], w.signs[1]));
+        w.scales = _mm512_mul_ps(_mm512_cvtph_ps(two_words(a, b)), sixteen_bytes(s));
         return w;
     }
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
@@ -463,15 +501,14 @@ struct Iq2xxsRow {
     }
 
   private:
+    // Returns 2 s + 1 of each group.
     static __m128i unpack(const std::byte* at, __m512i (&magnitudes)[4], std::uint64_t (&signs)[4]) {
         const __m512i words = bytes_64(at + 2);
         const __m256i bytes = _mm512_cvtepi64_epi32(_mm512_srli_epi64(sign_bytes(words), 32));
-        _mm256_storeu_si256(
-            reinterpret_cast<__m256i*>(signs),
-            _mm256_permutexvar_epi16(_mm256_setr_epi16(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15),
-                                     bytes));
+        const __m256i turns = _mm256_setr_epi16(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(signs), _mm256_permutexvar_epi16(turns, bytes));
         for (int i = 0; i < 4; ++i) magnitudes[i] = look_up(at + 2 + i / 2 * 32 + i % 2 * 2);
-        return _mm512_cvtepi64_epi8(_mm512_srli_epi64(words, 60));
+        return _mm512_cvtepi64_epi8(_mm512_or_si512(_mm512_srli_epi64(words, 59), _mm512_set1_epi64(1)));
     }
     static Quarters quarters(const Unpacked& w, int row, const std::int8_t* q) {
         auto product = [&](int i, __m512i sum) {
@@ -480,7 +517,8 @@ struct Iq2xxsRow {
                 sum, w.magnitudes[row][i],
                 _mm512_mask_sub_epi8(inputs, w.signs[row][i], _mm512_setzero_si512(), inputs));
         };
-        return {product(1, product(0, _mm512_setzero_si512())), product(3, product(2, _mm512_setzero_si512()))};
+        const __m512i none = _mm512_setzero_si512();
+        return {product(1, product(0, none)), product(3, product(2, none))};
     }
     // Seven bits to a byte; the eighth makes the number of ones even.
     static __m512i sign_bytes(__m512i words) {

@@ -29,7 +29,8 @@ struct Row {
     double tokens_per_second, spread;                  // mean and standard deviation over the repetitions
     std::uint64_t peak_rss_bytes;                      // of the process so far
     std::optional<ExpertCacheStats::Traffic> experts;  // of the cache, if there is one, warming up left out
-    double share_of_limit = 0;  // decode: of the memory bandwidth; prefill: of the arithmetic peak
+    double reading;  // decode: bytes a second at which memory was read around the repetitions, on average
+    double share_of_limit = 0;  // decode: of that; prefill: of the arithmetic peak
 };
 
 std::uint64_t peak_rss_bytes() {
@@ -71,16 +72,20 @@ void decode_together(Engine& engine, std::vector<KvState>& states, std::span<con
     }
 }
 
-Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, std::int64_t count,
-            int parallel, int repetitions) {
+// The speed of memory is measured before and after each repetition of decode: on machines that are shared it may double or
+// halve from one minute to the next.
+Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& start, const std::string& test,
+            std::int64_t count, int parallel, int repetitions) {
     bool decode = test == "decode";
-    double sum = 0, squares = 0;
+    double sum = 0, squares = 0, reading = 0;
+    auto read = [&] { return decode ? engine.backend().measure_reading(memory.floats()) : 0; };
     std::optional<ExpertCacheStats::Traffic> experts;
     for (int i = -1; i < repetitions; ++i) {  // the first run warms up
         if (i == 0) experts = expert_traffic(engine, decode || count == 1);
         std::vector<KvState> states(static_cast<std::size_t>(parallel), engine.new_state());
         for (auto& state : states) state.restore(start);
         const auto tokens = varied_tokens(count * parallel, engine.model().config.vocab_size, i + 1);
+        const double before = read();
         auto begin = std::chrono::steady_clock::now();
         if (decode)
             decode_together(engine, states, tokens);
@@ -89,6 +94,7 @@ Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, 
         double rate = static_cast<double>(tokens.size()) /
                       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         if (i < 0) continue;
+        reading += (before + read()) / 2;
         sum += rate;
         squares += rate * rate;
     }
@@ -100,8 +106,9 @@ Row measure(Engine& engine, const KvCheckpoint& start, const std::string& test, 
             parallel,
             mean,
             std::sqrt(std::max(0.0, squares / repetitions - mean * mean)),
-            peak_rss_bytes(),
-            experts};
+            peak_rss_bytes() - ReadingTarget::kBytes,
+            experts,
+            reading / repetitions};
 }
 
 void bench(const BenchOptions& o) {
@@ -110,6 +117,7 @@ void bench(const BenchOptions& o) {
     for (auto n : o.prefill) most = std::max(most, n);
     for (auto n : o.decode) most = std::max(most, n);
     std::vector<Row> rows;
+    const ReadingTarget memory;  // from the beginning, so that it is known to be in the peak
     auto depths = o.depths;
     std::sort(depths.begin(), depths.end());
     auto state = engine.new_state();
@@ -125,23 +133,23 @@ void bench(const BenchOptions& o) {
         progress.clear();
         auto start = state.checkpoint();
         for (auto n : o.prefill)
-            if (n > 0) rows.push_back(measure(engine, start, "prefill", n, 1, o.repetitions));
+            if (n > 0) rows.push_back(measure(engine, memory, start, "prefill", n, 1, o.repetitions));
         for (auto n : o.decode)
             for (int parallel : o.parallel)
-                if (n > 0) rows.push_back(measure(engine, start, "decode", n, parallel, o.repetitions));
+                if (n > 0)
+                    rows.push_back(measure(engine, memory, start, "decode", n, parallel, o.repetitions));
     }
     o.model.write_profile();
-    auto limits = engine.backend().measure_limits();  // last: it takes memory of its own
+    auto limits = engine.backend().measure_limits();
     auto cost = token_cost(engine.model().config, engine.model().weights);
     // In the default precision most products are of integers; in exact mode all are of floats.
     double peak = o.model.exact ? limits.float_ops_per_second : limits.int8_ops_per_second;
     // Of several sequences together the bytes of a pass are not known: they share what experts they choose in common.
     for (auto& r : rows)
-        r.share_of_limit =
-            r.parallel > 1 ? 0
-            : r.test == "decode"
-                ? r.tokens_per_second * static_cast<double>(cost.bytes) / limits.read_bytes_per_second
-                : r.tokens_per_second * static_cast<double>(cost.operations) / peak;
+        r.share_of_limit = r.parallel > 1 ? 0
+                           : r.test == "decode"
+                               ? r.tokens_per_second * static_cast<double>(cost.bytes) / r.reading
+                               : r.tokens_per_second * static_cast<double>(cost.operations) / peak;
     if (o.json) {
         nlohmann::ordered_json result = {{"machine",
                                           {{"processor", cpu_features().name},
@@ -163,6 +171,7 @@ void bench(const BenchOptions& o) {
                                       {"peak_rss_bytes", r.peak_rss_bytes},
                                       {"repetitions", o.repetitions},
                                       {"spread", r.spread}});
+            if (r.test == "decode") result["rows"].back()["read_bytes_per_second"] = r.reading;
             if (r.experts) result["rows"].back()["expert_cache"] = traffic_json(*r.experts);
         }
         return print_line(result.dump(2));
@@ -174,13 +183,18 @@ void bench(const BenchOptions& o) {
     // What the limit is counted in: bytes of weights for decode, operations for prefill.
     const std::string bytes = human_bytes(static_cast<std::uint64_t>(cost.bytes)),
                       operations = fmt::format("{:.1f} Mop", static_cast<double>(cost.operations) / 1e6);
-    print_line(fmt::format("{:<8} {:>7} {:>8} {:>8} {:>20}   {:>12} {:>12} {:>12}", "test", "tokens", "depth",
+    auto share = [](const Row& r) -> std::string {
+        if (r.parallel > 1) return "-";
+        const auto percent = fmt::format("{:.1f} %", 100 * r.share_of_limit);
+        if (r.test != "decode") return percent;
+        return fmt::format("{} of {}/s", percent, human_bytes(static_cast<std::uint64_t>(r.reading)));
+    };
+    print_line(fmt::format("{:<8} {:>7} {:>8} {:>8} {:>20}   {:>12} {:>22} {:>12}", "test", "tokens", "depth",
                            "parallel", "tokens/s", "per token", "of the limit", "peak memory"));
     for (const auto& r : rows)
-        print_line(fmt::format("{:<8} {:>7} {:>8} {:>8} {:>12.1f} +- {:<5.1f}  {:>12} {:>12} {:>12}", r.test,
+        print_line(fmt::format("{:<8} {:>7} {:>8} {:>8} {:>12.1f} +- {:<5.1f}  {:>12} {:>22} {:>12}", r.test,
                                r.tokens, r.depth, r.parallel, r.tokens_per_second, r.spread,
-                               r.test == "decode" ? bytes : operations,
-                               r.parallel > 1 ? "-" : fmt::format("{:.1f} %", 100 * r.share_of_limit),
+                               r.test == "decode" ? bytes : operations, share(r),
                                human_bytes(r.peak_rss_bytes)));
     for (const auto& r : rows)
         if (r.experts)

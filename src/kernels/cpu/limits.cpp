@@ -3,7 +3,6 @@
 #include <chrono>
 #include <functional>
 
-#include "base/large_memory.h"
 #include "kernels/cpu/cpu_backend.h"
 
 namespace cachalot::cpu {
@@ -23,22 +22,24 @@ double best_rate(int runs, const std::function<double()>& work) {
 
 }  // namespace
 
+double CpuBackend::measure_reading(std::span<const float> memory) {
+    constexpr std::size_t kPiece = std::size_t(1) << 20;  // floats, which a thread reads at a time
+    const std::size_t pieces = memory.size() / kPiece;
+    std::vector<float> sums(pieces);
+    return best_rate(4, [&] {
+        pool_.parallel_for(static_cast<std::int64_t>(pieces), [&](std::int64_t i, int) {
+            const auto piece = static_cast<std::size_t>(i);
+            sums[piece] = kernels_.sum_of_squares(memory.data() + piece * kPiece, kPiece);
+        });
+        return static_cast<double>(pieces * kPiece * sizeof(float));
+    });
+}
+
 MachineLimits CpuBackend::measure_limits() {
     MachineLimits limits;
-    std::int64_t threads = pool_.size();
-    // Reading: far more than the caches hold, in pieces that the threads take in turn.
-    constexpr std::int64_t kPiece = std::int64_t(1) << 20,
-                           kPieces = 96;  // floats: 4 MiB each, 384 MiB in all
-    const LargeMemory memory(kPiece * kPieces * sizeof(float), "measuring the speed of memory");
-    auto* floats = reinterpret_cast<float*>(memory.data());
-    std::fill_n(floats, kPiece * kPieces, 1.0f);
-    std::vector<float> sums(static_cast<std::size_t>(kPieces));
-    limits.read_bytes_per_second = best_rate(4, [&] {
-        pool_.parallel_for(kPieces, [&](std::int64_t i, int) {
-            sums[static_cast<std::size_t>(i)] = kernels_.sum_of_squares(floats + i * kPiece, kPiece);
-        });
-        return static_cast<double>(kPiece * kPieces * 4);
-    });
+    const std::int64_t threads = pool_.size();
+    const ReadingTarget target;
+    limits.read_bytes_per_second = measure_reading(target.floats());
     auto peak = [&](std::int64_t (*loop)(std::int64_t)) {
         return best_rate(4, [&] {
             std::vector<std::int64_t> done(static_cast<std::size_t>(threads));

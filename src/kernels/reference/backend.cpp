@@ -11,6 +11,7 @@ class ReferenceBackend final : public Backend {
     const char* name() const override { return "reference"; }
     int threads() const override { return 1; }
     MachineLimits measure_limits() override { return {}; }  // nobody asks how fast a specification is
+    double measure_reading(std::span<const float>) override { return 0; }
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {
         std::int64_t hidden = table.columns;

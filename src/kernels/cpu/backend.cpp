@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/division.h"
 #include "kernels/cpu/instruction_sets.h"
 #include "tensor/convert.h"
 
@@ -141,23 +142,6 @@ Form CpuBackend::form_for(const Matrix& w) const {
     }
 }
 
-// Long runs of weights where memory is the limit, since every start costs a memory latency; several turns for each
-// thread, to balance, more of them where there is much to do in each.
-CpuBackend::Division CpuBackend::divide(const Matrix& w, std::int64_t rows, std::size_t products) const {
-    constexpr std::int64_t kMostRows = 256, kLeastRows = 16;
-    const bool few = rows <= 4;
-    const std::int64_t most_weights = few ? 512 : 128;
-    auto parts = [](std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; };
-    std::int64_t turns = parts((few ? 3 : 8) * pool_.size(), static_cast<std::int64_t>(products));
-    std::int64_t unit = w.rows % 32 ? 8 : 32;  // what follows a product in its item takes 32 at a time
-    Division d;
-    d.weights = std::min(most_weights, parts(parts(w.rows, turns), unit) * unit);
-    d.weight_blocks = parts(w.rows, d.weights);
-    d.rows = std::min(kMostRows, std::max(kLeastRows, parts(rows, parts(turns, d.weight_blocks))));
-    d.row_blocks = parts(rows, d.rows);
-    return d;
-}
-
 Activations CpuBackend::Rounded::reserve(const float* x, std::int64_t stride, std::int64_t columns,
                                          std::int64_t rows, bool int8, bool bf16) {
     columns_ = columns;
@@ -201,26 +185,18 @@ void CpuBackend::project(std::span<const Projection> projections, int rows) {
                                : round_rows(form, p.x, p.x_stride, p.weight->columns, rows, rounded_[i]));
         forms.push_back(form);
     }
-    // The items of all products in one list.
-    std::int64_t items = 0, work = 0;
-    std::vector<std::int64_t> first_item;
-    std::vector<Division> divisions;
+    std::vector<Product> products;
+    std::int64_t work = 0;
     for (const auto& p : projections) {
-        first_item.push_back(items);
-        divisions.push_back(divide(*p.weight, rows, projections.size()));
-        items += divisions.back().items();
+        products.push_back({p.weight, rows});
         work += p.weight->rows * p.weight->columns * rows;
     }
-    each(items, work, [&](std::int64_t item, int) {
-        auto which = static_cast<std::size_t>(std::upper_bound(first_item.begin(), first_item.end(), item) -
-                                              first_item.begin() - 1);
-        const Projection& p = projections[which];
-        const Division& d = divisions[which];
-        item -= first_item[which];
-        std::int64_t first = item / d.row_blocks * d.weights, r = item % d.row_blocks * d.rows;
-        kernels_.matmul(*p.weight, first, std::min(first + d.weights, p.weight->rows),
-                        inputs[which].from_row(r), static_cast<int>(std::min(d.rows, rows - r)),
-                        p.y + r * p.y_stride, p.y_stride);
+    const auto pieces = divide(products, pool_.size());
+    each(static_cast<std::int64_t>(pieces.size()), work, [&](std::int64_t i, int) {
+        const Piece& piece = pieces[static_cast<std::size_t>(i)];
+        const Projection& p = projections[piece.product];
+        kernels_.matmul(*p.weight, piece.first, piece.last, inputs[piece.product].from_row(piece.row),
+                        piece.rows, p.y + piece.row * p.y_stride, p.y_stride);
     });
 }
 

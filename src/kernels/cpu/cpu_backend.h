@@ -76,13 +76,6 @@ class CpuBackend final : public Backend {
     static constexpr std::int64_t kSmallWork =
         20'000;  // a few microseconds, as long as waking a thread takes
 
-    // How one product is divided: an item is `weights` rows of the matrix times `rows` rows of activations.
-    struct Division {
-        std::int64_t weights, rows, weight_blocks, row_blocks;
-        std::int64_t items() const { return weight_blocks * row_blocks; }
-    };
-    // `products` are divided among the threads in one loop, of about this size each.
-    Division divide(const Matrix& w, std::int64_t rows, std::size_t products) const;
     Form form_for(const Matrix& w) const;  // of activations
     Activations round_rows(Form form, const float* x, std::int64_t stride, std::int64_t columns, int rows,
                            Rounded& out);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/division.h"
 
 namespace cachalot::cpu {
 namespace {
@@ -77,12 +78,7 @@ class CpuBackend::ExpertPass {
     Group shared;
 
   private:
-    struct Item {
-        const Group* group;
-        std::int64_t first, last, place;  // rows of the matrix, first place
-        int rows;
-    };
-    // Calls body(item) for blocks of the matrices that `pick` names.
+    // Calls body(group, piece) for pieces of the matrices that `pick` names; row 0 of a piece is the group's first.
     template <class Pick, class Body>
     void for_blocks(const std::vector<Group>& ready, const Pick& pick, std::int64_t work, const Body& body);
     Activations activated(const std::vector<Group>& ready);
@@ -163,17 +159,13 @@ void CpuBackend::ExpertPass::gather() {
 template <class Pick, class Body>
 void CpuBackend::ExpertPass::for_blocks(const std::vector<Group>& ready, const Pick& pick, std::int64_t work,
                                         const Body& body) {
-    std::vector<Item> items;
-    for (const Group& g : ready) {
-        const Matrix& w = pick(*g.expert);
-        const Division d = b_.divide(w, g.rows, ready.size());
-        for (std::int64_t n = 0; n < w.rows; n += d.weights)
-            for (std::int64_t r = 0; r < g.rows; r += d.rows)
-                items.push_back({&g, n, std::min(n + d.weights, w.rows), g.first + r,
-                                 static_cast<int>(std::min(d.rows, g.rows - r))});
-    }
-    b_.each(static_cast<std::int64_t>(items.size()), work,
-            [&](std::int64_t i, int) { body(items[static_cast<std::size_t>(i)]); });
+    std::vector<Product> products;
+    for (const Group& g : ready) products.push_back({&pick(*g.expert), g.rows});
+    const auto pieces = divide(products, b_.pool_.size());
+    b_.each(static_cast<std::int64_t>(pieces.size()), work, [&](std::int64_t i, int) {
+        const Piece& piece = pieces[static_cast<std::size_t>(i)];
+        body(ready[piece.product], piece);
+    });
 }
 
 void CpuBackend::ExpertPass::compute(std::vector<Group>& ready) {
@@ -186,14 +178,15 @@ void CpuBackend::ExpertPass::compute(std::vector<Group>& ready) {
     const Table& kernels = b_.kernels_;
     for_blocks(
         ready, [](const ExpertWeights& e) -> const Matrix& { return e.gate; }, 2 * work,
-        [&](const Item& i) {
-            const ExpertWeights& e = *i.group->expert;
-            float *gate = gate_ + i.place * inner_, *up = up_ + i.place * inner_;
-            kernels.matmul(e.gate, i.first, i.last, rows_of(input_, i.place, e.gate), i.rows, gate, inner_);
-            kernels.matmul(e.up, i.first, i.last, rows_of(input_, i.place, e.up), i.rows, up, inner_);
+        [&](const Group& g, const Piece& i) {
+            const ExpertWeights& e = *g.expert;
+            const std::int64_t place = g.first + i.row;
+            float *gate = gate_ + place * inner_, *up = up_ + place * inner_;
+            kernels.matmul(e.gate, i.first, i.last, rows_of(input_, place, e.gate), i.rows, gate, inner_);
+            kernels.matmul(e.up, i.first, i.last, rows_of(input_, place, e.up), i.rows, up, inner_);
             for (std::int64_t r = 0; r < i.rows; ++r)
                 kernels.swiglu(gate + r * inner_ + i.first, up + r * inner_ + i.first,
-                               route_weight(i.place + r), i.group->limit, i.last - i.first);
+                               route_weight(place + r), g.limit, i.last - i.first);
         });
 
     if (c_.observer)
@@ -203,10 +196,11 @@ void CpuBackend::ExpertPass::compute(std::vector<Group>& ready) {
     const Activations hidden = activated(by_place);
     for_blocks(
         ready, [](const ExpertWeights& e) -> const Matrix& { return e.down; }, work,
-        [&](const Item& i) {
-            const Matrix& w = i.group->expert->down;
-            kernels.matmul(w, i.first, i.last, rows_of(hidden, i.place, w), i.rows,
-                           result_ + i.place * hidden_, hidden_);
+        [&](const Group& g, const Piece& i) {
+            const Matrix& w = g.expert->down;
+            const std::int64_t place = g.first + i.row;
+            kernels.matmul(w, i.first, i.last, rows_of(hidden, place, w), i.rows, result_ + place * hidden_,
+                           hidden_);
         });
 }
 

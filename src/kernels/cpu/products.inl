@@ -180,7 +180,7 @@ constexpr int kMostRowColumns = 16384;
 template <class Row>
 struct PackedRow {
     alignas(64) std::int8_t q[kMostRowColumns / kChunk * Row::kPacked];
-    RowScales x[kMostRowColumns / kChunk];
+    typename Row::Inputs x[kMostRowColumns / kChunk];
 
     PackedRow(const Activations& a, std::int64_t columns) {
         for (std::int64_t k = 0; k < columns; k += kChunk) {
@@ -188,26 +188,25 @@ struct PackedRow {
             for (int g = 0; g < kChunk / 32; ++g) {
                 const Int8Group& from = a.q[(k / 32 + g) * a.q_rows];
                 __builtin_memcpy(inputs + 32 * g, from.q, 32);
-                RowScales& to = x[k / kChunk];
-                to.scale[g] = from.scale / Row::kFactors[g];
-                to.base[g] = -Row::kOffset * (from.pair_sums[0] + from.pair_sums[1]);
-                for (int half = 0; half < 2; ++half) to.half_sums[half][g] = from.half_sums[half];
+                for (int lane : {g, g + 8}) x[k / kChunk].template put<Row>(from, lane);
             }
             Row::pack(inputs, q + k / kChunk * Row::kPacked);
         }
-        for (RowScales* to = x; to < x + columns / kChunk; ++to) to->repeat();
     }
 };
 
 // w has a multiple of kChunk columns; first .. last are a multiple of kLanes rows.
 template <class Row>
 void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, float* y) {
+    if (first >= last) return;
+    // Whole pairs of rows, so that it is also what will be used next but so much.
+    const std::int64_t ahead = std::max<std::int64_t>(1, kRowAhead / (2 * w.stride)) * 2 * w.stride;
+    for (std::int64_t b = 0; b < ahead; b += 64) __builtin_prefetch(w.row(first) + b, 0, 1);
     const PackedRow<Row> packed(a, w.columns);
     const std::int64_t chunks = w.columns / kChunk;
     alignas(64) float terms[kMostRowColumns / kChunk][kLanes / 2][2 * kChunk / 32];
     const std::byte *u = w.row(first), *v = w.row(first + 1);
-    typename Row::Unpacked next;
-    if (first < last) next = Row::unpack(u, v);
+    typename Row::Unpacked next = Row::unpack(u, v);
     for (std::int64_t n = first; n < last; n += kLanes) {
         for (int i = 0; i < kLanes / 2; ++i) {
             for (std::int64_t c = 0; c < chunks; ++c) {
@@ -217,8 +216,8 @@ void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const A
                     u = w.row(row), v = w.row(row + 1);
                 }
                 for (int b = 0; b < Row::kBytes; b += 64) {
-                    __builtin_prefetch(u + kRowAhead + b, 0, 1);
-                    __builtin_prefetch(v + kRowAhead + b, 0, 1);
+                    __builtin_prefetch(u + ahead + b, 0, 1);
+                    __builtin_prefetch(v + ahead + b, 0, 1);
                 }
                 const typename Row::Unpacked now = next;
                 next = Row::unpack(u, v);

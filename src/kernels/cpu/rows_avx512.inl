@@ -1,6 +1,7 @@
 // Products along rows with AVX-512, included by kernels.inl: the terms of the eight groups of 32 columns that follow one
 // another in two rows of weights, for one row of activations (products.inl says what for). One struct for each format, with
 //
+//     Inputs              what it wants to know of eight groups of activations besides q
 //     kOffset             of its codes here
 //     kFactors            what its sums of groups, times scales, are times the true ones, where that saves instructions
 //     kPacked             bytes that 256 activations take in the order in which it wants them
@@ -24,18 +25,31 @@
 // Cycles for 256 columns on Zen 4, in the second-level cache before all this and in the first one with it (without what
 // integer_row() does besides): MXFP4 24 and 14, Q8_0 24 and 20, Q4_K 21 and 16, Q2_K 23 and 18, IQ2_XXS 44 and 16.
 
-// Of the eight groups, once for each row of weights: scales of the activations (by kFactors), -kOffset times the sums of
-// q, scale times the sums of the first and of the last 16 q and of all.
-struct RowScales {
-    alignas(64) float scale[16];
-    alignas(64) std::int32_t base[16];
-    alignas(64) float half_sums[2][16], sums[16];
+// What goes with the activations of eight groups, once for each row of weights. Formats need different things, and all of
+// it should stay in the first-level cache.
+struct OffsetInputs {
+    alignas(64) float scale[16];        // of the activations, by kFactors
+    alignas(64) std::int32_t base[16];  // -kOffset times the sum of q
 
-    void repeat() {  // the first eight of each
-        __builtin_memcpy(scale + 8, scale, 32);
-        __builtin_memcpy(base + 8, base, 32);
-        for (auto& half : half_sums) __builtin_memcpy(half + 8, half, 32);
-        _mm512_store_ps(sums, _mm512_add_ps(_mm512_load_ps(half_sums[0]), _mm512_load_ps(half_sums[1])));
+    template <class Row>
+    void put(const Int8Group& x, int lane) {
+        scale[lane] = x.scale * (1 / Row::kFactors[lane % 8]);  // powers of two
+        base[lane] = -Row::kOffset * (x.pair_sums[0] + x.pair_sums[1]);
+    }
+};
+template <int kParts>
+struct MinimumInputs {
+    alignas(64) float scale[16];
+    alignas(64) float sums[kParts][16];  // scale times the sums of q, of the whole group or of its halves
+
+    template <class Row>
+    void put(const Int8Group& x, int lane) {
+        static_assert(Row::kOffset == 0);
+        scale[lane] = x.scale * (1 / Row::kFactors[lane % 8]);
+        if constexpr (kParts == 1)
+            sums[0][lane] = x.half_sums[0] + x.half_sums[1];
+        else
+            for (int i = 0; i < 2; ++i) sums[i][lane] = x.half_sums[i];
     }
 };
 
@@ -76,13 +90,11 @@ inline __m512i in_turns(__m512i quarters) {
                                     quarters);
 }
 
-inline __m512 scaled(__m512i dots, __m512 scales, const RowScales& x) {
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scales, _mm512_load_ps(x.scale)));
+inline __m512 term(__m512i dots, __m512 scales, const float* x_scales) {
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scales, _mm512_load_ps(x_scales)));
 }
-template <class Row>
-inline __m512 term(__m512i dots, __m512 scales, const RowScales& x) {
-    if constexpr (Row::kOffset != 0) dots = _mm512_add_epi32(dots, _mm512_load_si512(x.base));
-    return scaled(dots, scales, x);
+inline __m512 term(__m512i dots, __m512 scales, const OffsetInputs& x) {
+    return term(_mm512_add_epi32(dots, _mm512_load_si512(x.base)), scales, x.scale);
 }
 
 // What lies at a in the lower half, what lies at b in the upper one, again and again.
@@ -160,6 +172,7 @@ inline __m512i lookup_high(__m512i table, __m512i a) { return lookup_low(table, 
 
 // Blocks of an exponent and sixteen bytes, whose low nibbles are the first half of a group.
 struct Mxfp4Row {
+    using Inputs = OffsetInputs;
     static constexpr int kBytes = 136, kOffset = 12, kPacked = 256;
     static constexpr const float (&kFactors)[8] = kAllTimes2;
     static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }
@@ -189,10 +202,10 @@ struct Mxfp4Row {
         return w;
     }
 #endif
-    static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
+    static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
         const __m512i bits = _mm512_max_epi32(w.scales, _mm512_set1_epi32(0x400000));  // an exponent of 0
-        return term<Mxfp4Row>(in_order(add_quarters(quarters(w.codes[0], q), quarters(w.codes[1], q))),
-                              _mm512_castsi512_ps(bits), x);
+        return term(in_order(add_quarters(quarters(w.codes[0], q), quarters(w.codes[1], q))),
+                    _mm512_castsi512_ps(bits), x);
     }
 
   private:
@@ -222,6 +235,7 @@ struct Mxfp4Row {
 
 // Blocks of a scale and 32 bytes.
 struct Q8_0Row {
+    using Inputs = OffsetInputs;
     static constexpr int kBytes = 272, kOffset = 128, kPacked = 256;
     static constexpr const float (&kFactors)[8] = kAllTimes1;
     static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }
@@ -237,10 +251,10 @@ struct Q8_0Row {
         w.scales = _mm512_castsi512_si256(_mm512_or_si512(u, v));
         return w;
     }
-    static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
+    static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
         const Quarters first{dots(w.codes[0], q), dots(w.codes[1], q + 128)},
             second{dots(w.codes[2], q), dots(w.codes[3], q + 128)};
-        return term<Q8_0Row>(in_order(add_quarters(first, second)), _mm512_cvtph_ps(w.scales), x);
+        return term(in_order(add_quarters(first, second)), _mm512_cvtph_ps(w.scales), x);
     }
 
   private:
@@ -273,6 +287,7 @@ struct Q8_0Row {
 
 // Of 32 bytes the low nibbles are an even group, the high ones, which stay where they are, an odd one.
 struct Q4kRow {
+    using Inputs = MinimumInputs<1>;
     static constexpr int kBytes = 144, kOffset = 0, kPacked = 256;
     static constexpr float kFactors[8] = {1, 16, 1, 16, 1, 16, 1, 16};
     static void pack(const std::int8_t* q, std::int8_t* packed) {
@@ -296,9 +311,9 @@ struct Q4kRow {
         w.minimums = _mm512_mul_ps(units.second, both(u.minimums, v.minimums));
         return w;
     }
-    static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
+    static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
         const __m512i dots = in_turns(add_quarters(quarters(w.codes[0], q), quarters(w.codes[1], q)));
-        return _mm512_fnmadd_ps(w.minimums, _mm512_load_ps(x.sums), term<Q4kRow>(dots, w.scales, x));
+        return _mm512_fnmadd_ps(w.minimums, _mm512_load_ps(x.sums[0]), term(dots, w.scales, x.scale));
     }
 
   private:
@@ -328,6 +343,7 @@ struct Q4kRow {
 
 // Pair s of the bits of 64 bytes is group s, then group 4 + s; a quarter is half a group, which has a factor of its own.
 struct Q2kRow {
+    using Inputs = MinimumInputs<2>;
     static constexpr int kBytes = 84, kOffset = 0, kPacked = 256;
     static constexpr float kFactors[8] = {1, 4, 1, 4, 1, 4, 1, 4};
     static void pack(const std::int8_t* q, std::int8_t* packed) {
@@ -353,14 +369,14 @@ struct Q2kRow {
         w.minimums[1] = _mm512_mul_ps(units.second, _mm512_cvtepi32_ps(high));
         return w;
     }
-    static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
+    static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
         const __m512i u = half_groups(w.codes[0], w.factors[0], q),
                       v = half_groups(w.codes[1], w.factors[1], q);
         const __m512i dots =
             _mm512_add_epi32(_mm512_shuffle_i32x4(u, v, 0x88), _mm512_shuffle_i32x4(u, v, 0xdd));
         const __m512 t =
-            _mm512_fnmadd_ps(w.minimums[0], _mm512_load_ps(x.half_sums[0]), term<Q2kRow>(dots, w.scales, x));
-        return _mm512_fnmadd_ps(w.minimums[1], _mm512_load_ps(x.half_sums[1]), t);
+            _mm512_fnmadd_ps(w.minimums[0], _mm512_load_ps(x.sums[0]), term(dots, w.scales, x.scale));
+        return _mm512_fnmadd_ps(w.minimums[1], _mm512_load_ps(x.sums[1]), t);
     }
 
   private:
@@ -417,6 +433,7 @@ struct alignas(64) Iq2xxsCodes {
 // eighth sign, after which the number of negative ones is even. Where two signs come to lie beside two digits, a byte
 // names two numbers, and one more permutation each has their codes.
 struct Iq2xxsRow {
+    using Inputs = OffsetInputs;
     static constexpr int kBytes = 66, kOffset = 43, kPacked = 512;
     static constexpr const float (&kFactors)[8] = kAllTimes8;
     static void pack(const std::int8_t* q, std::int8_t* packed) {
@@ -467,19 +484,20 @@ struct Iq2xxsRow {
                  beside(_mm512_srli_epi16(high, 4), _mm512_srli_epi16(signs, 2))},
                 _mm512_mul_ps(_mm512_cvtph_ps(two_words(a, b)), _mm512_cvtepi32_ps(s))};
     }
-    static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
+    static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
         static constexpr Iq2xxsCodes codes;
         __m512i sums[2] = {_mm512_load_si512(x.base), _mm512_setzero_si512()};
         for (int i = 0; i < 4; ++i)
             for (int k = 0; k < 2; ++k)
                 sums[k] = products(_mm512_permutexvar_epi8(w.names[i], _mm512_load_si512(codes.of[k])),
                                    q + 128 * i + 64 * k, sums[k]);
-        return scaled(_mm512_add_epi32(sums[0], sums[1]), w.scales, x);
+        return term(_mm512_add_epi32(sums[0], sums[1]), w.scales, x.scale);
     }
 };
 #else
 // As above, but magnitudes come one pattern after the other, and signs are given to the activations.
 struct Iq2xxsRow {
+    using Inputs = OffsetInputs;
     static constexpr int kBytes = 66, kOffset = 0, kPacked = 256;
     static constexpr const float (&kFactors)[8] = kAllTimes8;
     static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }
@@ -496,8 +514,8 @@ struct Iq2xxsRow {
         w.scales = _mm512_mul_ps(_mm512_cvtph_ps(two_words(a, b)), sixteen_bytes(s));
         return w;
     }
-    static __m512 terms(const Unpacked& w, const std::int8_t* q, const RowScales& x) {
-        return term<Iq2xxsRow>(in_order(add_quarters(quarters(w, 0, q), quarters(w, 1, q))), w.scales, x);
+    static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
+        return term(in_order(add_quarters(quarters(w, 0, q), quarters(w, 1, q))), w.scales, x);
     }
 
   private:

@@ -392,11 +392,13 @@ class Tiles {
 #endif
 
 inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
-    __m512 s = _mm512_set1_ps(inverse);
-    for (int i = 0; i < 32; i += 16) {
-        __m512i n = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), s));
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i), _mm512_cvtsepi32_epi8(n));
-    }
+    const __m512 s = _mm512_set1_ps(inverse);
+    auto sixteen = [&](int i) {
+        return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), s)));
+    };
+    // One store, since sum_bytes() loads them as one.
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q),
+                        _mm256_inserti128_si256(_mm256_castsi128_si256(sixteen(0)), sixteen(16), 1));
 }
 
 inline void sum_bytes(const std::int8_t* q, std::int16_t (&sums)[2][2]) {

@@ -1,0 +1,77 @@
+#include "kernels/cpu/division.h"
+
+#include <algorithm>
+
+namespace cachalot::cpu {
+namespace {
+
+constexpr std::int64_t kFewRows = 4;
+
+std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+std::int64_t unit_of(const Matrix& w) {  // what follows a product in its piece takes 32 at a time
+    return w.rows % 32 ? 8 : 32;
+}
+
+std::vector<Piece> divide_by_bytes(std::span<const Product> products, int threads) {
+    constexpr std::int64_t kShortest = 64 << 10, kLongest = 8 << 20;
+    std::int64_t bytes = 0;
+    for (const Product& p : products) bytes += p.weights->rows * p.weights->stride;
+    std::vector<Piece> pieces;
+    auto cut = [&](std::size_t product, std::int64_t first, std::int64_t last, std::int64_t step) {
+        for (; first < last; first += step)
+            pieces.push_back(
+                {product, first, std::min(first + step, last), 0, static_cast<int>(products[product].rows)});
+    };
+    const std::int64_t short_run = bytes / (24 * threads),
+                       long_run = std::min(bytes / (4 * threads), kLongest);
+    if (short_run <
+        kShortest) {  // short runs would not be worth their starts: a few equal pieces for each thread
+        for (std::size_t i = 0; i < products.size(); ++i) {
+            const Matrix& w = *products[i].weights;
+            const std::int64_t count = std::max<std::int64_t>(1, 2 * threads * w.rows * w.stride / bytes);
+            cut(i, 0, w.rows, round_up((w.rows + count - 1) / count, unit_of(w)));
+        }
+        return pieces;
+    }
+    auto step = [](const Matrix& w, std::int64_t run) {
+        return std::max<std::int64_t>(1, run / w.stride / unit_of(w)) * unit_of(w);
+    };
+    auto in_long_runs = [](const Matrix& w) { return w.rows * 3 / 4 / unit_of(w) * unit_of(w); };
+    for (std::size_t i = 0; i < products.size(); ++i) {
+        const Matrix& w = *products[i].weights;
+        cut(i, 0, in_long_runs(w), step(w, long_run));
+    }
+    for (std::size_t i = 0; i < products.size(); ++i) {
+        const Matrix& w = *products[i].weights;
+        cut(i, in_long_runs(w), w.rows, step(w, short_run));
+    }
+    return pieces;
+}
+
+void divide_by_blocks(std::size_t product, const Product& p, std::int64_t turns, std::vector<Piece>& pieces) {
+    constexpr std::int64_t kMostWeights = 128, kMostRows = 256, kLeastRows = 16;
+    auto parts = [](std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; };
+    const std::int64_t outputs = p.weights->rows;
+    const std::int64_t weights = std::min(kMostWeights, round_up(parts(outputs, turns), unit_of(*p.weights)));
+    const std::int64_t rows =
+        std::clamp(parts(p.rows, parts(turns, parts(outputs, weights))), kLeastRows, kMostRows);
+    for (std::int64_t n = 0; n < outputs; n += weights)
+        for (std::int64_t r = 0; r < p.rows; r += rows)
+            pieces.push_back({product, n, std::min(n + weights, outputs), r,
+                              static_cast<int>(std::min(rows, p.rows - r))});
+}
+
+}  // namespace
+
+std::vector<Piece> divide(std::span<const Product> products, int threads) {
+    std::int64_t most = 0;
+    for (const Product& p : products) most = std::max(most, p.rows);
+    if (most <= kFewRows) return divide_by_bytes(products, threads);
+    std::vector<Piece> pieces;
+    const auto count = static_cast<std::int64_t>(products.size());
+    const std::int64_t turns = (8 * threads + count - 1) / count;  // several for each thread, to balance
+    for (std::size_t i = 0; i < products.size(); ++i) divide_by_blocks(i, products[i], turns, pieces);
+    return pieces;
+}
+
+}  // namespace cachalot::cpu

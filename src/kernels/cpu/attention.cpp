@@ -1,10 +1,10 @@
 // The attention side on the CPU: latent keys, compressor, indexer, sparse attention.
 //
 // Attention of one query reads at most window + top_k rows (CSA) or window + t/128 rows (HCA), decodes them 32 at a
-// time into a tile that stays in the first two cache levels, and uses the tile for all its heads. The softmax is
-// taken online: each head keeps the largest score so far, the sum and the weighted values, and rescales both when a
-// tile brings a larger score. The sink is where the running maximum starts, as a key whose value is zero. Tiles are
-// taken in a fixed order that depends on the position only.
+// time into a tile that stays in the first two cache levels, and uses the tile for all its heads; where heads are few,
+// for neighbouring queries, too, which see nearly the same keys. The softmax is taken online: each head keeps the largest
+// score so far, the sum and the weighted values, and rescales both when a tile brings a larger score. The sink is where
+// the running maximum starts, as a key whose value is zero. Tiles and their order depend on the position only.
 //
 // The work is proportional to the rows attended. Only the indexer looks at every compressed row, at a cost of
 // heads x 128 multiply-adds a row. A page of its keys is a matrix in a format that the products know (fp4_pairs), and
@@ -24,38 +24,23 @@ namespace cachalot::cpu {
 namespace {
 
 constexpr int kKeyTile = 32;
+constexpr int kQueries =
+    64;  // heads of queries for which keys are decoded together, if there are enough rows
 constexpr std::int64_t kIndexScratch = std::int64_t(1) << 22;  // floats of scores held at once: 16 MiB
 constexpr int kIndexRows = 256;  // rows (heads of queries) that are multiplied by a page of keys at once
 
 // Pools one compressed row: per channel, softmax over the rows' scores. Channel c of row s of the previous group is
 // column c, of this group column n + c (overlap) or c.
-void pool(const CompressCall& c, std::int64_t group, float* out) {
-    int n = c.format.size, previous = c.overlap && group > 0 ? c.ratio : 0;
-    float largest[64], weight[64], sum[64];  // channels are taken 64 at a time
-    for (int first = 0; first < n; first += 64) {
-        int count = std::min(64, n - first);
-        auto each_row = [&](auto use) {
-            for (int s = -previous; s < c.ratio; ++s) {
-                std::int64_t position = group * c.ratio + s;
-                int column = first + (c.overlap && s >= 0 ? n : 0);
-                use(c.score_state.floats(position) + column, c.kv_state.floats(position) + column);
-            }
-        };
-        std::fill_n(largest, count, -std::numeric_limits<float>::infinity());
-        std::fill_n(weight, count, 0.0f);
-        std::fill_n(sum, count, 0.0f);
-        each_row([&](const float* score, const float*) {
-            for (int i = 0; i < count; ++i) largest[i] = std::max(largest[i], score[i]);
-        });
-        each_row([&](const float* score, const float* kv) {
-            for (int i = 0; i < count; ++i) {
-                float e = std::exp(score[i] - largest[i]);
-                weight[i] += e;
-                sum[i] += e * kv[i];
-            }
-        });
-        for (int i = 0; i < count; ++i) out[first + i] = sum[i] / weight[i];
+void pool(const Table& kernels, const CompressCall& c, std::int64_t group, float* out) {
+    const int n = c.format.size, previous = c.overlap && group > 0 ? c.ratio : 0;
+    std::vector<const float*> scores, values;
+    for (int s = -previous; s < c.ratio; ++s) {
+        const std::int64_t position = group * c.ratio + s;
+        const int column = c.overlap && s >= 0 ? n : 0;
+        scores.push_back(c.score_state.floats(position) + column);
+        values.push_back(c.kv_state.floats(position) + column);
     }
+    kernels.pool(scores.data(), values.data(), static_cast<int>(scores.size()), n, out);
 }
 
 // The compressed rows that query row r attends.
@@ -144,7 +129,7 @@ void CpuBackend::compress(std::span<const CompressCall> calls) {
             float* x = scratch_[static_cast<std::size_t>(thread)].values.reserve(
                 static_cast<std::size_t>(n + 2 * half));
             float *cosine = x + n, *sine = cosine + half;
-            pool(c, first + i, x);
+            pool(kernels_, c, first + i, x);
             kernels_.rms_norm(x, c.norm, c.norm_eps, n);
             for (int j = 0; j < half; ++j) {
                 float angle = static_cast<float>((first + i) * c.ratio) * c.frequencies[j];
@@ -238,64 +223,122 @@ void CpuBackend::index_one(const IndexCall& c) {
     });
 }
 
+// Attention of some heads of some neighbouring queries.
+class CpuBackend::Attention {
+  public:
+    Attention(const Table& kernels, ThreadScratch& scratch, const AttendCall& call, int row, int rows,
+              int head, int heads)
+        : kernels_(kernels), c_(call), row_(row), rows_(rows), head_(head), heads_(heads) {
+        const int d = c_.format.size;
+        keys_ = scratch.keys.reserve(static_cast<std::size_t>(kKeyTile * d));
+        scores_ = scratch.scores.reserve(static_cast<std::size_t>(heads_ * kKeyTile));
+        largest_ = scratch.values.reserve(static_cast<std::size_t>((2 * rows_ + 1) * heads_));
+        sum_ = largest_ + rows_ * heads_;
+        rescale_ = sum_ + rows_ * heads_;
+        for (int r = 0; r < rows_; ++r) {
+            for (int h = 0; h < heads_; ++h) {
+                const float sink = c_.sinks[head_ + h], high = std::max(sink, -1e30f);
+                largest_[r * heads_ + h] = high;
+                sum_[r * heads_ + h] = std::exp(sink - high);
+            }
+            std::fill_n(out(r), std::int64_t(heads_) * d, 0.0f);
+        }
+    }
+
+    void run() {
+        attend_window();
+        attend_compressed();
+        finish();
+    }
+
+  private:
+    std::int64_t position(int r) const { return c_.start + row_ + r; }
+    std::int64_t oldest(int r) const { return std::max<std::int64_t>(0, position(r) - c_.window_size + 1); }
+    std::int64_t place(int r) const { return (std::int64_t(row_ + r) * c_.heads + head_) * c_.format.size; }
+    float* out(int r) const { return c_.out + place(r); }
+
+    // Decodes keys [first, last), given by row(i), and uses each for the queries that see it: [begin(r), end(r)).
+    template <class Row, class Begin, class End>
+    void use(std::int64_t first, std::int64_t last, const Row& row, const Begin& begin, const End& end) {
+        const int d = c_.format.size;
+        for (std::int64_t i = first; i < last; ++i)
+            kernels_.decode_row(c_.format, row(i), keys_ + (i - first) * d);
+        for (int r = 0; r < rows_; ++r) {
+            const std::int64_t from = std::max(first, begin(r)), to = std::min(last, end(r));
+            if (from >= to) continue;
+            const float* keys = keys_ + (from - first) * d;
+            const auto count = static_cast<int>(to - from);
+            kernels_.scores(c_.q + place(r), heads_, keys, count, d, scale_, scores_);
+            kernels_.softmax_step(scores_, heads_, count, largest_ + r * heads_, sum_ + r * heads_, rescale_);
+            kernels_.accumulate(out(r), rescale_, scores_, heads_, keys, count, d);
+        }
+    }
+    // Tiles begin at multiples of their size, wherever a query's window begins.
+    template <class Row, class Begin, class End>
+    void use_tiles(std::int64_t first, std::int64_t last, const Row& row, const Begin& begin,
+                   const End& end) {
+        for (std::int64_t next; first < last; first = next) {
+            next = std::min(last, (first / kKeyTile + 1) * kKeyTile);
+            use(first, next, row, begin, end);
+        }
+    }
+
+    void attend_window() {
+        use_tiles(
+            oldest(0), position(rows_ - 1) + 1, [&](std::int64_t i) { return c_.window.row(i); },
+            [&](int r) { return oldest(r); }, [&](int r) { return position(r) + 1; });
+    }
+    void attend_compressed() {
+        const Visible all = visible_rows(c_, row_ + rows_ - 1);
+        if (!all.selected)
+            return use_tiles(
+                0, all.count, [&](std::int64_t i) { return c_.compressed.row(i); },
+                [](int) { return std::int64_t(0); }, [&](int r) { return visible_rows(c_, row_ + r).count; });
+        for (int one = 0; one < rows_; ++one) {  // each has rows of its own
+            const Visible visible = visible_rows(c_, row_ + one);
+            use_tiles(
+                0, visible.count, [&](std::int64_t i) { return c_.compressed.row(visible[i]); },
+                [](int) { return std::int64_t(0); },
+                [&](int r) { return r == one ? visible.count : std::int64_t(0); });
+        }
+    }
+    void finish() {
+        const int d = c_.format.size, half = c_.rotary.half;
+        for (int r = 0; r < rows_; ++r)
+            for (int h = 0; h < heads_; ++h) {
+                float* head = out(r) + h * d;
+                const float inverse = 1.0f / sum_[r * heads_ + h];
+                for (int i = 0; i < d; ++i) head[i] *= inverse;
+                reference::rotate(head, d, c_.rotary.cosine + (row_ + r) * half,
+                                  c_.rotary.sine + (row_ + r) * half, half, true);
+            }
+    }
+
+    const Table& kernels_;
+    const AttendCall& c_;
+    const int row_, rows_, head_, heads_;
+    const float scale_ = 1.0f / std::sqrt(static_cast<float>(c_.format.size));
+    float *keys_, *scores_;             // [kKeyTile, d], [heads, kKeyTile]
+    float *largest_, *sum_, *rescale_;  // [rows, heads] each, [heads]
+};
+
 void CpuBackend::attend(std::span<const AttendCall> calls) {
     for (const auto& c : calls) {
-        int d = c.format.size;
-        // Few rows are divided by heads, too. Each part decodes the keys again, which is little beside using them.
-        int head_block = c.rows < 2 * pool_.size() ? (c.heads + pool_.size() - 1) / pool_.size() : c.heads;
-        int parts = (c.heads + head_block - 1) / head_block;
-        std::int64_t keys_last = c.window_size + visible_rows(c, c.rows - 1).count;
-        float scale = 1.0f / std::sqrt(static_cast<float>(d));
-        each(std::int64_t(c.rows) * parts, c.rows * keys_last * c.heads * d,
-             [&](std::int64_t item, int thread) {
-                 auto r = static_cast<int>(item / parts);
-                 int head = static_cast<int>(item % parts) * head_block,
-                     heads = std::min(head_block, c.heads - head);
-                 std::int64_t position = c.start + r, at = (std::int64_t(r) * c.heads + head) * d;
-                 const float* q = c.q + at;
-                 float* out = c.out + at;
-
-                 auto& scratch = scratch_[static_cast<std::size_t>(thread)];
-                 float* keys = scratch.keys.reserve(static_cast<std::size_t>(kKeyTile * d));
-                 float* scores = scratch.scores.reserve(static_cast<std::size_t>(heads * kKeyTile));
-                 float* largest = scratch.values.reserve(static_cast<std::size_t>(3 * heads));
-                 float *sum = largest + heads, *rescale = sum + heads;
-                 for (int h = 0; h < heads; ++h) {
-                     largest[h] = std::max(c.sinks[head + h], -1e30f);
-                     sum[h] = std::exp(c.sinks[head + h] - largest[h]);
-                 }
-                 std::fill_n(out, std::int64_t(heads) * d, 0.0f);
-
-                 std::int64_t oldest = std::max<std::int64_t>(0, position - c.window_size + 1);
-                 std::int64_t in_window = position - oldest + 1;
-                 Visible compressed = visible_rows(c, r);
-                 std::int64_t total = in_window + compressed.count;
-                 for (std::int64_t first = 0; first < total; first += kKeyTile) {
-                     auto count = static_cast<int>(std::min<std::int64_t>(kKeyTile, total - first));
-                     for (int i = 0; i < count; ++i) {
-                         std::int64_t key = first + i;
-                         const std::byte* row = key < in_window
-                                                    ? c.window.row(oldest + key)
-                                                    : c.compressed.row(compressed[key - in_window]);
-                         kernels_.decode_row(c.format, row, keys + i * d);
-                     }
-                     kernels_.scores(q, heads, keys, count, d, scale, scores);
-                     for (int h = 0; h < heads; ++h) {
-                         float* p = scores + h * count;
-                         float high = std::max(largest[h], *std::max_element(p, p + count));
-                         rescale[h] = std::exp(largest[h] - high);
-                         largest[h] = high;
-                         sum[h] = sum[h] * rescale[h] + kernels_.exp_sum(p, high, count);
-                     }
-                     kernels_.accumulate(out, rescale, scores, heads, keys, count, d);
-                 }
-                 for (int h = 0; h < heads; ++h) {
-                     float inverse = 1.0f / sum[h];
-                     for (int i = 0; i < d; ++i) out[h * d + i] *= inverse;
-                     reference::rotate(out + h * d, d, c.rotary.cosine + r * c.rotary.half,
-                                       c.rotary.sine + r * c.rotary.half, c.rotary.half, true);
-                 }
-             });
+        // Few rows are divided by heads, too, and of few heads several rows are taken together: each part decodes the keys
+        // again, which is little beside using them for many queries.
+        const int head_block =
+            c.rows < 2 * pool_.size() ? (c.heads + pool_.size() - 1) / pool_.size() : c.heads;
+        const int row_block = c.rows < 8 * pool_.size() ? 1 : std::clamp(kQueries / c.heads, 1, 16);
+        const int parts = (c.heads + head_block - 1) / head_block;
+        const std::int64_t keys = c.window_size + visible_rows(c, c.rows - 1).count;
+        const std::int64_t blocks = (c.rows + row_block - 1) / row_block;
+        each(blocks * parts, c.rows * keys * c.heads * c.format.size, [&](std::int64_t item, int thread) {
+            const auto row = static_cast<int>(item / parts) * row_block,
+                       head = static_cast<int>(item % parts) * head_block;
+            Attention(kernels_, scratch_[static_cast<std::size_t>(thread)], c, row,
+                      std::min(row_block, c.rows - row), head, std::min(head_block, c.heads - head))
+                .run();
+        });
     }
 }
 

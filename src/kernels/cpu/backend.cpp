@@ -14,33 +14,6 @@ constexpr int kStreams = 4;
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
-// Softmax of each row of c[source][destination], then Sinkhorn iterations; reference: reference/hyper_connection.cpp
-void sinkhorn(float* c, int iterations, float eps) {
-    auto scale_rows = [&] {
-        for (int j = 0; j < 4; ++j) {
-            float s = 1.0f / (c[4 * j] + c[4 * j + 1] + c[4 * j + 2] + c[4 * j + 3] + eps);
-            for (int k = 0; k < 4; ++k) c[4 * j + k] *= s;
-        }
-    };
-    auto scale_columns = [&] {
-        for (int k = 0; k < 4; ++k) {
-            float s = 1.0f / (c[k] + c[4 + k] + c[8 + k] + c[12 + k] + eps);
-            for (int j = 0; j < 4; ++j) c[4 * j + k] *= s;
-        }
-    };
-    for (int j = 0; j < 4; ++j) {
-        float* row = c + 4 * j;
-        float largest = std::max({row[0], row[1], row[2], row[3]}), sum = 0;
-        for (int k = 0; k < 4; ++k) sum += row[k] = std::exp(row[k] - largest);
-        for (int k = 0; k < 4; ++k) row[k] = row[k] / sum + eps;
-    }
-    scale_columns();
-    for (int i = 1; i < iterations; ++i) {
-        scale_rows();
-        scale_columns();
-    }
-}
-
 }  // namespace
 
 void unsupported_type(DType type) {
@@ -82,28 +55,30 @@ float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConnectionP
     return mix;
 }
 
-void CpuBackend::normalize_mix(const HyperConnectionParams& p, const float* streams, float* mix,
-                               std::int64_t count) const {
-    std::int64_t n = std::int64_t(kStreams) * p.hidden;
-    float mean = kernels_.sum_of_squares(streams, n) / static_cast<float>(n);
-    float inverse = 1.0f / std::sqrt(mean + p.norm_eps);
-    for (std::int64_t i = 0; i < count; ++i) mix[i] *= inverse;
+float CpuBackend::inverse_rms(const HyperConnectionParams& p, const float* streams) const {
+    const std::int64_t n = std::int64_t(kStreams) * p.hidden;
+    return 1.0f / std::sqrt(kernels_.sum_of_squares(streams, n) / static_cast<float>(n) + p.norm_eps);
 }
 
 void CpuBackend::hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                                       const float* norm, const float* streams, int rows, float* x,
                                       float* post, float* comb) {
-    float* mix = mixes(w, p, streams, rows);
-    each(rows, std::int64_t(rows) * p.hidden * 12, [&](std::int64_t r, int) {
-        float* m = mix + r * w.fn.rows;  // [pre 0..3 | post 4..7 | comb 8..23]
-        normalize_mix(p, streams + r * kStreams * p.hidden, m, w.fn.rows);
-        float pre[kStreams];
-        for (int j = 0; j < 4; ++j) pre[j] = sigmoid(m[j] * w.scale[0] + w.base[j]) + p.eps;
-        for (int j = 0; j < 4; ++j) post[r * 4 + j] = 2 * sigmoid(m[4 + j] * w.scale[1] + w.base[4 + j]);
-        for (int i = 0; i < 16; ++i) comb[r * 16 + i] = m[8 + i] * w.scale[2] + w.base[8 + i];
-        sinkhorn(comb + r * 16, p.sinkhorn_iterations, p.eps);
-        kernels_.collapse(pre, streams + r * kStreams * p.hidden, x + r * p.hidden, p.hidden);
-        kernels_.rms_norm(x + r * p.hidden, norm, p.norm_eps, p.hidden);
+    const float* mix = mixes(w, p, streams, rows);
+    constexpr std::int64_t kBlock = 16;  // rows whose coefficients are computed together
+    const std::int64_t block = std::clamp<std::int64_t>(rows / (2 * pool_.size()), 1, kBlock);
+    each((rows + block - 1) / block, std::int64_t(rows) * p.hidden * 12, [&](std::int64_t i, int) {
+        const std::int64_t first = i * block;
+        const auto count = static_cast<int>(std::min(block, rows - first));
+        float inverse[kBlock], pre[kBlock * kStreams];
+        auto streams_of = [&](int r) { return streams + (first + r) * kStreams * p.hidden; };
+        for (int r = 0; r < count; ++r) inverse[r] = inverse_rms(p, streams_of(r));
+        kernels_.mix(mix + first * w.fn.rows, inverse, count, w.scale, w.base, p.sinkhorn_iterations, p.eps,
+                     pre, post + first * 4, comb + first * 16);
+        for (int r = 0; r < count; ++r) {
+            float* out = x + (first + r) * p.hidden;
+            kernels_.collapse(pre + r * kStreams, streams_of(r), out, p.hidden);
+            kernels_.rms_norm(out, norm, p.norm_eps, p.hidden);
+        }
     });
 }
 
@@ -117,11 +92,12 @@ void CpuBackend::hyper_connection_post(const HyperConnectionParams& p, const flo
 
 void CpuBackend::hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                                        const float* norm, const float* streams, int rows, float* x) {
-    float* mix = mixes(w, p, streams, rows);
+    const float* mix = mixes(w, p, streams, rows);
     each(rows, std::int64_t(rows) * p.hidden * 12, [&](std::int64_t r, int) {
-        normalize_mix(p, streams + r * kStreams * p.hidden, mix + r * 4, 4);
+        const float inverse = inverse_rms(p, streams + r * kStreams * p.hidden);
         float pre[kStreams];
-        for (int j = 0; j < 4; ++j) pre[j] = sigmoid(mix[r * 4 + j] * w.scale[0] + w.base[j]) + p.eps;
+        for (int j = 0; j < 4; ++j)
+            pre[j] = sigmoid(mix[r * 4 + j] * inverse * w.scale[0] + w.base[j]) + p.eps;
         kernels_.collapse(pre, streams + r * kStreams * p.hidden, x + r * p.hidden, p.hidden);
         kernels_.rms_norm(x + r * p.hidden, norm, p.norm_eps, p.hidden);
     });
@@ -154,6 +130,12 @@ Activations CpuBackend::Rounded::reserve(const float* x, std::int64_t stride, st
 void CpuBackend::Rounded::round(const Table& kernels, const float* from, std::int64_t row) {
     if (q_) kernels.quantize(from, columns_, q_ + row, rows_);
     if (b_) kernels.round_to_bf16(from, columns_, b_ + row * columns_);
+}
+
+void CpuBackend::Rounded::copy(std::int64_t from_row, std::int64_t to_row) {
+    if (q_)
+        for (std::int64_t g = 0; g < columns_ / 32; ++g) q_[g * rows_ + to_row] = q_[g * rows_ + from_row];
+    if (b_) std::copy_n(b_ + from_row * columns_, columns_, b_ + to_row * columns_);
 }
 
 Activations CpuBackend::round_rows(Form form, const float* x, std::int64_t stride, std::int64_t columns,

@@ -56,6 +56,7 @@ class CpuBackend final : public Backend {
         Activations reserve(const float* x, std::int64_t stride, std::int64_t columns, std::int64_t rows,
                             bool int8, bool bf16);
         void round(const Table& kernels, const float* from, std::int64_t row);
+        void copy(std::int64_t from_row, std::int64_t to_row);
 
       private:
         AlignedBuffer<Int8Group> int8_;
@@ -81,11 +82,11 @@ class CpuBackend final : public Backend {
                            Rounded& out);
     void index_one(const IndexCall& call);
     class ExpertPass;  // the steps of experts()
-    // [rows, fn.rows] = fn v, v = all streams of a row; normalize_mix() divides a row by rms(v).
+    class Attention;
+    // [rows, fn.rows] = fn v, v = all streams of a row; still to be multiplied by inverse_rms(v).
     float* mixes(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
                  const float* streams, int rows);
-    void normalize_mix(const HyperConnectionParams& params, const float* streams, float* mix,
-                       std::int64_t count) const;
+    float inverse_rms(const HyperConnectionParams& params, const float* streams) const;
 
     const Table& kernels_;
     Precision precision_;

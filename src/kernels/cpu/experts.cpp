@@ -89,6 +89,9 @@ class CpuBackend::ExpertPass {
         if (form != Form::bf16) a.b = nullptr;
         return a;
     }
+    // A single row need not be copied for each expert (unless a table names one twice).
+    bool one_row_each() const { return c_.rows == 1 && groups.size() == static_cast<std::size_t>(slots_); }
+    std::int64_t input_place(std::int64_t place) const { return one_row_each() ? slots_ : place; }
     float route_weight(std::int64_t place) const {
         return place < slots_ ? c_.weights[order_[static_cast<std::size_t>(place)]] : 1.0f;
     }
@@ -96,7 +99,7 @@ class CpuBackend::ExpertPass {
     CpuBackend& b_;
     const ExpertsCall& c_;
     std::int64_t hidden_, slots_, places_, inner_ = 0;
-    std::vector<std::int64_t> order_;           // [slots_] by expert, stable
+    std::vector<std::int64_t> order_, place_;   // [slots_] slots by expert, stable; the place of each slot
     std::vector<std::int32_t> experts_, rows_;  // those chosen, ascending, and by how many rows
     bool needed_[3] = {};                       // the inputs, in each form
     bool needs(Form form) const { return needed_[static_cast<int>(form)]; }
@@ -114,6 +117,9 @@ CpuBackend::ExpertPass::ExpertPass(CpuBackend& backend, const ExpertsCall& call)
     order_.resize(static_cast<std::size_t>(slots_));
     std::iota(order_.begin(), order_.end(), 0);
     std::stable_sort(order_.begin(), order_.end(), [&](auto a, auto b) { return c_.ids[a] < c_.ids[b]; });
+    place_.resize(static_cast<std::size_t>(slots_));
+    for (std::int64_t p = 0; p < slots_; ++p)
+        place_[static_cast<std::size_t>(order_[static_cast<std::size_t>(p)])] = p;
     auto use = [&](const ExpertWeights& expert) {
         inner_ = std::max(inner_, expert.gate.rows);
         for (const Matrix* m : {&expert.gate, &expert.up, &expert.down})
@@ -145,13 +151,17 @@ void CpuBackend::ExpertPass::gather() {
     up_ = gate_ + places_ * inner_;
     result_ = b_.partial_.reserve(static_cast<std::size_t>(places_ * hidden_));
     input_ = b_.expert_input_.reserve(x_, hidden_, hidden_, places_, needs(Form::int8), needs(Form::bf16));
-    b_.each((places_ + kRowBlock - 1) / kRowBlock, places_ * hidden_, [&](std::int64_t block, int) {
-        const std::int64_t end = std::min(places_, (block + 1) * kRowBlock);
-        for (std::int64_t p = block * kRowBlock; p < end; ++p) {
-            const std::int64_t row = p < slots_ ? order_[static_cast<std::size_t>(p)] / c_.top_k : p - slots_;
-            const float* from = c_.x + row * hidden_;
-            if (needs(Form::f32)) std::copy_n(from, hidden_, x_ + p * hidden_);
-            b_.expert_input_.round(b_.kernels_, from, p);
+    b_.each(c_.rows, places_ * hidden_, [&](std::int64_t row, int) {  // rounded once, then copied
+        const float* from = c_.x + row * hidden_;
+        auto put = [&](std::int64_t place) {
+            if (needs(Form::f32)) std::copy_n(from, hidden_, x_ + place * hidden_);
+        };
+        put(slots_ + row);
+        b_.expert_input_.round(b_.kernels_, from, slots_ + row);
+        if (one_row_each()) return;  // input_place()
+        for (std::int64_t slot = row * c_.top_k; slot < (row + 1) * c_.top_k; ++slot) {
+            put(place_[static_cast<std::size_t>(slot)]);
+            b_.expert_input_.copy(slots_ + row, place_[static_cast<std::size_t>(slot)]);
         }
     });
 }
@@ -182,8 +192,10 @@ void CpuBackend::ExpertPass::compute(std::vector<Group>& ready) {
             const ExpertWeights& e = *g.expert;
             const std::int64_t place = g.first + i.row;
             float *gate = gate_ + place * inner_, *up = up_ + place * inner_;
-            kernels.matmul(e.gate, i.first, i.last, rows_of(input_, place, e.gate), i.rows, gate, inner_);
-            kernels.matmul(e.up, i.first, i.last, rows_of(input_, place, e.up), i.rows, up, inner_);
+            kernels.matmul(e.gate, i.first, i.last, rows_of(input_, input_place(place), e.gate), i.rows, gate,
+                           inner_);
+            kernels.matmul(e.up, i.first, i.last, rows_of(input_, input_place(place), e.up), i.rows, up,
+                           inner_);
             for (std::int64_t r = 0; r < i.rows; ++r)
                 kernels.swiglu(gate + r * inner_ + i.first, up + r * inner_ + i.first,
                                route_weight(place + r), g.limit, i.last - i.first);
@@ -232,13 +244,11 @@ Activations CpuBackend::ExpertPass::activated(const std::vector<Group>& ready) {
 }
 
 void CpuBackend::ExpertPass::sum() {
-    std::vector<std::int64_t> place(static_cast<std::size_t>(slots_));  // of each slot
-    for (std::int64_t p = 0; p < slots_; ++p) place[static_cast<std::size_t>(order_[p])] = p;
     b_.each(c_.rows, places_ * hidden_, [&](std::int64_t r, int) {
         float* y = c_.y + r * hidden_;
-        std::copy_n(result_ + place[static_cast<std::size_t>(r * c_.top_k)] * hidden_, hidden_, y);
+        std::copy_n(result_ + place_[static_cast<std::size_t>(r * c_.top_k)] * hidden_, hidden_, y);
         for (int i = 1; i < c_.top_k; ++i)
-            b_.kernels_.add(y, result_ + place[static_cast<std::size_t>(r * c_.top_k + i)] * hidden_,
+            b_.kernels_.add(y, result_ + place_[static_cast<std::size_t>(r * c_.top_k + i)] * hidden_,
                             hidden_);
         b_.kernels_.add(y, result_ + (slots_ + r) * hidden_, hidden_);
     });

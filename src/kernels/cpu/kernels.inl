@@ -2,6 +2,7 @@
 // after its header; everything here has internal linkage, so the copies do not meet.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <type_traits>
 
 #include "kernels/cpu/table.h"
@@ -62,17 +63,61 @@ F exponential(F x) {
     return times_pow2(p, n);
 }
 
+// The first `count` lanes of what `value` makes of them, for what is left of a row.
+template <class Value>
+inline void rest_of_row(float* x, int count, Value value) {
+    float lanes[kLanes] = {};
+    std::copy_n(x, count, lanes);
+    store(lanes, value(load(lanes)));
+    std::copy_n(lanes, count, x);
+}
+
 float exp_sum(float* x, float largest, int n) {
-    F m = broadcast(largest), sum = broadcast(0);
+    const F m = broadcast(largest);
+    F sum = broadcast(0);
     int i = 0;
     for (; i + kLanes <= n; i += kLanes) {
-        F e = exponential(load(x + i) - m);
+        const F e = exponential(load(x + i) - m);
         store(x + i, e);
         sum = sum + e;
     }
+    if (i < n) rest_of_row(x + i, n - i, [&](F v) { return exponential(v - m); });
     float total = reduce_add(sum);
-    for (; i < n; ++i) total += x[i] = std::exp(x[i] - largest);
+    for (; i < n; ++i) total += x[i];
     return total;
+}
+
+float largest_of(const float* x, float largest, int n) {
+    F m = broadcast(largest);
+    int i = 0;
+    for (; i + kLanes <= n; i += kLanes) m = maximum(m, load(x + i));
+    largest = reduce_max(m);
+    for (; i < n; ++i) largest = std::max(largest, x[i]);
+    return largest;
+}
+
+void softmax_step(float* p, int heads, int keys, float* largest, float* sum, float* rescale) {
+    for (int h = 0; h < heads; ++h) {
+        const float high = largest_of(p + h * keys, largest[h], keys);
+        rescale[h] = largest[h] - high;
+        largest[h] = high;
+    }
+    for (int h = 0; h < heads; h += kLanes)
+        rest_of_row(rescale + h, std::min(kLanes, heads - h), [](F v) { return exponential(v); });
+    for (int h = 0; h < heads; ++h) sum[h] = sum[h] * rescale[h] + exp_sum(p + h * keys, largest[h], keys);
+}
+
+void pool(const float* const* scores, const float* const* values, int rows, int n, float* out) {
+    for (int i = 0; i < n; i += kLanes) {
+        F largest = broadcast(-std::numeric_limits<float>::infinity()), weight = broadcast(0), sum = weight;
+        for (int r = 0; r < rows; ++r) largest = maximum(largest, load(scores[r] + i));
+        for (int r = 0; r < rows; ++r) {
+            const F e = exponential(load(scores[r] + i) - largest);
+            weight = weight + e;
+            sum = fma(e, load(values[r] + i), sum);
+        }
+        store(out + i, sum / weight);
+    }
 }
 
 void swiglu(float* g, const float* u, float weight, float limit, std::int64_t n) {
@@ -84,32 +129,44 @@ void swiglu(float* g, const float* u, float weight, float limit, std::int64_t n)
     }
 }
 
-// Dots of NQ queries with one key.
-template <int NQ>
-void dots(const float* q, const float* k, int n, float (&out)[NQ]) {
-    F acc[NQ];
+// Dots of NQ queries with NK keys, so that what is loaded is used more than once, and lanes of results are added up for kLanes of
+// them together.
+template <int NQ, int NK>
+void dots(const float* q, const float* k, int n, float (&out)[NQ * NK]) {
+    F acc[NQ * NK];
     for (F& a : acc) a = broadcast(0);
     for (int i = 0; i < n; i += kLanes) {
-        F key = load(k + i);
-        for (int h = 0; h < NQ; ++h) acc[h] = fma(load(q + h * n + i), key, acc[h]);
+        F keys[NK];
+        for (int j = 0; j < NK; ++j) keys[j] = load(k + j * n + i);
+        for (int h = 0; h < NQ; ++h) {
+            const F query = load(q + h * n + i);
+            for (int j = 0; j < NK; ++j) acc[h * NK + j] = fma(query, keys[j], acc[h * NK + j]);
+        }
     }
-    for (int h = 0; h < NQ; ++h) out[h] = reduce_add(acc[h]);
+    if constexpr (NQ * NK % kLanes == 0)
+        for (int i = 0; i < NQ * NK; i += kLanes) store(out + i, reduce_add_each(acc + i));
+    else
+        for (int i = 0; i < NQ * NK; ++i) out[i] = reduce_add(acc[i]);
+}
+
+template <int NQ>
+void scores_of(const float* q, const float* k, int keys, int n, float scale, float* out) {
+    auto some = [&]<int NK>(int i, std::integral_constant<int, NK>) {
+        float d[NQ * NK];
+        dots<NQ, NK>(q, k + i * n, n, d);
+        for (int h = 0; h < NQ; ++h)
+            for (int j = 0; j < NK; ++j) out[h * keys + i + j] = d[h * NK + j] * scale;
+    };
+    int i = 0;
+    for (; i + 4 <= keys; i += 4) some(i, std::integral_constant<int, 4>());
+    for (; i < keys; ++i) some(i, std::integral_constant<int, 1>());
 }
 
 void scores(const float* q, int heads, const float* k, int keys, int n, float scale, float* out) {
+    constexpr int kHeads = F::kRegisters >= 32 ? 4 : 2;  // times four keys
     int h = 0;
-    for (; h + 8 <= heads; h += 8)
-        for (int i = 0; i < keys; ++i) {
-            float d[8];
-            dots<8>(q + h * n, k + i * n, n, d);
-            for (int j = 0; j < 8; ++j) out[(h + j) * keys + i] = d[j] * scale;
-        }
-    for (; h < heads; ++h)
-        for (int i = 0; i < keys; ++i) {
-            float d[1];
-            dots<1>(q + h * n, k + i * n, n, d);
-            out[h * keys + i] = d[0] * scale;
-        }
+    for (; h + kHeads <= heads; h += kHeads) scores_of<kHeads>(q + h * n, k, keys, n, scale, out + h * keys);
+    for (; h < heads; ++h) scores_of<1>(q + h * n, k, keys, n, scale, out + h * keys);
 }
 
 void index_scores(const float* dots, const float* weights, int heads, int keys, std::int64_t stride,
@@ -180,6 +237,54 @@ void spread(const float* out, const float* post, const float* comb, float* strea
     }
 }
 
+// Each lane is a row, since a row is too short for lanes: four by four numbers, one after the other.
+void mix(const float* mixes, const float* inverse, int rows, const float* scale, const float* base,
+         int iterations, float eps, float* pre, float* post, float* comb) {
+    const F one = broadcast(1), epsilon = broadcast(eps);
+    auto sigmoid = [&](F v) { return one / (one + exponential(broadcast(0) - v)); };
+    for (int first = 0; first < rows; first += kLanes) {
+        const int count = std::min(kLanes, rows - first);
+        float lanes[kLanes] = {}, inverses[kLanes] = {};
+        std::copy_n(inverse + first, count, inverses);
+        const F factor = load(inverses);
+        auto take = [&](int i, int part) {
+            for (int r = 0; r < count; ++r) lanes[r] = mixes[(first + r) * 24 + i];
+            return fma(load(lanes) * factor, broadcast(scale[part]), broadcast(base[i]));
+        };
+        auto put = [&](float* out, int stride, int i, F v) {
+            store(lanes, v);
+            for (int r = 0; r < count; ++r) out[(first + r) * stride + i] = lanes[r];
+        };
+        for (int j = 0; j < 4; ++j) put(pre, 4, j, sigmoid(take(j, 0)) + epsilon);
+        for (int j = 0; j < 4; ++j) {
+            const F s = sigmoid(take(4 + j, 1));
+            put(post, 4, j, s + s);
+        }
+        F c[16];
+        for (int i = 0; i < 16; ++i) c[i] = take(8 + i, 2);
+        for (int j = 0; j < 16; j += 4) {
+            const F high = maximum(maximum(c[j], c[j + 1]), maximum(c[j + 2], c[j + 3]));
+            for (int k = 0; k < 4; ++k) c[j + k] = exponential(c[j + k] - high);
+            const F sum = c[j] + c[j + 1] + c[j + 2] + c[j + 3];
+            for (int k = 0; k < 4; ++k) c[j + k] = c[j + k] / sum + epsilon;
+        }
+        // Rows are four numbers that follow each other, columns every fourth one.
+        auto normalize = [&](int apart, int next) {
+            for (int j = 0; j < 4; ++j) {
+                F* v = c + j * next;
+                const F s = one / (v[0] + v[apart] + v[2 * apart] + v[3 * apart] + epsilon);
+                for (int k = 0; k < 4; ++k) v[k * apart] = v[k * apart] * s;
+            }
+        };
+        normalize(4, 1);
+        for (int i = 1; i < iterations; ++i) {
+            normalize(1, 4);
+            normalize(4, 1);
+        }
+        for (int i = 0; i < 16; ++i) put(comb, 16, i, c[i]);
+    }
+}
+
 void decode_row(const RowFormat& format, const std::byte* row, float* x) {
     if (format.kind != RowFormat::Kind::fp8_kv) return cachalot::decode_row(format, row, x);
     int plain = format.size - format.rotary;
@@ -247,9 +352,9 @@ constexpr void (*round_to_bf16)(const float*, std::int64_t, std::uint16_t*) = nu
 #endif
 
 constexpr cachalot::cpu::Table make_table(const char* name) {
-    return {name,   matmul,       quantize,   round_to_bf16, rms_norm, sum_of_squares,
-            scores, index_scores, accumulate, exp_sum,       swiglu,   collapse,
-            spread, decode_row,   add,        float_peak,    int8_peak};
+    return {name,       matmul,       quantize, round_to_bf16, rms_norm, sum_of_squares, scores, index_scores,
+            accumulate, softmax_step, pool,     swiglu,        mix,      collapse,       spread, decode_row,
+            add,        float_peak,   int8_peak};
 }
 
 }  // namespace

@@ -76,12 +76,19 @@ struct Table {
     // acc[h] = acc[h] * rescale[h] + sum over i of p[h][i] * v[i]; acc: [heads, n], p: [heads, keys], v: [keys, n]
     void (*accumulate)(float* acc, const float* rescale, const float* p, int heads, const float* v, int keys,
                        int n);
-    // x[i] = exp(x[i] - largest); returns the sum
-    float (*exp_sum)(float* x, float largest, int n);
+    // One step of the softmax that sees its scores a few at a time. p: [heads, keys], scores on entry, e^(score - largest)
+    // on return; largest and sum are brought up to date, rescale is by how much what was summed before shrinks.
+    void (*softmax_step)(float* p, int heads, int keys, float* largest, float* sum, float* rescale);
+    // out[i] = mean of values[r][i], weighted by softmax over r of scores[r][i]
+    void (*pool)(const float* const* scores, const float* const* values, int rows, int n, float* out);
 
     // g = weight * silu(min(g, limit)) * clamp(u, -limit, limit)
     void (*swiglu)(float* g, const float* u, float weight, float limit, std::int64_t n);
 
+    // The coefficients of a hyper-connection from rows of mixes [rows, 24] times inverse[row]: [pre | post | comb], scale and base
+    // as in HyperConnectionWeights. pre, post: [rows, 4], comb: [rows, 16], by Sinkhorn's iterations.
+    void (*mix)(const float* mixes, const float* inverse, int rows, const float* scale, const float* base,
+                int iterations, float eps, float* pre, float* post, float* comb);
     // out = sum over j of pre[j] * streams[j]; streams: [4, n]
     void (*collapse)(const float* pre, const float* streams, float* out, int n);
     // streams[k] = post[k] * out + sum over j of comb[j][k] * streams[j]

@@ -169,7 +169,7 @@ class Backend {
     virtual const char* name() const = 0;  // "cpu avx2 x2"
     virtual int threads() const = 0;
     virtual MachineLimits measure_limits() = 0;  // takes about a second
-    // Bytes a second at which all threads together read this memory, which should be far more than caches hold.
+    // Bytes a second at which all threads together read this memory once, which should be far more than caches hold.
     virtual double measure_reading(std::span<const float> memory) = 0;
     // How often all threads were waited for so far.
     virtual std::int64_t synchronizations() const { return 0; }

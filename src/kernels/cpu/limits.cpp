@@ -26,7 +26,7 @@ double CpuBackend::measure_reading(std::span<const float> memory) {
     constexpr std::size_t kPiece = std::size_t(1) << 20;  // floats, which a thread reads at a time
     const std::size_t pieces = memory.size() / kPiece;
     std::vector<float> sums(pieces);
-    return best_rate(4, [&] {
+    return best_rate(1, [&] {
         pool_.parallel_for(static_cast<std::int64_t>(pieces), [&](std::int64_t i, int) {
             const auto piece = static_cast<std::size_t>(i);
             sums[piece] = kernels_.sum_of_squares(memory.data() + piece * kPiece, kPiece);
@@ -39,7 +39,9 @@ MachineLimits CpuBackend::measure_limits() {
     MachineLimits limits;
     const std::int64_t threads = pool_.size();
     const ReadingTarget target;
-    limits.read_bytes_per_second = measure_reading(target.floats());
+    for (int i = 0; i < 4; ++i)
+        limits.read_bytes_per_second =
+            std::max(limits.read_bytes_per_second, measure_reading(target.floats()));
     auto peak = [&](std::int64_t (*loop)(std::int64_t)) {
         return best_rate(4, [&] {
             std::vector<std::int64_t> done(static_cast<std::size_t>(threads));

@@ -215,7 +215,9 @@ void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const A
                     const std::int64_t row = std::min(n + 2 * i + 2, last - 2);
                     u = w.row(row), v = w.row(row + 1);
                 }
-                for (int b = 0; b < Row::kBytes; b += 64) {
+                for (int b = 0; b < Row::kBytes; b += 64) {  // twice: requests that find no place are dropped
+                    __builtin_prefetch(u + 2 * ahead + b, 0, 1);
+                    __builtin_prefetch(v + 2 * ahead + b, 0, 1);
                     __builtin_prefetch(u + ahead + b, 0, 1);
                     __builtin_prefetch(v + ahead + b, 0, 1);
                 }

@@ -9,13 +9,14 @@ constexpr std::int64_t kFewRows = 4;
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
 std::int64_t unit_of(const Matrix& w) {  // what follows a product in its piece takes 32 at a time
-    return w.rows % 32 ? 8 : 32;
+    return w.rows % 32 ? 4 : 32;
 }
 
 std::vector<Piece> divide_by_bytes(std::span<const Product> products, int threads) {
     constexpr std::int64_t kShortest = 64 << 10, kLongest = 8 << 20;
+    auto bytes_of = [](const Product& p) { return p.weights->rows * p.weights->stride; };
     std::int64_t bytes = 0;
-    for (const Product& p : products) bytes += p.weights->rows * p.weights->stride;
+    for (const Product& p : products) bytes += bytes_of(p);
     std::vector<Piece> pieces;
     auto cut = [&](std::size_t product, std::int64_t first, std::int64_t last, std::int64_t step) {
         for (; first < last; first += step)
@@ -24,11 +25,12 @@ std::vector<Piece> divide_by_bytes(std::span<const Product> products, int thread
     };
     const std::int64_t short_run = bytes / (24 * threads),
                        long_run = std::min(bytes / (4 * threads), kLongest);
-    if (short_run <
-        kShortest) {  // short runs would not be worth their starts: a few equal pieces for each thread
+    if (short_run < kShortest) {  // not worth its start: one or two equal pieces for each thread
+        const std::int64_t turns = short_run < kShortest / 2 ? 1 : 2;
         for (std::size_t i = 0; i < products.size(); ++i) {
             const Matrix& w = *products[i].weights;
-            const std::int64_t count = std::max<std::int64_t>(1, 2 * threads * w.rows * w.stride / bytes);
+            const std::int64_t count =
+                std::max<std::int64_t>(1, turns * threads * bytes_of(products[i]) / bytes);
             cut(i, 0, w.rows, round_up((w.rows + count - 1) / count, unit_of(w)));
         }
         return pieces;

@@ -31,7 +31,7 @@ struct Piece {
 };
 
 // Pieces of all products, in the order in which threads should take them. All but the last piece of a matrix begin and end
-// at multiples of 32 rows of weights (8 where the matrix has no such number of rows).
+// at multiples of 32 rows of weights (4 where the matrix has no such number of rows).
 std::vector<Piece> divide(std::span<const Product> products, int threads);
 
 }  // namespace cachalot::cpu

@@ -314,6 +314,7 @@ class FloatRows {
             scales_[i] = w.scales ? w.row_scales(row) : nullptr;
         }
     }
+    const std::byte* row(int i) const { return data_[i]; }
     auto vector(int i, std::int64_t k) const { return Format::vector(data_[i], scales_[i], k); }
     void vectors(int i, std::int64_t k, int count, typename Format::Vector* out) const {
         for (int v = 0; v < count; ++v) out[v] = vector(i, k + v * Format::kStep);
@@ -377,17 +378,23 @@ inline void store_block(const F* sums, float* y, std::int64_t count) {
         store_strip(reduce_add_each(sums + i), y + i, count - i);
 }
 
-// One row of activations: weights are used as they are read.
+// One row of activations: weights are used as they are read, and asked for ahead: the next rows where they are short, else
+// what follows in the same ones.
 template <class Format>
 void float_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, float* y) {
+    const std::int64_t together = kFloatRows * w.stride, step = Format::kStep * (w.stride / w.columns);
+    const std::int64_t ahead =
+        together <= kRowAhead ? kRowAhead / together * together : kRowAhead / kFloatRows;
     for (std::int64_t n = first; n < last; n += kFloatBlock) {
         F sums[kFloatBlock];
         for (int i = 0; i < kFloatBlock; i += kFloatRows) {
             const FloatRows<Format, kFloatRows> from(w, std::min(n + i, last - 1), last);
-            const std::byte* ahead = w.row(n + i) + kRowAhead;
-            for (std::int64_t b = 0; b < kFloatRows * w.stride; b += 64) __builtin_prefetch(ahead + b, 0, 1);
-            add_vectors<Format, 1>([&](int r, std::int64_t v) { return from.vector(r, v * Format::kStep); },
-                                   Format::inputs(a), 0, w.columns / Format::kStep, true, sums + i,
+            auto weights = [&](int r, std::int64_t v) {
+                __builtin_prefetch(from.row(r) + v * step + 2 * ahead, 0, 1);
+                __builtin_prefetch(from.row(r) + v * step + ahead, 0, 1);
+                return from.vector(r, v * Format::kStep);
+            };
+            add_vectors<Format, 1>(weights, Format::inputs(a), 0, w.columns / Format::kStep, true, sums + i,
                                    kFloatBlock);
         }
         store_block(sums, y + n, last - n);

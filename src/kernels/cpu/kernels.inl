@@ -23,6 +23,7 @@ using cachalot::cpu::Int8Group;
 #include "kernels/cpu/formats_256.inl"
 #if defined(CACHALOT_SIMD_HAS_ROWS)
 #include "kernels/cpu/rows_avx512.inl"
+#include "kernels/cpu/rows_iq2_avx512.inl"
 #endif
 #include "kernels/cpu/products.inl"
 

@@ -1,0 +1,130 @@
+// The indexer on the CPU. It alone looks at every compressed row, at a cost of heads x 128 multiply-adds a row. A page of its
+// keys is a matrix in a format that the products know (fp4_pairs), and the queries, rounded to FP4 as well, are rows of
+// activations: the products are those of weights, by integers, and exact. Twice an E2M1 value is an integer, and what is
+// left are powers of two.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/reference/reference.h"
+#include "kernels/reference/rows.h"
+#include "tensor/float_formats.h"
+
+namespace cachalot::cpu {
+namespace {
+
+constexpr std::int64_t kIndexScratch = std::int64_t(1) << 22;  // floats of scores held at once: 16 MiB
+constexpr int kIndexRows = 256;  // rows (heads of queries) that are multiplied by a page of keys at once
+
+// Keys [first, first + count) of the indexer, which lie in one page.
+Matrix key_matrix(const IndexCall& c, std::int64_t first, std::int64_t count) {
+    Matrix m{DType::f32, count, c.format.size, c.keys.row(first), c.keys.row_bytes};
+    if (c.format.kind == RowFormat::Kind::fp4_key) {
+        m.dtype = DType::fp4_pairs;
+        m.scales = reinterpret_cast<const std::uint8_t*>(m.data + c.format.size / 2);
+        m.scale_stride = m.stride;
+    }
+    return m;
+}
+
+// A row of format fp4_key as int8: q is twice the E2M1 value. Group g goes to q[g * q_rows].
+void quantize_fp4(const std::byte* row, int n, Int8Group* q, std::int64_t q_rows) {
+    const auto* codes = reinterpret_cast<const std::uint8_t*>(row);
+    const std::uint8_t* scales = codes + n / 2;
+    for (int g = 0; g < n / kKeyQuantGroup; ++g, q += q_rows) {
+        *q = {};
+        q->scale = 0.5f * e8m0_to_f32(scales[g]);
+        for (int i = 0; i < kKeyQuantGroup; ++i) {
+            const int byte = codes[(g * kKeyQuantGroup + i) / 2], code = i % 2 ? byte >> 4 : byte & 15;
+            q->q[i] = static_cast<std::int8_t>(2 * e2m1_to_f32(static_cast<std::uint8_t>(code)));
+            q->pair_sums[i / 2 % 2] = static_cast<std::int16_t>(q->pair_sums[i / 2 % 2] + q->q[i]);
+            q->half_sums[i / 16] += q->scale * q->q[i];
+        }
+    }
+}
+
+}  // namespace
+
+void CpuBackend::index(std::span<const IndexCall> calls) {
+    for (const auto& c : calls) {
+        // Only the rows that see more than top_k compressed rows need a choice; they are the last ones.
+        std::int64_t needed = std::int64_t(c.top_k + 1) * c.ratio - 1;  // the first position that does
+        auto skip = static_cast<int>(std::clamp<std::int64_t>(needed - c.start, 0, c.rows));
+        // Scores of as many rows as fit in the scratch are held at once.
+        std::int64_t most = (c.start + c.rows) / c.ratio;
+        auto block = static_cast<int>(
+            std::clamp<std::int64_t>(kIndexScratch / std::max<std::int64_t>(most, 1), 1, 64));
+        for (int r = skip; r < c.rows; r += block) {
+            IndexCall part = c;
+            part.start += r;
+            part.rows = std::min(block, c.rows - r);
+            part.q += std::int64_t(r) * c.heads * c.format.size;
+            part.weights += std::int64_t(r) * c.heads;
+            part.rotary.cosine += std::int64_t(r) * c.rotary.half;
+            part.rotary.sine += std::int64_t(r) * c.rotary.half;
+            part.selected += std::int64_t(r) * c.top_k;
+            index_one(part);
+        }
+    }
+}
+
+void CpuBackend::index_one(const IndexCall& c) {
+    const int n = c.format.size;
+    CACHALOT_CHECK(c.format.kind != RowFormat::Kind::fp8_kv);
+    const bool fp4 = c.format.kind == RowFormat::Kind::fp4_key;
+    const std::int64_t query_rows = std::int64_t(c.rows) * c.heads;
+    Int8Group* quantized =
+        fp4 ? index_queries_.reserve(static_cast<std::size_t>(query_rows * n / 32)) : nullptr;
+    each(c.rows, query_rows * n * 8, [&](std::int64_t r, int thread) {
+        auto* bytes = reinterpret_cast<std::byte*>(
+            scratch_[static_cast<std::size_t>(thread)].values.reserve(static_cast<std::size_t>(n)));
+        for (std::int64_t h = r * c.heads; h < (r + 1) * c.heads; ++h) {
+            float* q = c.q + h * n;
+            reference::rotate(q, n, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half,
+                              c.rotary.half, false);
+            hadamard(q, n);
+            if (!fp4) continue;
+            encode_row(c.format, q, bytes);
+            quantize_fp4(bytes, n, quantized + h, query_rows);
+        }
+    });
+    const Activations queries{c.q, n, quantized, query_rows};
+    const std::int64_t most = (c.start + c.rows) / c.ratio;  // visible to the last row
+    float* scores = index_scores_.reserve(static_cast<std::size_t>(c.rows * most));
+    const std::int64_t page = std::int64_t(1) << c.keys.page_shift;
+    each((most + page - 1) / page, query_rows * most * n, [&](std::int64_t p, int thread) {
+        const std::int64_t first = p * page, count = std::min(page, most - first);
+        const Matrix keys = key_matrix(c, first, count);
+        const int together = std::max(1, kIndexRows / c.heads);
+        float* dots = scratch_[static_cast<std::size_t>(thread)].values.reserve(
+            static_cast<std::size_t>(together * c.heads * count));
+        // The common factor (n * heads)^-1/2 of the scores does not change their order; it is left out.
+        for (int r = 0; r < c.rows; r += together) {
+            const int rows = std::min(together, c.rows - r);
+            kernels_.matmul(keys, 0, count, queries.from_row(std::int64_t(r) * c.heads), rows * c.heads, dots,
+                            count);
+            for (int i = 0; i < rows; ++i)
+                kernels_.index_scores(dots + i * c.heads * count, c.weights + std::int64_t(r + i) * c.heads,
+                                      c.heads, static_cast<int>(count), count,
+                                      scores + (r + i) * most + first);
+        }
+    });
+    each(c.rows, c.rows * most * 4, [&](std::int64_t r, int thread) {
+        std::int64_t visible = (c.start + r + 1) / c.ratio;
+        float* score = scores + r * most;
+        for (std::int64_t i = 0; i < visible; ++i)
+            if (std::isnan(score[i])) score[i] = -std::numeric_limits<float>::infinity();  // broken weights
+        auto& scratch = scratch_[static_cast<std::size_t>(thread)].values;
+        auto* order = reinterpret_cast<std::int32_t*>(scratch.reserve(static_cast<std::size_t>(visible)));
+        std::iota(order, order + visible, 0);
+        std::nth_element(order, order + c.top_k - 1, order + visible, [&](std::int32_t a, std::int32_t b) {
+            return score[a] != score[b] ? score[a] > score[b] : a < b;
+        });
+        std::sort(order, order + c.top_k);
+        std::copy_n(order, c.top_k, c.selected + r * c.top_k);
+    });
+}
+
+}  // namespace cachalot::cpu

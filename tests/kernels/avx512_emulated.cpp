@@ -65,14 +65,6 @@ simde__m512i emulated_multishift(simde__m512i control, simde__m512i a) {
     return vector_of<simde__m512i>(out);
 }
 
-simde__m128i emulated_cvtepi64_epi8(simde__m512i a) {
-    std::uint64_t from[8];
-    std::uint8_t out[16] = {};
-    lanes_of(a, from);
-    for (int i = 0; i < 8; ++i) out[i] = static_cast<std::uint8_t>(from[i]);
-    return vector_of<simde__m128i>(out);
-}
-
 }  // namespace
 
 #undef _mm512_multishift_epi64_epi8
@@ -89,7 +81,6 @@ simde__m128i emulated_cvtepi64_epi8(simde__m512i a) {
 #define _mm512_madd_epi16 simde_mm512_madd_epi16
 #define _mm512_cvtepu8_epi32(a) \
     convert_lanes<std::int32_t, std::uint8_t, simde__m512i>(a, [](auto v) { return v; })
-#define _mm512_cvtepi64_epi8(a) emulated_cvtepi64_epi8(a)
 #define _mm512_cvtepi32_ps(a) \
     convert_lanes<float, std::int32_t, simde__m512>(a, [](auto v) { return static_cast<float>(v); })
 #define _mm512_cvtps_epi32(a)                                                                           \

@@ -8,12 +8,12 @@ namespace {
 constexpr std::int64_t kFewRows = 4;
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
-std::int64_t unit_of(const Matrix& w) {  // what follows a product in its piece takes 32 at a time
-    return w.rows % 32 ? 4 : 32;
-}
+// What pieces are multiples of: what follows a product in its piece takes 32 rows at a time where it can.
+std::int64_t unit_of(const Matrix& w, std::int64_t otherwise) { return w.rows % 32 ? otherwise : 32; }
 
 std::vector<Piece> divide_by_bytes(std::span<const Product> products, int threads) {
     constexpr std::int64_t kShortest = 64 << 10, kLongest = 8 << 20;
+    auto unit = [](const Matrix& w) { return unit_of(w, 4); };
     auto bytes_of = [](const Product& p) { return p.weights->rows * p.weights->stride; };
     std::int64_t bytes = 0;
     for (const Product& p : products) bytes += bytes_of(p);
@@ -31,14 +31,14 @@ std::vector<Piece> divide_by_bytes(std::span<const Product> products, int thread
             const Matrix& w = *products[i].weights;
             const std::int64_t count =
                 std::max<std::int64_t>(1, turns * threads * bytes_of(products[i]) / bytes);
-            cut(i, 0, w.rows, round_up((w.rows + count - 1) / count, unit_of(w)));
+            cut(i, 0, w.rows, round_up((w.rows + count - 1) / count, unit(w)));
         }
         return pieces;
     }
-    auto step = [](const Matrix& w, std::int64_t run) {
-        return std::max<std::int64_t>(1, run / w.stride / unit_of(w)) * unit_of(w);
+    auto step = [&](const Matrix& w, std::int64_t run) {
+        return std::max<std::int64_t>(1, run / w.stride / unit(w)) * unit(w);
     };
-    auto in_long_runs = [](const Matrix& w) { return w.rows * 3 / 4 / unit_of(w) * unit_of(w); };
+    auto in_long_runs = [&](const Matrix& w) { return w.rows * 3 / 4 / unit(w) * unit(w); };
     for (std::size_t i = 0; i < products.size(); ++i) {
         const Matrix& w = *products[i].weights;
         cut(i, 0, in_long_runs(w), step(w, long_run));
@@ -54,7 +54,8 @@ void divide_by_blocks(std::size_t product, const Product& p, std::int64_t turns,
     constexpr std::int64_t kMostWeights = 128, kMostRows = 256, kLeastRows = 16;
     auto parts = [](std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; };
     const std::int64_t outputs = p.weights->rows;
-    const std::int64_t weights = std::min(kMostWeights, round_up(parts(outputs, turns), unit_of(*p.weights)));
+    const std::int64_t weights =
+        std::min(kMostWeights, round_up(parts(outputs, turns), unit_of(*p.weights, 8)));
     const std::int64_t rows =
         std::clamp(parts(p.rows, parts(turns, parts(outputs, weights))), kLeastRows, kMostRows);
     for (std::int64_t n = 0; n < outputs; n += weights)

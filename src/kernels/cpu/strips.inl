@@ -12,7 +12,7 @@ class Ahead {
     Ahead(const Matrix& w, std::int64_t strip, std::int64_t last)
         : at_(w.row(std::min(strip, last - 1))), step_(strip < last ? kBytes : 0) {}
     void next() {
-        for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(at_ + i);
+        for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(at_ + i, 0, 1);
         at_ += step_;
     }
 

@@ -51,11 +51,13 @@ std::vector<Piece> divide_by_bytes(std::span<const Product> products, int thread
 }
 
 void divide_by_blocks(std::size_t product, const Product& p, std::int64_t turns, std::vector<Piece>& pieces) {
-    constexpr std::int64_t kMostWeights = 128, kMostRows = 256, kLeastRows = 16;
+    constexpr std::int64_t kMostWeights = 128, kFewWeights = 64, kMostRows = 256, kLeastRows = 16;
     auto parts = [](std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; };
     const std::int64_t outputs = p.weights->rows;
+    // A few weights are not divided where there are rows enough: each block would read all activations again.
+    const bool whole = outputs <= kFewWeights && p.rows >= turns * kLeastRows;
     const std::int64_t weights =
-        std::min(kMostWeights, round_up(parts(outputs, turns), unit_of(*p.weights, 8)));
+        whole ? outputs : std::min(kMostWeights, round_up(parts(outputs, turns), unit_of(*p.weights, 8)));
     const std::int64_t rows =
         std::clamp(parts(p.rows, parts(turns, parts(outputs, weights))), kLeastRows, kMostRows);
     for (std::int64_t n = 0; n < outputs; n += weights)

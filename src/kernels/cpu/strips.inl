@@ -1,24 +1,29 @@
 // Products of quantised weights with any number of rows of activations, a strip of kLanes rows of weights at a time. Included
 // by products.inl, which says what for.
 
-// Asks for the next strip of the item while this one is used: its bytes lie in one piece, and a strip takes about
-// as long as memory needs to answer. A little at a time, since only so many requests can be under way.
+// Asks for the next strip of the piece while this one is used: its bytes lie in one piece, and a strip takes about
+// as long as memory needs to answer. A little at a time, since only so many requests can be under way. For the second-level
+// cache where memory is the limit, with few rows of activations: requests for the first level hold up loads there.
 //
 // No branch depends on where the strip ends: a loop over as many lines as there are is mispredicted every few rounds.
 // After the last strip the same lines are asked for again and again, which costs nothing.
 template <int kBytes>  // of a strip, used between two calls of next()
 class Ahead {
   public:
-    Ahead(const Matrix& w, std::int64_t strip, std::int64_t last)
-        : at_(w.row(std::min(strip, last - 1))), step_(strip < last ? kBytes : 0) {}
+    Ahead(const Matrix& w, std::int64_t strip, std::int64_t last, int rows)
+        : at_(w.row(std::min(strip, last - 1))), step_(strip < last ? kBytes : 0), few_(rows <= 16) {}
     void next() {
-        for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(at_ + i, 0, 1);
+        if (few_)
+            for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(at_ + i, 0, 1);
+        else
+            for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(at_ + i);
         at_ += step_;
     }
 
   private:
     const std::byte* at_;
     std::int64_t step_;
+    bool few_;
 };
 
 // sum + the term of one group of 32 columns, whose integer sum is `dot`
@@ -94,7 +99,7 @@ inline void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last,
     F sums[std::is_same_v<Count, int> ? kRowBlock : 1];
     for (std::int64_t n = first; n < last; n += kLanes) {
         Strip strip(w, n, last);
-        Ahead<Format::kUnitBytes * kLanes> ahead(w, n + kLanes, last);
+        Ahead<Format::kUnitBytes * kLanes> ahead(w, n + kLanes, last, rows);
         for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
         // A header is unpacked one chunk ahead: where it is written in small pieces and read as vectors, that takes time.
         Header headers[2];

@@ -9,7 +9,7 @@
 //     unpack(a, b)        codes and scales of 256 columns of two rows of weights, as far as they do not depend on activations
 //     terms(w, q, x)      the terms; q: the activations, packed; x: what goes with them
 //
-// A term is what add_group() in products.inl adds for a group, computed by the same operations in the same order.
+// A term is what add_group() in strips.inl adds for a group, computed by the same operations in the same order.
 //
 // The problem: memory waits for a core that takes more than some 15 cycles for 256 columns, which are four dot products and
 // all that brings codes to them and sums to where they belong. Zen 4 executes two instructions of 512 bits in a cycle, one of

@@ -159,7 +159,8 @@ int run(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
     if (!isa.empty()) options.isa = isa;
     auto backend = make_cpu_backend(options);
-    Bench bench{*backend, backend->measure_limits(), passes, static_cast<std::int64_t>(working_set * 1e6)};
+    Bench bench{*backend, backend->measure_limits(ReadingTarget()), passes,
+                static_cast<std::int64_t>(working_set * 1e6)};
     fmt::print("{}: reads {:.2f} GB/s, float {:.0f} Gop/s, int8 {:.0f} Gop/s\n", backend->name(),
                bench.limits.read_bytes_per_second / 1e9, bench.limits.float_ops_per_second / 1e9,
                bench.limits.int8_ops_per_second / 1e9);

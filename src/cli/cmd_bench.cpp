@@ -82,7 +82,7 @@ Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& sta
         constexpr int kTimes = 8;
         double seconds = 0;  // for a byte
         for (int i = 0; decode && i < kTimes; ++i)
-            seconds += 1 / engine.backend().measure_reading(memory.floats()) / kTimes;
+            seconds += 1 / engine.backend().measure_reading(memory) / kTimes;
         return decode ? 1 / seconds : 0;
     };
     std::optional<ExpertCacheStats::Traffic> experts;
@@ -146,7 +146,7 @@ void bench(const BenchOptions& o) {
                     rows.push_back(measure(engine, memory, start, "decode", n, parallel, o.repetitions));
     }
     o.model.write_profile();
-    auto limits = engine.backend().measure_limits();
+    auto limits = engine.backend().measure_limits(memory);
     auto cost = token_cost(engine.model().config, engine.model().weights);
     // In the default precision most products are of integers; in exact mode all are of floats.
     double peak = o.model.exact ? limits.float_ops_per_second : limits.int8_ops_per_second;

@@ -29,7 +29,8 @@ std::optional<SpeedEstimate> estimate(const Model& model, const MemoryPlan& plan
         disk = parse_bytes(o.disk_speed, "--disk-speed");
     else
         disk = measure_expert_reads(model);
-    return estimate_speed(model, plan, make_cpu_backend({})->measure_limits().read_bytes_per_second, disk);
+    return estimate_speed(model, plan,
+                          make_cpu_backend({})->measure_limits(ReadingTarget()).read_bytes_per_second, disk);
 }
 
 std::string range_text(const Range& range, double factor, int digits) {

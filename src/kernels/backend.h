@@ -8,16 +8,15 @@
 // H = hidden size, D = head_dim. A result never depends on how many other rows are in the call.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 
-#include "base/large_memory.h"
 #include "kernels/activation_observer.h"
 #include "kernels/expert_supply.h"
+#include "kernels/reading_target.h"
 #include "kernels/views.h"
 #include "tensor/matrix.h"
 
@@ -147,30 +146,15 @@ struct MachineLimits {
     double int8_ops_per_second = 0;    // the same of the int8 dot product that quantised weights use
 };
 
-// Memory for measure_reading(): far more than caches hold.
-class ReadingTarget {
-  public:
-    static constexpr std::size_t kBytes = std::size_t(384) << 20;
-    ReadingTarget() : memory_(kBytes, "measuring the speed of memory") {
-        std::fill_n(reinterpret_cast<float*>(memory_.data()), kBytes / sizeof(float), 1.0f);
-    }
-    std::span<const float> floats() const {
-        return {reinterpret_cast<const float*>(memory_.data()), kBytes / sizeof(float)};
-    }
-
-  private:
-    LargeMemory memory_;
-};
-
 class Backend {
   public:
     virtual ~Backend() = default;
 
     virtual const char* name() const = 0;  // "cpu avx2 x2"
     virtual int threads() const = 0;
-    virtual MachineLimits measure_limits() = 0;  // takes about a second
-    // Bytes a second at which all threads together read this memory once, which should be far more than caches hold.
-    virtual double measure_reading(std::span<const float> memory) = 0;
+    virtual MachineLimits measure_limits(const ReadingTarget& memory) = 0;  // takes about a second
+    // Bytes a second at which all threads together read this memory once.
+    virtual double measure_reading(const ReadingTarget& memory) = 0;
     // How often all threads were waited for so far.
     virtual std::int64_t synchronizations() const { return 0; }
 

@@ -14,10 +14,10 @@ class ForwardingBackend : public Backend {
 
     const char* name() const override { return backend_->name(); }
     int threads() const override { return backend_->threads(); }
-    MachineLimits measure_limits() override { return backend_->measure_limits(); }
-    double measure_reading(std::span<const float> memory) override {
-        return backend_->measure_reading(memory);
+    MachineLimits measure_limits(const ReadingTarget& memory) override {
+        return backend_->measure_limits(memory);
     }
+    double measure_reading(const ReadingTarget& memory) override { return backend_->measure_reading(memory); }
     std::int64_t synchronizations() const override { return backend_->synchronizations(); }
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {

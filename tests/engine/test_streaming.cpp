@@ -1,61 +1,23 @@
 // An engine that holds a part of the experts gives the bits of one that holds all, whatever the disk does.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <chrono>
-#include <fstream>
 #include <map>
 #include <sstream>
 #include <thread>
 
-#include "base/error.h"
-#include "cache/cache_simulator.h"
-#include "cache/streaming_expert_store.h"
-#include "engine/generation.h"
-#include "file/gguf.h"
-#include "file/gguf_writer.h"
-#include "file/support.h"
-#include "support/faulty_queue.h"
-#include "support/nano.h"
-#include "support/tiny_release.h"
+#include "engine/streaming_test.h"
 
 namespace cachalot {
 namespace {
 
+using test::evaluate;
 using test::Golden;
+using test::kAnswer;
+using test::kPrompt;
+using test::small_options;
+using test::Streaming;
+using test::streaming;
 using testing::AllOf;
 using testing::HasSubstr;
-
-EngineOptions small_options() {
-    EngineOptions options;
-    options.threads = 2;
-    options.chunk = 15;
-    return options;
-}
-
-Engine streaming(std::shared_ptr<const Model> model, int slots, std::unique_ptr<ReadQueue> queue,
-                 EngineOptions options = small_options(), std::optional<HeatFile> heat = {}) {
-    auto store = std::make_unique<StreamingExpertStore>(*model, slots, std::move(queue), std::move(heat));
-    return Engine(std::move(model), options, std::move(store));
-}
-
-// A prompt in two passes, and some tokens one by one; the logits of all. As few as can tell right from wrong: with
-// sanitizers a token takes a tenth of a second.
-constexpr std::size_t kPrompt = 18, kAnswer = 4;
-
-std::vector<float> evaluate(Engine& engine, std::span<const std::int32_t> ids) {
-    auto state = engine.new_state();
-    auto logits = test::all_logits(engine, state, ids.first(kPrompt), 15);
-    auto rest = test::all_logits(engine, state, ids.subspan(kPrompt, kAnswer), 1);
-    logits.insert(logits.end(), rest.begin(), rest.end());
-    return logits;
-}
-
-class Streaming : public testing::Test {
-  protected:
-    std::vector<std::int32_t> ids = Golden::ids("prefix.ids");
-    test::TemporaryFolder folder;
-};
 
 TEST_F(Streaming, GivesTheSameBitsAtAnyBudget) {
     Engine resident(test::nano(), small_options());
@@ -192,87 +154,6 @@ TEST_F(Streaming, StartsWithWhatEarlierSessionsUsed) {
         }
     }
     EXPECT_EQ(logits, expected);
-}
-
-std::string file_of(const QueuedRead& read) {
-    return std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", read.descriptor));
-}
-
-class PackedStreaming : public Streaming {
-  protected:
-    // Two packs, as if on different disks.
-    void SetUp() override {
-        for (const char* name : {"a.pack", "b.pack"}) {
-            write_pack(*test::nano(), folder.path() / name);
-            packs.push_back(std::make_shared<ExpertPack>(*test::nano(), folder.path() / name));
-        }
-        Engine resident(test::nano(), small_options());
-        expected = evaluate(resident, ids);
-    }
-    Engine engine(std::unique_ptr<ReadQueue> queue, ExpertPacks from,
-                  StreamingExpertStore** store = nullptr) {
-        auto made = std::make_unique<StreamingExpertStore>(*test::nano(), 40, std::move(queue), std::nullopt,
-                                                           std::move(from));
-        if (store) *store = made.get();
-        return Engine(test::nano(), small_options(), std::move(made));
-    }
-
-    ExpertPacks packs;
-    std::vector<float> expected;
-};
-
-TEST_F(PackedStreaming, GivesTheSameBitsAndSharesTheWork) {
-    for (std::size_t count : {1u, 2u}) {
-        std::map<std::string, int> reads;
-        auto queue = std::make_unique<test::FaultyQueue>();
-        queue->fault = [&](const QueuedRead& read) -> std::optional<std::int64_t> {
-            ++reads[std::filesystem::path(file_of(read)).filename()];
-            return {};
-        };
-        Engine e =
-            engine(std::move(queue), {packs.begin(), packs.begin() + static_cast<std::ptrdiff_t>(count)});
-        EXPECT_EQ(evaluate(e, ids), expected);
-        EXPECT_EQ(e.expert_stats()->packs, static_cast<int>(count));
-        EXPECT_EQ(e.expert_stats()->failed_reads, 0u);
-        EXPECT_EQ(reads.size(), count);
-        for (const auto& [name, times] : reads) EXPECT_GT(times, 50) << name;
-    }
-    Engine best = engine(make_read_queue(), packs);
-    EXPECT_EQ(evaluate(best, ids), expected);
-}
-
-TEST_F(PackedStreaming, AFailingDiskIsReplacedByTheOthers) {
-    auto queue = std::make_unique<test::FaultyQueue>();
-    auto* disk = queue.get();
-    std::string broken = "a.pack";
-    disk->fault = [&](const QueuedRead& read) -> std::optional<std::int64_t> {
-        if (file_of(read).find(broken) != std::string::npos) return -EIO;
-        return {};
-    };
-    Engine e = engine(std::move(queue), packs);
-    EXPECT_EQ(evaluate(e, ids), expected);
-    const auto failed = e.expert_stats()->failed_reads;
-    EXPECT_GT(failed, 0u);
-    broken = "pack";  // both
-    EXPECT_EQ(evaluate(e, ids), expected);
-    broken = "nano";  // all
-    disk->fault = [&](const QueuedRead&) { return -EIO; };
-    try {
-        evaluate(e, ids);
-        ADD_FAILURE() << "no Error was thrown";
-    } catch (const Error& error) {
-        EXPECT_THAT(error.what(), AllOf(HasSubstr("nano.gguf"), HasSubstr("offset"), HasSubstr("expert ")));
-    }
-    disk->fault = {};
-    EXPECT_EQ(evaluate(e, ids), expected);
-}
-
-TEST_F(PackedStreaming, APackThatIsCutOffWhileItIsOpenIsReplaced) {
-    Engine e = engine(make_read_queue(), packs);
-    std::filesystem::resize_file(folder.path() / "a.pack", 8192);
-    std::filesystem::resize_file(folder.path() / "b.pack", 0);
-    EXPECT_EQ(evaluate(e, ids), expected);
-    EXPECT_GT(e.expert_stats()->failed_reads, 50u);
 }
 
 TEST_F(Streaming, ReadsSplitModels) {
@@ -592,8 +473,7 @@ std::int64_t resident_bytes(const void* address) {
 TEST_F(Streaming, MappedExpertsTakeNoMemory) {
     // A mapping that nobody has touched, of a copy: the system may have the file itself in pages that are so large that one
     // byte brings two megabytes.
-    const TempDir folder;
-    const auto copy = folder / "nano.gguf";
+    const auto copy = folder.path() / "nano.gguf";
     std::filesystem::copy_file(test::kNanoPath, copy);
     auto model = Model::load(copy.string());
     const ExpertRecords records(*model);

@@ -1,84 +1,17 @@
-// Every operation of the CPU backend against the scalar reference, on every instruction set of this machine.
-#include <gtest/gtest.h>
-
-#include <cmath>
-#include <cstdlib>
+// Every operation of the CPU backend but products against the scalar reference, on every instruction set of this machine.
 #include <numeric>
 
-#include "base/cpu_features.h"
-#include "base/error.h"
-#include "kernels/backend.h"
-#include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/instruction_sets.h"
-#include "kernels/random_data.h"
-#include "kernels/reference/rows.h"
+#include "kernels/cpu_backend_test.h"
 
 namespace cachalot {
-
-namespace test {
-const cpu::Table* avx512_emulated_table();     // avx512_emulated.cpp
-const cpu::Table* avx2_vnni_emulated_table();  // avx2_vnni_emulated.cpp
-}  // namespace test
-
 namespace {
 
-using test::kWeightTypes;
+using test::expect_close;
 using test::RandomData;
 using test::RandomMatrix;
 
-// Relative to the largest value, or to `scale` if that is more.
-void expect_close(std::span<const float> expected, std::span<const float> actual, float relative,
-                  float scale = 1e-6f) {
-    ASSERT_EQ(expected.size(), actual.size());
-    for (float v : expected) scale = std::max(scale, std::fabs(v));
-    for (std::size_t i = 0; i < expected.size(); ++i)
-        ASSERT_NEAR(expected[i], actual[i], relative * scale) << "element " << i << " of " << expected.size();
-}
-
-// Worst first.
-std::vector<std::string> tested_sets() {
-    std::vector<std::string> sets;
-    for (const auto& set : cpu::instruction_sets())
-        if (set.available) sets.insert(sets.begin(), set.name);
-#if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
-    if (cpu_features().avx2) sets.push_back("avx2_vnni_emulated");
-#endif
-#if defined(CACHALOT_TEST_EMULATED_AVX512)
-    sets.push_back("avx512_emulated");
-#endif
-    return sets;
-}
-
-// How large the product of a row of weights with normally distributed values is expected to be; one that is small by
-// chance is not more exact.
-float usual_product(const Matrix& w) {
-    std::vector<float> row(static_cast<std::size_t>(w.columns));
-    dequantize_row(w, 0, row);
-    float squares = 0;
-    for (float v : row) squares += v * v;
-    return std::sqrt(squares);
-}
-
-class CpuBackendTest : public testing::TestWithParam<std::string> {
-  protected:
-    std::unique_ptr<Backend> backend(Precision precision = Precision::exact, int threads = 3) {
-#if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
-        if (GetParam() == "avx2_vnni_emulated")
-            return std::make_unique<cpu::CpuBackend>(*test::avx2_vnni_emulated_table(),
-                                                     CpuOptions{threads, precision, {}});
-#endif
-#if defined(CACHALOT_TEST_EMULATED_AVX512)
-        if (GetParam() == "avx512_emulated")
-            return std::make_unique<cpu::CpuBackend>(*test::avx512_emulated_table(),
-                                                     CpuOptions{threads, precision, {}});
-#endif
-        return make_cpu_backend({threads, precision, GetParam()});
-    }
-    std::unique_ptr<Backend> reference = make_reference_backend();
-    RandomData random{7};
-};
-
-INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest, testing::ValuesIn(tested_sets()),
+class CpuBackendTest : public test::CpuBackendTest {};
+INSTANTIATE_TEST_SUITE_P(Isa, CpuBackendTest, testing::ValuesIn(test::tested_sets()),
                          [](const auto& param) { return param.param; });
 
 TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
@@ -99,138 +32,6 @@ TEST(CpuBackend, TheBestInstructionSetIsTheDefault) {
 
 TEST(CpuBackend, AnUnknownInstructionSetIsAnError) {
     EXPECT_THROW(make_cpu_backend({1, Precision::fast, "mmx"}), Error);
-}
-
-TEST_P(CpuBackendTest, ExactProductsOfEveryType) {
-    auto cpu = backend();
-    for (DType type : kWeightTypes)
-        for (int rows : {1, 2, 3, 4, 7, 17, 33})
-            for (auto [outputs, least] : {std::pair{1, 32}, {37, 96}, {130, 288}}) {
-                const std::int64_t columns = test::fitting_columns(type, least);
-                SCOPED_TRACE(testing::Message()
-                             << name(type) << " [" << outputs << ", " << columns << "] x " << rows);
-                RandomMatrix w(type, outputs, columns, random);
-                auto x = random.vector(std::int64_t(rows) * columns);
-                std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
-                Projection p{&w.matrix, x.data(), columns, expected.data(), outputs};
-                reference->project({&p, 1}, rows);
-                p.y = actual.data();
-                cpu->project({&p, 1}, rows);
-                expect_close(expected, actual, 2e-6f, usual_product(w.matrix));
-            }
-}
-
-// Rounding activations to int8 costs at most half a step per value: amax / 254 for each of the 32.
-TEST_P(CpuBackendTest, FastProductsStayWithinTheRoundingOfTheActivations) {
-    auto cpu = backend(Precision::fast);
-    for (DType type : kWeightTypes)
-        for (int rows : {1, 2, 5, 16}) {
-            SCOPED_TRACE(testing::Message() << name(type) << " x " << rows);
-            int outputs = 45, columns = 256;
-            RandomMatrix w(type, outputs, columns, random);
-            auto x = random.vector(std::int64_t(rows) * columns);
-            // What should be computed: the reference on activations rounded the same way.
-            auto rounded = x;
-            bool integer = type == DType::mxfp4 || type == DType::fp4_pairs || type == DType::q8_0 ||
-                           type == DType::q4_k || type == DType::q2_k || type == DType::iq2_xxs;
-            for (std::size_t b = 0; integer && b < rounded.size(); b += 32) {
-                float amax = 0;
-                for (std::size_t i = b; i < b + 32; ++i) amax = std::max(amax, std::fabs(x[i]));
-                for (std::size_t i = b; i < b + 32; ++i)
-                    rounded[i] = std::nearbyint(x[i] * (127.0f / amax)) * (amax / 127.0f);
-            }
-            const bool bf16_products = GetParam() == "avx512_bf16" || GetParam() == "neon_i8mm";
-            if ((type == DType::bf16 || type == DType::f8_e4m3) && bf16_products)
-                for (float& v : rounded) v = bf16_to_f32(f32_to_bf16(v));
-            std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
-            Projection p{&w.matrix, rounded.data(), columns, expected.data(), outputs};
-            reference->project({&p, 1}, rows);
-            p.x = x.data();
-            p.y = actual.data();
-            cpu->project({&p, 1}, rows);
-            expect_close(expected, actual, 2e-6f);
-
-            p.float_inputs = true;
-            cpu->project({&p, 1}, rows);
-            p.x = x.data();
-            p.y = expected.data();
-            reference->project({&p, 1}, rows);
-            expect_close(expected, actual, 2e-6f, usual_product(w.matrix));
-        }
-}
-
-// Columns and no other rows, for which products are summed along the rows of weights where the set does that.
-constexpr std::int64_t kAlongRows = 768;
-
-// Every code at an end of its range and every activation at +-127: nothing may overflow or saturate on the way.
-TEST_P(CpuBackendTest, TheLargestProductsFit) {
-    auto cpu = backend(Precision::fast);
-    struct Case {
-        DType type;
-        std::vector<std::size_t> units;  // where a block has an F16 scale
-    };
-    const Case cases[] = {{DType::q8_0, {0}},    {DType::mxfp4, {}},      {DType::fp4_pairs, {}},
-                          {DType::q4_k, {0, 2}}, {DType::q2_k, {80, 82}}, {DType::iq2_xxs, {0}}};
-    for (const auto& [type, units] : cases)
-        for (int code : {0x00, 0x77, 0x7f, 0x80, 0xff})
-            for (auto [sign, alone] : {std::pair{1.0f, false}, {-1.0f, false}, {1.0f, true}, {-1.0f, true}}) {
-                SCOPED_TRACE(testing::Message() << name(type) << " of bytes " << code << " x " << sign);
-                const std::int64_t outputs = 37,
-                                   columns = alone ? kAlongRows : test::fitting_columns(type, 64),
-                                   rows = alone ? 1 : 3;
-                RandomMatrix w(type, outputs, columns, random);
-                const auto block = static_cast<std::size_t>(info(type).bytes);
-                const std::uint16_t unit = f32_to_f16(0.25f);
-                std::fill(w.bytes.begin(), w.bytes.end(), static_cast<std::byte>(code));
-                for (std::size_t at = 0; at < w.bytes.size(); at += block) {
-                    if (type == DType::mxfp4) w.bytes[at] = std::byte{125};
-                    for (std::size_t i : units) std::memcpy(&w.bytes[at + i], &unit, 2);
-                }
-                std::vector<float> x(static_cast<std::size_t>(rows * columns), sign);
-                std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
-                Projection p{&w.matrix, x.data(), columns, expected.data(), outputs};
-                reference->project({&p, 1}, rows);
-                p.y = actual.data();
-                cpu->project({&p, 1}, rows);
-                expect_close(expected, actual, 2e-6f);
-            }
-}
-
-TEST_P(CpuBackendTest, ARowGivesTheSameBitsAloneAndInABatch) {
-    for (auto precision : {Precision::exact, Precision::fast}) {
-        auto cpu = backend(precision, 1);  // more threads would divide the rows
-        for (DType type : kWeightTypes)
-            for (std::int64_t columns : {test::fitting_columns(type, 160), kAlongRows}) {
-                RandomMatrix w(type, 67, columns, random);
-                const int rows = 50;
-                auto x = random.vector(rows * columns);
-                std::vector<float> batch(static_cast<std::size_t>(rows * 67)), alone(67);
-                Projection p{&w.matrix, x.data(), columns, batch.data(), 67};
-                cpu->project({&p, 1}, rows);
-                for (int r = 0; r < rows; ++r) {
-                    Projection one{&w.matrix, x.data() + r * columns, columns, alone.data(), 67};
-                    cpu->project({&one, 1}, 1);
-                    for (int n = 0; n < 67; ++n) ASSERT_EQ(alone[n], batch[r * 67 + n]) << name(type);
-                }
-            }
-    }
-}
-
-TEST_P(CpuBackendTest, SeveralProductsAndStridesAtOnce) {
-    auto cpu = backend(Precision::fast);
-    RandomMatrix a(DType::q8_0, 33, 64, random), b(DType::bf16, 40, 64, random),
-        c(DType::mxfp4, 8, 128, random);
-    auto x = random.vector(5 * 192);
-    std::vector<float> together(5 * 90), apart(together);
-    Projection all[] = {{&a.matrix, x.data(), 192, together.data(), 90},
-                        {&b.matrix, x.data() + 64, 192, together.data() + 33, 90},
-                        {&c.matrix, x.data() + 64, 192, together.data() + 73, 90}};
-    cpu->project(all, 5);
-    for (auto p : all) {
-        p.y = apart.data() + (p.y - together.data());
-        cpu->project({&p, 1}, 5);
-    }
-    EXPECT_EQ(together, apart);
 }
 
 TEST_P(CpuBackendTest, Norms) {
@@ -271,7 +72,7 @@ TEST_P(CpuBackendTest, HyperConnections) {
     HyperConnectionParams params{96, 20, 1e-6f, 1e-6f};
     RandomMatrix fn(DType::f32, 24, 4 * 96, random), head_fn(DType::f16, 4, 4 * 96, random);
     auto base = random.vector(24), scale = random.vector(3), norm = random.vector(96);
-    for (int rows : {1, 2, 9}) {
+    for (int rows : {1, 2, 9, 100}) {
         auto streams = random.vector(rows * 4 * 96), other = streams;
         std::vector<float> x[2], post[2], comb[2];
         for (int i = 0; i < 2; ++i) {
@@ -458,23 +259,38 @@ TEST_P(CpuBackendTest, CompressorIndexerAndAttention) {
         }
 }
 
+// Of the 40 rows the first 15 see all compressed rows, the others have chosen some.
 TEST_P(CpuBackendTest, AttentionOfARowDoesNotDependOnItsBatch) {
     auto cpu = backend();
-    RowFormat format{RowFormat::Kind::f32, 64, 32};
-    auto window = random.vector(256 * 64), sinks = random.vector(8), q = random.vector(40 * 8 * 64);
+    constexpr int kRows = 40, kHeads = 8, kSize = 64, kTop = 28, kFirst = 100, kRow = kHeads * kSize;
+    RowFormat format{RowFormat::Kind::f32, kSize, 32};
+    auto window = random.vector(256 * kSize), compressed = random.vector(64 * kSize);
+    auto sinks = random.vector(kHeads), q = random.vector(kRows * kRow);
     RingView ring{reinterpret_cast<std::byte*>(window.data()), 256, format.bytes()};
-    Angles angles(40, 16, random);
-    std::vector<float> batch(q.size()), alone(8 * 64);
-    AttendCall call{100, 40,   q.data(), batch.data(), angles.view, 8, format,
-                    128, ring, 0,        {},           nullptr,     0, sinks.data()};
-    cpu->attend({&call, 1});
-    for (int r = 0; r < 40; ++r) {
-        RotaryView rotary{angles.view.cosine + r * 16, angles.view.sine + r * 16, 16};
-        AttendCall one{100 + r, 1, q.data() + r * 512, alone.data(), rotary, 8, format, 128, ring, 0, {},
-                       nullptr, 0, sinks.data()};
-        cpu->attend({&one, 1});
-        for (int i = 0; i < 512; ++i) ASSERT_EQ(alone[i], batch[r * 512 + i]);
-    }
+    std::byte* page = reinterpret_cast<std::byte*>(compressed.data());
+    const PagedView paged{&page, 6, format.bytes()};
+    std::vector<std::int32_t> selected;
+    for (int r = 0; r < kRows; ++r)
+        for (int i = 0; i < kTop; ++i) selected.push_back(i < r % kTop ? i : i - kTop + (kFirst + r + 1) / 4);
+    Angles angles(kRows, 16, random);
+    for (int ratio : {0, 4})
+        for (bool choose : {false, true}) {
+            std::vector<float> batch(q.size()), alone(kRow);
+            AttendCall call{kFirst,      kRows,       q.data(), batch.data(),
+                            angles.view, kHeads,      format,   128,
+                            ring,        ratio,       paged,    choose && ratio ? selected.data() : nullptr,
+                            kTop,        sinks.data()};
+            cpu->attend({&call, 1});
+            for (int r = 0; r < kRows; ++r) {
+                AttendCall one = call;
+                one.start += r, one.rows = 1, one.q += r * kRow, one.out = alone.data();
+                one.rotary = {angles.view.cosine + r * 16, angles.view.sine + r * 16, 16};
+                if (one.selected) one.selected += r * kTop;
+                cpu->attend({&one, 1});
+                for (int i = 0; i < kRow; ++i)
+                    ASSERT_EQ(alone[i], batch[r * kRow + i]) << ratio << choose << r;
+            }
+        }
 }
 
 // The work of a step does not grow with the rows that the indexer left out: they are not even read.

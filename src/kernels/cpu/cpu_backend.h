@@ -21,8 +21,8 @@ class CpuBackend final : public Backend {
 
     const char* name() const override { return name_.c_str(); }
     int threads() const override { return pool_.size(); }
-    MachineLimits measure_limits() override;
-    double measure_reading(std::span<const float> memory) override;
+    MachineLimits measure_limits(const ReadingTarget& memory) override;
+    double measure_reading(const ReadingTarget& memory) override;
     std::int64_t synchronizations() const override { return pool_.loops(); }
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override;

@@ -22,26 +22,25 @@ double best_rate(int runs, const std::function<double()>& work) {
 
 }  // namespace
 
-double CpuBackend::measure_reading(std::span<const float> memory) {
+double CpuBackend::measure_reading(const ReadingTarget& memory) {
+    const std::span<const float> floats = memory.floats();
     constexpr std::size_t kPiece = std::size_t(1) << 20;  // floats, which a thread reads at a time
-    const std::size_t pieces = memory.size() / kPiece;
+    const std::size_t pieces = floats.size() / kPiece;
     std::vector<float> sums(pieces);
     return best_rate(1, [&] {
         pool_.parallel_for(static_cast<std::int64_t>(pieces), [&](std::int64_t i, int) {
             const auto piece = static_cast<std::size_t>(i);
-            sums[piece] = kernels_.sum_of_squares(memory.data() + piece * kPiece, kPiece);
+            sums[piece] = kernels_.sum_of_squares(floats.data() + piece * kPiece, kPiece);
         });
         return static_cast<double>(pieces * kPiece * sizeof(float));
     });
 }
 
-MachineLimits CpuBackend::measure_limits() {
+MachineLimits CpuBackend::measure_limits(const ReadingTarget& memory) {
     MachineLimits limits;
     const std::int64_t threads = pool_.size();
-    const ReadingTarget target;
     for (int i = 0; i < 4; ++i)
-        limits.read_bytes_per_second =
-            std::max(limits.read_bytes_per_second, measure_reading(target.floats()));
+        limits.read_bytes_per_second = std::max(limits.read_bytes_per_second, measure_reading(memory));
     auto peak = [&](std::int64_t (*loop)(std::int64_t)) {
         return best_rate(4, [&] {
             std::vector<std::int64_t> done(static_cast<std::size_t>(threads));

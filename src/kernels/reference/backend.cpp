@@ -10,8 +10,9 @@ class ReferenceBackend final : public Backend {
   public:
     const char* name() const override { return "reference"; }
     int threads() const override { return 1; }
-    MachineLimits measure_limits() override { return {}; }  // nobody asks how fast a specification is
-    double measure_reading(std::span<const float>) override { return 0; }
+    // Nobody asks how fast a specification is.
+    MachineLimits measure_limits(const ReadingTarget&) override { return {}; }
+    double measure_reading(const ReadingTarget&) override { return 0; }
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {
         std::int64_t hidden = table.columns;

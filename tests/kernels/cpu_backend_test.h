@@ -1,0 +1,67 @@
+// What tests of the CPU backend share: one fixture for each instruction set of this machine, beside the reference.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/cpu_features.h"
+#include "base/error.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/instruction_sets.h"
+#include "kernels/random_data.h"
+#include "kernels/reference/rows.h"
+
+namespace cachalot::test {
+
+const cpu::Table* avx512_emulated_table();     // avx512_emulated.cpp
+const cpu::Table* avx2_vnni_emulated_table();  // avx2_vnni_emulated.cpp
+
+// Relative to the largest value, or to `scale` if that is more.
+inline void expect_close(std::span<const float> expected, std::span<const float> actual, float relative,
+                         float scale = 1e-6f) {
+    ASSERT_EQ(expected.size(), actual.size());
+    for (float v : expected) scale = std::max(scale, std::fabs(v));
+    for (std::size_t i = 0; i < expected.size(); ++i)
+        ASSERT_NEAR(expected[i], actual[i], relative * scale) << "element " << i << " of " << expected.size();
+}
+
+// Worst first.
+inline std::vector<std::string> tested_sets() {
+    std::vector<std::string> sets;
+    for (const auto& set : cpu::instruction_sets())
+        if (set.available) sets.insert(sets.begin(), set.name);
+#if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
+    if (cpu_features().avx2) sets.push_back("avx2_vnni_emulated");
+#endif
+#if defined(CACHALOT_TEST_EMULATED_AVX512)
+    sets.push_back("avx512_emulated");
+#endif
+    return sets;
+}
+
+class CpuBackendTest : public testing::TestWithParam<std::string> {
+  protected:
+    std::unique_ptr<Backend> backend(Precision precision = Precision::exact, int threads = 3) {
+#if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
+        if (GetParam() == "avx2_vnni_emulated")
+            return std::make_unique<cpu::CpuBackend>(*avx2_vnni_emulated_table(),
+                                                     CpuOptions{threads, precision, {}});
+#endif
+#if defined(CACHALOT_TEST_EMULATED_AVX512)
+        if (GetParam() == "avx512_emulated")
+            return std::make_unique<cpu::CpuBackend>(*avx512_emulated_table(),
+                                                     CpuOptions{threads, precision, {}});
+#endif
+        return make_cpu_backend({threads, precision, GetParam()});
+    }
+    std::unique_ptr<Backend> reference = make_reference_backend();
+    RandomData random{7};
+};
+
+}  // namespace cachalot::test

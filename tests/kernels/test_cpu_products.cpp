@@ -1,0 +1,159 @@
+// Matrix products of the CPU backend against the scalar reference, on every instruction set of this machine.
+#include "kernels/cpu_backend_test.h"
+#include "tensor/float_formats.h"
+
+namespace cachalot {
+namespace {
+
+using test::expect_close;
+using test::kWeightTypes;
+using test::RandomMatrix;
+
+// How large the product of a row of weights with normally distributed values is expected to be; one that is small by
+// chance is not more exact.
+float usual_product(const Matrix& w) {
+    std::vector<float> row(static_cast<std::size_t>(w.columns));
+    dequantize_row(w, 0, row);
+    float squares = 0;
+    for (float v : row) squares += v * v;
+    return std::sqrt(squares);
+}
+
+class CpuProductsTest : public test::CpuBackendTest {};
+INSTANTIATE_TEST_SUITE_P(Isa, CpuProductsTest, testing::ValuesIn(test::tested_sets()),
+                         [](const auto& param) { return param.param; });
+
+TEST_P(CpuProductsTest, ExactProductsOfEveryType) {
+    auto cpu = backend();
+    for (DType type : kWeightTypes)
+        for (int rows : {1, 2, 3, 4, 7, 17, 33})
+            for (auto [outputs, least] : {std::pair{1, 32}, {37, 96}, {130, 288}}) {
+                const std::int64_t columns = test::fitting_columns(type, least);
+                SCOPED_TRACE(testing::Message()
+                             << name(type) << " [" << outputs << ", " << columns << "] x " << rows);
+                RandomMatrix w(type, outputs, columns, random);
+                auto x = random.vector(std::int64_t(rows) * columns);
+                std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
+                Projection p{&w.matrix, x.data(), columns, expected.data(), outputs};
+                reference->project({&p, 1}, rows);
+                p.y = actual.data();
+                cpu->project({&p, 1}, rows);
+                expect_close(expected, actual, 2e-6f, usual_product(w.matrix));
+            }
+}
+
+// Rounding activations to int8 costs at most half a step per value: amax / 254 for each of the 32.
+TEST_P(CpuProductsTest, FastProductsStayWithinTheRoundingOfTheActivations) {
+    auto cpu = backend(Precision::fast);
+    for (DType type : kWeightTypes)
+        for (int rows : {1, 2, 5, 16}) {
+            SCOPED_TRACE(testing::Message() << name(type) << " x " << rows);
+            int outputs = 45, columns = 256;
+            RandomMatrix w(type, outputs, columns, random);
+            auto x = random.vector(std::int64_t(rows) * columns);
+            // What should be computed: the reference on activations rounded the same way.
+            auto rounded = x;
+            bool integer = type == DType::mxfp4 || type == DType::fp4_pairs || type == DType::q8_0 ||
+                           type == DType::q4_k || type == DType::q2_k || type == DType::iq2_xxs;
+            for (std::size_t b = 0; integer && b < rounded.size(); b += 32) {
+                float amax = 0;
+                for (std::size_t i = b; i < b + 32; ++i) amax = std::max(amax, std::fabs(x[i]));
+                for (std::size_t i = b; i < b + 32; ++i)
+                    rounded[i] = std::nearbyint(x[i] * (127.0f / amax)) * (amax / 127.0f);
+            }
+            const bool bf16_products = GetParam() == "avx512_bf16" || GetParam() == "neon_i8mm";
+            if ((type == DType::bf16 || type == DType::f8_e4m3) && bf16_products)
+                for (float& v : rounded) v = bf16_to_f32(f32_to_bf16(v));
+            std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
+            Projection p{&w.matrix, rounded.data(), columns, expected.data(), outputs};
+            reference->project({&p, 1}, rows);
+            p.x = x.data();
+            p.y = actual.data();
+            cpu->project({&p, 1}, rows);
+            expect_close(expected, actual, 2e-6f);
+
+            p.float_inputs = true;
+            cpu->project({&p, 1}, rows);
+            p.x = x.data();
+            p.y = expected.data();
+            reference->project({&p, 1}, rows);
+            expect_close(expected, actual, 2e-6f, usual_product(w.matrix));
+        }
+}
+
+// Columns and no other rows, for which products are summed along the rows of weights where the set does that.
+constexpr std::int64_t kAlongRows = 768;
+
+// Every code at an end of its range and every activation at +-127: nothing may overflow or saturate on the way.
+TEST_P(CpuProductsTest, TheLargestProductsFit) {
+    auto cpu = backend(Precision::fast);
+    struct Case {
+        DType type;
+        std::vector<std::size_t> units;  // where a block has an F16 scale
+    };
+    const Case cases[] = {{DType::q8_0, {0}},    {DType::mxfp4, {}},      {DType::fp4_pairs, {}},
+                          {DType::q4_k, {0, 2}}, {DType::q2_k, {80, 82}}, {DType::iq2_xxs, {0}}};
+    for (const auto& [type, units] : cases)
+        for (int code : {0x00, 0x77, 0x7f, 0x80, 0xff})
+            for (auto [sign, alone] : {std::pair{1.0f, false}, {-1.0f, false}, {1.0f, true}, {-1.0f, true}}) {
+                SCOPED_TRACE(testing::Message() << name(type) << " of bytes " << code << " x " << sign);
+                const std::int64_t outputs = 37,
+                                   columns = alone ? kAlongRows : test::fitting_columns(type, 64),
+                                   rows = alone ? 1 : 3;
+                RandomMatrix w(type, outputs, columns, random);
+                const auto block = static_cast<std::size_t>(info(type).bytes);
+                const std::uint16_t unit = f32_to_f16(0.25f);
+                std::fill(w.bytes.begin(), w.bytes.end(), static_cast<std::byte>(code));
+                for (std::size_t at = 0; at < w.bytes.size(); at += block) {
+                    if (type == DType::mxfp4) w.bytes[at] = std::byte{125};
+                    for (std::size_t i : units) std::memcpy(&w.bytes[at + i], &unit, 2);
+                }
+                std::vector<float> x(static_cast<std::size_t>(rows * columns), sign);
+                std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
+                Projection p{&w.matrix, x.data(), columns, expected.data(), outputs};
+                reference->project({&p, 1}, rows);
+                p.y = actual.data();
+                cpu->project({&p, 1}, rows);
+                expect_close(expected, actual, 2e-6f);
+            }
+}
+
+TEST_P(CpuProductsTest, ARowGivesTheSameBitsAloneAndInABatch) {
+    for (auto precision : {Precision::exact, Precision::fast}) {
+        auto cpu = backend(precision, 1);  // more threads would divide the rows
+        for (DType type : kWeightTypes)
+            for (std::int64_t columns : {test::fitting_columns(type, 160), kAlongRows}) {
+                RandomMatrix w(type, 67, columns, random);
+                const int rows = 50;
+                auto x = random.vector(rows * columns);
+                std::vector<float> batch(static_cast<std::size_t>(rows * 67)), alone(67);
+                Projection p{&w.matrix, x.data(), columns, batch.data(), 67};
+                cpu->project({&p, 1}, rows);
+                for (int r = 0; r < rows; ++r) {
+                    Projection one{&w.matrix, x.data() + r * columns, columns, alone.data(), 67};
+                    cpu->project({&one, 1}, 1);
+                    for (int n = 0; n < 67; ++n) ASSERT_EQ(alone[n], batch[r * 67 + n]) << name(type);
+                }
+            }
+    }
+}
+
+TEST_P(CpuProductsTest, SeveralProductsAndStridesAtOnce) {
+    auto cpu = backend(Precision::fast);
+    RandomMatrix a(DType::q8_0, 33, 64, random), b(DType::bf16, 40, 64, random),
+        c(DType::mxfp4, 8, 128, random);
+    auto x = random.vector(5 * 192);
+    std::vector<float> together(5 * 90), apart(together);
+    Projection all[] = {{&a.matrix, x.data(), 192, together.data(), 90},
+                        {&b.matrix, x.data() + 64, 192, together.data() + 33, 90},
+                        {&c.matrix, x.data() + 64, 192, together.data() + 73, 90}};
+    cpu->project(all, 5);
+    for (auto p : all) {
+        p.y = apart.data() + (p.y - together.data());
+        cpu->project({&p, 1}, 5);
+    }
+    EXPECT_EQ(together, apart);
+}
+
+}  // namespace
+}  // namespace cachalot

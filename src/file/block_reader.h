@@ -47,7 +47,7 @@ class BlockReader {
         std::string error;    // "FILE: cannot read ..."; empty: all is there
     };
 
-    // The files must outlive the reader.
+    // The files, and the memory that jobs read into, must outlive the reader.
     BlockReader(std::span<const MappedFile* const> files, std::unique_ptr<ReadQueue> queue);
     ~BlockReader();  // waits for what is under way; what has not begun does not begin any more
     BlockReader(const BlockReader&) = delete;

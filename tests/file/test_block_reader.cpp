@@ -25,7 +25,7 @@ std::unique_ptr<ReadQueue> queue_of(const std::string& name) {
     return std::make_unique<test::FaultyQueue>();
 }
 
-// Memory that the disk can write to.
+// Memory that the disk can write to. It must outlive the reader, so it is declared first.
 class Blocks {
   public:
     explicit Blocks(std::uint64_t bytes) : memory_(static_cast<std::size_t>(bytes + BlockReader::kBlock)) {}
@@ -71,8 +71,6 @@ INSTANTIATE_TEST_SUITE_P(Queues, BlockReaderTest, testing::Values("threads", "ur
                          [](const auto& test) { return test.param; });
 
 TEST_P(BlockReaderTest, ReadsAnyRunsOfAnyFile) {
-    BlockReader reader(pointers(), std::move(queue));
-    EXPECT_FALSE(reader.next(true));  // nothing is under way
     std::mt19937 random(4);
     auto pick = [&](std::uint64_t n) {
         return std::uniform_int_distribution<std::uint64_t>(0, n - 1)(random);
@@ -82,6 +80,8 @@ TEST_P(BlockReaderTest, ReadsAnyRunsOfAnyFile) {
         std::vector<Blocks> memory;
     };
     std::map<std::uint64_t, Wanted> jobs;
+    BlockReader reader(pointers(), std::move(queue));
+    EXPECT_FALSE(reader.next(true));  // nothing is under way
     for (std::uint64_t job = 0; job < 12; ++job) {
         Wanted& w = jobs[job];
         for (int i = 0; i < 3; ++i) {
@@ -113,9 +113,9 @@ TEST_P(BlockReaderTest, ReadsAnyRunsOfAnyFile) {
 }
 
 TEST_P(BlockReaderTest, ATruncatedFileIsAnErrorThatNamesItAndNothingElseSuffers) {
+    Blocks first(4'000'000), second(4'000'000);
     BlockReader reader(pointers(), std::move(queue));
     std::filesystem::resize_file(dir / "a", 3'000'000);
-    Blocks first(4'000'000), second(4'000'000);
     const BlockReader::Run good{0, 5000, 1'000'000, first.data()};
     const BlockReader::Run bad{0, 2'990'000, 1'000'000, second.data()};
     const BlockReader::Run both[] = {good, bad};
@@ -144,9 +144,9 @@ TEST_P(BlockReaderTest, WhatIsUnderWayIsWaitedForInTheEnd) {
 }
 
 TEST_P(BlockReaderTest, LessUrgentJobsCanBeRaisedOrTakenBack) {
-    BlockReader reader(pointers(), std::move(queue));
     constexpr std::uint64_t kJobs = 40;
     std::vector<Blocks> memory;
+    BlockReader reader(pointers(), std::move(queue));
     std::vector<BlockReader::Run> runs;
     for (std::uint64_t job = 0; job < kJobs; ++job) {
         BlockReader::Run run{0, job * 10'000, 2'500'000, nullptr};
@@ -214,8 +214,8 @@ TEST(BlockReader, AFailingDiskIsAnErrorWhenAllPiecesAreBack) {
         if (read.offset >= BlockReader::kPiece && read.offset < 2 * BlockReader::kPiece) return -EIO;
         return {};
     };
-    BlockReader reader(files, std::move(queue));
     Blocks memory(6'000'000);
+    BlockReader reader(files, std::move(queue));
     const BlockReader::Run run{0, 100, 5'900'000, memory.data()};
     reader.submit(1, {&run, 1});
     auto done = reader.next(true);

@@ -65,25 +65,29 @@ class StopSignals {
                 if (sigwait(&set, &signal) != 0) continue;
                 std::lock_guard lock(state->mutex);
                 // Every line of the audit log has been written; nothing else in memory would be missed.
-                if (!state->waiting) std::_Exit(128 + signal);
-                state->waiting = false;
+                if (!state->expected || state->came) std::_Exit(128 + signal);
+                state->came = true;
                 state->changed.notify_all();
             }
         }).detach();
     }
 
-    // Returns when the first signal comes; one that comes at any other time ends the program.
+    // From now on the first signal is one to wait() for; one before, or another one after it, ends the program.
+    void expect() {
+        std::lock_guard lock(state_->mutex);
+        state_->expected = true;
+    }
+    // Returns when it has come.
     void wait() {
         std::unique_lock lock(state_->mutex);
-        state_->waiting = true;
-        state_->changed.wait(lock, [&] { return !state_->waiting; });
+        state_->changed.wait(lock, [&] { return state_->came; });
     }
 
   private:
     struct State {
         std::mutex mutex;
         std::condition_variable changed;
-        bool waiting = false;
+        bool expected = false, came = false;
     };
     sigset_t set_;
     std::shared_ptr<State> state_ = std::make_shared<State>();
@@ -204,6 +208,7 @@ void serve(const ServeOptions& o) {
     for (auto& more :
          {openai_routes(*service), anthropic_routes(*service, o.claude_context), responses_routes(*service)})
         routes.insert(routes.end(), more.begin(), more.end());
+    signals.expect();  // before there are answers that could be cut off
     server.set_routes(routes);
     ready = true;
     fmt::print(stderr, "cachalot: serving {} at {}\n", id, server.url());

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/cpu_features.h"
@@ -22,15 +23,33 @@ struct BenchOptions {
     bool json = false;
 };
 
+struct Repetition {
+    double tokens_per_second;
+    double reading;  // decode: bytes a second at which memory was read before and after it
+};
+
 struct Row {
     std::string test;
     std::int64_t tokens, depth;
-    int parallel;                                      // sequences that are written at the same time
-    double tokens_per_second, spread;                  // mean and standard deviation over the repetitions
+    int parallel;  // sequences that are written at the same time
+    std::vector<Repetition> repetitions;
     std::uint64_t peak_rss_bytes;                      // of the process so far
     std::optional<ExpertCacheStats::Traffic> experts;  // of the cache, if there is one, warming up left out
-    double reading;  // decode: bytes a second at which memory was read around the repetitions, on average
-    double share_of_limit = 0;  // decode: of that; prefill: of the arithmetic peak
+    double share_of_limit = 0;  // mean; decode: of the reading; prefill: of the arithmetic peak
+
+    template <class Value>
+    double mean(const Value& value) const {
+        double sum = 0;
+        for (const Repetition& r : repetitions) sum += value(r);
+        return sum / static_cast<double>(repetitions.size());
+    }
+    double tokens_per_second() const { return mean(std::mem_fn(&Repetition::tokens_per_second)); }
+    double reading() const { return mean(std::mem_fn(&Repetition::reading)); }
+    double spread() const {  // standard deviation
+        const double middle = tokens_per_second();
+        return std::sqrt(
+            mean([&](const Repetition& r) { return std::pow(r.tokens_per_second - middle, 2); }));
+    }
 };
 
 std::uint64_t peak_rss_bytes() {
@@ -77,7 +96,7 @@ void decode_together(Engine& engine, std::vector<KvState>& states, std::span<con
 Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& start, const std::string& test,
             std::int64_t count, int parallel, int repetitions) {
     bool decode = test == "decode";
-    double sum = 0, squares = 0, reading = 0;
+    std::vector<Repetition> all;
     auto read = [&] {  // the mean, since what it is compared with is one, too
         constexpr int kTimes = 8;
         double seconds = 0;  // for a byte
@@ -100,21 +119,10 @@ Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& sta
         double rate = static_cast<double>(tokens.size()) /
                       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         if (i < 0) continue;
-        reading += (before + read()) / 2;
-        sum += rate;
-        squares += rate * rate;
+        all.push_back({rate, (before + read()) / 2});
     }
     if (experts) experts = difference(*experts, *expert_traffic(engine, decode || count == 1));
-    double mean = sum / repetitions;
-    return {test,
-            count,
-            start.length,
-            parallel,
-            mean,
-            std::sqrt(std::max(0.0, squares / repetitions - mean * mean)),
-            peak_rss_bytes() - ReadingTarget::kBytes,
-            experts,
-            reading / repetitions};
+    return {test, count, start.length, parallel, all, peak_rss_bytes() - ReadingTarget::kBytes, experts};
 }
 
 void bench(const BenchOptions& o) {
@@ -152,10 +160,12 @@ void bench(const BenchOptions& o) {
     double peak = o.model.exact ? limits.float_ops_per_second : limits.int8_ops_per_second;
     // Of several sequences together the bytes of a pass are not known: they share what experts they choose in common.
     for (auto& r : rows)
-        r.share_of_limit = r.parallel > 1 ? 0
-                           : r.test == "decode"
-                               ? r.tokens_per_second * static_cast<double>(cost.bytes) / r.reading
-                               : r.tokens_per_second * static_cast<double>(cost.operations) / peak;
+        if (r.parallel == 1)
+            r.share_of_limit = r.mean([&](const Repetition& one) {
+                return r.test == "decode"
+                           ? one.tokens_per_second * static_cast<double>(cost.bytes) / one.reading
+                           : one.tokens_per_second * static_cast<double>(cost.operations) / peak;
+            });
     if (o.json) {
         nlohmann::ordered_json result = {{"machine",
                                           {{"processor", cpu_features().name},
@@ -172,13 +182,18 @@ void bench(const BenchOptions& o) {
                                       {"depth", r.depth},
                                       {"parallel", r.parallel},
                                       {"threads", engine.backend().threads()},
-                                      {"tokens_per_second", r.tokens_per_second},
+                                      {"tokens_per_second", r.tokens_per_second()},
                                       {"share_of_limit", r.share_of_limit},
                                       {"peak_rss_bytes", r.peak_rss_bytes},
                                       {"repetitions", o.repetitions},
-                                      {"spread", r.spread}});
-            if (r.test == "decode") result["rows"].back()["read_bytes_per_second"] = r.reading;
-            if (r.experts) result["rows"].back()["expert_cache"] = traffic_json(*r.experts);
+                                      {"spread", r.spread()}});
+            auto& row = result["rows"].back();
+            if (r.test == "decode") row["read_bytes_per_second"] = r.reading();
+            for (const Repetition& one : r.repetitions) {
+                row["each"].push_back({{"tokens_per_second", one.tokens_per_second}});
+                if (r.test == "decode") row["each"].back()["read_bytes_per_second"] = one.reading;
+            }
+            if (r.experts) row["expert_cache"] = traffic_json(*r.experts);
         }
         return print_line(result.dump(2));
     }
@@ -193,13 +208,13 @@ void bench(const BenchOptions& o) {
         if (r.parallel > 1) return "-";
         const auto percent = fmt::format("{:.1f} %", 100 * r.share_of_limit);
         if (r.test != "decode") return percent;
-        return fmt::format("{} of {}/s", percent, human_bytes(static_cast<std::uint64_t>(r.reading)));
+        return fmt::format("{} of {}/s", percent, human_bytes(static_cast<std::uint64_t>(r.reading())));
     };
     print_line(fmt::format("{:<8} {:>7} {:>8} {:>8} {:>20}   {:>12} {:>22} {:>12}", "test", "tokens", "depth",
                            "parallel", "tokens/s", "per token", "of the limit", "peak memory"));
     for (const auto& r : rows)
         print_line(fmt::format("{:<8} {:>7} {:>8} {:>8} {:>12.1f} +- {:<5.1f}  {:>12} {:>22} {:>12}", r.test,
-                               r.tokens, r.depth, r.parallel, r.tokens_per_second, r.spread,
+                               r.tokens, r.depth, r.parallel, r.tokens_per_second(), r.spread(),
                                r.test == "decode" ? bytes : operations, share(r),
                                human_bytes(r.peak_rss_bytes)));
     for (const auto& r : rows)

@@ -191,7 +191,8 @@ TEST_F(Commands, BenchPrintsItsRows) {
     for (const auto& [key, value] : result["rows"][0].items()) keys.push_back(key);
     EXPECT_THAT(keys, testing::UnorderedElementsAre("test", "tokens", "depth", "parallel", "threads",
                                                     "tokens_per_second", "share_of_limit", "peak_rss_bytes",
-                                                    "repetitions", "spread"));
+                                                    "repetitions", "spread", "each"));
+    EXPECT_EQ(result["rows"][0]["each"].size(), 1u);
     EXPECT_TRUE(result["machine"].is_object());
     for (const auto& row : result["rows"]) {
         EXPECT_GT(row["tokens_per_second"], 0);

@@ -81,8 +81,9 @@ TEST_P(CpuProductsTest, FastProductsStayWithinTheRoundingOfTheActivations) {
         }
 }
 
-// Columns and no other rows, for which products are summed along the rows of weights where the set does that.
-constexpr std::int64_t kAlongRows = 768;
+// Columns for which products of one row are summed along the rows of weights where the set does that: half a step, so that
+// two rows are taken together, and two steps.
+constexpr std::int64_t kAlongRows[] = {256, 1024};
 
 // Every code at an end of its range and every activation at +-127: nothing may overflow or saturate on the way.
 TEST_P(CpuProductsTest, TheLargestProductsFit) {
@@ -95,11 +96,12 @@ TEST_P(CpuProductsTest, TheLargestProductsFit) {
                           {DType::q4_k, {0, 2}}, {DType::q2_k, {80, 82}}, {DType::iq2_xxs, {0}}};
     for (const auto& [type, units] : cases)
         for (int code : {0x00, 0x77, 0x7f, 0x80, 0xff})
-            for (auto [sign, alone] : {std::pair{1.0f, false}, {-1.0f, false}, {1.0f, true}, {-1.0f, true}}) {
+            for (auto [sign, along] :
+                 {std::pair{1.0f, -1}, {-1.0f, -1}, {1.0f, 0}, {-1.0f, 0}, {1.0f, 1}, {-1.0f, 1}}) {
                 SCOPED_TRACE(testing::Message() << name(type) << " of bytes " << code << " x " << sign);
                 const std::int64_t outputs = 37,
-                                   columns = alone ? kAlongRows : test::fitting_columns(type, 64),
-                                   rows = alone ? 1 : 3;
+                                   columns = along < 0 ? test::fitting_columns(type, 64) : kAlongRows[along],
+                                   rows = along < 0 ? 3 : 1;
                 RandomMatrix w(type, outputs, columns, random);
                 const auto block = static_cast<std::size_t>(info(type).bytes);
                 const std::uint16_t unit = f32_to_f16(0.25f);
@@ -122,7 +124,7 @@ TEST_P(CpuProductsTest, ARowGivesTheSameBitsAloneAndInABatch) {
     for (auto precision : {Precision::exact, Precision::fast}) {
         auto cpu = backend(precision, 1);  // more threads would divide the rows
         for (DType type : kWeightTypes)
-            for (std::int64_t columns : {test::fitting_columns(type, 160), kAlongRows}) {
+            for (std::int64_t columns : {test::fitting_columns(type, 160), kAlongRows[0], kAlongRows[1]}) {
                 RandomMatrix w(type, 67, columns, random);
                 const int rows = 50;
                 auto x = random.vector(rows * columns);

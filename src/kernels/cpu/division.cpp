@@ -12,40 +12,33 @@ std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1)
 std::int64_t unit_of(const Matrix& w, std::int64_t otherwise) { return w.rows % 32 ? otherwise : 32; }
 
 std::vector<Piece> divide_by_bytes(std::span<const Product> products, int threads) {
-    constexpr std::int64_t kShortest = 64 << 10, kLongest = 8 << 20;
+    constexpr std::int64_t kShortest = 64 << 10, kShortEnough = 512 << 10, kLongest = 8 << 20;
     auto unit = [](const Matrix& w) { return unit_of(w, 4); };
     auto bytes_of = [](const Product& p) { return p.weights->rows * p.weights->stride; };
     std::int64_t bytes = 0;
     for (const Product& p : products) bytes += bytes_of(p);
+    std::int64_t left = bytes;
     std::vector<Piece> pieces;
-    auto cut = [&](std::size_t product, std::int64_t first, std::int64_t last, std::int64_t step) {
-        for (; first < last; first += step)
-            pieces.push_back(
-                {product, first, std::min(first + step, last), 0, static_cast<int>(products[product].rows)});
+    // Cuts a matrix into pieces of as many rows as rows() tells for the next one.
+    auto cut = [&](std::size_t product, const auto& rows) {
+        const auto& [w, inputs] = products[product];
+        for (std::int64_t first = 0, last; first < w->rows; first = last) {
+            last = std::min(first + round_up(std::max<std::int64_t>(rows(), 1), unit(*w)), w->rows);
+            pieces.push_back({product, first, last, 0, static_cast<int>(inputs)});
+            left -= (last - first) * w->stride;
+        }
     };
-    const std::int64_t short_run = bytes / (24 * threads),
-                       long_run = std::min(bytes / (4 * threads), kLongest);
-    if (short_run < kShortest) {  // not worth its start: one or two equal pieces for each thread
-        const std::int64_t turns = short_run < kShortest / 2 ? 1 : 2;
-        for (std::size_t i = 0; i < products.size(); ++i) {
-            const Matrix& w = *products[i].weights;
+    const std::int64_t shortest = std::min(bytes / (24 * threads), kShortEnough);
+    for (std::size_t i = 0; i < products.size(); ++i) {
+        const Matrix& w = *products[i].weights;
+        if (shortest < kShortest) {  // not worth its start: one or two equal pieces for each thread
+            const std::int64_t turns = shortest < kShortest / 2 ? 1 : 2;
             const std::int64_t count =
                 std::max<std::int64_t>(1, turns * threads * bytes_of(products[i]) / bytes);
-            cut(i, 0, w.rows, round_up((w.rows + count - 1) / count, unit(w)));
+            cut(i, [&] { return (w.rows + count - 1) / count; });
+        } else {
+            cut(i, [&] { return std::clamp(2 * left / (3 * threads), shortest, kLongest) / w.stride; });
         }
-        return pieces;
-    }
-    auto step = [&](const Matrix& w, std::int64_t run) {
-        return std::max<std::int64_t>(1, run / w.stride / unit(w)) * unit(w);
-    };
-    auto in_long_runs = [&](const Matrix& w) { return w.rows * 3 / 4 / unit(w) * unit(w); };
-    for (std::size_t i = 0; i < products.size(); ++i) {
-        const Matrix& w = *products[i].weights;
-        cut(i, 0, in_long_runs(w), step(w, long_run));
-    }
-    for (std::size_t i = 0; i < products.size(); ++i) {
-        const Matrix& w = *products[i].weights;
-        cut(i, in_long_runs(w), w.rows, step(w, short_run));
     }
     return pieces;
 }

@@ -3,9 +3,10 @@
 // The problem: threads must end together, whatever shapes the matrices have and however much a thread is held up, but each
 // piece has a start (a memory latency, activations to be packed). The choice depends on how often weights are used:
 //
-//   few rows of activations    memory is the limit, so pieces are runs of bytes. Threads take long runs first and short
-//                              ones at the end, where they differ by at most a short one. In equal pieces, three for each
-//                              of two threads, a product of 1,024 rows kept one thread busy for 12 % longer than the other.
+//   few rows of activations    memory is the limit, so pieces are runs of bytes: each two thirds of what is left for a thread
+//                              (guided self-scheduling: Polychronopoulos and Kuck, 1987), so that they get shorter and
+//                              threads differ by at most a short one in the end. In equal pieces, three for each of two
+//                              threads, a product of 1,024 rows kept one thread busy for 12 % longer than the other.
 //   many                       arithmetic is the limit: blocks of weights and of activations that caches hold, several for each
 //                              thread
 #pragma once

@@ -51,12 +51,7 @@ void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const A
             });
     if (rows == 1) {
 #if defined(CACHALOT_SIMD_HAS_ROWS)
-        if constexpr (HasRow<Format>)
-            if (w.columns % kChunk == 0 && w.columns <= kMostRowColumns) {
-                const std::int64_t whole = first + (last - first) / kLanes * kLanes;
-                integer_row<RowOf<Format>>(w, first, whole, a, y);
-                first = whole;
-            }
+        if constexpr (HasRow<Format>) first = integer_row<RowOf<Format>>(w, first, last, a, y);
 #endif
         return integer_rows<Format>(w, first, last, a, std::integral_constant<int, 1>(), y, y_stride);
     }

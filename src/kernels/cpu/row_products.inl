@@ -2,76 +2,99 @@
 // by products.inl where there are structs that compute terms along rows (rows_avx512.inl).
 //
 // The problem: kLanes rows of weights side by side, as in strips.inl, are read at half of the memory's speed, since a processor
-// follows long runs, and a row of a matrix is soon at its end. The choice: the terms of all groups of a row are computed along
-// the row as it lies in the file, two rows at a time, where neither codes nor scales need turning; then the terms, which are
-// few, are turned and added up. The results are those of integer_rows(), bit for bit.
+// follows long runs, and a row of a matrix is soon at its end. The choice: weights are read as they lie in the file, one row
+// after the other, and terms of groups are computed along the row, where neither codes nor scales need turning; then the
+// terms, which are few, are turned and added up. The results are those of integer_rows(), bit for bit.
 //
-// What comes next is asked for by whole pairs of rows, about 8 KiB and 16 KiB ahead, and for the second-level cache only: asked
+// What comes next is asked for 4 KiB and once more 8 KiB ahead, not beyond the piece, and for the second-level cache only: asked
 // for the first level, lines occupy the few places that the processor has for what its own loads miss. Requests that find
-// no place are dropped, hence two. Share of 34 GB/s that two threads of Zen 4 read so of MXFP4 and Q8_0 of 4,096 columns:
+// no place are dropped, hence two, and each line that is left out costs as much as a miss. Two rows at a time (a step of each) were
+// tried first, since then activations serve both, but two runs are followed worse than one. Share of what two threads of Zen 4 read
+// at the same time, 32 GB/s, and where it is 57 GB/s:
 //
-//     strips 50 %, along the rows 65 to 70 %, asked for once, 16 KiB ahead, for the first level 75 to 80 %, for the second 87 to
-//     95 %, 8 KiB ahead 89 to 96 %, twice 98 to 101 %
+//                          MXFP4 4096   MXFP4 2048   Q4_K         Q8_0 1024    4096         8192 columns
+//     strips               50 %
+//     two rows             94 %, 68 %   92 %, 70 %   90 %, 65 %   94 %, 87 %   93 %, 69 %   92 %, 82 %
+//     one row              95 %, 72 %   95 %, 69 %   96 %, 73 %   98 %, 94 %   95 %, 76 %   96 %, 85 %
 constexpr int kMostRowColumns = 16384;
+constexpr int kAhead = 4096;  // bytes
 
-// The activations without what lies between them, in the order in which the format has its columns.
+// The activations without what lies between them, in the order in which the format has its columns; again from the beginning
+// where they are fewer than a step.
 template <class Row>
 struct PackedRow {
-    alignas(64) std::int8_t q[kMostRowColumns / kChunk * Row::kPacked];
-    typename Row::Inputs x[kMostRowColumns / kChunk];
+    alignas(64) std::int8_t q[kMostRowColumns];
+    typename Row::Inputs x[kMostRowColumns / kRowStep];
 
     PackedRow(const Activations& a, std::int64_t columns) {
-        for (std::int64_t k = 0; k < columns; k += kChunk) {
-            std::int8_t inputs[kChunk];
-            for (int g = 0; g < kChunk / 32; ++g) {
-                const Int8Group& from = a.q[(k / 32 + g) * a.q_rows];
+        for (std::int64_t k = 0; k < columns; k += kRowStep) {
+            std::int8_t inputs[kRowStep];
+            for (int g = 0; g < kRowStep / 32; ++g) {
+                const Int8Group& from = a.q[(k / 32 + g) % (columns / 32) * a.q_rows];
                 __builtin_memcpy(inputs + 32 * g, from.q, 32);
-                for (int lane : {g, g + 8}) x[k / kChunk].template put<Row>(from, lane);
+                x[k / kRowStep].template put<Row>(from, g);
             }
-            Row::pack(inputs, q + k / kChunk * Row::kPacked);
+            Row::pack(inputs, q + k);
         }
     }
 };
 
-// w has a multiple of kChunk columns; first .. last are a multiple of kLanes rows.
-template <class Row>
-void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, float* y) {
-    if (first >= last) return;
-    // Whole pairs of rows, so that it is also what will be used next but so much.
-    const std::int64_t ahead = std::max<std::int64_t>(1, kRowAhead / (2 * w.stride)) * 2 * w.stride;
-    for (std::int64_t b = 0; b < ahead; b += 64) __builtin_prefetch(w.row(first) + b, 0, 1);
-    const PackedRow<Row> packed(a, w.columns);
-    const std::int64_t chunks = w.columns / kChunk;
-    alignas(64) float terms[kMostRowColumns / kChunk][kLanes / 2][2 * kChunk / 32];
-    const std::byte *u = w.row(first), *v = w.row(first + 1);
-    typename Row::Unpacked next = Row::unpack(u, v);
+// Each row of `w`, whose columns are a multiple of kRowStep, is kTogether rows of the weights, one after the other. first ..
+// last are a multiple of kLanes.
+template <class Row, int kTogether>
+void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const PackedRow<Row>& x, float* y) {
+    constexpr int kStepBytes = 2 * Row::kBytes;
+    const std::int64_t steps = w.columns / kRowStep;
+    alignas(64) float terms[kMostRowColumns / kRowStep][kLanes][kRowStep / 32];
+    const std::byte* at = w.row(first);
+    const std::byte* const end = w.row(last) - kStepBytes;  // what follows is another thread's
+    typename Row::Unpacked next = Row::unpack(at);
     for (std::int64_t n = first; n < last; n += kLanes) {
-        for (int i = 0; i < kLanes / 2; ++i) {
-            for (std::int64_t c = 0; c < chunks; ++c) {
-                u += Row::kBytes, v += Row::kBytes;
-                if (c + 1 == chunks) {
-                    const std::int64_t row = std::min(n + 2 * i + 2, last - 2);
-                    u = w.row(row), v = w.row(row + 1);
-                }
-                for (int b = 0; b < Row::kBytes; b += 64) {  // twice: requests that find no place are dropped
-                    __builtin_prefetch(u + 2 * ahead + b, 0, 1);
-                    __builtin_prefetch(v + 2 * ahead + b, 0, 1);
-                    __builtin_prefetch(u + ahead + b, 0, 1);
-                    __builtin_prefetch(v + ahead + b, 0, 1);
+        for (int i = 0; i < kLanes; ++i) {
+            for (std::int64_t c = 0; c < steps; ++c) {
+                at += kStepBytes;
+                if (c + 1 == steps) at = w.row(std::min(n + i + 1, last - 1));
+                const std::byte *near = std::min(at + kAhead, end), *far = std::min(at + 2 * kAhead, end);
+                for (int b = 0; b < kStepBytes; b += 64) {
+                    __builtin_prefetch(near + b, 0, 1);
+                    __builtin_prefetch(far + b, 0, 1);
                 }
                 const typename Row::Unpacked now = next;
-                next = Row::unpack(u, v);
-                _mm512_store_ps(terms[c][i], Row::terms(now, packed.q + c * Row::kPacked, packed.x[c]));
+                next = Row::unpack(at);
+                _mm512_store_ps(terms[c][i], Row::terms(now, x.q + c * kRowStep, x.x[c]));
             }
         }
-        F sum = broadcast(0);
-        for (std::int64_t c = 0; c < chunks; ++c) {
-            F turned[kChunk / 32];
+        F sums[kTogether];
+        for (F& sum : sums) sum = broadcast(0);
+        for (std::int64_t c = 0; c < steps; ++c) {
+            F turned[kRowStep / 32];
             turn_rows(terms[c], turned);
-            for (const F& t : turned) sum = sum + t;
+            for (int g = 0; g < kRowStep / 32; ++g) {
+                F& sum = sums[g * kTogether / (kRowStep / 32)];
+                sum = sum + turned[g];
+            }
         }
-        store(y + n, sum);
+        store_rows(sums, y + n * kTogether);
     }
+}
+
+// Computes what rows of [first, last) it can; returns the first that is left.
+template <class Row>
+std::int64_t integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a,
+                         float* y) {
+    // Rows that are half a step lie side by side in pairs.
+    const int together = w.columns == kChunk && w.stride == Row::kBytes && first % 2 == 0 ? 2 : 1;
+    const Matrix wide = {w.dtype, w.rows / together, w.columns * together, w.data, w.stride * together};
+    if (wide.columns % kRowStep != 0 || wide.columns > kMostRowColumns) return first;
+    const std::int64_t begin = first / together, end = begin + (last - first) / together / kLanes * kLanes;
+    if (begin == end) return first;
+    for (std::int64_t b = 0; b < 2 * kAhead; b += 64) __builtin_prefetch(wide.row(begin) + b, 0, 1);
+    const PackedRow<Row> packed(a, w.columns);
+    if (together == 2)
+        integer_row<Row, 2>(wide, begin, end, packed, y);
+    else
+        integer_row<Row, 1>(wide, begin, end, packed, y);
+    return end * together;
 }
 
 template <class Format>

@@ -1,12 +1,12 @@
-// Products along rows with AVX-512, included by kernels.inl: the terms of the eight groups of 32 columns that follow one
-// another in two rows of weights, for one row of activations (products.inl says what for). One struct for each format, with
+// Products along rows with AVX-512, included by kernels.inl: the terms of sixteen groups of 32 columns that follow one
+// another in a row of weights, for one row of activations (products.inl says what for). One struct for each format, with
 //
-//     Inputs              what it wants to know of eight groups of activations besides q
+//     Inputs              what it wants to know of sixteen groups of activations besides q
+//     kBytes              of 256 columns of weights
 //     kOffset             of its codes here
 //     kFactors            what its sums of groups, times scales, are times the true ones, where that saves instructions
-//     kPacked             bytes that 256 activations take in the order in which it wants them
-//     pack(q, packed)     puts them there
-//     unpack(a, b)        codes and scales of 256 columns of two rows of weights, as far as they do not depend on activations
+//     pack(q, packed)     puts 512 activations in the order in which it wants them
+//     unpack(a)           codes and scales of 512 columns, as far as they do not depend on activations
 //     terms(w, q, x)      the terms; q: the activations, packed; x: what goes with them
 //
 // A term is what add_group() in strips.inl adds for a group, computed by the same operations in the same order.
@@ -15,9 +15,9 @@
 // all that brings codes to them and sums to where they belong. Zen 4 executes two instructions of 512 bits in a cycle, one of
 // them at most a permutation, one at most a product. The choice:
 //
-//   two rows         fill a register with their sixteen terms, so that scales and sums of the second cost nothing
+//   512 columns      fill a register with their sixteen terms, so that scales and sums of the second half cost nothing
 //   quarters         of a register belong to one group each: activations are packed so that both dot products of a group
-//                    add to the same four lanes, and three steps instead of seven bring the sums of two rows together
+//                    add to the same four lanes, and three steps instead of seven bring the sums of both halves together
 //   bits             stay in their places where they can: sums that are 16 times too large are as exact
 //   one step ahead   the loop unpacks the next weights while it multiplies these: from a load to a term it takes 50 to 70
 //                    cycles, and a processor does not look far enough ahead to fill them
@@ -25,8 +25,10 @@
 // Cycles for 256 columns on Zen 4, in the second-level cache before all this and in the first one with it (without what
 // integer_row() does besides): MXFP4 24 and 14, Q8_0 24 and 20, Q4_K 21 and 16, Q2_K 23 and 18, IQ2_XXS 44 and 16.
 
-// What goes with the activations of eight groups, once for each row of weights. Formats need different things, and all of
-// it should stay in the first-level cache.
+constexpr int kRowStep = 2 * kChunk;  // columns
+
+// What goes with the activations of sixteen groups. Formats need different things, and all of it should stay in the
+// first-level cache.
 struct OffsetInputs {
     alignas(64) float scale[16];        // of the activations, by kFactors
     alignas(64) std::int32_t base[16];  // -kOffset times the sum of q
@@ -70,16 +72,16 @@ inline __m512i add_pairs(__m512i a, __m512i b) {
     return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
 }
 
-// Sums of the groups of a row, of which each quarter of a register has one, in four lanes.
+// Sums of eight groups, of which each quarter of a register has one, in four lanes.
 struct Quarters {
     __m512i a, b;
 };
-// In quarter p: the group in quarter p of a, then of b, of the first row, then of the second.
+// In quarter p: the group in quarter p of a, then of b, of the first eight, then of the second.
 inline __m512i add_quarters(const Quarters& first, const Quarters& second) {
     const __m512i u = add_pairs(first.a, first.b), v = add_pairs(second.a, second.b);
     return _mm512_add_epi32(_mm512_unpacklo_epi64(u, v), _mm512_unpackhi_epi64(u, v));
 }
-// The groups of the first row in order, then those of the second, where a has groups 0 to 3 and b groups 4 to 7 ..
+// All sixteen in order, where a has groups 0 to 3 and b groups 4 to 7 of eight ..
 inline __m512i in_order(__m512i quarters) {
     return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
                                     quarters);
@@ -111,7 +113,7 @@ inline __m256i two_integers(const std::byte* a, const std::byte* b) {
     __builtin_memcpy(&second, b, 4);
     return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi32(first)), _mm_set1_epi32(second), 1);
 }
-// Two floats of 16 bits that follow each other in each row.
+// Two floats of 16 bits that follow each other in either half.
 struct HalfPairs {
     __m512 first, second;
     HalfPairs(const std::byte* a, const std::byte* b) {
@@ -125,9 +127,10 @@ constexpr float kAllTimes1[8] = {1, 1, 1, 1, 1, 1, 1, 1};
 constexpr float kAllTimes2[8] = {2, 2, 2, 2, 2, 2, 2, 2};
 constexpr float kAllTimes8[8] = {8, 8, 8, 8, 8, 8, 8, 8};
 
-// Puts pieces of sixteen activations in this order.
+// Puts pieces of sixteen activations in this order, in either half.
 inline void pack_pieces(const std::int8_t* q, const int (&order)[16], std::int8_t* packed) {
-    for (int i = 0; i < 16; ++i) __builtin_memcpy(packed + 16 * i, q + 16 * order[i], 16);
+    for (int half : {0, kChunk})
+        for (int i = 0; i < 16; ++i) __builtin_memcpy(packed + half + 16 * i, q + half + 16 * order[i], 16);
 }
 // The first halves of groups 0 to 3, the second ones, those of groups 4 to 7.
 inline void pack_quarters(const std::int8_t* q, std::int8_t* packed) {
@@ -173,23 +176,25 @@ inline __m512i lookup_high(__m512i table, __m512i a) { return lookup_low(table, 
 // Blocks of an exponent and sixteen bytes, whose low nibbles are the first half of a group.
 struct Mxfp4Row {
     using Inputs = OffsetInputs;
-    static constexpr int kBytes = 136, kOffset = 12, kPacked = 256;
+    static constexpr int kBytes = 136, kOffset = 12;
     static constexpr const float (&kFactors)[8] = kAllTimes2;
     static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }
 
     struct Unpacked {
-        __m512i codes[2][2];  // groups 0 to 3, 4 to 7
-        __m512i scales;       // of both rows; as floats twice as much, but for an exponent of 0
+        __m512i codes[2][2];  // of either half: groups 0 to 3, 4 to 7
+        __m512i scales;       // as floats twice as much, but for an exponent of 0
     };
 #if defined(CACHALOT_ROWS_BY_BYTES)
-    static Unpacked unpack(const std::byte* a, const std::byte* b) {
+    static Unpacked unpack(const std::byte* a) {
+        const std::byte* b = a + kBytes;
         Unpacked w;
-        const __m512i u = row(a, w.codes[0], 0x88888888), v = row(b, w.codes[1], 0x88888888ull << 32);
+        const __m512i u = half(a, w.codes[0], 0x88888888), v = half(b, w.codes[1], 0x88888888ull << 32);
         w.scales = _mm512_srli_epi32(_mm512_or_si512(u, v), 1);
         return w;
     }
 #else
-    static Unpacked unpack(const std::byte* a, const std::byte* b) {
+    static Unpacked unpack(const std::byte* a) {
+        const std::byte* b = a + kBytes;
         Unpacked w;
         alignas(16) std::byte exponents[16];
         for (int i = 0; i < 8; ++i) exponents[i] = a[17 * i], exponents[8 + i] = b[17 * i];
@@ -204,14 +209,14 @@ struct Mxfp4Row {
 #endif
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
         const __m512i bits = _mm512_max_epi32(w.scales, _mm512_set1_epi32(0x400000));  // an exponent of 0
-        return term(in_order(add_quarters(quarters(w.codes[0], q), quarters(w.codes[1], q))),
+        return term(in_order(add_quarters(quarters(w.codes[0], q), quarters(w.codes[1], q + kChunk))),
                     _mm512_castsi512_ps(bits), x);
     }
 
   private:
 #if defined(CACHALOT_ROWS_BY_BYTES)
     // Returns the exponents in the highest bytes of lanes.
-    static __m512i row(const std::byte* at, __m512i (&codes)[2], unsigned long long lanes) {
+    static __m512i half(const std::byte* at, __m512i (&codes)[2], unsigned long long lanes) {
         static constexpr auto first = places_of<0, 64>([](int i) { return i / 16 * 17 + 1 + i % 16; });
         static constexpr auto second = places_of<64, 72>([](int i) { return i / 16 * 17 + 69 + i % 16; });
         static constexpr auto exponents = places_of<0, 64>([](int i) { return i / 4 % 8 * 17; });
@@ -236,15 +241,16 @@ struct Mxfp4Row {
 // Blocks of a scale and 32 bytes.
 struct Q8_0Row {
     using Inputs = OffsetInputs;
-    static constexpr int kBytes = 272, kOffset = 128, kPacked = 256;
+    static constexpr int kBytes = 272, kOffset = 128;
     static constexpr const float (&kFactors)[8] = kAllTimes1;
     static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }
 
     struct Unpacked {
-        __m512i codes[4][2];  // groups 0 to 3 and 4 to 7 of both rows: first and second halves
+        __m512i codes[4][2];  // of four groups: first and second halves
         __m256i scales;
     };
-    static Unpacked unpack(const std::byte* a, const std::byte* b) {
+    static Unpacked unpack(const std::byte* a) {
+        const std::byte* b = a + kBytes;
         Unpacked w;
         const __m512i u = _mm512_or_si512(four<0>(a, w.codes[0]), four<1>(a + 136, w.codes[1])),
                       v = _mm512_or_si512(four<2>(b, w.codes[2]), four<3>(b + 136, w.codes[3]));
@@ -253,7 +259,7 @@ struct Q8_0Row {
     }
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
         const Quarters first{dots(w.codes[0], q), dots(w.codes[1], q + 128)},
-            second{dots(w.codes[2], q), dots(w.codes[3], q + 128)};
+            second{dots(w.codes[2], q + 256), dots(w.codes[3], q + 384)};
         return term(in_order(add_quarters(first, second)), _mm512_cvtph_ps(w.scales), x);
     }
 
@@ -288,17 +294,18 @@ struct Q8_0Row {
 // Of 32 bytes the low nibbles are an even group, the high ones, which stay where they are, an odd one.
 struct Q4kRow {
     using Inputs = MinimumInputs<1>;
-    static constexpr int kBytes = 144, kOffset = 0, kPacked = 256;
+    static constexpr int kBytes = 144, kOffset = 0;
     static constexpr float kFactors[8] = {1, 16, 1, 16, 1, 16, 1, 16};
     static void pack(const std::int8_t* q, std::int8_t* packed) {
         pack_pieces(q, {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15}, packed);
     }
 
     struct Unpacked {
-        __m512i codes[2][2];  // of each row: the first halves of groups, the second
+        __m512i codes[2][2];  // of eight groups: the first halves, the second
         __m512 scales, minimums;
     };
-    static Unpacked unpack(const std::byte* a, const std::byte* b) {
+    static Unpacked unpack(const std::byte* a) {
+        const std::byte* b = a + kBytes;
         Unpacked w;
         halves(a + 16, w.codes[0]), halves(b + 16, w.codes[1]);
         const HalfPairs units(a, b);
@@ -312,7 +319,8 @@ struct Q4kRow {
         return w;
     }
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
-        const __m512i dots = in_turns(add_quarters(quarters(w.codes[0], q), quarters(w.codes[1], q)));
+        const __m512i dots =
+            in_turns(add_quarters(quarters(w.codes[0], q), quarters(w.codes[1], q + kChunk)));
         return _mm512_fnmadd_ps(w.minimums, _mm512_load_ps(x.sums[0]), term(dots, w.scales, x.scale));
     }
 
@@ -344,7 +352,7 @@ struct Q4kRow {
 // Pair s of the bits of 64 bytes is group s, then group 4 + s; a quarter is half a group, which has a factor of its own.
 struct Q2kRow {
     using Inputs = MinimumInputs<2>;
-    static constexpr int kBytes = 84, kOffset = 0, kPacked = 256;
+    static constexpr int kBytes = 84, kOffset = 0;
     static constexpr float kFactors[8] = {1, 4, 1, 4, 1, 4, 1, 4};
     static void pack(const std::int8_t* q, std::int8_t* packed) {
         pack_pieces(q, {0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15}, packed);
@@ -354,7 +362,8 @@ struct Q2kRow {
         __m512i codes[2], factors[2][2];
         __m512 scales, minimums[2];  // the minimums of the halves of groups
     };
-    static Unpacked unpack(const std::byte* a, const std::byte* b) {
+    static Unpacked unpack(const std::byte* a) {
+        const std::byte* b = a + kBytes;
         Unpacked w;
         w.codes[0] = bytes_64(a + 16), w.codes[1] = bytes_64(b + 16);
         factors(a, w.factors[0]), factors(b, w.factors[1]);
@@ -371,7 +380,7 @@ struct Q2kRow {
     }
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
         const __m512i u = half_groups(w.codes[0], w.factors[0], q),
-                      v = half_groups(w.codes[1], w.factors[1], q);
+                      v = half_groups(w.codes[1], w.factors[1], q + kChunk);
         const __m512i dots =
             _mm512_add_epi32(_mm512_shuffle_i32x4(u, v, 0x88), _mm512_shuffle_i32x4(u, v, 0xdd));
         const __m512 t =
@@ -411,25 +420,46 @@ struct Q2kRow {
     }
 };
 
-// Eight terms of each of sixteen rows, those of rows 2 i and 2 i + 1 in pairs[i]: out[g] = term g of each row.
-[[gnu::always_inline]] inline void turn_rows(const float (&pairs)[8][16], F (&out)[8]) {
-    __m512 twos[8], fours[8];
-    for (int i = 0; i < 8; i += 2) {
-        const __m512 a = _mm512_load_ps(pairs[i]), b = _mm512_load_ps(pairs[i + 1]);
+// Turns sixteen terms of each of sixteen rows: out[g] = term g of each row.
+[[gnu::always_inline]] inline void turn_rows(const float (&rows)[16][16], F (&out)[16]) {
+    __m512 twos[16], fours[16], eights[16];
+    for (int i = 0; i < 16; i += 2) {
+        const __m512 a = _mm512_load_ps(rows[i]), b = _mm512_load_ps(rows[i + 1]);
         twos[i] = _mm512_unpacklo_ps(a, b);
         twos[i + 1] = _mm512_unpackhi_ps(a, b);
     }
-    for (int i = 0; i < 8; i += 4)
+    for (int i = 0; i < 16; i += 4)
         for (int j = 0; j < 2; ++j) {
             const __m512 a = twos[i + j], b = twos[i + 2 + j];
             fours[i + 2 * j] = _mm512_shuffle_ps(a, b, 0x44);
             fours[i + 2 * j + 1] = _mm512_shuffle_ps(a, b, 0xee);
         }
-    // fours[j]: term j of rows 0, 2, 4, 6 and 1, 3, 5, 7 in quarters 0 and 2, term j + 4 in quarters 1 and 3
-    const __m512i first = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 16, 24, 17, 25, 18, 26, 19, 27),
-                  second = _mm512_add_epi32(first, _mm512_set1_epi32(4));
-    for (int j = 0; j < 4; ++j) {
-        out[j].v = _mm512_permutex2var_ps(fours[j], first, fours[j + 4]);
-        out[j + 4].v = _mm512_permutex2var_ps(fours[j], second, fours[j + 4]);
+    auto even_quarters = [](__m512 a, __m512 b) {
+        return _mm512_castsi512_ps(
+            _mm512_shuffle_i32x4(_mm512_castps_si512(a), _mm512_castps_si512(b), 0x88));
+    };
+    auto odd_quarters = [](__m512 a, __m512 b) {
+        return _mm512_castsi512_ps(
+            _mm512_shuffle_i32x4(_mm512_castps_si512(a), _mm512_castps_si512(b), 0xdd));
+    };
+    // fours[4 i + j]: terms j, 4 + j, 8 + j, 12 + j of rows 4 i to 4 i + 3, each in a quarter
+    for (int i = 0; i < 16; i += 8)
+        for (int j = 0; j < 4; ++j) {
+            eights[i + j] = even_quarters(fours[i + j], fours[i + 4 + j]);
+            eights[i + 4 + j] = odd_quarters(fours[i + j], fours[i + 4 + j]);
+        }
+    // eights[8 i + j]: terms j and 8 + j of rows 8 i to 8 i + 3, then of the next four
+    for (int j = 0; j < 8; ++j) {
+        out[j].v = even_quarters(eights[j], eights[8 + j]);
+        out[8 + j].v = odd_quarters(eights[j], eights[8 + j]);
     }
+}
+
+inline void store_rows(const F (&sums)[1], float* y) { store(y, sums[0]); }
+// In turns.
+inline void store_rows(const F (&sums)[2], float* y) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    store(y, {_mm512_permutex2var_ps(sums[0].v, first, sums[1].v)});
+    store(y + kLanes, {_mm512_permutex2var_ps(sums[0].v, second, sums[1].v)});
 }

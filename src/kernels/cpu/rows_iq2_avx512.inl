@@ -16,30 +16,27 @@ struct alignas(64) Iq2xxsCodes {
 };
 
 // The activations are packed so that a lane has a group for itself: byte t of lane g of register i is number i of pattern t
-// of group g, once for each row. Eight registers are eight dot products that add to the same sixteen lanes. Permutations
+// of group g. Eight registers are eight dot products that add to the same sixteen lanes. Permutations
 // look the digits of 64 patterns up at once, four numbers of each in a byte. A product with a matrix of bits makes the
 // eighth sign, after which the number of negative ones is even. Where two signs come to lie beside two digits, a byte
 // names two numbers, and one more permutation each has their codes.
 struct Iq2xxsRow {
     using Inputs = OffsetInputs;
-    static constexpr int kBytes = 66, kOffset = 43, kPacked = 512;
+    static constexpr int kBytes = 66, kOffset = 43;
     static constexpr const float (&kFactors)[8] = kAllTimes8;
     static void pack(const std::int8_t* q, std::int8_t* packed) {
         struct alignas(64) Places {
             std::uint8_t at[64] = {};
             constexpr Places() {
-                for (int i = 0; i < 64; ++i) at[i] = static_cast<std::uint8_t>(i % 16 / 4 * 32 + i % 4 * 8);
+                for (int i = 0; i < 64; ++i) at[i] = static_cast<std::uint8_t>(i % 8 * 8 + i / 8);
             }
         };
-        static constexpr Places places;  // of what is number 0, within four groups
-        const __m512i low[2] = {bytes_64(q), bytes_64(q + 64)},
-                      high[2] = {bytes_64(q + 128), bytes_64(q + 192)};
-        for (int i = 0; i < 8; ++i) {
-            const __m512i from =
-                _mm512_add_epi8(_mm512_load_si512(places.at), _mm512_set1_epi8(static_cast<char>(i)));
-            _mm512_store_si512(packed + 64 * i,
-                               _mm512_mask_mov_epi32(_mm512_permutex2var_epi8(low[0], from, low[1]), 0xf0f0,
-                                                     _mm512_permutex2var_epi8(high[0], from, high[1])));
+        static constexpr Places places;
+        for (int p = 0; p < 64; p += 8) {  // patterns
+            alignas(64) std::uint64_t numbers[8];
+            _mm512_store_si512(numbers,
+                               _mm512_permutexvar_epi8(_mm512_load_si512(places.at), bytes_64(q + 8 * p)));
+            for (int i = 0; i < 8; ++i) __builtin_memcpy(packed + 64 * i + p, numbers + i, 8);
         }
     }
 
@@ -47,7 +44,8 @@ struct Iq2xxsRow {
         __m512i names[4];
         __m512 scales;
     };
-    static Unpacked unpack(const std::byte* a, const std::byte* b) {
+    static Unpacked unpack(const std::byte* a) {
+        const std::byte* b = a + kBytes;
         const __m512i u = bytes_64(a + 2), v = bytes_64(b + 2);
         const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
         const __m512i indices = _mm512_permutex2var_epi32(u, even, v);
@@ -86,16 +84,17 @@ struct Iq2xxsRow {
 // As above, but magnitudes come one pattern after the other, and signs are given to the activations.
 struct Iq2xxsRow {
     using Inputs = OffsetInputs;
-    static constexpr int kBytes = 66, kOffset = 0, kPacked = 256;
+    static constexpr int kBytes = 66, kOffset = 0;
     static constexpr const float (&kFactors)[8] = kAllTimes8;
     static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }
 
     struct Unpacked {
-        __m512i magnitudes[2][4];  // of each row: two patterns of four groups
+        __m512i magnitudes[2][4];  // of either half: two patterns of four groups
         std::uint64_t signs[2][4];
         __m512 scales;
     };
-    static Unpacked unpack(const std::byte* a, const std::byte* b) {
+    static Unpacked unpack(const std::byte* a) {
+        const std::byte* b = a + kBytes;
         Unpacked w;
         const __m128i s = _mm_unpacklo_epi64(unpack(a, w.magnitudes[0], w.signs[0]),
                                              unpack(b, w.magnitudes[1], w.signs[1]));
@@ -103,7 +102,7 @@ struct Iq2xxsRow {
         return w;
     }
     static __m512 terms(const Unpacked& w, const std::int8_t* q, const Inputs& x) {
-        return term(in_order(add_quarters(quarters(w, 0, q), quarters(w, 1, q))), w.scales, x);
+        return term(in_order(add_quarters(quarters(w, 0, q), quarters(w, 1, q + kChunk))), w.scales, x);
     }
 
   private:
@@ -116,12 +115,12 @@ struct Iq2xxsRow {
         for (int i = 0; i < 4; ++i) magnitudes[i] = look_up(at + 2 + i / 2 * 32 + i % 2 * 2);
         return _mm512_cvtepi64_epi8(_mm512_or_si512(_mm512_srli_epi64(words, 59), _mm512_set1_epi64(1)));
     }
-    static Quarters quarters(const Unpacked& w, int row, const std::int8_t* q) {
+    static Quarters quarters(const Unpacked& w, int half, const std::int8_t* q) {
         auto product = [&](int i, __m512i sum) {
             const __m512i inputs = _mm512_load_si512(q + 64 * i);
             return _mm512_dpbusd_epi32(
-                sum, w.magnitudes[row][i],
-                _mm512_mask_sub_epi8(inputs, w.signs[row][i], _mm512_setzero_si512(), inputs));
+                sum, w.magnitudes[half][i],
+                _mm512_mask_sub_epi8(inputs, w.signs[half][i], _mm512_setzero_si512(), inputs));
         };
         const __m512i none = _mm512_setzero_si512();
         return {product(1, product(0, none)), product(3, product(2, none))};

@@ -89,8 +89,8 @@ inline void store_block(const F* sums, float* y, std::int64_t count) {
 template <class Format>
 void float_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, float* y) {
     const std::int64_t together = kFloatRows * w.stride, step = Format::kStep * (w.stride / w.columns);
-    const std::int64_t ahead =
-        together <= kRowAhead ? kRowAhead / together * together : kRowAhead / kFloatRows;
+    constexpr int kAhead = 8192;  // bytes
+    const std::int64_t ahead = together <= kAhead ? kAhead / together * together : kAhead / kFloatRows;
     for (std::int64_t n = first; n < last; n += kFloatBlock) {
         F sums[kFloatBlock];
         for (int i = 0; i < kFloatBlock; i += kFloatRows) {

@@ -18,8 +18,7 @@
 //            result are added at the end, those of kLanes results together. A strip would read one of kLanes rows after the other a little at a time,
 //            which memory serves half as fast where rows are a power of two apart.
 
-constexpr int kRowAhead = 8192;  // bytes that are asked for before they are used
-constexpr int kRowBlock = 256;   // rows of activations whose sums are held at once
+constexpr int kRowBlock = 256;  // rows of activations whose sums are held at once
 
 // The results of kLanes rows of weights, of which `lanes` exist.
 inline void store_strip(F sum, float* y, std::int64_t lanes) {

@@ -17,7 +17,7 @@
 //     two rows             94 %, 68 %   92 %, 70 %   90 %, 65 %   94 %, 87 %   93 %, 69 %   92 %, 82 %
 //     one row              95 %, 72 %   95 %, 69 %   96 %, 73 %   98 %, 94 %   95 %, 76 %   96 %, 85 %
 constexpr int kMostRowColumns = 16384;
-constexpr int kAhead = 4096;  // bytes
+constexpr int kRowAhead = 4096;  // bytes that are asked for before they are used
 
 // The activations without what lies between them, in the order in which the format has its columns; again from the beginning
 // where they are fewer than a step.
@@ -54,7 +54,8 @@ void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const P
             for (std::int64_t c = 0; c < steps; ++c) {
                 at += kStepBytes;
                 if (c + 1 == steps) at = w.row(std::min(n + i + 1, last - 1));
-                const std::byte *near = std::min(at + kAhead, end), *far = std::min(at + 2 * kAhead, end);
+                const std::byte *near = std::min(at + kRowAhead, end),
+                                *far = std::min(at + 2 * kRowAhead, end);
                 for (int b = 0; b < kStepBytes; b += 64) {
                     __builtin_prefetch(near + b, 0, 1);
                     __builtin_prefetch(far + b, 0, 1);
@@ -88,7 +89,7 @@ std::int64_t integer_row(const Matrix& w, std::int64_t first, std::int64_t last,
     if (wide.columns % kRowStep != 0 || wide.columns > kMostRowColumns) return first;
     const std::int64_t begin = first / together, end = begin + (last - first) / together / kLanes * kLanes;
     if (begin == end) return first;
-    for (std::int64_t b = 0; b < 2 * kAhead; b += 64) __builtin_prefetch(wide.row(begin) + b, 0, 1);
+    for (std::int64_t b = 0; b < 2 * kRowAhead; b += 64) __builtin_prefetch(wide.row(begin) + b, 0, 1);
     const PackedRow<Row> packed(a, w.columns);
     if (together == 2)
         integer_row<Row, 2>(wide, begin, end, packed, y);

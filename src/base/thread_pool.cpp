@@ -34,9 +34,22 @@ int available_cores() {
     return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-constexpr std::uint64_t claim_word(std::uint32_t loop, std::uint32_t left) {
-    return std::uint64_t(loop) << 32 | left;
-}
+// A loop's number and the units [first, last) of it that are left.
+struct Claim {
+    std::uint32_t loop;
+    std::uint16_t first, last;
+
+    static constexpr std::int64_t kMostUnits = std::numeric_limits<std::uint16_t>::max();
+    constexpr explicit Claim(std::uint64_t word)
+        : loop(static_cast<std::uint32_t>(word >> 32)),
+          first(static_cast<std::uint16_t>(word >> 16)),
+          last(static_cast<std::uint16_t>(word)) {}
+    constexpr Claim(std::uint32_t number, std::int64_t units)
+        : loop(number), first(0), last(static_cast<std::uint16_t>(units)) {}
+    constexpr std::uint64_t word() const {
+        return std::uint64_t(loop) << 32 | std::uint64_t(first) << 16 | last;
+    }
+};
 
 }  // namespace
 
@@ -67,12 +80,13 @@ void ThreadPool::parallel_for(std::int64_t count, const Body& body) {
         for (std::int64_t i = 0; i < count; ++i) body(i, 0);
         return;
     }
-    CACHALOT_CHECK(count <= std::numeric_limits<std::uint32_t>::max());
     ++loops_;
     body_ = &body;
-    count_ = static_cast<std::uint32_t>(count);
+    count_ = count;
+    unit_ = (count + Claim::kMostUnits - 1) / Claim::kMostUnits;
+    const Claim all(++loop_, (count + unit_ - 1) / unit_);
     done_.store(0, std::memory_order_relaxed);
-    claim_.store(claim_word(++loop_, count_), std::memory_order_seq_cst);
+    claim_.store(all.word(), std::memory_order_seq_cst);
     // A worker counts itself as a sleeper under the lock and then looks at the word again, so either we see the
     // sleeper or the sleeper sees the new loop.
     if (sleepers_.load(std::memory_order_seq_cst) > 0) {
@@ -80,7 +94,7 @@ void ThreadPool::parallel_for(std::int64_t count, const Body& body) {
         wake_.notify_all();
     }
     run_items(loop_, 0);
-    for (int spin = 0; done_.load(std::memory_order_acquire) != count_; ++spin) {
+    for (int spin = 0; done_.load(std::memory_order_acquire) != all.last; ++spin) {
         if (spin < kSpins)
             relax();
         else
@@ -90,15 +104,20 @@ void ThreadPool::parallel_for(std::int64_t count, const Body& body) {
 }
 
 void ThreadPool::run_items(std::uint32_t loop, int thread) {
+    const bool from_front = 2 * thread < size();
     std::uint32_t finished = 0;
     auto word = claim_.load(std::memory_order_acquire);
-    while (static_cast<std::uint32_t>(word >> 32) == loop && static_cast<std::uint32_t>(word) != 0) {
-        if (!claim_.compare_exchange_weak(word, word - 1, std::memory_order_acq_rel,
+    while (true) {
+        Claim left(word);
+        if (left.loop != loop || left.first == left.last) break;
+        const std::int64_t unit = from_front ? left.first++ : --left.last;
+        if (!claim_.compare_exchange_weak(word, left.word(), std::memory_order_acq_rel,
                                           std::memory_order_acquire))
             continue;
-        // The claim succeeded, so this loop is not over and body_ and count_ are its own. Items go out in order.
+        // The claim succeeded, so this loop is not over and body_, count_ and unit_ are its own.
         try {
-            (*body_)(count_ - static_cast<std::uint32_t>(word), thread);
+            for (std::int64_t i = unit * unit_; i < std::min((unit + 1) * unit_, count_); ++i)
+                (*body_)(i, thread);
         } catch (...) {
             std::lock_guard lock(error_mutex_);
             if (!error_) error_ = std::current_exception();
@@ -111,9 +130,7 @@ void ThreadPool::run_items(std::uint32_t loop, int thread) {
 }
 
 void ThreadPool::worker(int thread) {
-    auto current = [&](std::memory_order order) {
-        return static_cast<std::uint32_t>(claim_.load(order) >> 32);
-    };
+    auto current = [&](std::memory_order order) { return Claim(claim_.load(order)).loop; };
     std::uint32_t seen = 0;
     while (!stop_) {
         for (int spin = 0; spin < kSpins && current(std::memory_order_acquire) == seen && !stop_; ++spin)

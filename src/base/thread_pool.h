@@ -7,8 +7,13 @@
 // another process takes a core.
 //
 // So a loop is over when its items are done, not when all workers have reported. Items are claimed one at a time from
-// an atomic word that holds the loop's number and how many items are left; a worker that comes late finds the number
+// an atomic word that holds the loop's number and which items are left; a worker that comes late finds the number
 // changed or nothing left, and cannot touch a later loop by mistake. Only an item that was claimed is waited for.
+//
+// Half of the threads take items from the front, half from the back. So in loops over the same rows a thread has mostly those
+// that it had before, in its own cache; cores of one machine may have none in common. On two such cores of Zen 4 nano's
+// prefill went from 5,700 to 7,450 tokens/s, its decode from 1,420 to 1,540 (Q8_0); on two that share a cache prefill
+// became 5 % faster.
 //
 // The result of an item may not depend on which thread runs it.
 #pragma once
@@ -52,12 +57,13 @@ class ThreadPool {
 
     // Written by the caller before `claim_` announces a loop, stable until its last claimed item is done.
     const Body* body_ = nullptr;
-    std::uint32_t count_ = 0;
+    std::int64_t count_ = 0,
+                 unit_ = 1;  // a unit of items is claimed at a time; only of very many it is more than one
     std::uint32_t loop_ = 0;
     std::int64_t loops_ = 0;
 
-    alignas(64) std::atomic<std::uint64_t> claim_{0};  // loop number << 32 | items left to claim
-    alignas(64) std::atomic<std::uint32_t> done_{0};   // items of the current loop that are done
+    alignas(64) std::atomic<std::uint64_t> claim_{0};  // Claim: what is left
+    alignas(64) std::atomic<std::uint32_t> done_{0};   // units of the current loop that are done
     alignas(64) std::atomic<int> sleepers_{0};
     std::atomic<bool> stop_{false};
     std::mutex mutex_;

@@ -24,6 +24,29 @@ TEST(ThreadPool, RunsEveryItemExactlyOnce) {
     }
 }
 
+TEST(ThreadPool, RunsVeryManyItemsExactlyOnce) {
+    ThreadPool pool(3);
+    for (std::size_t count : {65'535u, 65'536u, 200'001u}) {
+        std::vector<std::atomic<int>> hits(count);
+        pool.parallel_for(static_cast<std::int64_t>(count),
+                          [&](std::int64_t i, int) { hits[static_cast<std::size_t>(i)].fetch_add(1); });
+        for (auto& h : hits) ASSERT_EQ(h.load(), 1);
+    }
+}
+
+TEST(ThreadPool, ThreadsTakeItemsFromEitherEnd) {
+    ThreadPool pool(2);
+    for (int round = 0; round < 50; ++round) {
+        std::atomic<std::int64_t> first_of_other{-1};
+        pool.parallel_for(100, [&](std::int64_t i, int thread) {
+            std::int64_t none = -1;
+            if (thread == 1) first_of_other.compare_exchange_strong(none, i);
+            while (i == 0 && first_of_other < 0) std::this_thread::yield();
+        });
+        EXPECT_EQ(first_of_other, 99);
+    }
+}
+
 TEST(ThreadPool, WhatABodyWroteIsVisibleAfterwards) {
     ThreadPool pool(4);
     std::vector<int> values(1000);

@@ -53,8 +53,12 @@ TEST(Division, ThreadsEndTogether) {
             const Matrix m = matrix(DType::q8_0, rows, columns);
             const Product product{&m, 1};
             std::vector<std::int64_t> busy(static_cast<std::size_t>(threads));
-            for (const Piece& piece : divide({&product, 1}, threads))
-                *std::min_element(busy.begin(), busy.end()) += piece.last - piece.first;
+            auto pieces = divide({&product, 1}, threads);
+            for (auto front = pieces.begin(), back = pieces.end(); front < back;) {  // as in ThreadPool
+                const auto next = std::min_element(busy.begin(), busy.end());
+                const Piece& piece = 2 * (next - busy.begin()) < threads ? *front++ : *--back;
+                *next += piece.last - piece.first;
+            }
             const auto longest = static_cast<double>(*std::max_element(busy.begin(), busy.end()));
             EXPECT_LE(longest, std::max(1.05 * static_cast<double>(rows) / threads, 32.0))
                 << rows << " x " << columns << ", " << threads << " threads";

@@ -1,6 +1,6 @@
 // The CPU backend: divides each operation among threads and calls the inner loops of table.h.
 //
-// Dividing. An operation becomes a list of items that do not share results; threads take them from a counter. Items
+// Dividing. An operation becomes a list of items that do not share results; threads take them from either end. Items
 // are cut so that a single row (decode) still fills all threads: along the outputs of matrices, the heads of
 // attention, the blocks of keys. Very small operations run on the calling thread, since waking the others costs more.
 #pragma once

@@ -17,29 +17,49 @@ std::vector<Piece> divide_by_bytes(std::span<const Product> products, int thread
     auto bytes_of = [](const Product& p) { return p.weights->rows * p.weights->stride; };
     std::int64_t bytes = 0;
     for (const Product& p : products) bytes += bytes_of(p);
-    std::int64_t left = bytes;
-    std::vector<Piece> pieces;
-    // Cuts a matrix into pieces of as many rows as rows() tells for the next one.
-    auto cut = [&](std::size_t product, const auto& rows) {
-        const auto& [w, inputs] = products[product];
-        for (std::int64_t first = 0, last; first < w->rows; first = last) {
-            last = std::min(first + round_up(std::max<std::int64_t>(rows(), 1), unit(*w)), w->rows);
-            pieces.push_back({product, first, last, 0, static_cast<int>(inputs)});
-            left -= (last - first) * w->stride;
-        }
+    auto piece = [&](std::size_t product, std::int64_t first, std::int64_t last) {
+        return Piece{product, first, last, 0, static_cast<int>(products[product].rows)};
     };
     const std::int64_t shortest = std::min(bytes / (24 * threads), kShortEnough);
-    for (std::size_t i = 0; i < products.size(); ++i) {
-        const Matrix& w = *products[i].weights;
-        if (shortest < kShortest) {  // not worth its start: one or two equal pieces for each thread
-            const std::int64_t turns = shortest < kShortest / 2 ? 1 : 2;
+    std::vector<Piece> pieces;
+    if (shortest < kShortest) {  // not worth its start: one or two equal pieces for each thread
+        const std::int64_t turns = shortest < kShortest / 2 ? 1 : 2;
+        for (std::size_t i = 0; i < products.size(); ++i) {
+            const Matrix& w = *products[i].weights;
             const std::int64_t count =
                 std::max<std::int64_t>(1, turns * threads * bytes_of(products[i]) / bytes);
-            cut(i, [&] { return (w.rows + count - 1) / count; });
-        } else {
-            cut(i, [&] { return std::clamp(2 * left / (3 * threads), shortest, kLongest) / w.stride; });
+            const std::int64_t rows = round_up((w.rows + count - 1) / count, unit(w));
+            for (std::int64_t n = 0; n < w.rows; n += rows)
+                pieces.push_back(piece(i, n, std::min(n + rows, w.rows)));
         }
+        return pieces;
     }
+    // What is left is from row `first` of product i to row `last` of product j.
+    std::size_t i = 0, j = products.size() - 1;
+    std::int64_t first = 0, last = products[j].weights->rows, left = bytes;
+    auto rows_of = [&](const Matrix& w) {
+        const std::int64_t run = std::clamp(left / (2 * threads), shortest, kLongest);
+        return std::max<std::int64_t>(run / w.stride / unit(w), 1) * unit(w);
+    };
+    auto taken = [&](const Piece& p) {
+        left -= (p.last - p.first) * products[p.product].weights->stride;
+        return p;
+    };
+    std::vector<Piece> from_back;
+    while (left > 0) {
+        const Matrix& w = *products[i].weights;
+        const std::int64_t end = i == j ? last : w.rows;
+        pieces.push_back(taken(piece(i, first, std::min(first + rows_of(w), end))));
+        first = pieces.back().last;
+        if (first == end && i < j) ++i, first = 0;
+        if (left == 0) break;
+        const Matrix& v = *products[j].weights;
+        const std::int64_t begin = i == j ? first : 0;
+        from_back.push_back(taken(piece(j, std::max(begin, round_up(last - rows_of(v), unit(v))), last)));
+        last = from_back.back().first;
+        if (last == begin && i < j) --j, last = products[j].weights->rows;
+    }
+    pieces.insert(pieces.end(), from_back.rbegin(), from_back.rend());
     return pieces;
 }
 

@@ -3,7 +3,7 @@
 // The rows of a batch are grouped by expert, so an expert's weights are read once however many tokens chose it. Two
 // parallel phases: gate and up with the activation, then down. An item is (expert, block of output rows, block of its
 // rows), so a popular expert spreads over all threads; popular experts come first, so that no thread is left with one
-// at the end. Every (token, slot) has its own place for the result of `down`; a token's slots are added in slot order
+// where those from the front and those from the back meet. Every (token, slot) has its own place for the result of `down`; a token's slots are added in slot order
 // at the end, which makes the sum independent of the schedule, and of when an expert arrives: the phases are run once
 // for all experts if they are in memory, else first for those that are and again for those that have come since.
 #include <algorithm>

@@ -182,6 +182,17 @@ void DiskIndex::erase_snapshot(const ChainKey& key) {
     Statement(database_, "DELETE FROM snapshots WHERE key = ?").start(std::span(key)).run();
 }
 
+void DiskIndex::erase_impossible() {
+    constexpr std::int64_t kMostFiles = std::int64_t(1) << 62;
+    for (const char* table : {"blocks", "snapshots"})
+        Statement(database_,
+                  fmt::format("DELETE FROM {} WHERE typeof(file) <> 'integer' OR file < 1 OR file > ? "
+                              "OR typeof(offset) <> 'integer' OR typeof(size) <> 'integer'",
+                              table))
+            .start(kMostFiles)
+            .run();
+}
+
 void DiskIndex::erase_beyond(std::int64_t file, std::int64_t size) {
     for (const char* table : {"blocks", "snapshots"})
         Statement(

@@ -58,6 +58,8 @@ class DiskIndex {
     void touch(const ChainKey& snapshot, double clock, std::int64_t now);
     void erase_block(const ChainKey& key);
     void erase_snapshot(const ChainKey& key);
+    // Records whose places no writer can have named.
+    void erase_impossible();
     void erase_beyond(std::int64_t file, std::int64_t size);  // what cannot be in a file of that size
     void erase_stranded();                                    // what needs blocks that are not there
     double clock();

@@ -72,6 +72,7 @@ void DiskTier::open_index() {
     index_.emplace(options_.folder, Sqlite::Open::write);
     {
         Transaction transaction(index_->database());
+        index_->erase_impossible();
         for (const auto& [file, end] : index_->file_ends()) {
             std::error_code error;
             auto size = std::filesystem::file_size(files_.path(file), error);

@@ -309,5 +309,24 @@ TEST_F(DiskFaults, AnIndexThatLies) {
     EXPECT_GT(lost, 0);
 }
 
+// Numbers of files that cannot be counted on from.
+TEST_F(DiskFaults, AnIndexThatNamesTheLastFileOfAll) {
+    for (const char* number : {"9223372036854775807", "1e300"}) {
+        {
+            auto tier = open();
+            store(*tier, talk(1, 1100));
+        }
+        {
+            Sqlite index((folder.path() / "kv" / "index.db").string(), Sqlite::Open::write);
+            index.run(fmt::format("UPDATE blocks SET file = {}", number));
+        }
+        auto tier = open();
+        store(*tier, talk(2, 500));
+        tier->flush();
+        for (const auto& entry : std::filesystem::directory_iterator(folder.path() / "kv"))
+            EXPECT_THAT(entry.path().string(), testing::Not(testing::HasSubstr("9223372036854775807")));
+    }
+}
+
 }  // namespace
 }  // namespace cachalot

@@ -27,10 +27,12 @@ struct PackedRow {
     typename Row::Inputs x[kMostRowColumns / kRowStep];
 
     PackedRow(const Activations& a, std::int64_t columns) {
+        std::int64_t group = 0;
         for (std::int64_t k = 0; k < columns; k += kRowStep) {
             std::int8_t inputs[kRowStep];
             for (int g = 0; g < kRowStep / 32; ++g) {
-                const Int8Group& from = a.q[(k / 32 + g) % (columns / 32) * a.q_rows];
+                const Int8Group& from = a.q[group * a.q_rows];
+                if (++group == columns / 32) group = 0;
                 __builtin_memcpy(inputs + 32 * g, from.q, 32);
                 x[k / kRowStep].template put<Row>(from, g);
             }

@@ -16,26 +16,20 @@ struct alignas(64) Iq2xxsCodes {
 };
 
 // The activations are packed so that a lane has a group for itself: byte t of lane g of register i is number i of pattern t
-// of group g. Eight registers are eight dot products that add to the same sixteen lanes. Permutations
-// look the digits of 64 patterns up at once, four numbers of each in a byte. A product with a matrix of bits makes the
-// eighth sign, after which the number of negative ones is even. Where two signs come to lie beside two digits, a byte
-// names two numbers, and one more permutation each has their codes.
+// of group g. Eight registers are eight dot products that add to the same sixteen lanes. Permutations look the digits of 64
+// patterns up at once, four numbers of each in a byte. A product with a matrix of bits makes the eighth sign, after which
+// the number of negative ones is even. Where two signs come to lie beside two digits, a byte names two numbers, and one
+// more permutation each has their codes.
 struct Iq2xxsRow {
     using Inputs = OffsetInputs;
     static constexpr int kBytes = 66, kOffset = 43;
     static constexpr const float (&kFactors)[8] = kAllTimes8;
     static void pack(const std::int8_t* q, std::int8_t* packed) {
-        struct alignas(64) Places {
-            std::uint8_t at[64] = {};
-            constexpr Places() {
-                for (int i = 0; i < 64; ++i) at[i] = static_cast<std::uint8_t>(i % 8 * 8 + i / 8);
-            }
-        };
-        static constexpr Places places;
+        static constexpr auto turned = places_of<0, 64>([](int i) { return i % 8 * 8 + i / 8; });
         for (int p = 0; p < 64; p += 8) {  // patterns
             alignas(64) std::uint64_t numbers[8];
             _mm512_store_si512(numbers,
-                               _mm512_permutexvar_epi8(_mm512_load_si512(places.at), bytes_64(q + 8 * p)));
+                               _mm512_permutexvar_epi8(_mm512_load_si512(turned.of), bytes_64(q + 8 * p)));
             for (int i = 0; i < 8; ++i) __builtin_memcpy(packed + 64 * i + p, numbers + i, 8);
         }
     }

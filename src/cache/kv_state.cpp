@@ -44,15 +44,13 @@ KvState::KvState(const Config& config, KvPrecision precision, std::shared_ptr<Me
     bool f32 = precision == KvPrecision::f32;
     latent_format_ = {f32 ? Kind::f32 : Kind::fp8_kv, config.head_dim, config.rope_dim};
     index_format_ = {f32 ? Kind::f32 : Kind::fp4_key, config.index_head_dim, config.rope_dim};
-    for (auto kind : config.layer_kinds) {
+    for (const LayerShape& shape : config.layer_shapes) {
         LayerState layer;
         layer.window = RowRing(config.sliding_window - 1, latent_format_.bytes(), allocator_);
-        if (kind == LayerKind::csa) {
-            layer.compressed = make_compressor(kCsaRatio, true, latent_format_, allocator_);
-            layer.index = make_compressor(kCsaRatio, true, index_format_, allocator_);
-        } else if (kind == LayerKind::hca) {
-            layer.compressed = make_compressor(kHcaRatio, false, latent_format_, allocator_);
-        }
+        if (shape.ratio)
+            layer.compressed = make_compressor(shape.ratio, shape.overlap, latent_format_, allocator_);
+        if (shape.indexer)
+            layer.index = make_compressor(shape.ratio, shape.overlap, index_format_, allocator_);
         layers_.push_back(std::move(layer));
     }
 }

@@ -15,7 +15,7 @@ constexpr int kSaveEvery = 4096;  // tokens
 // but no more than a sixteenth of the memory, which is missing from the cache.
 int places_ahead(const Config& c, int slots) {
     if (slots >= c.layers * c.experts) return 0;
-    return std::min(slots / 16, std::max(c.hash_layers * c.experts_per_token, c.experts / 4));
+    return std::min(slots / 16, std::max(c.hash_layers() * c.experts_per_token, c.experts / 4));
 }
 
 CacheShape cache_shape(const Config& c, int slots) {

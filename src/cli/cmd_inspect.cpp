@@ -6,7 +6,7 @@
 #include "cli/command.h"
 #include "file/gguf.h"
 #include "file/safetensors.h"
-#include "model/tensor_names.h"
+#include "model/model_tensors.h"
 
 namespace cachalot::cli {
 namespace {
@@ -22,18 +22,9 @@ struct TypeSum {
     std::uint64_t bytes = 0;
 };
 
-const char* kind_name(LayerKind kind) {
-    switch (kind) {
-        case LayerKind::window: return "window";
-        case LayerKind::csa: return "csa";
-        case LayerKind::hca: return "hca";
-    }
-    return "?";
-}
-
 nlohmann::ordered_json config_json(const Config& c) {
     auto kinds = nlohmann::ordered_json::array();
-    for (auto k : c.layer_kinds) kinds.push_back(kind_name(k));
+    for (const auto& shape : c.layer_shapes) kinds.push_back(kind_name(shape));
     return {{"name", c.name},
             {"vocab_size", c.vocab_size},
             {"hidden_size", c.hidden_size},
@@ -44,16 +35,15 @@ nlohmann::ordered_json config_json(const Config& c) {
             {"head_dim", c.head_dim},
             {"experts", c.experts},
             {"experts_per_token", c.experts_per_token},
-            {"hash_layers", c.hash_layers}};
+            {"hash_layers", c.hash_layers()}};
 }
 
 void print_config(const Config& c) {
-    std::map<LayerKind, int> kinds;
-    for (auto k : c.layer_kinds) ++kinds[k];
+    std::map<std::string_view, int> kinds;
+    for (const auto& shape : c.layer_shapes) ++kinds[kind_name(shape)];
     print_line(fmt::format("model     {}", c.name.empty() ? "(unnamed)" : c.name));
     print_line(fmt::format("layers    {}: {} window, {} CSA, {} HCA; the first {} route by token id",
-                           c.layers, kinds[LayerKind::window], kinds[LayerKind::csa], kinds[LayerKind::hca],
-                           c.hash_layers));
+                           c.layers, kinds["window"], kinds["csa"], kinds["hca"], c.hash_layers()));
     print_line(fmt::format("width     {}, {} heads of {}, window {}, indexer top-k {}", c.hidden_size,
                            c.heads, c.head_dim, c.sliding_window, c.index_top_k));
     print_line(fmt::format("experts   {} of {}, {} active, {} shared", c.experts, c.expert_hidden_size,

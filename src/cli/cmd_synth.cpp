@@ -16,10 +16,8 @@ struct SynthOptions {
     bool force = false, release = false;
 };
 
-LayerKind parse_kind(const std::string& name) {
-    if (name == "window") return LayerKind::window;
-    if (name == "csa") return LayerKind::csa;
-    if (name == "hca") return LayerKind::hca;
+int parse_kind(const std::string& name) {
+    if (const auto ratio = ratio_of_kind(name)) return *ratio;
     fail("unknown layer kind '{}' (known: window, csa, hca)", name);
 }
 
@@ -27,16 +25,18 @@ void synth(const SynthOptions& o) {
     if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
     Config config = known_config(o.like);
     if (!o.kinds.empty()) {
-        std::vector<LayerKind> kinds;
-        for (const auto& name : o.kinds) kinds.push_back(parse_kind(name));
-        if (o.layers && static_cast<std::size_t>(o.layers) != kinds.size())
-            fail("--layers {} and {} --kinds contradict each other", o.layers, kinds.size());
-        set_layers(config, kinds);
+        std::vector<int> ratios;
+        for (const auto& name : o.kinds) ratios.push_back(parse_kind(name));
+        if (o.layers && static_cast<std::size_t>(o.layers) != ratios.size())
+            fail("--layers {} and {} --kinds contradict each other", o.layers, ratios.size());
+        set_layers(config, ratios);
     } else if (o.layers) {
         set_layers(config, o.layers);
     }
     if (o.experts) config.experts = o.experts;
-    if (o.hash_layers >= 0) config.hash_layers = std::min(o.hash_layers, config.layers);
+    if (o.hash_layers >= 0)
+        for (int l = 0; l < config.layers; ++l)
+            config.layer_shapes[static_cast<std::size_t>(l)].hash = l < o.hash_layers;
     if (o.vocab) config.vocab_size = o.vocab;
 
     if (o.release) {

@@ -41,7 +41,7 @@ int streaming_chunk(const Config& config, std::uint64_t available) {
 
 MemoryPlan plan_memory(const Model& model, const PlanRequest& request) {
     const ExpertRecords records(model);
-    const WeightBytes weights = weight_bytes(model.weights);
+    const WeightBytes weights = weight_bytes(model.config, model.weights);
     MemoryPlan plan;
     plan.available = request.available;
     plan.embedding = weights.embedding;

@@ -74,8 +74,9 @@ CompressCall compressor(const Config& c, const CompressorWeights& w, CompressorS
 void attention(Backend& backend, const Config& c, const AttentionWeights& w, int layer,
                std::span<const BatchRows> segments, int rows, Workspace& ws) {
     const Traced span(ws.trace, "attention", layer);
-    const int ratio = c.ratio(layer);
-    const bool indexed = ratio == kCsaRatio;
+    const LayerShape& shape = c.shape(layer);
+    const int ratio = shape.ratio;
+    const bool indexed = shape.indexer;
     const std::int64_t H = c.hidden_size, D = c.head_dim, n = rows;
     const std::int64_t low = std::int64_t(c.output_groups) * c.output_lora_rank;
     auto open = open_rings(layer, segments, ws);

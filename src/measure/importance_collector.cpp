@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "model/tensor_names.h"
+#include "model/model_tensors.h"
 
 namespace cachalot {
 

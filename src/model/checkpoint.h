@@ -1,6 +1,6 @@
 // A model on disk, whatever its layout: one or several GGUF files, or the directory of a DeepSeek release.
 //
-// Tensors are asked for by their GGUF name; a release is translated (tensor_names.h). Nothing is read before it is
+// Tensors are asked for by their GGUF name; a release is translated (model_tensors.h). Nothing is read before it is
 // used: matrices are views into mapped files.
 #pragma once
 

@@ -1,5 +1,6 @@
 #include "model/config.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <utility>
@@ -30,12 +31,30 @@ class Checker {
             fail("{}: {} has {} entries for {} layers", source_, what, values.size(), layers);
         for (float value : values) positive(what, value);
     }
+    // A layer reads rows of a layer that has them, at the ratio at which they were made, and only what is there already.
+    void sources(const Config& c) const {
+        for (int l = 0; l < c.layers; ++l) {
+            const LayerShape& s = c.shape(l);
+            if (s.ratio < 0 || (s.overlap && s.ratio < 1) || (s.ratio == 0) != (s.kv_source < 0))
+                fail("{}: layer {}: its compression ratio of {} is not possible", source_, l, s.ratio);
+            if (s.kv_source > l || (s.kv_source >= 0 && c.shape(s.kv_source).ratio != s.ratio))
+                fail("{}: layer {} reads rows of layer {}, which has none for it", source_, l, s.kv_source);
+            if (s.index_source > l || (s.index_source >= 0 && !c.shape(s.index_source).indexer))
+                fail("{}: layer {} takes the choice of layer {}, which has no indexer", source_, l,
+                     s.index_source);
+        }
+    }
 
   private:
     std::string_view source_;
 };
 
 }  // namespace
+
+int Config::hash_layers() const {
+    return static_cast<int>(
+        std::count_if(layer_shapes.begin(), layer_shapes.end(), [](const LayerShape& s) { return s.hash; }));
+}
 
 void validate(const Config& c, std::string_view source) {
     const Checker check(source);
@@ -64,8 +83,9 @@ void validate(const Config& c, std::string_view source) {
     check.range("the output rank", c.output_lora_rank, 1, 1 << 16);
     check.multiple("the total output rank", std::int64_t{c.output_groups} * c.output_lora_rank, 32);
     check.range("the sliding window", c.sliding_window, 1, 1 << 16);
-    if (std::cmp_not_equal(c.layer_kinds.size(), c.layers))
-        fail("{}: {} compression ratios for {} layers", source, c.layer_kinds.size(), c.layers);
+    if (std::cmp_not_equal(c.layer_shapes.size(), c.layers))
+        fail("{}: {} compression ratios for {} layers", source, c.layer_shapes.size(), c.layers);
+    check.sources(c);
 
     // The frequencies of YaRN divide by the logarithm of theta.
     for (float theta : {c.rope.theta, c.rope.compress_theta})
@@ -94,7 +114,6 @@ void validate(const Config& c, std::string_view source) {
     if (c.shared_experts != 1) fail("{}: {} shared experts; only 1 is supported", source, c.shared_experts);
     check.range("the expert hidden size", c.expert_hidden_size, 32, 1 << 16);
     check.multiple("the expert hidden size", c.expert_hidden_size, 32);
-    check.range("the number of hash layers", c.hash_layers, 0, c.layers);
     check.positive("the routed scale", c.routed_scale);
     check.limits("the SwiGLU limit", c.swiglu_limit, c.layers);
     check.limits("the SwiGLU limit of the shared expert", c.swiglu_limit_shared, c.layers);

@@ -11,20 +11,13 @@
 #include <string_view>
 #include <vector>
 
+#include "model/layer_shape.h"
+
 namespace cachalot {
 
 class Gguf;
 class GgufWriter;
 
-// What a layer attends to besides its sliding window.
-enum class LayerKind : std::uint8_t {
-    window,  // ratio 0: nothing
-    csa,     // ratio 4: compressed rows of 4 tokens (overlapping), selected by the indexer
-    hca,     // ratio 128: compressed rows of 128 tokens, all of them
-};
-
-inline constexpr int kCsaRatio = 4;
-inline constexpr int kHcaRatio = 128;
 inline constexpr int kStreams = 4;  // hyper-connection streams; the mixing formulas are written for four
 
 struct RopeConfig {
@@ -52,12 +45,12 @@ struct Config {
     int q_lora_rank = 0;
     int output_groups = 0;  // heads are split evenly among them
     int output_lora_rank = 0;
-    int sliding_window = 0;              // W
-    std::vector<LayerKind> layer_kinds;  // [layers]
+    int sliding_window = 0;                // W
+    std::vector<LayerShape> layer_shapes;  // [layers]
     RopeConfig rope;
     float norm_eps = 1e-6f;
 
-    // indexer of the CSA layers
+    // indexer of the layers that have one
     int index_heads = 0;
     int index_head_dim = 0;
     int index_top_k = 0;
@@ -67,7 +60,6 @@ struct Config {
     int experts_per_token = 0;   // k
     int shared_experts = 0;      // 1
     int expert_hidden_size = 0;  // I
-    int hash_layers = 0;         // the first ones route by token id
     float routed_scale = 1.0f;
     std::vector<float> swiglu_limit;         // [layers], routed experts
     std::vector<float> swiglu_limit_shared;  // [layers], shared expert
@@ -79,14 +71,8 @@ struct Config {
     std::int32_t bos = 0;
     std::int32_t eos = 1;
 
-    int ratio(int layer) const {  // tokens per compressed row, 0 for none
-        switch (layer_kinds[static_cast<std::size_t>(layer)]) {
-            case LayerKind::csa: return kCsaRatio;
-            case LayerKind::hca: return kHcaRatio;
-            case LayerKind::window: break;
-        }
-        return 0;
-    }
+    const LayerShape& shape(int layer) const { return layer_shapes[static_cast<std::size_t>(layer)]; }
+    int hash_layers() const;  // layers that look experts up by token id: the first ones
 
     bool operator==(const Config&) const = default;
 };

@@ -92,15 +92,21 @@ int count_vocabulary(const Gguf& file, const Reader& reader) {
     return checked_cast<int>(tokens->count, "the vocabulary size");
 }
 
-LayerKind layer_kind(std::int32_t ratio, const std::string& source) {
-    switch (ratio) {
-        case 0: return LayerKind::window;
-        case kCsaRatio: return LayerKind::csa;
-        case kHcaRatio: return LayerKind::hca;
-        default:
+std::vector<LayerShape> read_layer_shapes(const Reader& reader, int layers, const std::string& source) {
+    const int hash_layers = reader.size("hash_layer_count");
+    if (hash_layers < 0 || hash_layers > layers)
+        fail("{}: key '{}' is {}, expected 0 to {}", source, key("hash_layer_count"), hash_layers, layers);
+    std::vector<LayerShape> shapes;
+    for (const std::int32_t ratio : reader.per_layer<std::int32_t>("attention.compress_ratios", layers)) {
+        const int layer = static_cast<int>(shapes.size());
+        auto shape = v4_layer(layer, ratio);
+        if (!shape)
             fail("{}: key '{}' holds {}, expected 0, 4 or 128", source, key("attention.compress_ratios"),
                  ratio);
+        shape->hash = layer < hash_layers;
+        shapes.push_back(*shape);
     }
+    return shapes;
 }
 
 }  // namespace
@@ -130,8 +136,7 @@ Config config_from_gguf(const Gguf& file) {
     c.output_groups = reader.size("attention.output_group_count");
     c.output_lora_rank = reader.size("attention.output_lora_rank");
     c.sliding_window = reader.size("attention.sliding_window");
-    for (std::int32_t ratio : reader.per_layer<std::int32_t>("attention.compress_ratios", c.layers))
-        c.layer_kinds.push_back(layer_kind(ratio, file.source()));
+    c.layer_shapes = read_layer_shapes(reader, c.layers, file.source());
     c.norm_eps = reader.get<float>("attention.layer_norm_rms_epsilon");
 
     c.rope.theta = reader.get_or("rope.freq_base", c.rope.theta);
@@ -156,7 +161,6 @@ Config config_from_gguf(const Gguf& file) {
     c.experts_per_token = reader.size("expert_used_count");
     c.shared_experts = reader.size("expert_shared_count");
     c.expert_hidden_size = reader.size("expert_feed_forward_length");
-    c.hash_layers = reader.size("hash_layer_count");
     c.routed_scale = reader.get<float>("expert_weights_scale");
     c.swiglu_limit = reader.limits("swiglu_clamp_exp", c.layers);
     c.swiglu_limit_shared = reader.metadata.contains(key("swiglu_clamp_shexp"))
@@ -194,7 +198,7 @@ void write_config(const Config& c, GgufWriter& writer) {
     size("attention.output_lora_rank", c.output_lora_rank);
     size("attention.sliding_window", c.sliding_window);
     std::vector<std::int32_t> ratios;
-    for (int layer = 0; layer < c.layers; ++layer) ratios.push_back(c.ratio(layer));
+    for (int layer = 0; layer < c.layers; ++layer) ratios.push_back(c.shape(layer).ratio);
     writer.set_array<std::int32_t>(key("attention.compress_ratios"), ratios);
     number("attention.layer_norm_rms_epsilon", c.norm_eps);
     number("attention.compress_rope_freq_base", c.rope.compress_theta);
@@ -216,7 +220,7 @@ void write_config(const Config& c, GgufWriter& writer) {
     size("expert_used_count", c.experts_per_token);
     size("expert_shared_count", c.shared_experts);
     size("expert_feed_forward_length", c.expert_hidden_size);
-    size("hash_layer_count", c.hash_layers);
+    size("hash_layer_count", c.hash_layers());
     number("expert_weights_scale", c.routed_scale);
     writer.set<bool>(key("expert_weights_norm"), true);
     size("expert_gating_func", kSqrtSoftplus);

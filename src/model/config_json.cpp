@@ -146,23 +146,23 @@ RopeConfig read_rope(const Fields& top, std::string_view source) {
     return rope;
 }
 
-std::vector<LayerKind> read_layer_kinds(const Fields& top, int layers) {
+std::vector<LayerShape> read_layer_shapes(const Fields& top, int layers) {
     const json& ratios = top.get("compress_ratios");
     if (!ratios.is_array()) top.refuse("compress_ratios", ratios, "an array");
     // The releases add one entry for each block of multi-token prediction.
     if (ratios.size() < static_cast<std::size_t>(layers))
         top.refuse("compress_ratios", ratios, fmt::format("an entry for each of the {} layers", layers));
-    std::vector<LayerKind> kinds;
-    for (int i = 0; i < layers; ++i) {
-        const json& ratio = ratios[static_cast<std::size_t>(i)];
-        switch (top.to_integer<int>("compress_ratios", ratio, 0, kHcaRatio)) {
-            case 0: kinds.push_back(LayerKind::window); break;
-            case kCsaRatio: kinds.push_back(LayerKind::csa); break;
-            case kHcaRatio: kinds.push_back(LayerKind::hca); break;
-            default: top.refuse("compress_ratios", ratio, "0, 4 or 128");
-        }
+    const int hash_layers = top.integer<int>("num_hash_layers", 0, layers);
+    std::vector<LayerShape> shapes;
+    for (int layer = 0; layer < layers; ++layer) {
+        const json& ratio = ratios[static_cast<std::size_t>(layer)];
+        auto shape = v4_layer(
+            layer, top.to_integer<int>("compress_ratios", ratio, 0, std::numeric_limits<int>::max()));
+        if (!shape) top.refuse("compress_ratios", ratio, "0, 4 or 128");
+        shape->hash = layer < hash_layers;
+        shapes.push_back(*shape);
     }
-    return kinds;
+    return shapes;
 }
 
 }  // namespace
@@ -200,7 +200,7 @@ Config config_from_json(std::string_view text, std::string_view source) {
     c.output_groups = top.size("o_groups");
     c.output_lora_rank = top.size("o_lora_rank");
     c.sliding_window = top.size("sliding_window");
-    c.layer_kinds = read_layer_kinds(top, c.layers);
+    c.layer_shapes = read_layer_shapes(top, c.layers);
     c.rope = read_rope(top, source);
     c.norm_eps = top.number("rms_norm_eps");
 
@@ -212,7 +212,6 @@ Config config_from_json(std::string_view text, std::string_view source) {
     c.experts_per_token = top.size("num_experts_per_tok");
     c.shared_experts = top.size("n_shared_experts");
     c.expert_hidden_size = top.size("moe_intermediate_size");
-    c.hash_layers = top.size("num_hash_layers");
     c.routed_scale = top.number("routed_scaling_factor");
     c.swiglu_limit.assign(static_cast<std::size_t>(c.layers), top.number("swiglu_limit"));
     c.swiglu_limit_shared = c.swiglu_limit;

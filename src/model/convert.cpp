@@ -10,8 +10,8 @@
 #include "file/gguf_writer.h"
 #include "model/background_writer.h"
 #include "model/importance.h"
+#include "model/model_tensors.h"
 #include "model/release_record.h"
-#include "model/tensor_names.h"
 #include "quant/quantize.h"
 #include "tensor/convert.h"
 

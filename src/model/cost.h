@@ -17,7 +17,7 @@ struct TokenCost {
 struct WeightBytes {
     std::uint64_t embedding = 0, dense = 0, shared_experts = 0, routed_experts = 0;
 };
-WeightBytes weight_bytes(const Weights& weights);
+WeightBytes weight_bytes(const Config& config, const Weights& weights);
 
 // The embedding (one row) and the attention over cached rows are not counted.
 TokenCost token_cost(const Config& config, const Weights& weights);

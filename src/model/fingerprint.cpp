@@ -51,9 +51,9 @@ void collect(Collected& all, const Config& c) {
                 c.output_groups, c.output_lora_rank, c.sliding_window, c.rope.theta, c.rope.compress_theta,
                 c.rope.yarn_factor, c.rope.yarn_original_context, c.rope.yarn_beta_fast,
                 c.rope.yarn_beta_slow, c.norm_eps, c.index_heads, c.index_head_dim, c.index_top_k, c.experts,
-                c.experts_per_token, c.shared_experts, c.expert_hidden_size, c.hash_layers, c.routed_scale,
+                c.experts_per_token, c.shared_experts, c.expert_hidden_size, c.hash_layers(), c.routed_scale,
                 c.sinkhorn_iterations, c.hyper_connection_eps);
-    for (auto kind : c.layer_kinds) all.numbers(static_cast<int>(kind));
+    for (const auto& shape : c.layer_shapes) all.numbers(shape.ratio == 0 ? 0 : shape.indexer ? 1 : 2);
     all.floats(c.swiglu_limit);
     all.floats(c.swiglu_limit_shared);
 }

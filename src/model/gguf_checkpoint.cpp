@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "file/gguf_writer.h"
-#include "model/tensor_names.h"
+#include "model/model_tensors.h"
 
 namespace cachalot {
 namespace {

@@ -8,8 +8,8 @@
 #include "file/gguf_writer.h"
 #include "file/json.h"
 #include "file/text_file.h"
+#include "model/model_tensors.h"
 #include "model/release_record.h"
-#include "model/tensor_names.h"
 
 namespace cachalot {
 namespace {

@@ -14,7 +14,7 @@
 #include "file/output_file.h"
 #include "file/text_file.h"
 #include "model/gguf_checkpoint.h"
-#include "model/tensor_names.h"
+#include "model/model_tensors.h"
 #include "tensor/convert.h"
 #include "tensor/float_formats.h"
 
@@ -87,7 +87,7 @@ class Writer {
   private:
     void add(const std::string& name, Origin origin) {
         origins_[name] = origin;
-        if (origin.spec->kind == Kind::experts || origin.spec->role == TensorSpec::Role::dense) {
+        if (origin.spec->kind == Kind::experts || is_fp8_in_releases(origin.spec->role)) {
             origin.scales = true;
             origins_[scale_tensor(name)] = origin;
         }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 
@@ -10,9 +11,9 @@
 #include "base/thread_pool.h"
 #include "file/gguf_writer.h"
 #include "model/checkpoint.h"
+#include "model/model_tensors.h"
 #include "model/random_blocks.h"
 #include "model/synthetic_vocabulary.h"
-#include "model/tensor_names.h"
 
 namespace cachalot {
 namespace {
@@ -57,7 +58,9 @@ class Synthesizer {
             case Role::experts:
                 return s.gguf.find("ffn_down") != std::string::npos ? options_.down : options_.gate_up;
             case Role::dense:
-            case Role::embeddings: return options_.dense;
+            case Role::shared_experts:
+            case Role::embedding:
+            case Role::head: return options_.dense;
             case Role::sensitive: break;
         }
         return DType::bf16;
@@ -67,7 +70,7 @@ class Synthesizer {
         if (s.kind == Kind::integers) return write_table(s);
         if (s.kind == Kind::floats) return write_floats(s);
         // The output of a matrix is about as large as its input. The embedding's rows are outputs as they are.
-        const bool embedding = s.gguf.starts_with("token_embd");
+        const bool embedding = s.role == Role::embedding;
         const double deviation = embedding ? 1.0 : 1.0 / std::sqrt(static_cast<double>(s.columns));
         const RandomBlocks blocks(type(s), deviation);
         const std::int64_t block_bytes = info(type(s)).bytes,
@@ -187,7 +190,7 @@ Config known_config(std::string_view name) {
         c.experts = 256;
         c.expert_hidden_size = 2048;
         c.routed_scale = 1.5f;
-        c.layer_kinds = {LayerKind::window, LayerKind::window};
+        set_layers(c, std::array{0, 0});
         set_layers(c, 43);
     } else if (name == "pro") {
         c.hidden_size = 7168;
@@ -198,7 +201,7 @@ Config known_config(std::string_view name) {
         c.experts = 384;
         c.expert_hidden_size = 3072;
         c.routed_scale = 2.5f;
-        c.layer_kinds = {LayerKind::hca, LayerKind::hca};
+        set_layers(c, std::array{128, 128});
         set_layers(c, 61);
     } else if (name == "tiny") {
         c.vocab_size = 1024;
@@ -215,7 +218,7 @@ Config known_config(std::string_view name) {
         c.experts_per_token = 3;
         c.expert_hidden_size = 256;
         c.routed_scale = 1.5f;
-        c.layer_kinds = {LayerKind::window};
+        set_layers(c, std::array{0});
         set_layers(c, 4);
     } else {
         fail("unknown model '{}' (known: flash, pro, tiny)", name);
@@ -224,20 +227,19 @@ Config known_config(std::string_view name) {
 }
 
 void set_layers(Config& config, int layers) {
-    auto kinds = config.layer_kinds;
-    kinds.resize(std::min<std::size_t>(kinds.size(), static_cast<std::size_t>(std::max(0, layers))));
-    while (static_cast<int>(kinds.size()) < layers)
-        kinds.push_back(kinds.size() % 2 == 0 ? LayerKind::csa : LayerKind::hca);
-    set_layers(config, kinds);
+    std::vector<int> ratios;
+    for (const LayerShape& shape : config.layer_shapes)
+        if (std::ssize(ratios) < layers) ratios.push_back(shape.ratio);
+    while (std::ssize(ratios) < layers) ratios.push_back(ratios.size() % 2 == 0 ? 4 : 128);
+    set_layers(config, ratios);
 }
 
-void set_layers(Config& config, std::span<const LayerKind> kinds) {
+void set_layers(Config& config, std::span<const int> ratios) {
     constexpr float kSwigluLimit = 10;
-    config.layers = static_cast<int>(kinds.size());
-    config.layer_kinds.assign(kinds.begin(), kinds.end());
-    config.swiglu_limit.assign(kinds.size(), kSwigluLimit);
+    config.layers = static_cast<int>(ratios.size());
+    config.layer_shapes = v4_layers(ratios, kHashLayers);
+    config.swiglu_limit.assign(ratios.size(), kSwigluLimit);
     config.swiglu_limit_shared = config.swiglu_limit;
-    config.hash_layers = std::min(config.layers, kHashLayers);
 }
 
 SyntheticSummary write_synthetic(const Config& config, const SyntheticOptions& options,

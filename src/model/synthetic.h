@@ -21,7 +21,8 @@ Config known_config(std::string_view name);
 
 // The first `layers` layers; beyond the real model's the alternation of CSA and HCA goes on.
 void set_layers(Config& config, int layers);
-void set_layers(Config& config, std::span<const LayerKind> kinds);
+// Layers of these compression ratios (layer_shape.h).
+void set_layers(Config& config, std::span<const int> ratios);
 
 struct SyntheticOptions {
     DType gate_up = DType::mxfp4, down = DType::mxfp4;  // routed experts

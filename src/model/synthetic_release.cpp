@@ -8,9 +8,9 @@
 
 #include "base/error.h"
 #include "file/output_file.h"
+#include "model/model_tensors.h"
 #include "model/random_blocks.h"
 #include "model/synthetic_vocabulary.h"
-#include "model/tensor_names.h"
 #include "tensor/float_formats.h"
 #include "tensor/matrix.h"
 
@@ -23,7 +23,7 @@ using Role = TensorSpec::Role;
 
 json config_json(const Config& c) {
     json ratios = json::array();
-    for (int l = 0; l < c.layers; ++l) ratios.push_back(c.ratio(l));
+    for (int l = 0; l < c.layers; ++l) ratios.push_back(c.shape(l).ratio);
     return {{"architectures", {"DeepseekV4ForCausalLM"}},
             {"model_type", "deepseek_v4"},
             {"vocab_size", c.vocab_size},
@@ -45,7 +45,7 @@ json config_json(const Config& c) {
             {"norm_topk_prob", true},
             {"routed_scaling_factor", c.routed_scale},
             {"swiglu_limit", c.swiglu_limit.front()},
-            {"num_hash_layers", c.hash_layers},
+            {"num_hash_layers", c.hash_layers()},
             {"sliding_window", c.sliding_window},
             {"compress_ratios", ratios},
             {"compress_rope_theta", c.rope.compress_theta},
@@ -136,7 +136,7 @@ class Writer {
             }
         } else if (s.kind == Kind::integers) {
             put(s.release, "I64", shape, Content::table, 8);
-        } else if (s.role == Role::dense) {
+        } else if (is_fp8_in_releases(s.role)) {
             put(s.release, "F8_E4M3", shape, Content::fp8, 1);
             put(scale_tensor(s.release), "F8_E8M0",
                 {(s.rows + kFp8Block - 1) / kFp8Block, (s.columns + kFp8Block - 1) / kFp8Block},

@@ -57,11 +57,9 @@ TypePlan::TypePlan(const TypeOptions& options, const Config& config)
 std::optional<DType> TypePlan::of_recipe(const TensorSpec& spec) const {
     const std::string& recipe = options_.recipe;
     if (recipe.empty() || spec.role == Role::sensitive) return {};
-    if (spec.role == Role::dense) return DType::q8_0;
-    if (spec.role == Role::embeddings) {
-        if (spec.gguf.starts_with("output")) return DType::q8_0;
-        return {};
-    }
+    if (is_fp8_in_releases(spec.role)) return DType::q8_0;
+    if (spec.role == Role::head) return DType::q8_0;
+    if (spec.role == Role::embedding) return {};
     const bool down = spec.gguf.find("ffn_down") != std::string::npos;
     if (recipe == "mxfp4") return DType::mxfp4;
     if (recipe == "q4" || (recipe == "q2-q4" && layer_of(spec.gguf) >= layers_ - kPreciseLayers))
@@ -73,8 +71,8 @@ std::optional<DType> TypePlan::of_recipe(const TensorSpec& spec) const {
 DType TypePlan::target(const TensorSpec& spec, const Matrix& stored) {
     std::optional<DType> chosen;
     if (spec.role == Role::experts) chosen = options_.experts;
-    if (spec.role == Role::dense) chosen = options_.dense;
-    if (spec.role == Role::embeddings) chosen = options_.embeddings;
+    if (is_fp8_in_releases(spec.role)) chosen = options_.dense;
+    if (spec.role == Role::embedding || spec.role == Role::head) chosen = options_.embeddings;
     for (Rule& rule : rules_)
         if (std::regex_match(spec.gguf, rule.regex)) {
             chosen = rule.type;

@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "model/config.h"
-#include "model/tensor_names.h"
+#include "model/model_tensors.h"
 #include "tensor/matrix.h"
 
 namespace cachalot {

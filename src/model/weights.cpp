@@ -1,123 +1,58 @@
 #include "model/weights.h"
 
-#include <fmt/format.h>
-
 #include "base/error.h"
 #include "model/checkpoint.h"
+#include "model/model_tensors.h"
 
 namespace cachalot {
 namespace {
 
-// Binds the tensors of one layer, or with an empty prefix those outside of layers.
-class Binder {
-  public:
-    Binder(const Checkpoint& checkpoint, int layer)
-        : source_(checkpoint),
-          c_(checkpoint.config()),
-          layer_(layer),
-          prefix_(layer < 0 ? "" : fmt::format("blk.{}.", layer)) {}
+// Binds one tensor of the table to each kind of member.
+struct Bind {
+    const Checkpoint& source;
+    const TensorSpec& spec;
 
-    Matrix matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const {
-        return source_.matrix(prefix_ + name, rows, columns);
-    }
-    std::vector<float> floats(const std::string& name, std::int64_t rows, std::int64_t columns) const {
-        return source_.floats(prefix_ + name, rows, columns);
-    }
+    void operator()(Matrix* matrix) const { *matrix = source.matrix(spec.gguf, spec.rows, spec.columns); }
 
-    MixWeights mix(const std::string& name, int outputs, int scales) const {
-        return {matrix(name + "_fn.weight", outputs, std::int64_t(kStreams) * c_.hidden_size),
-                floats(name + "_base.weight", 1, outputs), floats(name + "_scale.weight", 1, scales)};
+    void operator()(const SlicedMember& member) const {
+        const Matrix whole = source.matrix(spec.gguf, spec.rows, spec.columns);
+        const std::int64_t rows = spec.rows / member.count;
+        // An FP8 matrix can only be cut where its blocks are.
+        if (whole.dtype == DType::f8_e4m3 && rows % kFp8Block != 0)
+            fail("{}: tensor {}: {} rows of a slice are not a multiple of the FP8 block {}", source.source(),
+                 spec.gguf, rows, kFp8Block);
+        for (int i = 0; i < member.count; ++i) member.slices->push_back(whole.slice(i * rows, rows));
     }
 
-    LayerWeights layer() const {
-        constexpr int kMix = kStreams * (kStreams + 2);
-        LayerWeights w;
-        w.attention_mix = mix("hc_attn", kMix, 3);
-        w.expert_mix = mix("hc_ffn", kMix, 3);
-        w.attention_norm = floats("attn_norm.weight", 1, c_.hidden_size);
-        w.expert_norm = floats("ffn_norm.weight", 1, c_.hidden_size);
-        w.attention = attention();
-        w.router = matrix("ffn_gate_inp.weight", c_.experts, c_.hidden_size);
-        if (layer_ < c_.hash_layers)
-            w.table = hash_table();
-        else
-            w.router_bias = floats("exp_probs_b.bias", 1, c_.experts);
-        for (int e = 0; e < c_.experts; ++e) w.experts.push_back(expert(e));
-        std::int64_t h = c_.hidden_size, inner = c_.expert_hidden_size;
-        w.shared = {matrix("ffn_gate_shexp.weight", inner, h), matrix("ffn_up_shexp.weight", inner, h),
-                    matrix("ffn_down_shexp.weight", h, inner)};
-        return w;
+    void operator()(const ExpertMember& member) const {
+        member.experts->resize(static_cast<std::size_t>(spec.experts));
+        for (int e = 0; e < spec.experts; ++e)
+            (*member.experts)[static_cast<std::size_t>(e)].*member.matrix =
+                source.expert(spec.gguf, e, spec.experts, spec.rows, spec.columns);
     }
 
-  private:
-    AttentionWeights attention() const {
-        std::int64_t h = c_.hidden_size, d = c_.head_dim, q = c_.q_lora_rank, o = c_.output_lora_rank;
-        AttentionWeights w;
-        w.q_a = matrix("attn_q_a.weight", q, h);
-        w.q_norm = floats("attn_q_a_norm.weight", 1, q);
-        w.q_b = matrix("attn_q_b.weight", c_.heads * d, q);
-        w.kv = matrix("attn_kv.weight", d, h);
-        w.kv_norm = floats("attn_kv_a_norm.weight", 1, d);
-        w.sinks = floats("attn_sinks.weight", 1, c_.heads);
-        Matrix output_a =
-            matrix("attn_output_a.weight", c_.output_groups * o, c_.heads / c_.output_groups * d);
-        // An FP8 matrix can only be cut where its blocks are; config validation makes o a multiple of them then.
-        if (output_a.dtype == DType::f8_e4m3 && o % kFp8Block != 0)
-            fail("{}: output rank {} is not a multiple of the FP8 block {}", source_.source(), o, kFp8Block);
-        for (int g = 0; g < c_.output_groups; ++g) w.output_a.push_back(output_a.slice(g * o, o));
-        w.output_b = matrix("attn_output_b.weight", h, c_.output_groups * o);
-        if (c_.ratio(layer_) != 0) w.compressor = compressor("attn_compressor_", d);
-        if (c_.ratio(layer_) == kCsaRatio) {
-            w.indexer.q_b =
-                matrix("indexer.attn_q_b.weight", std::int64_t(c_.index_heads) * c_.index_head_dim, q);
-            w.indexer.weights = matrix("indexer.proj.weight", c_.index_heads, h);
-            w.indexer.compressor = compressor("indexer_compressor_", c_.index_head_dim);
-        }
-        return w;
+    void operator()(std::vector<float>* floats) const {
+        *floats = source.floats(spec.gguf, spec.rows, spec.columns);
     }
 
-    CompressorWeights compressor(const std::string& name, std::int64_t n) const {
-        std::int64_t ratio = c_.ratio(layer_), width = ratio == kCsaRatio ? 2 * n : n;
-        return {matrix(name + "kv.weight", width, c_.hidden_size),
-                matrix(name + "gate.weight", width, c_.hidden_size),
-                floats(name + "ape.weight", ratio, width), floats(name + "norm.weight", 1, n)};
+    // The only integers are the numbers of experts by token.
+    void operator()(std::vector<std::int32_t>* table) const {
+        *table = source.integers(spec.gguf, spec.rows, spec.columns);
+        for (std::size_t i = 0; i < table->size(); ++i)
+            if (const auto expert = (*table)[i]; expert < 0 || expert >= source.config().experts)
+                fail("{}: tensor {}, token {}: there is no expert {}", source.source(), spec.gguf,
+                     i / static_cast<std::size_t>(spec.columns), expert);
     }
-
-    ExpertWeights expert(int e) const {
-        std::int64_t h = c_.hidden_size, inner = c_.expert_hidden_size;
-        return {source_.expert(prefix_ + "ffn_gate_exps.weight", e, c_.experts, inner, h),
-                source_.expert(prefix_ + "ffn_up_exps.weight", e, c_.experts, inner, h),
-                source_.expert(prefix_ + "ffn_down_exps.weight", e, c_.experts, h, inner)};
-    }
-
-    std::vector<std::int32_t> hash_table() const {
-        std::string name = prefix_ + "ffn_gate_tid2eid.weight";
-        auto table = source_.integers(name, c_.vocab_size, c_.experts_per_token);
-        for (std::size_t i = 0; i < table.size(); ++i)
-            if (table[i] < 0 || table[i] >= c_.experts)
-                fail("{}: tensor {}, token {}: there is no expert {}", source_.source(), name,
-                     i / static_cast<std::size_t>(c_.experts_per_token), table[i]);
-        return table;
-    }
-
-    const Checkpoint& source_;
-    const Config& c_;
-    int layer_;
-    std::string prefix_;
 };
 
 }  // namespace
 
 Weights bind_weights(const Checkpoint& checkpoint) {
-    const Config& c = checkpoint.config();
-    Binder root(checkpoint, -1);
-    Weights w;
-    w.embedding = root.matrix("token_embd.weight", c.vocab_size, c.hidden_size);
-    for (int l = 0; l < c.layers; ++l) w.layers.push_back(Binder(checkpoint, l).layer());
-    w.head_mix = root.mix("output_hc", kStreams, 1);
-    w.norm = root.floats("output_norm.weight", 1, c.hidden_size);
-    w.head = root.matrix("output.weight", c.vocab_size, c.hidden_size);
-    return w;
+    Weights weights;
+    weights.layers.resize(static_cast<std::size_t>(checkpoint.config().layers));
+    for (const TensorSpec& spec : model_tensors(checkpoint.config()))
+        std::visit(Bind{checkpoint, spec}, spec.member(weights));
+    return weights;
 }
 
 }  // namespace cachalot

@@ -20,7 +20,7 @@ TEST(MemoryPlan, EverythingThatFitsIsResident) {
     EXPECT_TRUE(plan.resident());
     EXPECT_EQ(plan.slots, plan.experts);
     EXPECT_EQ(plan.missing, 0u);
-    const auto bytes = weight_bytes(nano().weights);
+    const auto bytes = weight_bytes(nano().config, nano().weights);
     EXPECT_EQ(plan.routed_experts, bytes.routed_experts);
     EXPECT_EQ(plan.needed(), bytes.embedding + bytes.dense + bytes.shared_experts + bytes.routed_experts +
                                  1000 + plan.buffers + plan.spare);

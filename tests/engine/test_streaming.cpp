@@ -61,7 +61,7 @@ TEST_F(Streaming, ReadsWhatIsKnownBeforeItIsAskedFor) {
     Engine resident(test::nano(), small_options());
     const auto expected = evaluate(resident, ids);
     const auto& c = test::nano()->config;
-    ASSERT_GT(c.hash_layers, 0);
+    ASSERT_GT(c.hash_layers(), 0);
     for (int slots : {40, 130, 255}) {
         Engine engine = streaming(test::nano(), slots, make_thread_queue(2));
         EXPECT_EQ(evaluate(engine, ids), expected) << slots;

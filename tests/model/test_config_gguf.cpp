@@ -113,7 +113,7 @@ TEST_F(ConfigGguf, EveryOtherKeyIsNeeded) {
 TEST_F(ConfigGguf, LayersBeyondTheMainOnes) {
     const Config flash = load("flash");
     std::vector<std::int32_t> ratios(44, 0);
-    for (int l = 0; l < 43; ++l) ratios[static_cast<std::size_t>(l)] = flash.ratio(l);
+    for (int l = 0; l < 43; ++l) ratios[static_cast<std::size_t>(l)] = flash.shape(l).ratio;
     // 44 ratios for 43 layers, and a prediction block that is announced but absent.
     EXPECT_EQ(read("flash",
                    [&](GgufWriter& w) {

@@ -48,8 +48,8 @@ TEST(ConfigJson, Flash) {
     EXPECT_EQ(c.output_groups, 8);
     EXPECT_EQ(c.output_lora_rank, 1024);
     EXPECT_EQ(c.sliding_window, 128);
-    ASSERT_THAT(c.layer_kinds, SizeIs(43));
-    for (int l = 0; l < 43; ++l) EXPECT_EQ(c.ratio(l), l < 2 ? 0 : l % 2 == 0 ? 4 : 128) << l;
+    ASSERT_THAT(c.layer_shapes, SizeIs(43));
+    for (int l = 0; l < 43; ++l) EXPECT_EQ(c.shape(l).ratio, l < 2 ? 0 : l % 2 == 0 ? 4 : 128) << l;
     EXPECT_EQ(c.rope.theta, 10000);
     EXPECT_EQ(c.rope.compress_theta, 160000);
     EXPECT_EQ(c.rope.yarn_factor, 16);
@@ -64,7 +64,7 @@ TEST(ConfigJson, Flash) {
     EXPECT_EQ(c.experts_per_token, 6);
     EXPECT_EQ(c.shared_experts, 1);
     EXPECT_EQ(c.expert_hidden_size, 2048);
-    EXPECT_EQ(c.hash_layers, 3);
+    EXPECT_EQ(c.hash_layers(), 3);
     EXPECT_EQ(c.routed_scale, 1.5f);
     EXPECT_THAT(c.swiglu_limit, AllOf(SizeIs(43), Each(10.0f)));
     EXPECT_THAT(c.swiglu_limit_shared, AllOf(SizeIs(43), Each(10.0f)));
@@ -82,8 +82,8 @@ TEST(ConfigJson, Pro) {
     EXPECT_EQ(c.head_dim, 512);
     EXPECT_EQ(c.q_lora_rank, 1536);
     EXPECT_EQ(c.output_groups, 16);
-    ASSERT_THAT(c.layer_kinds, SizeIs(61));
-    for (int l = 0; l < 61; ++l) EXPECT_EQ(c.ratio(l), l == 0 || l % 2 == 1 ? 128 : 4) << l;
+    ASSERT_THAT(c.layer_shapes, SizeIs(61));
+    for (int l = 0; l < 61; ++l) EXPECT_EQ(c.shape(l).ratio, l == 0 || l % 2 == 1 ? 128 : 4) << l;
     EXPECT_EQ(c.index_top_k, 1024);
     EXPECT_EQ(c.experts, 384);
     EXPECT_EQ(c.expert_hidden_size, 3072);
@@ -107,7 +107,7 @@ TEST(ConfigJson, Nano) {
     EXPECT_EQ(c.rope.yarn_original_context, 4096);
     EXPECT_EQ(c.index_heads, 8);
     EXPECT_EQ(c.index_top_k, 128);
-    EXPECT_EQ(c.layer_kinds.back(), LayerKind::hca);
+    EXPECT_EQ(c.layer_shapes.back(), v4_layer(c.layers - 1, 128));
 }
 
 TEST(ConfigJson, ReadsADirectory) {
@@ -301,8 +301,7 @@ TEST(Validate, RefusesWhatTheForwardPassCannotDo) {
     EXPECT_THAT(bad([](Config& c) { c.index_head_dim = 64; }), HasSubstr("above the rope dimension 64"));
     EXPECT_THAT(bad([](Config& c) { c.experts_per_token = 257; }), HasSubstr("expected 1 to 256"));
     EXPECT_THAT(bad([](Config& c) { c.experts = 4097; }), HasSubstr("expected 1 to 4096"));
-    EXPECT_THAT(bad([](Config& c) { c.hash_layers = 44; }), HasSubstr("hash layers"));
-    EXPECT_THAT(bad([](Config& c) { c.layer_kinds.pop_back(); }),
+    EXPECT_THAT(bad([](Config& c) { c.layer_shapes.pop_back(); }),
                 HasSubstr("42 compression ratios for 43 layers"));
     EXPECT_THAT(bad([](Config& c) { c.swiglu_limit.pop_back(); }), HasSubstr("SwiGLU"));
     EXPECT_THAT(bad([](Config& c) { c.swiglu_limit_shared[7] = 0; }), HasSubstr("shared expert is 0"));

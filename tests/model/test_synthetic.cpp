@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -67,12 +68,11 @@ TEST(KnownConfigs, AreThoseOfTheReleases) {
     }
     Config c = known_config("flash");
     set_layers(c, 4);
-    EXPECT_THAT(c.layer_kinds,
-                ElementsAre(LayerKind::window, LayerKind::window, LayerKind::csa, LayerKind::hca));
+    EXPECT_EQ(c.layer_shapes, v4_layers(std::array{0, 0, 4, 128}, 3));
     set_layers(c, 1);
-    EXPECT_EQ(c.hash_layers, 1);
+    EXPECT_EQ(c.hash_layers(), 1);
     set_layers(c, 100);
-    EXPECT_EQ(c.layer_kinds.back(), LayerKind::hca);
+    EXPECT_EQ(c.layer_shapes.back(), v4_layer(99, 128));
     EXPECT_EQ(c.swiglu_limit.size(), 100u);
     EXPECT_THROW(known_config("mega"), Error);
 }
@@ -107,7 +107,7 @@ class Synthetic : public testing::Test {
 
 TEST_F(Synthetic, RoutersCanBeSkewed) {
     Config config = known_config("tiny");
-    config.hash_layers = 1;
+    config.layer_shapes = v4_layers(std::array{0, 128, 4, 128}, 1);
     config.experts = 96;
     SyntheticOptions options;
     double share[2] = {}, deviation[2] = {};

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -17,7 +18,7 @@ using Tokens = std::vector<std::int32_t>;
 inline Config small_config() {
     Config config;
     config.layers = 4;
-    config.layer_kinds = {LayerKind::window, LayerKind::csa, LayerKind::hca, LayerKind::csa};
+    config.layer_shapes = v4_layers(std::array{0, 4, 128, 4});
     config.head_dim = 64 + 32;
     config.rope_dim = 32;
     config.index_head_dim = 32;

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "model/config.h"
-#include "model/tensor_names.h"
+#include "model/model_tensors.h"
 #include "tensor/float_formats.h"
 
 namespace cachalot::test {
@@ -158,7 +158,7 @@ class TinyRelease {
                 add_bytes(one.substr(0, one.size() - 6) + "scale", "F8_E8M0", {s.rows, s.columns / 32},
                           scales);
             }
-        } else if (s.role == TensorSpec::Role::dense) {
+        } else if (is_fp8_in_releases(s.role)) {
             std::string codes, scales;
             for (std::int64_t i = 0; i < s.rows * s.columns; ++i)
                 codes.push_back(static_cast<char>(f32_to_e4m3(normal(8))));
@@ -167,7 +167,8 @@ class TinyRelease {
                 scales.push_back(static_cast<char>(120 + engine_() % 2));
             add_bytes(name, "F8_E4M3", shape, codes);
             add_bytes(name.substr(0, name.size() - 6) + "scale", "F8_E8M0", {rows, columns}, scales);
-        } else if (norm || s.role == TensorSpec::Role::embeddings || name.ends_with(".weight")) {
+        } else if (norm || s.role == TensorSpec::Role::embedding || s.role == TensorSpec::Role::head ||
+                   name.ends_with(".weight")) {
             add_bytes(name, "BF16", shape, bf16(s.rows * s.columns, norm ? 0.1f : 0.1f, norm ? 1.0f : 0.0f));
         } else {
             add_bytes(name, "F32", shape, f32(s.rows * s.columns, 0.3f));

@@ -1,0 +1,249 @@
+#include "model/model_tensors.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/error.h"
+
+namespace cachalot {
+namespace {
+
+using Kind = TensorSpec::Kind;
+using Role = TensorSpec::Role;
+using Layer = LayerWeights;
+using Member = TensorMember;
+
+// The element type decides what a member takes.
+Kind kind_of(const Matrix&) { return Kind::matrix; }
+Kind kind_of(const std::vector<float>&) { return Kind::floats; }
+Kind kind_of(const std::vector<std::int32_t>&) { return Kind::integers; }
+
+class Table {
+  public:
+    explicit Table(const Config& config) : c_(config) {}
+
+    std::vector<TensorSpec> build() {
+        const std::int64_t streams = std::int64_t(kStreams) * c_.hidden_size;
+        model(
+            "token_embd.weight", "embed.weight", c_.vocab_size, c_.hidden_size,
+            [](Weights & w) -> auto& { return w.embedding; }, Role::embedding);
+        for (layer_ = 0; layer_ < c_.layers; ++layer_) {
+            mixing(
+                "attn", streams, [](Layer & w) -> auto& { return w.attention_mix; });
+            one(
+                "attn_norm.weight", "attn_norm.weight", 1, c_.hidden_size,
+                [](Layer & w) -> auto& { return w.attention_norm; });
+            mixing(
+                "ffn", streams, [](Layer & w) -> auto& { return w.expert_mix; });
+            one(
+                "ffn_norm.weight", "ffn_norm.weight", 1, c_.hidden_size,
+                [](Layer & w) -> auto& { return w.expert_norm; });
+            attention();
+            experts();
+        }
+        model(
+            "output_hc_fn.weight", "hc_head_fn", kStreams, streams,
+            [](Weights & w) -> auto& { return w.head_mix.fn; });
+        model(
+            "output_hc_base.weight", "hc_head_base", 1, kStreams,
+            [](Weights & w) -> auto& { return w.head_mix.base; });
+        model(
+            "output_hc_scale.weight", "hc_head_scale", 1, 1,
+            [](Weights & w) -> auto& { return w.head_mix.scale; });
+        model(
+            "output_norm.weight", "norm.weight", 1, c_.hidden_size,
+            [](Weights & w) -> auto& { return w.norm; });
+        model(
+            "output.weight", "head.weight", c_.vocab_size, c_.hidden_size,
+            [](Weights & w) -> auto& { return w.head; }, Role::head);
+        return std::move(table_);
+    }
+
+  private:
+    // A tensor outside of the layers.
+    template <class Find>
+    void model(const char* gguf, const char* release, std::int64_t rows, std::int64_t columns,
+               const Find& member, Role role = Role::sensitive) {
+        Weights any;
+        table_.push_back({kind_of(member(any)), role, gguf, release, rows, columns, 0,
+                          [member](Weights& w) -> Member { return &member(w); }});
+    }
+
+    // A tensor of the current layer, kept as `kind`; `member` finds its place in the layer's weights.
+    template <class Find>
+    void add(Kind kind, const std::string& gguf, const std::string& release, std::int64_t rows,
+             std::int64_t columns, Role role, const Find& member) {
+        const auto l = static_cast<std::size_t>(layer_);
+        table_.push_back({kind, role, fmt::format("blk.{}.{}", l, gguf),
+                          fmt::format("layers.{}.{}", l, release), rows, columns,
+                          kind == Kind::experts ? c_.experts : 0,
+                          [member, l](Weights& w) -> Member { return member(w.layers[l]); }});
+    }
+
+    // One that becomes a member by itself.
+    template <class Find>
+    void one(const std::string& gguf, const std::string& release, std::int64_t rows, std::int64_t columns,
+             const Find& member, Role role = Role::sensitive) {
+        Layer any;
+        add(kind_of(member(any)), gguf, release, rows, columns, role,
+            [member](Layer& w) -> Member { return &member(w); });
+    }
+
+    // The parameters of a sub-layer's hyper-connection.
+    template <class Find>
+    void mixing(const std::string& part, std::int64_t streams, const Find& mix) {
+        constexpr int kMix = kStreams * (kStreams + 2);
+        const std::string name = "hc_" + part;
+        one(
+            name + "_fn.weight", name + "_fn", kMix,
+            streams, [mix](Layer & w) -> auto& { return mix(w).fn; });
+        one(
+            name + "_base.weight", name + "_base", 1,
+            kMix, [mix](Layer & w) -> auto& { return mix(w).base; });
+        one(
+            name + "_scale.weight", name + "_scale", 1,
+            3, [mix](Layer & w) -> auto& { return mix(w).scale; });
+    }
+
+    void attention() {
+        const std::int64_t h = c_.hidden_size, d = c_.head_dim, q = c_.q_lora_rank;
+        const std::int64_t low = std::int64_t(c_.output_groups) * c_.output_lora_rank;
+        one(
+            "attn_q_a.weight", "attn.wq_a.weight", q, h, [](Layer & w) -> auto& { return w.attention.q_a; },
+            Role::dense);
+        one(
+            "attn_q_a_norm.weight", "attn.q_norm.weight", 1, q,
+            [](Layer & w) -> auto& { return w.attention.q_norm; });
+        one(
+            "attn_q_b.weight", "attn.wq_b.weight", c_.heads * d, q,
+            [](Layer & w) -> auto& { return w.attention.q_b; }, Role::dense);
+        one(
+            "attn_kv.weight", "attn.wkv.weight", d, h, [](Layer & w) -> auto& { return w.attention.kv; },
+            Role::dense);
+        one(
+            "attn_kv_a_norm.weight", "attn.kv_norm.weight", 1, d,
+            [](Layer & w) -> auto& { return w.attention.kv_norm; });
+        one(
+            "attn_sinks.weight", "attn.attn_sink", 1, c_.heads,
+            [](Layer & w) -> auto& { return w.attention.sinks; });
+        add(Kind::matrix, "attn_output_a.weight", "attn.wo_a.weight", low, c_.heads / c_.output_groups * d,
+            Role::dense, [groups = c_.output_groups](Layer& w) -> Member {
+                return SlicedMember{&w.attention.output_a, groups};
+            });
+        one(
+            "attn_output_b.weight", "attn.wo_b.weight", h, low,
+            [](Layer & w) -> auto& { return w.attention.output_b; }, Role::dense);
+
+        const LayerShape& shape = c_.shape(layer_);
+        if (shape.kv_source == layer_)
+            compressor(
+                "attn_compressor_", "attn.compressor.", d,
+                [](Layer & w) -> auto& { return w.attention.compressor; });
+        if (!shape.indexer) return;
+        one(
+            "indexer.attn_q_b.weight", "attn.indexer.wq_b.weight",
+            std::int64_t(c_.index_heads) * c_.index_head_dim, q,
+            [](Layer & w) -> auto& { return w.attention.indexer.q_b; }, Role::dense);
+        one(
+            "indexer.proj.weight", "attn.indexer.weights_proj.weight", c_.index_heads, h,
+            [](Layer & w) -> auto& { return w.attention.indexer.weights; });
+        compressor(
+            "indexer_compressor_", "attn.indexer.compressor.", c_.index_head_dim,
+            [](Layer & w) -> auto& { return w.attention.indexer.compressor; });
+    }
+
+    // Of rows of `n` values.
+    template <class Find>
+    void compressor(const std::string& gguf, const std::string& release, std::int64_t n, const Find& found) {
+        const LayerShape& shape = c_.shape(layer_);
+        const std::int64_t width = shape.overlap ? 2 * n : n, h = c_.hidden_size;
+        one(
+            gguf + "kv.weight", release + "wkv.weight", width,
+            h, [found](Layer & w) -> auto& { return found(w).kv; });
+        one(
+            gguf + "gate.weight", release + "wgate.weight", width,
+            h, [found](Layer & w) -> auto& { return found(w).gate; });
+        one(
+            gguf + "ape.weight", release + "ape", shape.ratio,
+            width, [found](Layer & w) -> auto& { return found(w).ape; });
+        one(
+            gguf + "norm.weight", release + "norm.weight", 1,
+            n, [found](Layer & w) -> auto& { return found(w).norm; });
+    }
+
+    void experts() {
+        const std::int64_t h = c_.hidden_size, inner = c_.expert_hidden_size;
+        one(
+            "ffn_gate_inp.weight", "ffn.gate.weight", c_.experts, h,
+            [](Layer & w) -> auto& { return w.router; });
+        if (c_.shape(layer_).hash)
+            one(
+                "ffn_gate_tid2eid.weight", "ffn.gate.tid2eid", c_.vocab_size, c_.experts_per_token,
+                [](Layer & w) -> auto& { return w.table; });
+        else
+            one(
+                "exp_probs_b.bias", "ffn.gate.bias", 1, c_.experts,
+                [](Layer & w) -> auto& { return w.router_bias; });
+        struct Part {
+            const char *gguf, *release;
+            std::int64_t rows, columns;
+            Matrix ExpertWeights::*matrix;
+        };
+        const Part parts[] = {{"gate", "w1", inner, h, &ExpertWeights::gate},
+                              {"up", "w3", inner, h, &ExpertWeights::up},
+                              {"down", "w2", h, inner, &ExpertWeights::down}};
+        for (const Part& p : parts)
+            add(Kind::experts, fmt::format("ffn_{}_exps.weight", p.gguf),
+                fmt::format("ffn.experts.{{}}.{}.weight", p.release), p.rows, p.columns, Role::experts,
+                [matrix = p.matrix](Layer& w) -> Member {
+                    return ExpertMember{&w.experts, matrix};
+                });
+        for (const Part& p : parts)
+            one(
+                fmt::format("ffn_{}_shexp.weight", p.gguf),
+                fmt::format("ffn.shared_experts.{}.weight", p.release), p.rows,
+                p.columns, [matrix = p.matrix](Layer & w) -> auto& { return w.shared.*matrix; },
+                Role::shared_experts);
+    }
+
+    const Config& c_;
+    int layer_ = 0;
+    std::vector<TensorSpec> table_;
+};
+
+struct EachMatrix {
+    const TensorSpec& spec;
+    const std::function<void(const TensorSpec&, const Matrix&)>& use;
+
+    void operator()(const Matrix* m) const { use(spec, *m); }
+    void operator()(const SlicedMember& member) const {
+        for (const Matrix& m : *member.slices) use(spec, m);
+    }
+    void operator()(const ExpertMember& member) const {
+        for (const ExpertWeights& e : *member.experts) use(spec, e.*member.matrix);
+    }
+    void operator()(const std::vector<float>*) const {}
+    void operator()(const std::vector<std::int32_t>*) const {}
+};
+
+}  // namespace
+
+std::vector<TensorSpec> model_tensors(const Config& config) { return Table(config).build(); }
+
+void each_matrix(const Config& config, const Weights& weights,
+                 const std::function<void(const TensorSpec&, const Matrix&)>& use) {
+    auto& members = const_cast<Weights&>(weights);  // the table finds members; nothing is written here
+    for (const TensorSpec& spec : model_tensors(config))
+        std::visit(EachMatrix{spec, use}, spec.member(members));
+}
+
+bool is_fp8_in_releases(TensorSpec::Role role) { return role == Role::dense || role == Role::shared_experts; }
+
+std::string scale_tensor(std::string_view name) {
+    constexpr std::string_view suffix = ".weight";
+    CACHALOT_CHECK(name.ends_with(suffix));
+    return std::string(name.substr(0, name.size() - suffix.size())) + ".scale";
+}
+
+}  // namespace cachalot

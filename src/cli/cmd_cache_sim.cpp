@@ -6,6 +6,7 @@
 #include "cli/cache_sim_plot.h"
 #include "cli/cache_sim_report.h"
 #include "cli/command.h"
+#include "cli/outputs.h"
 #include "cli/svg_figure.h"
 
 namespace cachalot::cli {
@@ -84,6 +85,7 @@ RouteTrace flash_like() {
 }
 
 void cache_sim(const CacheSimOptions& o) {
+    check_output_file(o.plot, o.traces);
     const auto policies = chosen_policies(o.policies);
     DiskModel disk;
     disk.bytes_per_second = parse_bytes(o.disk_bandwidth, "--disk-bandwidth");

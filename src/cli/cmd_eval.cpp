@@ -6,6 +6,7 @@
 #include "cli/chat_options.h"
 #include "cli/command.h"
 #include "cli/mean_text.h"
+#include "cli/outputs.h"
 #include "engine/state_fingerprint.h"
 #include "file/in_quotes.h"
 #include "file/text_file.h"
@@ -119,6 +120,7 @@ void eval(const EvalCommand& o) {
     std::optional<EvalRecord> earlier;
     if (!o.against.empty()) earlier = parse_eval_record(read_text_file(o.against), o.against);
 
+    check_output_file(o.state, {o.model.resolved_path()});
     Engine engine = o.model.engine();
     EvalSettings settings;
     AnswerOptions answer;

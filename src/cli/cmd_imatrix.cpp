@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "cli/command.h"
+#include "cli/outputs.h"
+#include "file/output_target.h"
 #include "file/text_file.h"
 #include "measure/importance_collector.h"
 #include "measure/text_windows.h"
@@ -66,6 +68,7 @@ double collect(const ImatrixOptions& o, const std::shared_ptr<const Model>& mode
     auto saved = Clock::now();
     double nll = 0;
     std::size_t count = 0;
+    const bool saves = !OutputTarget::of(o.output).is_stream;  // a FIFO takes the result only
     const auto chunks_before = matrix.text_chunks;
     for (std::size_t w = matrix.text_chunks; w < windows.size(); ++w) {
         const auto& window = windows[w];
@@ -75,7 +78,7 @@ double collect(const ImatrixOptions& o, const std::shared_ptr<const Model>& mode
         });
         ++matrix.chunk_count;
         ++matrix.text_chunks;
-        if (o.save_every > 0 &&
+        if (saves && o.save_every > 0 &&
             Clock::now() - saved > std::chrono::duration<double, std::ratio<60>>(o.save_every)) {
             matrix.save(o.output);
             saved = Clock::now();
@@ -166,6 +169,10 @@ void imatrix(const ImatrixOptions& o) {
     if (o.files.empty() && o.merge.empty()) fail("nothing to do: give texts with -f, or files to --merge");
     if (!o.files.empty() && o.output.empty()) fail("give the file to write with -o");
 
+    std::vector<std::string> inputs = o.files;
+    if (!o.files.empty()) inputs.push_back(o.model.resolved_path());
+    check_output_file(o.output, inputs);
+
     std::shared_ptr<const Model> model;
     Windows windows;
     ImportanceMatrix matrix;
@@ -179,7 +186,7 @@ void imatrix(const ImatrixOptions& o) {
         text = fingerprint(o, windows);
     }
     bool go_on = false;
-    if (!o.output.empty() && !o.force && std::filesystem::exists(o.output)) {
+    if (!o.output.empty() && !o.force && would_replace(o.output)) {
         if (!text.empty()) matrix = ImportanceMatrix::load(o.output);
         go_on = !text.empty() && matrix.text == text;
         if (!go_on)

@@ -1,6 +1,8 @@
 // cachalot logits: the raw output of the model, for comparison with other implementations.
+#include "base/checked.h"
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/outputs.h"
 #include "file/output_file.h"
 
 namespace cachalot::cli {
@@ -16,9 +18,12 @@ struct LogitsOptions {
 void logits(const LogitsOptions& o) {
     auto ids = o.tokens_file.empty() ? o.tokens : read_ids(o.tokens_file);
     if (ids.empty()) fail("no tokens: give --tokens or --tokens-file");
+    check_output_file(o.output, {o.model.resolved_path(), o.tokens_file});
     Engine engine = o.model.engine();
     auto state = engine.new_state();
     OutputFile file(o.output);
+    file.reserve(checked_mul<std::uint64_t>(
+        ids.size(), static_cast<std::uint64_t>(engine.model().config.vocab_size) * sizeof(float), "--out"));
     Progress progress("evaluating", "tokens");
     auto chunk = static_cast<std::size_t>(o.step ? 1 : engine.options().chunk);
     for (std::size_t first = 0; first < ids.size(); first += chunk) {

@@ -6,13 +6,14 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 
 #include "base/error.h"
 #include "base/memory_limit.h"
 #include "cli/expert_cache_report.h"
+#include "cli/outputs.h"
 #include "cli/user_folders.h"
 #include "engine/memory_plan.h"
+#include "file/output_file.h"
 #include "file/text_file.h"
 #include "model/fingerprint.h"
 
@@ -149,8 +150,10 @@ void ModelOptions::add_profile_to(CLI::App& app) {
 
 void ModelOptions::write_profile() const {
     if (!profile.empty()) {
-        std::ofstream file(profile, std::ios::binary);
-        if (!(file << trace->chrome_json()).flush()) fail("{}: cannot be written", profile);
+        const std::string json = trace->chrome_json();
+        OutputFile file(profile);
+        file.write(std::as_bytes(std::span(json)));
+        file.commit();
     }
     if (trace_table || !profile.empty()) fmt::print(stderr, "{}", trace->summary());
 }
@@ -162,7 +165,21 @@ std::string ModelOptions::resolved_path() const {
     return shipped_model();
 }
 
-std::shared_ptr<const Model> ModelOptions::load() const { return Model::load(resolved_path()); }
+void ModelOptions::check_outputs() const {
+    const auto model = resolved_path();
+    check_output_file(profile, {model});
+    check_output_file(route_trace, {model});
+    if (expert_heat == "off" || expert_heat == "auto") return;
+    const auto folder = std::filesystem::path(expert_heat).parent_path();
+    std::error_code ignored;  // the check finds it missing
+    if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
+    check_output_file(expert_heat, {model});
+}
+
+std::shared_ptr<const Model> ModelOptions::load() const {
+    check_outputs();
+    return Model::load(resolved_path());
+}
 
 Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserver* observer) const {
     EngineOptions options;
@@ -184,10 +201,6 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserv
     options.route_trace = route_trace;
     options.observer = observer;
     if (trace_table || !profile.empty()) options.trace = trace.get();
-    if (!profile.empty()) {
-        if (!std::ofstream(profile, std::ios::binary))
-            fail("{}: cannot be written", profile);  // before the work
-    }
     Engine engine(std::move(model), options);
     if (const auto stats = engine.expert_stats())
         if (const auto text = expert_cache_warning(*stats, engine.model().config); !text.empty())

@@ -43,6 +43,7 @@ struct ModelOptions {
 
     // Resolved as above. Throws Error if nothing is there.
     std::string resolved_path() const;
+    // After a check that what the options say is to be written can be.
     std::shared_ptr<const Model> load() const;
     Engine engine(std::shared_ptr<const Model> model, ActivationObserver* observer = nullptr) const;
     Engine engine() const { return engine(load()); }
@@ -51,6 +52,9 @@ struct ModelOptions {
     // profile goes to the file, a table of it to stderr.
     void add_profile_to(CLI::App& app);
     void write_profile() const;
+
+  private:
+    void check_outputs() const;
 };
 
 // A line on stderr that shows how far long work has come: a bar on a terminal, a plain line every few seconds

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/outputs.h"
 
 int main(int argc, char** argv) {
     using namespace cachalot;
@@ -31,6 +32,7 @@ int main(int argc, char** argv) {
     cli::add_plan(app);
     cli::add_convert(app);
     cli::add_synth(app);
+    cli::remove_unfinished_files_on_signals();
     try {
         app.parse(argc, argv);
         return 0;

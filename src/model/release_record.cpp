@@ -161,10 +161,11 @@ class Writer {
                 text = changed;
             }
         }
+        summary_.bytes += text.size();
+        if (fs::exists(path)) return;
         OutputFile out(path);
         out.write(std::as_bytes(std::span(text)));
         out.commit();
-        summary_.bytes += text.size();
     }
 
     struct Entry {

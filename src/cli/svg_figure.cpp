@@ -81,7 +81,7 @@ Share share_of(const Curve& curve, const std::vector<Curve>& all, const Test& sh
 }
 
 std::string curve_svg(const Curve& curve, const std::vector<Curve>& all) {
-    constexpr double kDash = 7;
+    constexpr std::size_t kDash = 7;
     std::string svg;
     const auto& p = curve.points;
     const auto share = [&](std::size_t i) {  // of the line from point i to the next
@@ -94,11 +94,10 @@ std::string curve_svg(const Curve& curve, const std::vector<Curve>& all) {
             ++first;
             points += fmt::format("{:.1f},{:.1f} ", p[first].x, p[first].y);
         } while (first + 1 < p.size() && share(first) == s);
-        const auto others = static_cast<double>(s.of - 1);
-        const std::string dashes =
-            s.of == 1 ? ""
-                      : fmt::format(" stroke-dasharray=\"{:g} {:g}\" stroke-dashoffset=\"{:g}\"", kDash,
-                                    kDash * others, -kDash * static_cast<double>(s.number));
+        std::string dashes;
+        if (s.of > 1)
+            dashes = fmt::format(" stroke-dasharray=\"{} {}\" stroke-dashoffset=\"{}\"", kDash,
+                                 kDash * (s.of - 1), kDash * ((s.of - s.number) % s.of));
         svg += fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n",
                            points, curve.series->colour, curve.series->width, dashes);
     }

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "text/utf8.h"
+
 namespace cachalot {
 namespace {
 
@@ -79,6 +81,8 @@ bool is_safetensors(std::string_view head) {
 }
 
 bool is_text(std::string_view head) {
+    const std::size_t cut = head.size() < kLooked ? 0 : 3;  // bytes of a character at the end of what is looked at
+    if (head.size() - valid_utf8_prefix(head) > cut) return false;
     return std::all_of(head.begin(), head.end(), [](char c) {
         const auto byte = static_cast<unsigned char>(c);
         return byte >= ' ' || byte == '\n' || byte == '\r' || byte == '\t' || byte == '\f';

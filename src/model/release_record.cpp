@@ -129,7 +129,8 @@ class Writer {
     std::uint64_t data_bytes(std::string_view name, std::string_view text) const {
         std::uint64_t bytes = 0;
         if (!name.ends_with(kWeights)) return bytes;
-        for (const auto& [tensor, entry] : json::parse(text).items())
+        const json header = json::parse(text);
+        for (const auto& [tensor, entry] : header.items())
             if (origins_.count(tensor))
                 bytes += entry.at("data_offsets").at(1).get<std::uint64_t>() -
                          entry.at("data_offsets").at(0).get<std::uint64_t>();

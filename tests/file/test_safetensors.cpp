@@ -92,8 +92,8 @@ TEST(Safetensors, KnowsTheTypesOfTheReleases) {
 }
 
 TEST(Safetensors, RefusesBadFraming) {
-    EXPECT_THAT(refused(""), HasSubstr("0 bytes are too few"));
-    EXPECT_THAT(refused("1234567"), HasSubstr("too few"));
+    EXPECT_THAT(refused(""), HasSubstr("is empty"));
+    EXPECT_THAT(refused("\1\2\3\4\5\6\7"), HasSubstr("too few"));
     EXPECT_THAT(refused(le<std::uint64_t>(3) + "{}"), HasSubstr("truncated"));
     EXPECT_THAT(refused(le<std::uint64_t>(100'000'001) + "{}"), HasSubstr("not a safetensors file"));
     EXPECT_THAT(refused(le<std::uint64_t>(~0ull) + "{}"), HasSubstr("not a safetensors file"));

@@ -10,6 +10,7 @@
 #include <ctime>
 #include <system_error>
 
+#include "base/start_thread.h"
 #include "cache/disk_eviction.h"
 
 namespace cachalot {
@@ -64,8 +65,8 @@ DiskTier::DiskTier(const DiskTierOptions& options, KvState& shape)
         open_index();
     }
     bytes_ = index_->record_bytes();
-    writer_ = std::thread([this] { work(); });
     reader_.emplace(files_, codec_, [this](const ChainKey& name, bool good) { ended(name, good); });
+    writer_ = start_thread([this] { work(); });  // nothing may fail any more: it would not be joined
 }
 
 void DiskTier::open_index() {
@@ -135,11 +136,13 @@ std::int64_t DiskTier::find(const std::string& space, std::span<const std::int32
             else
                 high = middle - 1;
         }
+        // Of each block at most as many lengths as it has tokens, however many snapshots there are.
         for (auto i = low; i >= 0; --i)
-            for (const auto& s : known_->snapshots_of(chain.block(i)))
-                if (s.length > 0 && s.length <= chain.size() && s.length / kBlock == i &&
-                    s.key == chain.prefix(s.length))
-                    return s.length;
+            for (auto n = std::min(chain.size(), (i + 1) * kBlock - 1);; --n) {
+                n = known_->longest_of(chain.block(i), n);
+                if (n < std::max<std::int64_t>(i * kBlock, 1)) break;
+                if (known_->has_snapshot(chain.prefix(n))) return n;
+            }
         return 0;
     });
 }
@@ -157,15 +160,13 @@ std::shared_ptr<DiskRead> DiskTier::fetch(const std::string& space, std::span<co
             records.push_back({*place, key});
         }
         const auto key = chain.prefix(length);
-        for (const auto& s : known_->snapshots_of(chain.block(chain.blocks()))) {
-            if (s.key != key) continue;
-            records.push_back({s.place, key});
-            auto read = std::make_shared<DiskRead>(codec_, codec_.beginning(known, shared),
-                                                   chain.tokens(shared, length), std::move(records));
-            reader_->start(read);
-            return read;
-        }
-        return nullptr;
+        const auto place = known_->snapshot(key);
+        if (!place) return nullptr;
+        records.push_back({*place, key});
+        auto read = std::make_shared<DiskRead>(codec_, codec_.beginning(known, shared),
+                                               chain.tokens(shared, length), std::move(records));
+        reader_->start(read);
+        return read;
     });
 }
 

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/start_thread.h"
 #include "file/waiting_reads.h"
 
 namespace cachalot {
@@ -15,7 +16,15 @@ namespace {
 class ThreadQueue final : public ReadQueue {
   public:
     explicit ThreadQueue(int threads) {
-        for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+        threads_.reserve(static_cast<std::size_t>(threads));
+        for (int i = 0; i < threads; ++i) {
+            try {
+                threads_.push_back(start_thread([this] { work(); }));
+            } catch (const Error&) {
+                if (threads_.empty()) throw;
+                return;  // those that there are do it
+            }
+        }
     }
 
     ~ThreadQueue() override {

@@ -17,8 +17,8 @@ using Arguments = std::vector<ToolArgument>;
 constexpr int kMaxWraps = 8;
 
 constexpr std::array<std::string_view, 18> kWrappers = {
-    "arguments", "argument", "args",      "arg",           "input",         "inputs",
-    "params",    "param",    "parameters", "parameter",     "kwargs",        "json",
+    "arguments", "argument", "args",       "arg",           "input",        "inputs",
+    "params",    "param",    "parameters", "parameter",     "kwargs",       "json",
     "payload",   "data",     "toolinput",  "toolarguments", "functionargs", "object"};
 
 // The text of an object: `text` itself, or what a JSON string holds.
@@ -82,7 +82,8 @@ std::optional<JsonCall> json_call(const ordered_json& json) {
     for (const char* key : {"arguments", "parameters", "input", "args"}) {
         const auto arguments = json.find(key);
         if (arguments == json.end()) continue;
-        return JsonCall{*name, arguments->is_string() ? arguments->get<std::string>() : python_json(*arguments)};
+        return JsonCall{*name,
+                        arguments->is_string() ? arguments->get<std::string>() : python_json(*arguments)};
     }
     return std::nullopt;
 }
@@ -93,13 +94,22 @@ std::optional<Arguments> read_arguments(std::string_view text, const ToolSchema*
     return read(text, tool, 0);
 }
 
+std::optional<Arguments> arguments_of_history(std::string_view text, const ToolSchema* tool) {
+    const std::string_view value = without_fence(text);
+    if (value.empty() || value == "null") return Arguments{};
+    if (std::optional<Arguments> members = parse_tool_arguments(text))
+        return unwrapped(std::move(*members), tool, 0);
+    return read(text, tool, 0);
+}
+
 bool is_object_text(std::string_view text) { return object_text(text).has_value(); }
 
 bool is_wrapper_name(std::string_view name) {
     return std::find(kWrappers.begin(), kWrappers.end(), name_letters(name)) != kWrappers.end();
 }
 
-std::optional<Arguments> unwrap_parameter(std::string_view name, std::string_view text, const ToolSchema& tool) {
+std::optional<Arguments> unwrap_parameter(std::string_view name, std::string_view text,
+                                          const ToolSchema& tool) {
     if (!tool.lists_parameters() || tool.parameter(name)) return std::nullopt;
     const auto known = [&](const ToolArgument& member) { return tool.parameter(member.name) != nullptr; };
     std::optional<Arguments> inner = read(text, &tool, 1);

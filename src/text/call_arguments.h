@@ -24,6 +24,11 @@ std::optional<std::vector<ToolArgument>> read_arguments(std::string_view text, c
 std::optional<std::vector<ToolArgument>> unwrap_parameter(std::string_view name, std::string_view text,
                                                           const ToolSchema& tool);
 
+// The arguments of a call in a client's history, which may be what some model wrote: nothing at all and null are no
+// arguments, an object is its members (unwrapped where the tool has no parameter of the wrapper's name), anything else as
+// read_arguments has it. Nothing if it cannot be used.
+std::optional<std::vector<ToolArgument>> arguments_of_history(std::string_view text, const ToolSchema* tool);
+
 // Whether the text is a JSON object, or a string that holds one.
 bool is_object_text(std::string_view text);
 

@@ -50,7 +50,7 @@ void CallReader::open_parameter(std::string_view name, std::optional<bool> is_st
     is_string_ = is_string;
     held_.clear();
     const bool plain = parameter ? tool_->takes_string(*parameter) : !tool_ || !tool_->lists_parameters();
-    mode_ = names_.contains(parameter_) ? Value::dropped
+    mode_ = names_.contains(parameter_)          ? Value::dropped
             : is_string.value_or(false) && plain ? Value::streamed
                                                  : Value::held;
     if (mode_ == Value::dropped) repairs_.insert(Repair::duplicate_parameter);

@@ -73,7 +73,7 @@ class CallReader {
     bool rejected_ = false;   // not offered
     bool announced_ = false;  // call_start has been sent
     std::string name_;
-    std::string arguments_;   // of a rejected call; else they have been sent
+    std::string arguments_;  // of a rejected call; else they have been sent
     std::string body_;
     std::set<std::string> names_;  // of the arguments so far
 

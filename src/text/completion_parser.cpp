@@ -36,7 +36,9 @@ std::string_view trim(std::string_view text) {
     return text.substr(start, text.find_last_not_of(kSpaces) - start + 1);
 }
 
-bool begins(std::string_view text, std::string_view token) { return text.starts_with(token.substr(0, text.size())); }
+bool begins(std::string_view text, std::string_view token) {
+    return text.starts_with(token.substr(0, text.size()));
+}
 
 // `<｜name｜>`: its length, 0 if it is none, npos if more text has to tell.
 std::size_t special_token(std::string_view text) {
@@ -582,7 +584,8 @@ void CompletionParser::emit(CompletionEvent::Kind kind, std::string_view text, s
     }
 }
 
-Completion parse_completion(std::string_view text, bool in_reasoning, std::shared_ptr<const ToolSchemas> tools) {
+Completion parse_completion(std::string_view text, bool in_reasoning,
+                            std::shared_ptr<const ToolSchemas> tools) {
     CompletionParser parser(in_reasoning, std::move(tools));
     parser.feed(text);
     parser.finish();

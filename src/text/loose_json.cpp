@@ -101,7 +101,7 @@ class Mender {
     std::string_view text_;
     std::size_t at_ = 0;
     std::string out_;
-    std::string closers_;  // of the brackets that are open
+    std::string closers_;          // of the brackets that are open
     std::size_t members_end_ = 0;  // in out_: before the last comma between members of the outermost bracket
 };
 

@@ -59,14 +59,16 @@ const ToolSchema::Parameter* ToolSchema::parameter(std::string_view name) const 
 const ToolSchema::Parameter* ToolSchema::only() const {
     if (parameters_.size() == 1) return &parameters_.front();
     if (required_ != 1) return nullptr;
-    return &*std::find_if(parameters_.begin(), parameters_.end(), [](const Parameter& p) { return p.required; });
+    return &*std::find_if(parameters_.begin(), parameters_.end(),
+                          [](const Parameter& p) { return p.required; });
 }
 
 bool ToolSchema::takes_string(const Parameter& parameter) const {
     return types_of(*parameter.schema, schema_).has(JsonTypes::string);
 }
 
-std::string ToolSchema::fitted(const Parameter& parameter, const ToolArgument& argument, bool* changed) const {
+std::string ToolSchema::fitted(const Parameter& parameter, const ToolArgument& argument,
+                               bool* changed) const {
     return fit_json(argument, *parameter.schema, schema_, changed);
 }
 

@@ -48,7 +48,8 @@ class ToolSchema {
 
     // The JSON text of a value in the type that the parameter wants, if it can be had without losing anything; else as it
     // is. `changed` is set if it was not of that type.
-    std::string fitted(const Parameter& parameter, const ToolArgument& argument, bool* changed = nullptr) const;
+    std::string fitted(const Parameter& parameter, const ToolArgument& argument,
+                       bool* changed = nullptr) const;
 
     // Whether a bare text can be a value of the parameter.
     bool fits_text(const Parameter& parameter, std::string_view text) const;

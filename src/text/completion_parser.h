@@ -11,7 +11,7 @@
 // Models bend the grammar. This file recognises the pieces of a block, whatever is wrong around them; what the pieces of a
 // call amount to is decided by text/call_reader.h, which knows the tools. Each deviation is reported as a Repair. The rules:
 //
-// - Spelling of tags does not matter (text/dsml_tag.h). Inside a block they are read without the sentinel, too.
+// - Spelling of tags does not matter (text/dsml_tag.h, text/mark_reader.h). Inside a block they are read without the sentinel, too.
 // - In content an invoke begins a call, with a block around it or not. All other tags are dropped wherever they stand, and
 //   so are think tags and special tokens: none of them is ever text. Text between calls is content; JSON there may be
 //   calls.
@@ -27,7 +27,6 @@
 #pragma once
 
 #include <cstddef>
-#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -35,7 +34,7 @@
 
 #include "text/call_reader.h"
 #include "text/completion.h"
-#include "text/dsml_tag.h"
+#include "text/mark_reader.h"
 #include "text/tool_schema.h"
 
 namespace cachalot {
@@ -59,17 +58,6 @@ class CompletionParser {
 
   private:
     enum class State { reasoning, content, block_json, call, value };
-    enum class Answer { no, yes, more };  // `more`: needs more text to tell
-
-    // What stands at a place where a mark may begin.
-    struct Item {
-        enum class Kind { text, more, think_start, think_end, special, tag, cut_tag };
-        Kind kind = Kind::text;
-        std::size_t length = 0;
-        DsmlTag tag;
-        bool plain = false;  // tag: without the sentinel
-    };
-
     std::vector<CompletionEvent> advance();
     bool step();
     bool step_head();
@@ -78,14 +66,11 @@ class CompletionParser {
     bool step_call();
     bool step_value();
 
-    std::size_t next_mark(std::size_t from) const;
-    Item look(std::size_t at) const;
-    Item next_item(std::size_t at) const;
-    Answer followed_by(std::size_t at, std::initializer_list<DsmlKind> kinds) const;
-    Answer begins_block(const Item& item, std::size_t at) const;
+    MarkReader marks() const { return {buffer_, ended_}; }
+    MarkReader::Answer begins_block(const Mark& item, std::size_t at) const;
     bool counts(const DsmlTag& tag) const;
-    Answer goes_on_without_end(std::size_t at);
-    Answer ends_value(const Item& item, std::size_t end, bool line_start);
+    MarkReader::Answer goes_on_without_end(std::size_t at);
+    MarkReader::Answer ends_value(const Mark& item, std::size_t end, bool line_start);
     std::size_t before_newlines(std::size_t at, std::size_t limit) const;
 
     void pass_text(std::size_t end);
@@ -93,12 +78,12 @@ class CompletionParser {
     void pass_value(std::size_t end);
     void drop(std::size_t end, Repair repair);
     void begin(State state, bool after_tag);
-    void tag_in_content(const Item& item);
-    void tag_in_call(const Item& item);
+    void tag_in_content(const Mark& item);
+    void tag_in_call(const Mark& item);
     void open_call(const DsmlTag& tag);
     void close_call(bool cut = false);
     void close_block();
-    void open_parameter(const std::string& name, const Item& item);
+    void open_parameter(const std::string& name, const Mark& item);
     void close_parameter();
     void read_block_json();
     void take_call_events();

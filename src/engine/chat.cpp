@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "engine/call_rules.h"
+#include "text/prompt_protocol.h"
 
 namespace cachalot {
 namespace {
@@ -53,6 +55,10 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     ChatResult result;
     result.prompt_tokens = tokens.size();
     options.special = GenerationOptions::Special::structure;
+    const bool reasons = prompt.continuation == Continuation::reasoning;
+    if (reasons) options.reasoning_end = tokenizer.find(kThinkEnd);
+    auto tools = offered_tools(conversation);
+    restrict_calls(options, *tools);
     SequenceOptions place;
     place.header = static_cast<std::int64_t>(header);
     auto sequence =
@@ -60,7 +66,7 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     const Generation& generation = sequence->generation();
 
     // Events of the parser go to the caller, who may want no more.
-    CompletionParser parser(prompt.continuation == Continuation::reasoning);
+    CompletionParser parser(reasons, std::move(tools));
     auto pass_on = [&](const std::vector<CompletionEvent>& events) {
         return std::all_of(events.begin(), events.end(),
                            [&](const auto& e) { return !callbacks.on_event || callbacks.on_event(e); });
@@ -92,7 +98,8 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     }
     result.kv_bytes = sequence->bytes();
     result.cached_tokens = static_cast<std::size_t>(sequence->cached());
-    pass_on(parser.finish());
+    const bool limited = generation.reason() != FinishReason::eos;
+    pass_on(parser.finish(limited));
     result.completion = parser.completion();
     result.completion_tokens = generation.completion_tokens();
     result.finish_reason = name(generation.reason());

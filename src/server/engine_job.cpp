@@ -120,9 +120,10 @@ void EngineJob::wrote(Choice& choice, const SequenceEvent& event) {
 void EngineJob::finish(Choice& choice) {
     usage_.completion_tokens += static_cast<std::int64_t>(choice.generation().completion_tokens());
     usage_.reasoning_tokens += reasoning_tokens(choice.generation());
-    choice.events.end_text();
+    const auto reason = choice.generation().reason();
+    choice.events.end_text(reason == FinishReason::length || reason == FinishReason::cancelled);
     remember(choice);  // before the client can know that the answer is complete, and come back with it
-    choice.events.finish(choice.generation().reason());
+    choice.events.finish(reason);
     if (++finished_ < request_.n) return;
     over_ = true;
     Event done{Event::Kind::done};
@@ -147,8 +148,8 @@ void EngineJob::remember(const Choice& choice) {
         turn.calls.push_back(
             {events.call_ids()[i], completion.tool_calls[i].name, completion.tool_calls[i].arguments});
     turn.reasoned = *prompt_.in_reasoning;
-    // A turn that was cut short is better written anew, properly closed.
-    if (generation.reason() == FinishReason::eos && !events.cut())
+    // A turn that was cut short or is misshapen is better written anew: the model copies what it finds in its prompt.
+    if (generation.reason() == FinishReason::eos && !events.cut() && completion.well_formed())
         turn.tokens.assign(
             generation.tokens().begin() + static_cast<std::ptrdiff_t>(generation.prompt_tokens()),
             generation.tokens().end());

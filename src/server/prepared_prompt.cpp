@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/call_rules.h"
 #include "server/conversation_policy.h"
 #include "text/prompt_protocol.h"
 
@@ -112,6 +113,8 @@ void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tok
     if (request.raw) return;
     check_tool_choice(request);
     auto& generation = request.generation;
+    if (*prompt.in_reasoning) generation.reasoning_end = tokenizer.find(kThinkEnd);
+    restrict_calls(generation, *offered_tools(request.conversation, request.tool_choice != ToolChoice::none));
     if (request.tool_choice == ToolChoice::none || !any_tools(request.conversation)) {
         if (auto dsml = tokenizer.find("｜DSML｜"))
             generation.sampling.logit_bias.emplace_back(*dsml, -std::numeric_limits<float>::infinity());
@@ -124,7 +127,6 @@ void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tok
     const std::vector<TextPart> parts =
         request.tool_choice == ToolChoice::named ? std::vector{start, tool, end} : std::vector{start};
     generation.forced = tokenizer.encode_parts(parts);
-    if (*prompt.in_reasoning) generation.forced_after = tokenizer.find(kThinkEnd);
 }
 
 ApiError context_exceeded(std::int64_t prompt_tokens, std::int64_t max_tokens, std::int64_t context) {

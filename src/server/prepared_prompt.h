@@ -25,7 +25,7 @@ void complete_conversation(Request& request);
 // text, and tells `sized`. Throws ApiError for what cannot be encoded.
 PreparedPrompt prepare_prompt(Request& request, const Tokenizer& tokenizer, ToolMemory& memory);
 
-// Turns tool_choice into bias and forced tokens. Throws ApiError for a choice that the tools do not allow.
+// Turns tool_choice into bias, rules and forced tokens, and lets no turn end inside its reasoning. Throws ApiError for a choice that the tools do not allow.
 void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tokenizer& tokenizer);
 
 // Throws ApiError 400 if the named or required tool does not exist.

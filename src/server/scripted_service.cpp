@@ -153,7 +153,7 @@ class ScriptedJob : public QueuedJob {
             rest.remove_prefix(length);
         }
         usage_.completion_tokens += tokens;
-        events.end_text();
+        events.end_text(reason == FinishReason::length);
         events.finish(reason);
     }
 

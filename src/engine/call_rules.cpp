@@ -1,0 +1,25 @@
+#include "engine/call_rules.h"
+
+#include "text/prompt_protocol.h"
+
+namespace cachalot {
+
+std::shared_ptr<const ToolSchemas> offered_tools(const Conversation& conversation, bool callable) {
+    return std::make_shared<const ToolSchemas>(conversation, callable);
+}
+
+void restrict_calls(GenerationOptions& options, const ToolSchemas& tools) {
+    if (tools.all().empty()) return;
+    if (!tools.callable()) {
+        // Without the sentinel a model that wants to call writes the same in plain letters.
+        options.rules.forbidden = {"｜DSML｜",        "DSML|",     "<tool_call",
+                                   "</tool_call",     "<toolcall", "<function_call",
+                                   "</function_call", "<invoke",   "</invoke"};
+        return;
+    }
+    options.rules.trigger = kInvokeStart;
+    for (const ToolSchema& tool : tools.all())
+        options.rules.continuations.push_back(tool.name() + std::string(kInvokeNameEnd));
+}
+
+}  // namespace cachalot

@@ -65,10 +65,11 @@ void ServeDisk::wait(std::chrono::milliseconds patience) {
     late_ = true;
     std::uint64_t bytes = 0;
     for (const auto& file : engine_.model().checkpoint->files()) bytes += file.size();
-    fmt::print(stderr,
-               "cachalot: the model is read once, to be known again ({}); until then prefixes on disk are not "
-               "used\n",
-               human_bytes(bytes));
+    fmt::print(
+        stderr,
+        "cachalot: the model is read once, to be known again ({}); until then prefixes on disk are not "
+        "used\n",
+        human_bytes(bytes));
 }
 
 }  // namespace cachalot::cli

@@ -13,6 +13,7 @@
 #include <string>
 #include <thread>
 
+#include "cache/disk_tier.h"
 #include "engine/engine.h"
 #include "server/turn_store.h"
 

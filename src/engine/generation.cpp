@@ -1,6 +1,7 @@
 #include "engine/generation.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 
@@ -13,6 +14,11 @@ double seconds_since(Clock::time_point start) {
 }
 
 }  // namespace
+
+void forbid_calls(GenerationOptions& options, const Tokenizer& tokenizer) {
+    if (const auto token = tokenizer.find("｜DSML｜"))
+        options.sampling.logit_bias.emplace_back(*token, -std::numeric_limits<float>::infinity());
+}
 
 const char* name(FinishReason reason) {
     switch (reason) {

@@ -34,6 +34,10 @@ struct GenerationOptions {
     std::optional<std::int32_t> forced_after;
 };
 
+// Every call of a tool begins with the token `｜DSML｜`, which cannot be chosen from now on. So it is for all who answer
+// conversations that offer no tools (offers_tools): the same prompt and seed give the same text everywhere.
+void forbid_calls(GenerationOptions& options, const Tokenizer& tokenizer);
+
 enum class FinishReason { none, eos, stop, length, cancelled };
 const char* name(FinishReason reason);  // "stop" for eos and stop, as the APIs have it
 

@@ -10,8 +10,8 @@ namespace {
 
 bool leads_to(const std::string& path, const FileStamp& stamp) {
     struct stat status = {};
-    return ::stat(path.c_str(), &status) == 0 &&
-           FileStamp(status).device == stamp.device && FileStamp(status).inode == stamp.inode;
+    return ::stat(path.c_str(), &status) == 0 && FileStamp(status).device == stamp.device &&
+           FileStamp(status).inode == stamp.inode;
 }
 
 }  // namespace
@@ -39,12 +39,12 @@ std::string ChangeWatch::compare(std::size_t i) {
     const FileStamp now(status);
     if (now == last) return {};
     if (now.size < last.size)
-        return fmt::format("{}: was truncated from {} to {} bytes while in use; start again with a whole file",
-                           file.path(), last.size, now.size);
+        return fmt::format(
+            "{}: was truncated from {} to {} bytes while in use; start again with a whole file", file.path(),
+            last.size, now.size);
     const bool same_status = now.links == last.links && now.mode == last.mode && now.owner == last.owner &&
                              now.group == last.group;
-    if (now.size != last.size || now.modified != last.modified ||
-        (same_status && leads_to(file.path(), now)))
+    if (now.size != last.size || now.modified != last.modified || (same_status && leads_to(file.path(), now)))
         return fmt::format(
             "{}: was changed while in use, and answers would mix what it was with what it is; start again to "
             "use it as it is now (to replace a model that is in use, rename the new file over it)",

@@ -20,8 +20,8 @@ constexpr std::int64_t kSlowestTick = 2'000'000'000;  // nanoseconds; FAT's
 
 // One line: what the hash is of, the hash, and the hash of all that.
 std::string line_of(const FileStamp& s, const Hash128& hash) {
-    const auto text = fmt::format("1 {} {} {} {} {} {} ", s.device, s.inode, s.size, s.modified, s.changed,
-                                  hex(hash));
+    const auto text =
+        fmt::format("1 {} {} {} {} {} {} ", s.device, s.inode, s.size, s.modified, s.changed, hex(hash));
     return text + hex(hash128(std::as_bytes(std::span(text)))) + "\n";
 }
 
@@ -40,12 +40,10 @@ std::optional<Hash128> content_hash(const MappedFile& file, const std::function<
     std::vector<std::byte> piece(std::min(kPiece, std::max<std::size_t>(file.size(), 1)));
     std::uint64_t done = 0;
     while (true) {
-        const auto got =
-            ::pread(file.descriptor(), piece.data(), piece.size(), static_cast<off_t>(done));
+        const auto got = ::pread(file.descriptor(), piece.data(), piece.size(), static_cast<off_t>(done));
         if (got < 0 && errno == EINTR) continue;
         if (got < 0)
-            fail("{}: cannot read at byte {}: {}", file.path(), done,
-                 std::generic_category().message(errno));
+            fail("{}: cannot read at byte {}: {}", file.path(), done, std::generic_category().message(errno));
         if (got == 0) return hasher.hash();
         hasher.add(std::span(piece).first(static_cast<std::size_t>(got)));
         done += static_cast<std::uint64_t>(got);
@@ -75,8 +73,9 @@ void KeptHashes::keep(const FileStamp& stamp, const Hash128& hash, std::int64_t 
     try {
         std::error_code ignored;
         std::filesystem::create_directories(folder_, ignored);
+        const auto line = line_of(stamp, hash);
         OutputFile file(path_of(stamp));
-        file.write(std::as_bytes(std::span(line_of(stamp, hash))));
+        file.write(std::as_bytes(std::span(line)));
         file.commit();
     } catch (const Error&) {
     }

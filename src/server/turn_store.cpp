@@ -49,7 +49,8 @@ std::vector<std::uint8_t> packed(const RememberedTurn& turn) {
 RememberedTurn unpacked(std::span<const std::byte> payload) {
     const auto* begin = reinterpret_cast<const std::uint8_t*>(payload.data());
     const json turn = json::from_cbor(begin, begin + payload.size());
-    RememberedTurn result{turn.at("reasoning"), turn.at("content"), {}, turn.at("tokens"), turn.at("reasoned")};
+    RememberedTurn result{
+        turn.at("reasoning"), turn.at("content"), {}, turn.at("tokens"), turn.at("reasoned")};
     for (const auto& call : turn.at("calls")) result.calls.push_back({call.at(0), call.at(1), call.at(2)});
     return result;
 }
@@ -77,8 +78,8 @@ Sqlite opened(const std::filesystem::path& folder) {
         const auto version = pragma.step() ? pragma.integer(0) : 0;
         Statement check(database, "PRAGMA quick_check(1)");
         if ((version != 0 && version != kVersion) || !check.step() || check.text(0) != "ok")
-            throw SqliteError(SQLITE_CORRUPT, fmt::format("{}: is damaged or of another version",
-                                                          (folder / kName).string()));
+            throw SqliteError(SQLITE_CORRUPT,
+                              fmt::format("{}: is damaged or of another version", (folder / kName).string()));
     }
     database.run(kSchema);
     database.run(fmt::format("PRAGMA user_version = {}", kVersion));
@@ -140,10 +141,12 @@ TurnStore::Turn TurnStore::find(const std::string& tenant, const std::string& ca
     return found.second;
 }
 
-std::pair<std::int64_t, TurnStore::Turn> TurnStore::read(const std::string& space, const std::string& call_id) {
+std::pair<std::int64_t, TurnStore::Turn> TurnStore::read(const std::string& space,
+                                                         const std::string& call_id) {
     try {
-        Statement select(*read_, "SELECT id, hash, payload FROM turns JOIN calls ON calls.turn = turns.id "
-                                 "WHERE space = ? AND call = ?");
+        Statement select(*read_,
+                         "SELECT id, hash, payload FROM turns JOIN calls ON calls.turn = turns.id "
+                         "WHERE space = ? AND call = ?");
         if (!select.start(bytes_of(space), bytes_of(call_id)).step()) return {};
         const auto id = select.integer(0);
         const auto hash = text_of(select.bytes(1));
@@ -226,8 +229,8 @@ void TurnStore::make_room(std::int64_t bytes) {
     auto turns = total.integer(0);
     auto held = static_cast<std::int64_t>(total.real(1));
     total.reset();
-    while (turns > 0 && (std::cmp_greater_equal(turns, limits_.turns) ||
-                         std::cmp_greater(held + bytes, limits_.bytes))) {
+    while (turns > 0 &&
+           (std::cmp_greater_equal(turns, limits_.turns) || std::cmp_greater(held + bytes, limits_.bytes))) {
         Statement oldest(*written_, "SELECT id, bytes FROM turns ORDER BY used LIMIT 1");
         if (!oldest.step()) return;
         const auto id = oldest.integer(0);
@@ -239,8 +242,13 @@ void TurnStore::make_room(std::int64_t bytes) {
     }
 }
 
+bool TurnStore::exists(const std::filesystem::path& folder) {
+    std::error_code ignored;
+    return std::filesystem::exists(folder / kName, ignored);
+}
+
 TurnStore::Stats TurnStore::stats(const std::filesystem::path& folder) {
-    if (!std::filesystem::exists(folder / kName)) return {};
+    if (!exists(folder)) return {};
     try {
         Sqlite database((folder / kName).string(), Sqlite::Open::read);
         Statement total(database, "SELECT COUNT(*), TOTAL(bytes) FROM turns");

@@ -34,7 +34,8 @@ class TurnStore {
 
     // `tokenizer`: whose tokens the turns hold (content_fingerprint.h); those of others are not found. Throws Error if
     // the folder cannot be used or is open to others, or the machine refuses.
-    TurnStore(const std::filesystem::path& folder, const Hash128& tokenizer, ToolMemory::Limits limits = {10'000, std::size_t{64} << 20});
+    TurnStore(const std::filesystem::path& folder, const Hash128& tokenizer,
+              ToolMemory::Limits limits = {10'000, std::size_t{64} << 20});
     ~TurnStore();  // when all that waits is written
 
     // These may be called by any thread. store() returns at once; the turns that have not been used for longest go when
@@ -48,6 +49,7 @@ class TurnStore {
         std::int64_t turns = 0, bytes = 0;
     };
     static Stats stats(const std::filesystem::path& folder);
+    static bool exists(const std::filesystem::path& folder);
     static void remove(const std::filesystem::path& folder);
 
   private:
@@ -73,7 +75,7 @@ class TurnStore {
     std::mutex read_mutex_;          // of the next two
     std::optional<Sqlite> read_;
     std::unordered_set<std::string> known_;  // space and id of each call
-    std::mutex mutex_;                                     // of the rest
+    std::mutex mutex_;                       // of the rest
     std::condition_variable changed_;
     std::deque<Job> jobs_;  // the first is being performed
     std::size_t waiting_bytes_ = 0;

@@ -34,7 +34,7 @@ std::vector<NumaNode> nodes_to_use(CpuOptions::Numa numa) {
 
 CpuBackend::CpuBackend(const Table& kernels, const CpuOptions& options)
     : kernels_(kernels), precision_(options.precision), pool_(options.threads, nodes_to_use(options.numa)) {
-    name_ = fmt::format("{} x{}", kernels(), pool_.size());
+    name_ = fmt::format("{} x{}", CpuBackend::kernels(), pool_.size());
     scratch_.resize(static_cast<std::size_t>(pool_.size()));
 }
 

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 
 #include "base/start_thread.h"
 #include "cache/disk_eviction.h"
+#include "cache/private_folder.h"
 
 namespace cachalot {
 namespace {
@@ -19,20 +19,6 @@ namespace {
 constexpr auto kBlock = TokenChain::kBlock;
 
 std::string reason() { return std::generic_category().message(errno); }
-
-void make_private_folder(const std::filesystem::path& folder) {
-    std::error_code error;
-    if (folder.has_parent_path()) std::filesystem::create_directories(folder.parent_path(), error);
-    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
-        fail("{}: cannot create: {}", folder.string(), reason());
-    struct stat info {};
-    if (::stat(folder.c_str(), &info) != 0) fail("{}: {}", folder.string(), reason());
-    if (!S_ISDIR(info.st_mode)) fail("{}: is not a folder", folder.string());
-    if (info.st_uid != ::geteuid()) fail("{}: belongs to another user", folder.string());
-    if (info.st_mode & 077)
-        fail("{}: is open to other users, and conversations would be in it; chmod 700 closes it",
-             folder.string());
-}
 
 }  // namespace
 

@@ -57,7 +57,9 @@ void AnswerOptions::add_to(CLI::App& app) {
         ->type_name("X");
     app.add_option("--bias", biases, "add to a token's logit: --bias 17=-5, or =-inf to forbid it")
         ->type_name("ID=X");
-    app.add_option("--seed", seed, "same seed, same text (default: a new one each time)")->type_name("N");
+    app.add_option("--seed", seed, "same seed, same text; -1: a new one each time")
+        ->capture_default_str()
+        ->type_name("N");
     app.add_option("--stop", stops, "end the answer before this text; may be given several times")
         ->type_name("TEXT");
     app.add_flag("--ignore-eos", ignore_eos, "go on when the model ends its answer");
@@ -73,7 +75,8 @@ GenerationOptions AnswerOptions::generation(const Model& model) const {
     o.sampling.repetition_penalty = repetition;
     o.sampling.presence_penalty = presence;
     o.sampling.frequency_penalty = frequency;
-    o.sampling.seed = seed ? *seed : std::random_device()();
+    o.sampling.seed = static_cast<std::uint64_t>(seed);
+    if (seed == -1) o.sampling.seed = (std::uint64_t{std::random_device()()} << 32) | std::random_device()();
     for (const auto& bias : biases) o.sampling.logit_bias.push_back(parse_bias(bias));
     o.max_tokens = max_tokens;
     o.stops = stops;

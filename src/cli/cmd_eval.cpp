@@ -7,7 +7,9 @@
 #include "cli/command.h"
 #include "cli/mean_text.h"
 #include "cli/outputs.h"
+#include "cli/user_folders.h"
 #include "engine/state_fingerprint.h"
+#include "model/content_fingerprint.h"
 #include "file/in_quotes.h"
 #include "file/text_file.h"
 #include "measure/eval_run.h"
@@ -37,8 +39,13 @@ std::vector<EvalFamily> chosen_families(const std::vector<std::string>& names) {
 
 // What has to be equal for outcomes to be continued: what computes, and how it is asked.
 std::string run_name(const EvalCommand& o, const EvalSettings& settings, const Engine& engine) {
-    std::string name = "model ";
-    for (const std::byte b : state_fingerprint(engine)) name += fmt::format("{:02x}", static_cast<int>(b));
+    Progress progress("reading the model once, to know it", "bytes", true);
+    const auto model = content_fingerprint(engine.model(), {KeptHashes(default_hash_folder()),
+                                                            [&](std::uint64_t done, std::uint64_t total) {
+                                                                progress.update(done, total);
+                                                                return true;
+                                                            }});
+    const auto name = "model " + hex(state_fingerprint(engine, *model));
     return name + fmt::format(", seed {}, lengths {}, think {}, at most {} tokens", o.eval.seed,
                               fmt::join(o.eval.lengths, "/"), o.think, settings.max_tokens);
 }

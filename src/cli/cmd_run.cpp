@@ -8,6 +8,7 @@
 #include "cli/chat_options.h"
 #include "cli/expert_cache_report.h"
 #include "file/text_file.h"
+#include "server/conversation_policy.h"
 #include "text/chat_json.h"
 #include "text/utf8.h"
 
@@ -65,6 +66,7 @@ Conversation conversation_of(const RunOptions& o) {
         if (conversation.messages.front().role != Role::system)
             conversation.messages.insert(conversation.messages.begin(), text_message(Role::system, ""));
     }
+    server::apply_policy(conversation);  // as every conversation that the server gets
     return conversation;
 }
 

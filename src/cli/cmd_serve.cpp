@@ -17,8 +17,8 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/serve_disk.h"
 #include "cli/user_folders.h"
-#include "engine/state_fingerprint.h"
 #include "server/api_anthropic.h"
 #include "server/api_openai.h"
 #include "server/api_responses.h"
@@ -50,6 +50,8 @@ struct ServeOptions {
 
 constexpr std::uint16_t kDefaultPort = 11440;  // beside the ports that other local servers use
 constexpr std::size_t kLoggedText = 1 << 20;
+// For what is on disk, so that the first requests find it where it takes no longer to know the model.
+constexpr std::chrono::milliseconds kDiskPatience{2000};
 
 // To be made before any other thread, which inherits that the signals are blocked.
 class StopSignals {
@@ -125,25 +127,9 @@ void add_keys(const ServeOptions& o, ApiKeys& keys) {
     if (const char* key = std::getenv("CACHALOT_API_KEY"); key && *key) keys.add(key);
 }
 
-// The server does without the disk if there is something wrong with it.
-void open_disk(const ServeOptions& o, const std::string& id, Engine& engine, std::optional<DiskTier>& disk) {
-    if (o.kv_dir.empty() || o.kv_dir == "off") return;
-    DiskTierOptions options;
-    options.folder = o.kv_dir;
-    options.budget = o.kv_disk;
-    options.model = state_fingerprint(engine);
-    options.model_name = id;
-    auto shape = engine.new_state();
-    try {
-        disk.emplace(options, shape);
-    } catch (const std::exception& e) {
-        fmt::print(stderr, "cachalot: prefixes are not kept on disk: {}\n", e.what());
-    }
-}
-
-// The model or the script, metered. `engine` and `disk` are where the model's engine and its prefixes on disk live.
+// The model or the script, metered. `engine` and `disk` are where the model's engine and what it keeps on disk live.
 std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& id,
-                                      std::optional<Engine>& engine, std::optional<DiskTier>& disk,
+                                      std::optional<Engine>& engine, std::optional<ServeDisk>& disk,
                                       Metrics& metrics) {
     QueueOptions queue;
     queue.limit = o.queue;
@@ -152,8 +138,12 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
     model.states = o.scheduler.memory ? o.scheduler.memory : server::default_kv_memory();
     engine.emplace(model.engine());
     metrics.show_experts([&engine] { return engine->expert_stats(); });
-    open_disk(o, id, *engine, disk);
-    metrics.show_disk([&disk] { return disk ? std::optional(disk->stats()) : std::nullopt; });
+    disk.emplace(ServeDiskOptions{o.kv_dir, o.kv_disk, id}, *engine);
+    metrics.show_disk([&disk] {
+        const DiskTier* prefixes = disk->prefixes();
+        return prefixes ? std::optional(prefixes->stats()) : std::nullopt;
+    });
+    disk->wait(kDiskPatience);
     EngineServiceOptions options;
     options.model_id = id;
     options.queue = queue;
@@ -163,7 +153,8 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
         options.scheduler.beside =
             engine->expert_stats() ? engine->options().chunk : SchedulerOptions().beside;
     options.remove_client_noise = !o.keep_client_noise;
-    options.scheduler.disk = disk ? &*disk : nullptr;
+    options.turns = disk->turns();
+    options.late_disk = [&disk] { return disk->prefixes(); };
     options.on_pass = [&metrics](const PassReport& report) { metrics.pass(report); };
     auto recommended = engine->model().checkpoint->sampling_defaults();
     options.sampling.temperature = recommended.temperature.value_or(1.0f);
@@ -192,15 +183,17 @@ void serve(const ServeOptions& o) {
     };
 
     std::atomic<bool> ready{false};
-    auto routes = status_routes({CACHALOT_VERSION, [&] { return ready.load(); }, &metrics});
+    // Endpoints use the service, the service the engine and the disk: each outlives what uses it.
+    std::optional<Engine> engine;
+    std::optional<ServeDisk> disk;
+    std::unique_ptr<Service> service;
+    StatusOptions status{CACHALOT_VERSION, [&] { return ready.load(); }, &metrics};
+    status.problem = [&] { return ready && engine ? engine->problem() : std::string(); };
+    auto routes = status_routes(status);
     auto with = [&](std::vector<Route> more) {
         more.insert(more.begin(), routes.begin(), routes.end());
         return more;
     };
-    // Endpoints use the service, the service the engine and the disk: each outlives what uses it.
-    std::optional<Engine> engine;
-    std::optional<DiskTier> disk;
-    std::unique_ptr<Service> service;
     HttpServer server(std::move(http), with(loading_routes()));
     server.start();  // before the model is loaded: /health and /ready answer meanwhile
 

@@ -17,5 +17,6 @@ std::filesystem::path in_cache(const char* name) {
 
 std::filesystem::path default_kv_folder() { return in_cache("kv"); }
 std::filesystem::path default_heat_folder() { return in_cache("heat"); }
+std::filesystem::path default_hash_folder() { return in_cache("hashes"); }
 
 }  // namespace cachalot::cli

@@ -9,5 +9,6 @@ namespace cachalot::cli {
 std::filesystem::path default_kv_folder();  // "cachalot/kv": prefixes
 std::filesystem::path
 default_heat_folder();  // "cachalot/heat": which experts are used, a file for each model
+std::filesystem::path default_hash_folder();  // "cachalot/hashes": of models' files (content_hash.h)
 
 }  // namespace cachalot::cli

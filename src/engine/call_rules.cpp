@@ -1,5 +1,7 @@
 #include "engine/call_rules.h"
 
+#include <limits>
+
 #include "text/prompt_protocol.h"
 
 namespace cachalot {
@@ -8,8 +10,12 @@ std::shared_ptr<const ToolSchemas> offered_tools(const Conversation& conversatio
     return std::make_shared<const ToolSchemas>(conversation, callable);
 }
 
-void restrict_calls(GenerationOptions& options, const ToolSchemas& tools) {
-    if (tools.all().empty()) return;
+void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const Tokenizer& tokenizer) {
+    const bool any = !tools.all().empty();
+    if (!any || !tools.callable())
+        if (const auto token = tokenizer.find("｜DSML｜"))
+            options.sampling.logit_bias.emplace_back(*token, -std::numeric_limits<float>::infinity());
+    if (!any) return;
     if (!tools.callable()) {
         // Without the sentinel a model that wants to call writes the same in plain letters.
         options.rules.forbidden = {"｜DSML｜",        "DSML|",     "<tool_call",

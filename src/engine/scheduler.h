@@ -141,6 +141,9 @@ class Scheduler {
     // The least that `memory` may be.
     static std::int64_t least_memory(const Engine& engine);
 
+    // From now on, where there was no disk tier; it must outlive the scheduler.
+    void use(DiskTier& disk) { options_.disk = &disk; }
+
     void submit(std::shared_ptr<Sequence> sequence);
 
     // Ends a sequence from outside, between passes, and keeps its state. Returns the text that was held back. Nothing
@@ -203,7 +206,7 @@ class Scheduler {
     void drop(const Held& sequence, std::exception_ptr error);
 
     Engine& engine_;
-    const SchedulerOptions options_;
+    SchedulerOptions options_;
     const KvState empty_;       // to ask for sizes
     const std::int64_t limit_;  // of memory, less what a checkpoint may take for a moment
     // By rank; a place is taken by the latter two.

@@ -152,9 +152,9 @@ SamplingOptions read_sampling(const Field& body, const ModelInfo& model) {
     // -1 is how some servers say "off"
     o.top_k =
         static_cast<int>(std::max<std::int64_t>(0, body["top_k"].integer_or(o.top_k, -1, kMaxTokensLimit)));
-    if (auto seed = body["seed"])
-        o.seed = static_cast<std::uint64_t>(seed.integer(INT64_MIN, INT64_MAX));
-    else
+    const auto seed = body["seed"].integer_or(-1, INT64_MIN, INT64_MAX);
+    o.seed = static_cast<std::uint64_t>(seed);
+    if (seed == -1)  // which is how many clients ask for a new one
         o.seed = (std::uint64_t{std::random_device()()} << 32) | std::random_device()();
     if (auto bias = body["logit_bias"]) {
         constexpr std::size_t kMaxBiases = 4096;

@@ -73,7 +73,7 @@ ordered_json parse_body(const HttpRequest& request);
 inline constexpr std::int64_t kMaxTokensLimit = (std::int64_t{1} << 31) - 1;
 
 // temperature, top_p, top_k, min_p, the penalties, seed and logit_bias, on top of what the model recommends. Without a
-// seed a new one is drawn.
+// seed, or with -1, a new one is drawn.
 SamplingOptions read_sampling(const Field& body, const ModelInfo& model);
 
 // Effort by its names in all dialects: none, minimal, low, medium, high, xhigh, max. "none" turns thinking off.

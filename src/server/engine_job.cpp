@@ -18,6 +18,11 @@ struct EngineJob::Choice : Sequence {
     AnswerEvents events;
 };
 
+void check_model(const Engine& engine) {
+    if (const auto problem = engine.problem(); !problem.empty())
+        throw ApiError(500, "model_changed", problem);
+}
+
 EngineJob::EngineJob(Workshop& shop, Request request, PreparedPrompt prompt, Service::Sink sink)
     : QueuedJob(std::move(sink), request.priority, request.abandoned),
       shop_(shop),
@@ -58,7 +63,12 @@ void EngineJob::see(const SequenceEvent& event) {
         case SequenceEvent::Kind::read: read(choice, event); break;
         case SequenceEvent::Kind::wrote: wrote(choice, event); break;
         case SequenceEvent::Kind::failed:
-            fail(event.error);
+            try {
+                check_model(shop_.engine);  // a better reason, if there is one
+                fail(event.error);
+            } catch (const ApiError& e) {
+                fail(e);
+            }
             stop();
             break;
     }

@@ -17,9 +17,10 @@ SchedulerOptions with_memory(SchedulerOptions options, const Engine& engine) {
 class EngineService : public Service {
   public:
     EngineService(Engine& engine, EngineServiceOptions options)
-        : shop_{engine, ToolMemory(options.memory),
+        : shop_{engine, ToolMemory(options.memory, options.turns),
                 Scheduler(engine, with_memory(options.scheduler, engine))},
           on_pass_(std::move(options.on_pass)),
+          late_disk_(std::move(options.late_disk)),
           queue_(options.queue),
           worker_([this] { work(); }) {
         const auto& config = engine.model().config;
@@ -45,6 +46,7 @@ class EngineService : public Service {
     bool ready() const override { return !queue_.draining(); }
 
     std::shared_ptr<Job> submit(Request request, Sink sink) override {
+        check_model(shop_.engine);
         queue_.check_room();  // before the work of preparing
         auto prompt = prepare_prompt(request, tokenizer(), shop_.memory);
         check(request, prompt);
@@ -109,6 +111,10 @@ class EngineService : public Service {
     }
 
     void step() {
+        if (DiskTier* disk = late_disk_ ? late_disk_() : nullptr) {
+            shop_.scheduler.use(*disk);
+            late_disk_ = nullptr;
+        }
         for (const auto& event : shop_.scheduler.step()) {
             auto& job = EngineJob::of(event);
             if (event.kind == SequenceEvent::Kind::started) queue_.begun(job);
@@ -150,6 +156,7 @@ class EngineService : public Service {
     ModelInfo info_;
     mutable Workshop shop_;
     const std::function<void(const PassReport&)> on_pass_;
+    std::function<DiskTier*()> late_disk_;  // empty once it has given what there is
     mutable JobQueue queue_;
     std::thread worker_;  // last: it uses the rest
 };

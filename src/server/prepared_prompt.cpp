@@ -1,7 +1,6 @@
 #include "server/prepared_prompt.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "engine/call_rules.h"
 #include "server/conversation_policy.h"
@@ -9,12 +8,6 @@
 
 namespace cachalot::server {
 namespace {
-
-bool any_tools(const Conversation& conversation) {
-    return !conversation.tools.empty() ||
-           std::any_of(conversation.messages.begin(), conversation.messages.end(),
-                       [](const Message& m) { return !m.tools.empty(); });
-}
 
 bool has_tool(const Conversation& conversation, const std::string& name) {
     auto named = [&](const nlohmann::ordered_json& tool) { return tool.value("name", "") == name; };
@@ -103,7 +96,7 @@ void check_tool_choice(const Request& request) {
     auto refuse = [](const std::string& problem) {
         throw ApiError(400, "invalid_request", "tool_choice: " + problem, "tool_choice");
     };
-    if (request.tool_choice == ToolChoice::required && !any_tools(request.conversation))
+    if (request.tool_choice == ToolChoice::required && !offers_tools(request.conversation))
         refuse("a call is required, but no tools are given");
     if (request.tool_choice == ToolChoice::named && !has_tool(request.conversation, request.named_tool))
         refuse("the named tool is not among the tools");
@@ -114,13 +107,9 @@ void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tok
     check_tool_choice(request);
     auto& generation = request.generation;
     if (*prompt.in_reasoning) generation.reasoning_end = tokenizer.find(kThinkEnd);
-    restrict_calls(generation, *offered_tools(request.conversation, request.tool_choice != ToolChoice::none));
-    if (request.tool_choice == ToolChoice::none || !any_tools(request.conversation)) {
-        if (auto dsml = tokenizer.find("｜DSML｜"))
-            generation.sampling.logit_bias.emplace_back(*dsml, -std::numeric_limits<float>::infinity());
-        return;
-    }
-    if (request.tool_choice == ToolChoice::automatic) return;
+    const bool callable = request.tool_choice != ToolChoice::none && offers_tools(request.conversation);
+    restrict_calls(generation, *offered_tools(request.conversation, callable), tokenizer);
+    if (!callable || request.tool_choice == ToolChoice::automatic) return;
     const TextPart start{std::string(kCallsStart) + std::string(kInvokeStart), SpecialTokens::parse},
         tool{request.named_tool, SpecialTokens::literal},
         end{std::string(kInvokeNameEnd), SpecialTokens::parse};

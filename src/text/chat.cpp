@@ -1,5 +1,7 @@
 #include "text/chat.h"
 
+#include <algorithm>
+
 #include <array>
 #include <utility>
 
@@ -143,6 +145,12 @@ Message read_message(const Field& field) {
 }
 
 }  // namespace
+
+bool offers_tools(const Conversation& conversation) {
+    return !conversation.tools.empty() ||
+           std::any_of(conversation.messages.begin(), conversation.messages.end(),
+                       [](const Message& m) { return !m.tools.empty(); });
+}
 
 Message text_message(Role role, std::string text) {
     Message message;

@@ -62,6 +62,8 @@ TEST_F(Commands, RunTakesSamplingOptions) {
     EXPECT_EQ(a.status, 0);
     EXPECT_EQ(a.out, b.out);
     EXPECT_NE(a.out, run("run --raw -p 'It was a dark night' -n 12 --seed 6").out);
+    EXPECT_NE(run("run --raw -p 'It was a dark night' -n 12 --temp 1.5 --seed -1").out,
+              run("run --raw -p 'It was a dark night' -n 12 --temp 1.5 --seed -1").out);
     auto stopped = run("run -p 'What is the capital of France?' --temp 0 --stop Paris");
     EXPECT_THAT(stopped.out, testing::Not(HasSubstr("Paris")));
     EXPECT_EQ(run("run -p x --top-p 2").status, 1);

@@ -5,7 +5,9 @@
 #include <thread>
 
 #include "engine/chat.h"
+#include "server/api_anthropic.h"
 #include "server/api_openai.h"
+#include "server/api_responses.h"
 #include "server/support.h"
 #include "support/nano.h"
 
@@ -256,6 +258,39 @@ TEST_F(EngineService, GivesEachChoiceItsOwnSeed) {
     for (const auto& choice : first["choices"]) texts.insert(choice["message"]["content"].get<std::string>());
     EXPECT_GT(texts.size(), 1u);
     EXPECT_EQ(first["choices"], second["choices"]);
+}
+
+TEST_F(EngineService, MinusOneIsANewSeedInEveryDialect) {
+    for (auto& more : {anthropic_routes(*service, 0), responses_routes(*service)})
+        routes.insert(routes.end(), more.begin(), more.end());
+    const std::string story = "Write a story about the sea.";
+    const ordered_json turns = {{{"role", "user"}, {"content", story}}};
+    const std::vector<std::pair<std::string, ordered_json>> dialects = {
+        {"/v1/chat/completions", {{"messages", turns}, {"max_tokens", 16}}},
+        {"/v1/completions", {{"prompt", "It was a dark night"}, {"max_tokens", 16}}},
+        {"/v1/messages", {{"messages", turns}, {"max_tokens", 16}}},
+        {"/v1/responses", {{"input", story}, {"max_output_tokens", 16}}}};
+    for (auto [path, body] : dialects) {
+        body["temperature"] = 1.5;
+        auto texts = [&](const ordered_json& seed) {
+            body["seed"] = seed;
+            std::set<std::string> all;
+            for (int i = 0; i < 4; ++i) {
+                auto answer = ask(routes, path, body);
+                for (const char* name : {"choices", "content", "output"})
+                    if (answer.contains(name)) {
+                        auto part = answer[name][0];
+                        part.erase("id");
+                        all.insert(part.dump());
+                    }
+            }
+            return all.size();
+        };
+        EXPECT_GT(texts(-1), 1u) << path;
+        EXPECT_GT(texts(nullptr), 1u) << path;
+        for (std::int64_t seed : {std::int64_t{0}, std::int64_t{-2}, INT64_MIN, INT64_MAX})
+            EXPECT_EQ(texts(seed), 1u) << path << " " << seed;
+    }
 }
 
 TEST_F(EngineService, RefusesWhatDoesNotFit) {

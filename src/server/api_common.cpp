@@ -42,7 +42,8 @@ std::optional<std::int64_t> whole_number(const ordered_json& number) {
         return static_cast<std::int64_t>(value);
     }
     // A number that is unsigned to the parser may be beyond int64.
-    if (number.is_number_unsigned() && number.get<std::uint64_t>() > std::uint64_t{INT64_MAX}) return std::nullopt;
+    if (number.is_number_unsigned() && number.get<std::uint64_t>() > std::uint64_t{INT64_MAX})
+        return std::nullopt;
     return number.get<std::int64_t>();
 }
 

@@ -12,8 +12,8 @@ constexpr unsigned kChat = bit(Dialect::chat), kCompletions = bit(Dialect::compl
                    kAll = kOpenAi | kResponses | kMessages;
 
 struct Rule {
-    const char* path;     // "output_config.format" is a member of a member
-    unsigned dialects;    // in which it is refused
+    const char* path;      // "output_config.format" is a member of a member
+    unsigned dialects;     // in which it is refused
     const char* harmless;  // values that ask for nothing, as JSON; null always is one
     const char* remedy;
 };

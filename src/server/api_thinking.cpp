@@ -97,10 +97,11 @@ void read_thinking(const Field& body, Request& request) {
     read_reasoning(body["reasoning"], request);
     apply_switch(body["enable_thinking"], chat);
     if (const auto off = body["disable_reasoning"]) chat.thinking = !off.boolean();
-    if (const auto think = body["think"]) think.is_string() ? apply_effort(think, chat) : apply_switch(think, chat);
+    if (const auto think = body["think"])
+        think.is_string() ? apply_effort(think, chat) : apply_switch(think, chat);
     read_thinking_type(body["thinking"], request);
-    for (const char* name : {"thinking_budget", "thinking_budget_tokens", "thinking_token_budget", "reasoning_budget",
-                             "max_reasoning_tokens"})
+    for (const char* name : {"thinking_budget", "thinking_budget_tokens", "thinking_token_budget",
+                             "reasoning_budget", "max_reasoning_tokens"})
         apply_budget(body[name], request);
     read_visibility(body, request);
 }

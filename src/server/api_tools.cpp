@@ -21,7 +21,8 @@ void ToolSet::add(ToolForm form, ordered_json function) {
     const std::string plain = joined(form.name_space, form.name);
     std::string name = plain;
     // Two tools of the client may not become one; the same tool twice is the client's affair.
-    for (int i = 2; forms_.contains(name) && forms_.at(name) != form; ++i) name = fmt::format("{}_{}", plain, i);
+    for (int i = 2; forms_.contains(name) && forms_.at(name) != form; ++i)
+        name = fmt::format("{}_{}", plain, i);
     ordered_json named = {{"name", name}};
     named.update(function);
     functions_.push_back(std::move(named));
@@ -70,7 +71,8 @@ void ToolSet::restrict_to(const Field& list, bool nested) {
         if (!offers(wanted)) name.refuse("there is no tool of this name");
         kept.insert(wanted);
     }
-    std::erase_if(functions_, [&](const ordered_json& f) { return !kept.contains(f["name"].get<std::string>()); });
+    std::erase_if(functions_,
+                  [&](const ordered_json& f) { return !kept.contains(f["name"].get<std::string>()); });
     std::erase_if(forms_, [&](const auto& entry) { return !kept.contains(entry.first); });
 }
 
@@ -94,9 +96,10 @@ ordered_json custom_function(const Field& description, const Field& format) {
     }
     ordered_json function = ordered_json::object();
     if (!text.empty()) function["description"] = text;
-    function["parameters"] = {{"type", "object"},
-                              {"properties", {{"input", {{"type", "string"}, {"description", "The input as it is."}}}}},
-                              {"required", {"input"}}};
+    function["parameters"] = {
+        {"type", "object"},
+        {"properties", {{"input", {{"type", "string"}, {"description", "The input as it is."}}}}},
+        {"required", {"input"}}};
     return function;
 }
 

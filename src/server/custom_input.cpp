@@ -39,7 +39,8 @@ std::size_t whole_escapes(std::string_view inside, bool& closed) {
             // The two halves of a surrogate pair belong together.
             const char plane = at + 2 < inside.size() ? inside[at + 2] : ' ';
             const char row = at + 3 < inside.size() ? inside[at + 3] : ' ';
-            if (length == 6 && (plane == 'd' || plane == 'D') && std::string_view("89abAB").find(row) != std::string_view::npos &&
+            if (length == 6 && (plane == 'd' || plane == 'D') &&
+                std::string_view("89abAB").find(row) != std::string_view::npos &&
                 (at + 7 >= inside.size() || inside.substr(at + 6, 2) == "\\u"))
                 length = 12;
         }

@@ -163,8 +163,7 @@ Message read_message(const Field& field) {
     if (message.reasoning.empty()) message.reasoning = read_reasoning_details(field["reasoning_details"]);
     if (const Field refusal = field["refusal"]; refusal && message.content.empty())
         message.content.push_back({"text", refusal.string()});
-    if (field["function_call"])
-        fail("{}.function_call: not supported, send tool_calls", field.path);
+    if (field["function_call"]) fail("{}.function_call: not supported, send tool_calls", field.path);
     if (const Field calls = field["tool_calls"])
         for (std::size_t i = 0; i < calls.array().size(); i++)
             message.tool_calls.push_back(read_tool_call(calls[i]));

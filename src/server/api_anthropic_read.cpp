@@ -163,7 +163,7 @@ void read_effort(const Field& body, Request& request) {
     const Field effort = config ? config["effort"] : body["effort"];
     if (effort) apply_effort(effort, request.chat);
     request.chat.thinking = false;
-    read_thinking(body, request);
+    read_thinking(body, request, true);
 }
 
 // A conversation that the server keeps. Ignored it would silently lose what came before; a client that is refused in

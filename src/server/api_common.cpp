@@ -233,7 +233,8 @@ std::string read_space(const Field& body, const HttpRequest& http) {
 
 std::vector<Message> read_messages(const Field& messages) {
     try {
-        auto read = conversation_from_json(messages ? messages.json() : ordered_json()).messages;
+        if (!messages.is_array()) messages.wrong("an array");
+        auto read = conversation_from_json(messages.json()).messages;
         if (read.empty()) fail("messages: at least one message is needed");
         return read;
     } catch (const Error& e) {

@@ -247,8 +247,8 @@ ResponsesRequest read_responses_request(const ordered_json& json, const ModelInf
     const Field include = body["include"];
     result.encrypted_reasoning = includes(include, "reasoning.encrypted_content");
     const Field top_logprobs = body["top_logprobs"];
-    if (top_logprobs || includes(include, "message.output_text.logprobs"))
-        request.generation.top_logprobs = static_cast<int>(top_logprobs.integer_or(0, 0, kMaxTopLogprobs));
+    const auto top = static_cast<int>(top_logprobs.integer_or(0, 0, kMaxTopLogprobs));
+    if (top > 0 || includes(include, "message.output_text.logprobs")) request.generation.top_logprobs = top;
     result.remembered = body["store"].boolean_or(true);
     result.stream = body["stream"].boolean_or(false);
     request.parallel_tool_calls = body["parallel_tool_calls"].boolean_or(true);

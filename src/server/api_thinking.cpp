@@ -42,14 +42,14 @@ void read_reasoning(const Field& reasoning, Request& request) {
     request.hide_reasoning = reasoning["exclude"].boolean_or(request.hide_reasoning);
 }
 
-void read_thinking_type(const Field& thinking, Request& request) {
+void read_thinking_type(const Field& thinking, Request& request, bool any_type) {
     if (!thinking) return;
     auto& chat = request.chat;
     if (thinking.is_boolean()) return apply_switch(thinking, chat);
     const auto type = thinking["type"];
     if (type.string() == "disabled")
         chat.thinking = false;
-    else if (type.string() == "enabled")
+    else if (type.string() == "enabled" || any_type)
         chat.thinking = true;
     else if (type.string() != "adaptive" && type.string() != "auto")
         type.refuse("expected enabled, disabled, adaptive or auto");
@@ -90,7 +90,7 @@ void apply_effort(const Field& effort, ChatOptions& chat) {
     effort.refuse("expected none, minimal, low, medium, high, xhigh or max");
 }
 
-void read_thinking(const Field& body, Request& request) {
+void read_thinking(const Field& body, Request& request, bool any_type) {
     auto& chat = request.chat;
     read_template_arguments(body["chat_template_kwargs"], request);
     if (const auto effort = body["reasoning_effort"]) apply_effort(effort, chat);
@@ -99,7 +99,7 @@ void read_thinking(const Field& body, Request& request) {
     if (const auto off = body["disable_reasoning"]) chat.thinking = !off.boolean();
     if (const auto think = body["think"])
         think.is_string() ? apply_effort(think, chat) : apply_switch(think, chat);
-    read_thinking_type(body["thinking"], request);
+    read_thinking_type(body["thinking"], request, any_type);
     for (const char* name : {"thinking_budget", "thinking_budget_tokens", "thinking_token_budget",
                              "reasoning_budget", "max_reasoning_tokens"})
         apply_budget(body[name], request);

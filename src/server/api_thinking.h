@@ -24,7 +24,8 @@ namespace cachalot::server {
 // Effort by its names in all dialects: none, minimal, low, medium, high, xhigh, max. "none" turns thinking off.
 void apply_effort(const Field& effort, ChatOptions& chat);
 
-// Changes what `request` says about thinking by what the body does. Throws ApiError 400 naming the field.
-void read_thinking(const Field& body, Request& request);
+// Changes what `request` says about thinking by what the body does. `any_type`: of types of `thinking`, whose names change
+// with Anthropic's models, all but "disabled" mean yes. Throws ApiError 400 naming the field.
+void read_thinking(const Field& body, Request& request, bool any_type = false);
 
 }  // namespace cachalot::server

@@ -24,27 +24,25 @@ std::size_t find_text(std::string_view arguments, bool& open) {
     return at;
 }
 
-// The length of the beginning of a JSON string's inside that holds no half escape; up to the closing quote.
-std::size_t whole_escapes(std::string_view inside, bool& closed) {
+// The length of a character of a JSON string's inside as it is written: of UTF-8, or of an escape. The two halves of a
+// surrogate pair belong together. May be more than there is, if more has to come.
+std::size_t character_length(std::string_view rest) {
+    const auto first = static_cast<unsigned char>(rest[0]);
+    if (first >= 0xC0) return first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+    if (first != '\\') return 1;
+    if (rest.substr(0, 2) != "\\u") return 2;
+    const bool high = rest.size() >= 4 && (rest[2] | 0x20) == 'd' &&
+                      std::string_view("89abAB").find(rest[3]) != std::string_view::npos;
+    return high && (rest.size() < 8 || rest.substr(6, 2) == "\\u") ? 12 : 6;
+}
+
+// The length of the beginning of a JSON string's inside that holds no half character; up to the closing quote.
+std::size_t whole_characters(std::string_view inside, bool& closed) {
     std::size_t at = 0;
-    closed = false;
     while (at < inside.size()) {
-        if (inside[at] == '"') {
-            closed = true;
-            return at;
-        }
-        std::size_t length = 1;
-        if (inside[at] == '\\') {
-            length = inside.substr(at, 2) == "\\u" ? 6 : 2;
-            // The two halves of a surrogate pair belong together.
-            const char plane = at + 2 < inside.size() ? inside[at + 2] : ' ';
-            const char row = at + 3 < inside.size() ? inside[at + 3] : ' ';
-            if (length == 6 && (plane == 'd' || plane == 'D') &&
-                std::string_view("89abAB").find(row) != std::string_view::npos &&
-                (at + 7 >= inside.size() || inside.substr(at + 6, 2) == "\\u"))
-                length = 12;
-        }
-        if (at + length > inside.size()) return at;
+        closed = inside[at] == '"';
+        const auto length = character_length(inside.substr(at));
+        if (closed || at + length > inside.size()) break;
         at += length;
     }
     return at;
@@ -88,7 +86,7 @@ std::string CustomInput::feed(std::string_view arguments) {
 std::string CustomInput::decode_more() {
     bool closed = false;
     const auto rest = std::string_view(arguments_).substr(at_);
-    const auto length = whole_escapes(rest, closed);
+    const auto length = whole_characters(rest, closed);
     auto text = unescaped(rest.substr(0, length));
     at_ += length;
     if (closed) state_ = State::after;

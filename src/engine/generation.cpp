@@ -1,6 +1,7 @@
 #include "engine/generation.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
@@ -70,7 +71,13 @@ std::string Generation::accept(std::span<float> logits) {
     return released.text;
 }
 
+bool Generation::reasoned_too_long() const {
+    return in_reasoning_ && options_.max_reasoning >= 0 &&
+           std::cmp_greater_equal(tokens_.size() - prompt_size_, options_.max_reasoning);
+}
+
 std::int32_t Generation::choose(std::span<float> logits) {
+    if (reasoned_too_long()) return *options_.reasoning_end;
     const auto& forced = options_.forced;
     const bool waits = forced_ < forced.size();
     if (waits && !in_reasoning_) return forced[forced_++];

@@ -34,6 +34,8 @@ struct GenerationOptions {
     std::optional<std::int32_t> reasoning_end;
     // Tokens that are not chosen but given: after the reasoning, or at once if there is none.
     std::vector<std::int32_t> forced;
+    // After so many tokens of reasoning `reasoning_end` is given, if it has not come. -1: no limit.
+    std::int64_t max_reasoning = -1;
     TokenRules rules;
 };
 
@@ -75,6 +77,7 @@ class Generation {
     bool shows(std::int32_t token) const;
     std::int32_t choose(std::span<float> logits);
     bool ends_in_calls() const;
+    bool reasoned_too_long() const;
 
     const Tokenizer& tokenizer_;
     GenerationOptions options_;

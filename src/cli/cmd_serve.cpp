@@ -15,6 +15,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/background.h"
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/serve_disk.h"
@@ -61,7 +62,8 @@ class StopSignals {
         for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set_, signal);
         pthread_sigmask(SIG_BLOCK, &set_, nullptr);
         std::signal(SIGPIPE, SIG_IGN);
-        std::thread([set = set_, state = state_] {
+        std::signal(SIGXFSZ, SIG_IGN);  // a log that may not grow any more is an error like a full disk
+        start_thread("signals", [set = set_, state = state_] {
             while (true) {
                 int signal = 0;
                 if (sigwait(&set, &signal) != 0) continue;
@@ -169,7 +171,10 @@ void serve(const ServeOptions& o) {
     const std::string id = model_id(o);
     Metrics metrics(id, o.metrics_prefix, o.metrics_llamacpp);
     std::unique_ptr<AuditLog> audit;
-    if (!o.audit_log.empty()) audit = std::make_unique<AuditLog>(o.audit_log, o.log_text);
+    if (!o.audit_log.empty()) {
+        audit = std::make_unique<AuditLog>(o.audit_log, o.log_text, note);
+        metrics.show_lost_lines([&audit] { return audit->lost(); });
+    }
 
     HttpOptions http = o.http;
     http.limits.body = o.max_body_mib << 20;
@@ -196,6 +201,8 @@ void serve(const ServeOptions& o) {
     };
     HttpServer server(std::move(http), with(loading_routes()));
     server.start();  // before the model is loaded: /health and /ready answer meanwhile
+    if (const int missing = server.missing_threads(); missing > 0)
+        note(fmt::format("{} threads of the server could not be started; it goes on with fewer", missing));
 
     service = make_service(o, id, engine, disk, metrics);
     for (auto& more :
@@ -204,14 +211,14 @@ void serve(const ServeOptions& o) {
     signals.expect();  // before there are answers that could be cut off
     server.set_routes(routes);
     ready = true;
-    fmt::print(stderr, "cachalot: serving {} at {}\n", id, server.url());
+    note(fmt::format("serving {} at {}", id, server.url()));
 
     signals.wait();
     auto deadline = std::chrono::steady_clock::now() +
                     std::chrono::milliseconds(static_cast<std::int64_t>(o.drain_timeout * 1000));
     ready = false;
-    fmt::print(stderr, "cachalot: stopping; running answers have {} s\n", o.drain_timeout);
-    std::thread drain([&] { service->drain(deadline); });
+    note(fmt::format("stopping; running answers have {} s", o.drain_timeout));
+    std::thread drain = start_thread("stopping", [&] { service->drain(deadline); });
     server.stop(deadline);
     drain.join();
 }

@@ -44,10 +44,8 @@ std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& mo
     const auto states = std::max(o.states, states_bytes(model.config, o.kv_precision(), context));
     const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
     if (plan.resident()) return std::nullopt;
-    fmt::print(stderr,
-               "cachalot: the routed experts, {}, do not fit into memory; a cache of {} is used (see "
-               "cachalot plan)\n",
-               human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
+    note(fmt::format("the routed experts, {}, do not fit into memory; a cache of {} is used (see cachalot plan)",
+                     human_bytes(plan.routed_experts), human_bytes(plan.expert_cache)));
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
 }
 
@@ -61,7 +59,7 @@ std::optional<HeatFile> heat_file(const ModelOptions& o, const Model& model) {
     try {
         return open_heat_file(model, path);
     } catch (const Error& e) {
-        fmt::print(stderr, "cachalot: the expert cache starts cold: {}\n", e.what());
+        note(fmt::format("the expert cache starts cold: {}", e.what()));
         std::error_code ignored;
         std::filesystem::remove(path, ignored);
         return open_heat_file(model, path);
@@ -77,12 +75,18 @@ ExpertPacks expert_packs(const ModelOptions& o, const Model& model) {
     try {
         packs.push_back(std::make_shared<ExpertPack>(model, beside));
     } catch (const Error& e) {
-        fmt::print(stderr, "cachalot: experts are read from the model's own files: {}\n", e.what());
+        note(fmt::format("experts are read from the model's own files: {}", e.what()));
     }
     return packs;
 }
 
 }  // namespace
+
+void note(std::string_view text) {
+    const std::string line = fmt::format("cachalot: {}\n", text);
+    // A message that nobody can be told is no reason to stop.
+    [[maybe_unused]] const auto written = write(STDERR_FILENO, line.data(), line.size());
+}
 
 void ModelOptions::add_to(CLI::App& app, bool engine) {
     app.add_option("-m,--model", path, "GGUF file (of a split model the first part) or release directory")

@@ -57,6 +57,9 @@ struct ModelOptions {
     void check_outputs() const;
 };
 
+// "cachalot: {text}" as a line on stderr, by one write. Where it cannot be written it is lost.
+void note(std::string_view text);
+
 // A line on stderr that shows how far long work has come: a bar on a terminal, a plain line every few seconds
 // elsewhere. Draws nothing for work that ends within a second.
 class Progress {

@@ -32,7 +32,11 @@ ServeDisk::ServeDisk(const ServeDiskOptions& o, Engine& engine) : engine_(engine
     } catch (const Error& e) {
         say_not_kept("calls of tools", e);
     }
-    opener_ = std::thread([this, tier] { open_prefixes(tier); });
+    try {
+        opener_ = std::thread([this, tier] { open_prefixes(tier); });
+    } catch (const std::exception& e) {
+        say_not_kept("prefixes", e);
+    }
 }
 
 ServeDisk::~ServeDisk() {

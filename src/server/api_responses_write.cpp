@@ -23,9 +23,11 @@ ApiError in_terms_of_responses(const ApiError& error) {
         return renamed;
     }
     const std::string output = error.max_tokens > 0 ? fmt::format(" + {} of output", error.max_tokens) : "";
+    const std::string tokens = error.uncounted ? fmt::format("more than {} tokens", error.context)
+                                               : fmt::format("{} tokens", error.prompt_tokens);
     return {error.status, error.code,
-            fmt::format("Your input exceeds the context window of this model: {} tokens{} > {}.",
-                        error.prompt_tokens, output, error.context),
+            fmt::format("Your input exceeds the context window of this model: {}{} > {}.", tokens, output,
+                        error.context),
             "input"};
 }
 

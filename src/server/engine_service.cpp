@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/background.h"
 #include "base/memory_limit.h"
 #include "server/engine_job.h"
 
@@ -22,7 +23,7 @@ class EngineService : public Service {
           on_pass_(std::move(options.on_pass)),
           late_disk_(std::move(options.late_disk)),
           queue_(options.queue),
-          worker_([this] { work(); }) {
+          worker_(start_thread("the model", [this] { work(); })) {
         const auto& config = engine.model().config;
         info_.id = !options.model_id.empty() ? options.model_id
                    : !config.name.empty()    ? config.name
@@ -48,7 +49,7 @@ class EngineService : public Service {
     std::shared_ptr<Job> submit(Request request, Sink sink) override {
         check_model(shop_.engine);
         queue_.check_room();  // before the work of preparing
-        auto prompt = prepare_prompt(request, tokenizer(), shop_.memory);
+        auto prompt = prepare_prompt(request, tokenizer(), shop_.memory, info_.context);
         check(request, prompt);
         apply_tool_choice(request, prompt, tokenizer());
         auto job = std::make_shared<EngineJob>(shop_, std::move(request), std::move(prompt), std::move(sink));
@@ -96,7 +97,7 @@ class EngineService : public Service {
             }
             if (jobs.empty()) return;
             for (const auto& job : jobs)
-                if (job->stopped()) static_cast<EngineJob&>(*job).stop();
+                if (job->stopped()) guarded(*job, [](EngineJob& j) { j.stop(); });
             try {
                 step();
             } catch (...) {
@@ -141,9 +142,6 @@ class EngineService : public Service {
 
     // Whatever a generation would refuse is refused now.
     void check(const Request& request, const PreparedPrompt& prompt) const {
-        auto tokens = static_cast<std::int64_t>(prompt.tokens.size());
-        if (tokens > info_.context)
-            throw context_exceeded(tokens, request.generation.max_tokens, info_.context);
         try {
             Generation(shop_.engine, prompt.tokens, request.generation);
         } catch (const ApiError&) {

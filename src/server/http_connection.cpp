@@ -69,7 +69,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
             // Out of memory, or a mistake of ours: this connection ends, the server goes on.
         }
         if (exchange_) end_exchange();
-        context_->bodies.give(std::exchange(held_, 0));
+        held_.reset();
         try {
             if (gentle) co_await wire_->close_gently();
         } catch (const std::exception&) {
@@ -98,15 +98,16 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         served_.id = "req_" + request_.id;
         head_known_ = false;
         cors_headers_.clear();
+        held_ = std::make_shared<HeldBytes>(context_->bodies);
 
         Refusal refusal;
         if (!co_await read_header(reader, refusal)) {
             if (refusal.status == 0) co_return false;
             co_return co_await answer(reader, nullptr, refusal, false);
         }
-        const auto router = context_->router();
+        router_ = context_->router();
         Admission admission =
-            admit(request_, reader, context_->options, context_->hosts, *router, local_address_);
+            admit(request_, reader, context_->options, context_->hosts, *router_, local_address_);
         served_.key_name = request_.tenant = admission.key_name;
         if (admission.route) {
             served_.route = admission.route->path;
@@ -168,7 +169,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         while (true) {
             const std::size_t before = wire_->input.size();
             if (!reader.feed(wire_->input, refusal)) co_return false;
-            if (!hold_memory(reader.body_size())) {
+            if (!held_->grow(reader.body_size())) {
                 refusal = no_memory();
                 co_return false;
             }
@@ -188,6 +189,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     net::awaitable<bool> decode_body(Refusal& refusal) {
         const auto encoding = request_.header("content-encoding");
         if (is_plain(encoding) || request_.body.empty()) co_return true;
+        const std::size_t received = request_.body.size();
         std::string decoded;
         try {
             const auto decoder = make_body_decoder(encoding, std::move(request_.body));
@@ -200,7 +202,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
                                {}};
                     co_return false;
                 }
-                if (!hold_memory(std::max(held_, decoded.size()))) {
+                if (!held_->grow(std::max(received, decoded.size()))) {
                     refusal = no_memory();
                     co_return false;
                 }
@@ -214,18 +216,12 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         co_return true;
     }
 
+    // The memory of all requests is bounded together; a request gives its part back when it has been answered.
     static Refusal no_memory() {
         return {503,
                 "The server has no memory left for requests of this size.",
                 "out_of_memory",
                 {{"Retry-After", "1"}}};
-    }
-
-    // The memory of all requests is bounded together; a request gives its part back when it has been answered.
-    bool hold_memory(std::size_t size) {
-        if (!context_->bodies.take(size - held_)) return false;
-        held_ = size;
-        return true;
     }
 
     // ---- the answer ----
@@ -267,15 +263,39 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         co_return keep;
     }
 
+    // Calls the endpoint here, or if there is a body to be taken apart on a thread that is for that.
     void call(const Route& route) {
-        auto error = [&](int status, std::string_view text) {
-            exchange_->respond(status, "application/json", error_body(request_.path, status, text), {});
-            exchange_->abandon();  // a stream that had begun breaks off
+        if (request_.body.empty()) return call_endpoint(route, request_, exchange_);
+        const std::size_t bytes = request_.body.size();
+        // All that is needed, as the connection may end meanwhile.
+        struct Call {
+            std::shared_ptr<const Router> router;  // owns the route
+            const Route& route;
+            HttpRequest request;
+            std::shared_ptr<Exchange> exchange;
+            std::shared_ptr<HeldBytes> held;
         };
-        auto writer =
-            Exchange::writer(exchange_);  // outlives the call: dropped by an exception it would answer first
+        auto one = std::make_shared<Call>(Call{router_, route, std::move(request_), exchange_, held_});
+        const bool taken = context_->workers.post(bytes, [one] {
+            if (!one->exchange->client_gone()) call_endpoint(one->route, one->request, one->exchange);
+        });
+        if (taken) return;
+        exchange_->respond(503, "application/json",
+                           error_body(one->request.path, 503,
+                                      "Too many requests wait to be read; try again later.", "overloaded"),
+                           {{"Retry-After", "1"}});
+    }
+
+    static void call_endpoint(const Route& route, const HttpRequest& request,
+                              const std::shared_ptr<Exchange>& exchange) {
+        auto error = [&](int status, std::string_view text) {
+            exchange->respond(status, "application/json", error_body(request.path, status, text), {});
+            exchange->abandon();  // a stream that had begun breaks off
+        };
+        // outlives the call: dropped by an exception it would answer first
+        auto writer = Exchange::writer(exchange);
         try {
-            route.endpoint(request_, writer);
+            route.endpoint(request, writer);
         } catch (const Error& e) {
             error(400, e.what());
         } catch (...) {
@@ -313,7 +333,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         exchange_->detach();
         auto result = exchange_->result();
         exchange_.reset();
-        context_->bodies.give(std::exchange(held_, 0));
+        held_.reset();
         if (!context_->options.on_served) return;
         served_.status = result.status;
         served_.complete = result.complete && !wire_->aborted() && !wire_->unsent();
@@ -336,7 +356,8 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     bool first_request_ = true, head_known_ = false;
     bool probed_ = false;  // the client has closed its side; whether it still listens is being found out
     Clock::time_point start_ = Clock::now();
-    std::size_t held_ = 0;  // of context_->bodies
+    std::shared_ptr<HeldBytes> held_;       // of context_->bodies, by the request
+    std::shared_ptr<const Router> router_;  // of the request
     HttpRequest request_;
     Served served_;
     std::string cors_headers_;

@@ -3,9 +3,9 @@
 #include "text/prompt.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
@@ -68,7 +68,7 @@ std::vector<Turn> merge_messages(const std::vector<Message>& messages) {
 // Tool results arrive in the order in which the tools finished; the model saw them in the order of its calls.
 // Results change places among themselves only; one that answers no known call counts as answering the first.
 void order_tool_results(std::vector<Turn>& turns) {
-    std::unordered_map<std::string, std::size_t> order;  // of the latest calls, by id
+    std::map<std::string, std::size_t> order;  // of the latest calls, by id; clients choose those
     const auto rank = [&](const Block& block) {
         const auto found = order.find(block.tool_call_id);
         return found == order.end() ? std::size_t{0} : found->second;

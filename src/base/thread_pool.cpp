@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/start_threads.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -56,14 +57,13 @@ struct Claim {
 ThreadPool::ThreadPool(int threads, std::span<const NumaNode> nodes) {
     if (threads <= 0) threads = available_cores();
     const auto node_of = spread_threads(nodes, threads);
-    for (int t = 1; t < threads; ++t) {
-        std::vector<int> cores;
-        if (!node_of.empty()) cores = nodes[node_of[static_cast<std::size_t>(t)]].cores;
-        workers_.emplace_back([this, t, cores = std::move(cores)] {
-            if (!cores.empty()) bind_thread(cores);
-            worker(t);
-        });
-    }
+    std::vector<std::vector<int>> cores(static_cast<std::size_t>(threads));
+    for (std::size_t t = 1; t < node_of.size(); ++t) cores[t] = nodes[node_of[t]].cores;
+    missing_ = start_threads(workers_, threads - 1, [this, cores](int i) {
+        const auto& own = cores[static_cast<std::size_t>(i) + 1];
+        if (!own.empty()) bind_thread(own);
+        worker(i + 1);
+    });
 }
 
 ThreadPool::~ThreadPool() {

@@ -10,6 +10,7 @@
 #include "cache/disk_tier.h"
 #include "cli/command.h"
 #include "cli/user_folders.h"
+#include "text/visible_text.h"
 
 namespace cachalot::cli {
 namespace {
@@ -82,7 +83,7 @@ void list(const CacheOptions& o) {
     for (const auto& s : snapshots)
         print_line(fmt::format("{:>9}  {:>10}  {:>5.0f}  {:<16}  {:<8}  {}", s.length,
                                human_bytes(size_of(s.place.size)), s.uses, time_text(s.last_use),
-                               space_text(s.root), s.model));
+                               space_text(s.root), visible_line(s.model)));
 }
 
 void summarise(const CacheOptions& o) {
@@ -114,7 +115,7 @@ void summarise(const CacheOptions& o) {
     print_line(fmt::format("blocks    {} of {} tokens", blocks, TokenChain::kBlock));
     print_line(fmt::format("size      {}", human_bytes(size_of(bytes))));
     for (const auto& [model, count] : models)
-        print_line(fmt::format("model     {}: {} prefixes", model, count));
+        print_line(fmt::format("model     {}: {} prefixes", visible_line(model), count));
 }
 
 void remove(const CacheOptions& o) {

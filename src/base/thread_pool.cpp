@@ -4,12 +4,9 @@
 #include <limits>
 #include <utility>
 
+#include "base/available_cores.h"
 #include "base/error.h"
 #include "base/start_threads.h"
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
 
 namespace cachalot {
 namespace {
@@ -24,15 +21,6 @@ void relax() {
 #elif defined(__aarch64__)
     asm volatile("yield");
 #endif
-}
-
-// Cores this process may use, which under a container or taskset is fewer than the machine has.
-int available_cores() {
-#if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-    return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
 // A loop's number and the units [first, last) of it that are left.
@@ -59,7 +47,7 @@ ThreadPool::ThreadPool(int threads, std::span<const NumaNode> nodes) {
     const auto node_of = spread_threads(nodes, threads);
     std::vector<std::vector<int>> cores(static_cast<std::size_t>(threads));
     for (std::size_t t = 1; t < node_of.size(); ++t) cores[t] = nodes[node_of[t]].cores;
-    missing_ = start_threads(workers_, threads - 1, [this, cores](int i) {
+    start_threads(workers_, threads - 1, [this, cores](int i) {
         const auto& own = cores[static_cast<std::size_t>(i) + 1];
         if (!own.empty()) bind_thread(own);
         worker(i + 1);

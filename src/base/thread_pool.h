@@ -42,7 +42,6 @@ class ThreadPool {
     ThreadPool& operator=(const ThreadPool&) = delete;
 
     int size() const { return static_cast<int>(workers_.size()) + 1; }
-    int missing() const { return missing_; }  // threads that the system refused to create; the others do their work
     std::int64_t loops() const { return loops_; }  // loops so far that several threads took part in
 
     // Calls body(index, thread) for every index in [0, count), thread in [0, size()); returns when all are done.
@@ -55,7 +54,6 @@ class ThreadPool {
     void run_items(std::uint32_t loop, int thread);
 
     std::vector<std::thread> workers_;
-    int missing_ = 0;
 
     // Written by the caller before `claim_` announces a loop, stable until its last claimed item is done.
     const Body* body_ = nullptr;

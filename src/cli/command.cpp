@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/available_cores.h"
 #include "base/error.h"
 #include "base/memory_limit.h"
 #include "cli/expert_cache_report.h"
@@ -192,10 +193,11 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserv
             fail("{}: cannot be written", profile);  // before the work
     }
     Engine engine(std::move(model), options);
-    if (const int missing = engine.backend().missing_threads(); missing > 0)
+    const int wanted = threads > 0 ? threads : available_cores();
+    if (const int missing = wanted - engine.backend().threads(); missing > 0)
         say("cachalot: {} of {} threads could not be created, as a limit is reached (see ulimit -u); it goes on "
             "without them",
-            missing, missing + engine.backend().threads());
+            missing, wanted);
     if (const auto stats = engine.expert_stats())
         if (const auto text = expert_cache_warning(*stats, engine.model().config); !text.empty())
             say("cachalot: {}", text);

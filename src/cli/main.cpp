@@ -1,5 +1,5 @@
 // cachalot: DeepSeek V4 on the machine its user owns.
-#include <cstdio>
+#include <system_error>
 
 #include "base/error.h"
 #include "cli/command.h"
@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
     try {
         auto line = cli::read_command_line(app, {argv + 1, argv + argc});
         command = line.command;
-        app.parse({line.arguments.rbegin(), line.arguments.rend()});  // CLI11 wants the last one first
+        app.parse(std::vector<std::string>(line.arguments.rbegin(), line.arguments.rend()));  // the last one first
         return 0;
     } catch (const CLI::RuntimeError& e) {
         return e.get_exit_code();  // of a program that a command ran
@@ -48,11 +48,14 @@ int main(int argc, char** argv) {
         cli::say_line(cli::usage_text(e.what(), command));
         return 2;
     } catch (const InternalError& e) {
-        say("cachalot: internal error: {}", e.what());
+        cli::say("cachalot: internal error: {}", e.what());
+    } catch (const std::system_error& e) {
+        const bool limit = e.code() == std::errc::resource_unavailable_try_again;
+        cli::say("cachalot: {}{}", e.what(), limit ? ": no more threads can be created (see ulimit -u)" : "");
     } catch (const std::bad_alloc&) {
-        say("cachalot: out of memory");
+        cli::say("cachalot: out of memory");
     } catch (const std::exception& e) {
-        say("cachalot: {}", e.what());
+        cli::say("cachalot: {}", e.what());
     }
     return 1;
 }

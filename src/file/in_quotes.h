@@ -1,19 +1,23 @@
-// Text from a file, made fit for a message: in quotes, control characters visible, cut to a sane length.
+// Text from a file, made fit for a message: in quotes, control characters escaped, cut to a sane length.
 #pragma once
+
+#include <fmt/format.h>
 
 #include <string>
 #include <string_view>
 
-#include "text/utf8.h"
-#include "text/visible_text.h"
-
 namespace cachalot {
 
 inline std::string in_quotes(std::string_view text, std::size_t max_length = 120) {
-    const bool cut = text.size() > max_length;
-    text = text.substr(0, max_length);
-    if (cut) text.remove_suffix(incomplete_utf8_suffix(text));
-    return "'" + visible_line(text) + (cut ? "...'" : "'");
+    std::string result = "'";
+    for (char c : text.substr(0, max_length)) {
+        const auto code = static_cast<unsigned char>(c);
+        if (code < 0x20 || code == 0x7f)
+            result += fmt::format("\\x{:02x}", code);
+        else
+            result += c;
+    }
+    return result + (text.size() > max_length ? "...'" : "'");
 }
 
 }  // namespace cachalot

@@ -152,8 +152,6 @@ class Backend {
 
     virtual const char* name() const = 0;  // "cpu avx2 x2"
     virtual int threads() const = 0;
-    // Of those asked for, the threads that the system refused to create; `threads` does without them.
-    virtual int missing_threads() const { return 0; }
     virtual MachineLimits measure_limits(const ReadingTarget& memory) = 0;  // takes about a second
     // Bytes a second at which all threads together read this memory once.
     virtual double measure_reading(const ReadingTarget& memory) = 0;

@@ -14,7 +14,6 @@ class ForwardingBackend : public Backend {
 
     const char* name() const override { return backend_->name(); }
     int threads() const override { return backend_->threads(); }
-    int missing_threads() const override { return backend_->missing_threads(); }
     MachineLimits measure_limits(const ReadingTarget& memory) override {
         return backend_->measure_limits(memory);
     }

@@ -210,7 +210,7 @@ TEST(GgufMetadata, TextForPeople) {
     EXPECT_EQ(text("n"), "7");
     EXPECT_EQ(text("words"), "['a', '', ...]");
     EXPECT_EQ(text("ratios"), "[4, -1]");
-    EXPECT_EQ(text("evil"), "'a\\u001b[2Jb'");
+    EXPECT_EQ(text("evil"), "'a\\x1b[2Jb'");
     EXPECT_EQ(text("f"), "1e-06");
     EXPECT_EQ(type_text(*file.metadata().value("words")), "str[3]");
     EXPECT_EQ(type_text(*file.metadata().value("n")), "u32");

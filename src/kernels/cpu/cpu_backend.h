@@ -21,7 +21,6 @@ class CpuBackend final : public Backend {
 
     const char* name() const override { return name_.c_str(); }
     int threads() const override { return pool_.size(); }
-    int missing_threads() const override { return pool_.missing(); }
     MachineLimits measure_limits(const ReadingTarget& memory) override;
     double measure_reading(const ReadingTarget& memory) override;
     std::int64_t synchronizations() const override { return pool_.loops(); }

@@ -16,22 +16,20 @@ std::thread start_thread(std::string_view purpose, std::function<void()> work) {
     try {
         return std::thread(std::move(work));
     } catch (const std::system_error& error) {
-        fail("cannot start a thread for {}: {}. The limit of processes (ulimit -u, a container's) may be reached",
-             purpose, error.code().message());
+        fail("cannot start a thread for {}: {}: {}", purpose, error.code().message(), kNoMoreThreads);
     }
 }
 
-bool start_threads(std::vector<std::thread>& threads, int count, std::string_view purpose,
-                   const std::function<void()>& work) {
+int start_threads(std::vector<std::thread>& threads, int count, const std::function<void(int)>& work) {
+    threads.reserve(threads.size() + static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) {
         try {
-            threads.push_back(start_thread(purpose, work));
-        } catch (const Error&) {
-            if (threads.empty()) throw;
-            return false;
+            threads.emplace_back([work, i] { work(i); });
+        } catch (const std::system_error&) {
+            return count - i;
         }
     }
-    return true;
+    return 0;
 }
 
 // Against a thread of the usual priority this leaves a tenth of a processor that both want.

@@ -1,4 +1,4 @@
-// Threads beside those of the model: started without ending the program where there are too many, and put behind it.
+// Threads, where the system may refuse to create more: `ulimit -u`, the limit of a container or of a service.
 #pragma once
 
 #include <functional>
@@ -8,12 +8,15 @@
 
 namespace cachalot {
 
-// A thread that does `work`. Throws Error "cannot start a thread for {purpose}: ..." if the system has none left.
+inline constexpr std::string_view kNoMoreThreads =
+    "no thread can be created; the limit of processes (ulimit -u, a container's) may be reached";
+
+// A thread that does `work`. Throws Error "cannot start a thread for {purpose}: ..." if there can be none.
 std::thread start_thread(std::string_view purpose, std::function<void()> work);
 
-// Adds up to `count` such threads to `threads`; returns false if there are fewer. Throws Error if there is none at all.
-bool start_threads(std::vector<std::thread>& threads, int count, std::string_view purpose,
-                   const std::function<void()>& work);
+// Appends threads that run work(0) to work(count - 1), until one cannot be created. Returns how many could not: those
+// that run are left to the caller, who does with fewer or fails.
+int start_threads(std::vector<std::thread>& threads, int count, const std::function<void(int)>& work);
 
 // The calling thread gives way to others of this process where processors are short. Does nothing where the system
 // knows no priorities of threads.

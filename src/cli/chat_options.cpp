@@ -1,6 +1,7 @@
 #include "cli/chat_options.h"
 
 #include <charconv>
+#include <cmath>
 #include <random>
 
 #include "base/error.h"
@@ -15,9 +16,10 @@ std::pair<std::int32_t, float> parse_bias(const std::string& text) {
     auto id = std::from_chars(p, end, bias.first);
     if (id.ec == std::errc() && id.ptr != end && *id.ptr == '=') {
         auto value = std::from_chars(id.ptr + 1, end, bias.second);
-        if (value.ec == std::errc() && value.ptr == end) return bias;
+        const bool finite_or_forbidden = std::isfinite(bias.second) || bias.second < 0;
+        if (value.ec == std::errc() && value.ptr == end && finite_or_forbidden) return bias;
     }
-    fail("--bias: '{}' is not ID=VALUE", text);
+    fail("--bias: '{}' is not ID=VALUE, with a finite value or -inf", text);
 }
 
 }  // namespace
@@ -32,7 +34,7 @@ void AnswerOptions::add_to(CLI::App& app) {
     app.add_option("-n,--max-tokens", max_tokens, "most tokens of an answer; -1: until the context is full")
         ->check(CLI::Range(-1, 1 << 30))
         ->capture_default_str()
-        ->type_name("N");
+        ->type_name("TOKENS");
     app.add_option("--temp", temperature,
                    "temperature; 0: always the most probable token (default: the model's, else 1)")
         ->type_name("X");

@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/user_folders.h"
 #include "server/turn_store.h"
+#include "text/visible_text.h"
 
 namespace cachalot::cli {
 namespace {
@@ -83,7 +84,7 @@ void list(const CacheOptions& o) {
     for (const auto& s : snapshots)
         print_line(fmt::format("{:>9}  {:>10}  {:>5.0f}  {:<16}  {:<8}  {}", s.length,
                                human_bytes(size_of(s.place.size)), s.uses, time_text(s.last_use),
-                               space_text(s.root), s.model));
+                               space_text(s.root), visible_line(s.model)));
 }
 
 void summarise(const CacheOptions& o) {
@@ -120,7 +121,7 @@ void summarise(const CacheOptions& o) {
     print_line(
         fmt::format("turns     {} with calls of tools, {}", turns.turns, human_bytes(size_of(turns.bytes))));
     for (const auto& [model, count] : models)
-        print_line(fmt::format("model     {}: {} prefixes", model, count));
+        print_line(fmt::format("model     {}: {} prefixes", visible_line(model), count));
 }
 
 void remove(const CacheOptions& o) {

@@ -95,7 +95,7 @@ void cache_sim(const CacheSimOptions& o) {
     for (const auto& path : o.traces) {
         traces.push_back(read_route_trace(path));
         if (traces.back().cut)
-            fmt::print(stderr, "{}: ends in the middle of a record, which is left out\n", path);
+            say("{}: ends in the middle of a record, which is left out", path);
     }
     if (o.synthetic) traces.push_back(flash_like());
     if (traces.empty()) fail("no trace: name files, or try --synthetic");
@@ -109,7 +109,7 @@ void cache_sim(const CacheSimOptions& o) {
     if (o.json)
         print_line(report_json(results, disk).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     else
-        print_text(report_text(results));
+        print_lines(report_text(results));
 }
 
 std::string footer() {

@@ -114,7 +114,7 @@ void compare(const CompareOptions& o) {
     if (o.json)
         print_line(compare_json(compared).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     else
-        print_text(compare_text(compared));
+        print_lines(compare_text(compared));
 }
 
 }  // namespace

@@ -77,10 +77,10 @@ void run_convert(const ConvertOptions& o) {
                            [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
     progress.clear();
     if (summary.resumed)
-        fmt::print(stderr, "went on from {}, which an earlier attempt had written\n",
+        say("went on from {}, which an earlier attempt had written",
                    human_bytes(summary.resumed));
     if (summary.unmeasured)
-        fmt::print(stderr, "{} matrices are not in {}; they were rounded without weights\n",
+        say("{} matrices are not in {}; they were rounded without weights",
                    summary.unmeasured, o.imatrix);
     print_line(
         fmt::format("{}: {}, {} tensors, {}", o.output, human_bytes(summary.bytes), summary.tensors,

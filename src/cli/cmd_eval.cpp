@@ -149,7 +149,7 @@ void eval(const EvalCommand& o) {
             progress.update(total.outcomes.size() + 1, count);
             if (o.show) {
                 progress.clear();
-                fmt::print(stderr, "{:<16} {:.2f}  expected {}, got {}\n", outcome.id, outcome.score,
+                say("{:<16} {:.2f}  expected {}, got {}", outcome.id, outcome.score,
                            in_quotes(outcome.expected),
                            in_quotes(fmt::format("{}", fmt::join(outcome.answers, " | "))));
             }
@@ -179,7 +179,7 @@ void eval(const EvalCommand& o) {
         for (const auto& r : results) text += row_of(r, earlier.has_value());
         text += row_of(total, earlier.has_value());
         if (earlier && !total.worse.empty()) text += fmt::format("worse: {}\n", fmt::join(total.worse, ", "));
-        print_text(text);
+        print_lines(text);
     }
     if (score < o.require) fail("the score is {:.1f} %, {} % are required", score, o.require);
 }
@@ -225,7 +225,7 @@ void add_eval(CLI::App& app) {
         ->add_option("-n,--max-tokens", o->max_tokens,
                      "most tokens of an answer; 0: 128, or 2048 with thinking")
         ->check(CLI::Range(0, 1 << 20))
-        ->type_name("N");
+        ->type_name("TOKENS");
     command->add_option("--state", o->state, "keep the outcomes, and go on from those that are there")
         ->type_name("FILE");
     command->add_option("--against", o->against, "compare with the state of an earlier run")

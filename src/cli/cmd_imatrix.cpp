@@ -156,12 +156,10 @@ void report(const ImatrixOptions& o, const ImportanceMatrix& matrix, double nll)
         text += fmt::format("{:<28} {:>4} of {:<4} {:>9} {:>10} {:>10}  {}\n", c.tensor,
                             c.counts.size() - c.never.size(), c.counts.size(), c.least, c.median, c.most,
                             list_of(c.never));
-    print_text(text);
+    print_lines(text);
     if (never)
-        fmt::print(
-            stderr,
-            "cachalot: {} of {} experts were never chosen, so nothing is known about them; more or other "
-            "text may reach them\n",
+        say("cachalot: {} of {} experts were never chosen, so nothing is known about them; more or other "
+            "text may reach them",
             never, experts);
 }
 
@@ -194,7 +192,7 @@ void imatrix(const ImatrixOptions& o) {
                 "{} exists and is not an unfinished one of the same text; --force replaces it, --merge takes "
                 "it in",
                 o.output);
-        fmt::print(stderr, "cachalot: {} holds {} of {} windows\n", o.output, matrix.text_chunks,
+        say("cachalot: {} holds {} of {} windows", o.output, matrix.text_chunks,
                    windows.size());
     }
     if (!go_on) {

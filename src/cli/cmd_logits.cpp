@@ -40,8 +40,12 @@ void add_logits(CLI::App& app) {
     auto o = std::make_shared<LogitsOptions>();
     auto* command = app.add_subcommand("logits", "Writes the logits of every position of a token sequence");
     o->model.add_to(*command);
-    command->add_option("--tokens", o->tokens, "token ids: --tokens 0,5,7")->delimiter(',')->type_name("IDS");
-    command->add_option("--tokens-file", o->tokens_file, "read the ids from a file")->type_name("FILE");
+    auto* given = command->add_option("--tokens", o->tokens, "token ids: --tokens 0,5,7")
+                      ->delimiter(',')
+                      ->type_name("IDS");
+    command->add_option("--tokens-file", o->tokens_file, "read the ids from a file")
+        ->excludes(given)
+        ->type_name("FILE");
     command->add_option("--out", o->output, "float32, little-endian, [tokens, vocab]")
         ->required()
         ->type_name("FILE");

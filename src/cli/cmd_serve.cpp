@@ -17,8 +17,11 @@
 
 #include "base/background.h"
 #include "base/error.h"
+#include "cli/chat_options.h"
 #include "cli/command.h"
+#include "cli/option_value.h"
 #include "cli/serve_disk.h"
+#include "cli/signals.h"
 #include "cli/user_folders.h"
 #include "server/api_anthropic.h"
 #include "server/api_openai.h"
@@ -45,6 +48,7 @@ struct ServeOptions {
     std::size_t queue = 256, max_body_mib = 64, max_bodies_mib = 512;
     std::int64_t claude_context = 0, kv_disk = std::int64_t(32) << 30;
     std::string kv_dir = default_kv_folder().string();
+    std::string think = "on";
     double drain_timeout = 30;
     bool log_text = false, metrics_llamacpp = false, keep_client_noise = false;
 };
@@ -58,8 +62,7 @@ constexpr std::chrono::milliseconds kDiskPatience{2000};
 class StopSignals {
   public:
     StopSignals() {
-        sigemptyset(&set_);
-        for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set_, signal);
+        set_ = waited_signals({SIGINT, SIGTERM, SIGHUP});
         pthread_sigmask(SIG_BLOCK, &set_, nullptr);
         std::signal(SIGPIPE, SIG_IGN);
         std::signal(SIGXFSZ, SIG_IGN);  // a log that may not grow any more is an error like a full disk
@@ -148,6 +151,7 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
     disk->wait(kDiskPatience);
     EngineServiceOptions options;
     options.model_id = id;
+    options.chat = AnswerOptions().chat(o.think);
     options.queue = queue;
     options.scheduler = o.scheduler;
     // To read all experts for a few tokens would take as long as for many.
@@ -202,7 +206,7 @@ void serve(const ServeOptions& o) {
     HttpServer server(std::move(http), with(loading_routes()));
     server.start();  // before the model is loaded: /health and /ready answer meanwhile
     if (const int missing = server.missing_threads(); missing > 0)
-        note(fmt::format("{} threads of the server could not be started; it goes on with fewer", missing));
+        say("cachalot: {} threads of the server could not be started; it goes on with fewer", missing);
 
     service = make_service(o, id, engine, disk, metrics);
     for (auto& more :
@@ -211,13 +215,13 @@ void serve(const ServeOptions& o) {
     signals.expect();  // before there are answers that could be cut off
     server.set_routes(routes);
     ready = true;
-    note(fmt::format("serving {} at {}", id, server.url()));
+    say("cachalot: serving {} at {}", id, server.url());
 
     signals.wait();
     auto deadline = std::chrono::steady_clock::now() +
                     std::chrono::milliseconds(static_cast<std::int64_t>(o.drain_timeout * 1000));
     ready = false;
-    note(fmt::format("stopping; running answers have {} s", o.drain_timeout));
+    say("cachalot: stopping; running answers have {} s", o.drain_timeout);
     std::thread drain = start_thread("stopping", [&] { service->drain(deadline); });
     server.stop(deadline);
     drain.join();
@@ -233,17 +237,24 @@ void add_serve(CLI::App& app) {
     o->model.expert_heat = "auto";
     o->model.add_to(*command);
     command->add_option("--alias", o->alias, "the model's name for clients")->type_name("NAME");
+    auto* scripted = command
+                         ->add_option("--scripted", o->scripted,
+                                      "answer from a script instead of a model (for testing clients)")
+                         ->type_name("FILE");
     command
-        ->add_option("--scripted", o->scripted,
-                     "answer from a script instead of a model (for testing clients)")
-        ->type_name("FILE");
+        ->add_option("--think", o->think,
+                     "reason before answering where a request does not say: off, on, high, max. As in DeepSeek's "
+                     "own API it is on, while run and chat start with it off. Requests to /v1/messages always say")
+        ->check(CLI::IsMember(kThinkModes))
+        ->excludes(scripted)
+        ->capture_default_str();
     command
         ->add_option(
             "--claude-context", o->claude_context,
             "tell clients of /v1/messages numbers of tokens as if the context were this long. Claude Code "
             "believes in 200000 unless told otherwise, and compacts in time only if that is so")
         ->check(CLI::Range(std::int64_t(1), std::int64_t(1) << 30))
-        ->type_name("N");
+        ->type_name("TOKENS");
     command->add_flag(
         "--keep-client-noise", o->keep_client_noise,
         "leave the lines in system texts that known clients change in every request, so that nothing "
@@ -259,7 +270,7 @@ void add_serve(CLI::App& app) {
                      "not be read again; as 8GB or 8GiB. Default: an eighth of the machine's, or what one "
                      "whole context "
                      "takes")
-        ->transform(CLI::AsSizeValue(true))
+        ->transform(as_bytes())
         ->type_name("SIZE");
     command
         ->add_option(
@@ -269,7 +280,7 @@ void add_serve(CLI::App& app) {
         ->capture_default_str()
         ->type_name("DIR");
     command->add_option("--kv-disk", o->kv_disk, "the most that they may take there; as 8GB or 8GiB")
-        ->transform(CLI::AsSizeValue(true))
+        ->transform(as_bytes())
         ->default_str("32GiB")
         ->type_name("SIZE");
     command

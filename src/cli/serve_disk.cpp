@@ -10,7 +10,7 @@ namespace cachalot::cli {
 namespace {
 
 void say_not_kept(const char* what, const std::exception& why) {
-    fmt::print(stderr, "cachalot: {} are not kept on disk: {}\n", what, why.what());
+    say("cachalot: {} are not kept on disk: {}", what, why.what());
 }
 
 }  // namespace
@@ -58,7 +58,7 @@ void ServeDisk::open_prefixes(DiskTierOptions options) {
     }
     std::lock_guard lock(mutex_);
     done_ = true;
-    if (late_ && open_) fmt::print(stderr, "cachalot: the model is known; prefixes on disk are used now\n");
+    if (late_ && open_) say("cachalot: the model is known; prefixes on disk are used now");
     changed_.notify_all();
 }
 
@@ -69,10 +69,7 @@ void ServeDisk::wait(std::chrono::milliseconds patience) {
     late_ = true;
     std::uint64_t bytes = 0;
     for (const auto& file : engine_.model().checkpoint->files()) bytes += file.size();
-    fmt::print(
-        stderr,
-        "cachalot: the model is read once, to be known again ({}); until then prefixes on disk are not "
-        "used\n",
+    say("cachalot: the model is read once, to be known again ({}); until then prefixes on disk are not used",
         human_bytes(bytes));
 }
 

@@ -7,7 +7,8 @@
 #include <thread>
 #include <vector>
 
-#include "base/start_thread.h"
+#include "base/background.h"
+#include "base/error.h"
 #include "file/waiting_reads.h"
 
 namespace cachalot {
@@ -16,15 +17,8 @@ namespace {
 class ThreadQueue final : public ReadQueue {
   public:
     explicit ThreadQueue(int threads) {
-        threads_.reserve(static_cast<std::size_t>(threads));
-        for (int i = 0; i < threads; ++i) {
-            try {
-                threads_.push_back(start_thread([this] { work(); }));
-            } catch (const Error&) {
-                if (threads_.empty()) throw;
-                return;  // those that there are do it
-            }
-        }
+        start_threads(threads_, threads, [this](int) { work(); });
+        if (threads_.empty()) fail("files cannot be read: {}", kNoMoreThreads);
     }
 
     ~ThreadQueue() override {

@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/start_thread.h"
+#include "base/background.h"
 #include "file/waiting_reads.h"
 
 namespace cachalot {
@@ -39,7 +39,7 @@ class UringQueue final : public ReadQueue {
         if (io_uring_queue_init_params(kSubmissions, &ring_, &params) != 0) return;
         stop_ = ::eventfd(0, EFD_CLOEXEC);
         try {
-            if (stop_ >= 0) reaper_ = start_thread([this] { reap(); });
+            if (stop_ >= 0) reaper_ = start_thread("reading files", [this] { reap(); });
         } catch (const Error&) {  // there is another kind of queue
         }
         usable_ = reaper_.joinable();

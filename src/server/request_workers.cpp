@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/background.h"
+#include "base/error.h"
 
 namespace cachalot::server {
 
@@ -14,12 +15,13 @@ void RequestWorkers::start() {
     // With one thread for all there is none for small bodies.
     for (int i = 0; i < wanted_; ++i) {
         const bool small_only = i == 1;
-        auto work = [this, small_only] {
+        const int missing = start_threads(threads_, 1, [this, small_only](int) {
             lower_thread_priority();
             run(small_only);
-        };
-        if (!start_threads(threads_, 1, "reading requests", work)) break;
+        });
+        if (missing > 0) break;
     }
+    if (threads_.empty()) fail("requests cannot be read: {}", kNoMoreThreads);
 }
 
 bool RequestWorkers::post(std::size_t bytes, std::function<void()> work) {

@@ -23,6 +23,7 @@ inline GenerationOptions greedy(std::int64_t tokens) {
     o.sampling.temperature = 0;
     o.max_tokens = tokens;
     o.ignore_eos = true;
+    o.top_logprobs = 0;
     return o;
 }
 
@@ -40,6 +41,9 @@ inline Tokens alone(Engine& engine, const Tokens& prompt, std::int64_t tokens) {
     run(engine, state, generation);
     return generation.tokens();
 }
+
+// How probable the last token was. It depends on every token before, where the most probable one may not.
+inline double last_logprob(const Generation& generation) { return generation.logprobs()->chosen.logprob; }
 
 inline Tokens part(const Tokens& all, std::size_t begin, std::size_t count) {
     auto from = all.begin() + static_cast<std::ptrdiff_t>(begin);

@@ -79,8 +79,8 @@ TEST_F(FailedPasses, WhatFailsForATimeCostsNobodyAnything) {
         Engine engine(nano(), exact());
         for (const auto& prompt : prompts) expected.push_back(alone(engine, prompt, 8));
     }
-    for (int times : {1, 2, 3, 4})
-        for (int before : {0, 30, 250}) {
+    for (int times : {1, 2, 3})  // of one read; it takes four to fail again alone
+        for (int before : {0, 100}) {
             SCOPED_TRACE(testing::Message() << times << " times after " << before << " reads");
             Engine engine = streaming_engine();
             Scheduler scheduler(engine);

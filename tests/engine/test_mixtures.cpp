@@ -27,6 +27,7 @@ class Mixtures : public SchedulerTest {
     struct Case {
         Tokens prompt, expected;
         std::int64_t length;
+        double logprob;  // of the last token
     };
     struct Round {
         std::int64_t context = 0;
@@ -39,7 +40,10 @@ class Mixtures : public SchedulerTest {
     };
 
     void add(Engine& engine, const Tokens& prompt, std::int64_t length) {
-        cases.push_back({prompt, alone(engine, prompt, length), length});
+        Generation generation(engine, prompt, greedy(length));
+        auto state = engine.new_state();
+        run(engine, state, generation);
+        cases.push_back({prompt, generation.tokens(), length, last_logprob(generation)});
     }
 
     std::size_t below(std::size_t n) { return static_cast<std::size_t>(random() % n); }
@@ -61,7 +65,7 @@ class Mixtures : public SchedulerTest {
             o.budget = 4 << 20;
             o.model = state_fingerprint(engine);
             o.calls = &calls;
-            auto shape = engine.new_state();
+            KvState shape(engine.model().config, engine.options().kv);  // which is not counted
             disk.emplace(o, shape);
             options.disk = &*disk;
         }
@@ -91,6 +95,7 @@ class Mixtures : public SchedulerTest {
                 ASSERT_NE(ended, live.end());
                 check(*event.sequence, *ended->second);
                 EXPECT_EQ(tokens_of(*event.sequence).size(), ended->second->expected.size());
+                EXPECT_NEAR(last_logprob(event.sequence->generation()), ended->second->logprob, 1e-4);
                 live.erase(ended);
             }
             ASSERT_LE(scheduler.running(), static_cast<std::size_t>(options.parallel));
@@ -195,48 +200,47 @@ TEST_F(Mixtures, OfPromptsThatTheDiskKnowsAndMemoryHardlyHolds) {
 // answer nor what is kept of it may rest on tokens that nobody has.
 TEST_F(Mixtures, WhatMemoryKnowsIsThereUntilItIsContinued) {
     constexpr std::int64_t kContext = 840;
-    const auto all = lengthy(790);
-    const auto prompt = joined(all, part(prose, 0, 12)), again = joined(all, part(prose, 30, 14));
-    Tokens expected, expected_again;
-    {
-        Engine engine(test::nano(), exact(kContext));
-        expected = alone(engine, prompt, 6);
-        expected_again = alone(engine, again, 6);
-    }
-    for (const std::size_t known : {0, 100, 256, 300, 600}) {
-        for (const bool filled : {false, true}) {
-            SCOPED_TRACE(testing::Message() << known << (filled ? ", the disk knows all" : ""));
-            const test::TemporaryFolder here;
-            auto answers = [&](std::int64_t memory, const std::vector<Tokens>& prompts) {
-                Engine engine(test::nano(), exact(kContext, 128));
-                DiskTierOptions o;
-                o.folder = here.path() / "kv";
-                o.model = state_fingerprint(engine);
-                auto shape = engine.new_state();
-                DiskTier disk(o, shape);
-                SchedulerOptions options;
-                options.memory = memory;
-                options.disk = &disk;
-                Scheduler scheduler(engine, options);
-                std::vector<Tokens> all_of_them;
-                for (const auto& p : prompts) {
-                    auto s = sequence(engine, p, 6);
-                    scheduler.submit(s);
-                    while (scheduler.busy()) scheduler.step();
-                    all_of_them.push_back(tokens_of(*s));
-                }
-                EXPECT_EQ(disk.stats().read_errors, 0);
-                return all_of_them;
-            };
-            if (filled) answers(0, {all});
-            std::vector<Tokens> prompts;
-            if (known > 0) prompts.push_back(part(all, 0, known));
-            prompts.insert(prompts.end(), {prompt, again});
-            auto got = answers(Scheduler::least_memory(Engine(test::nano(), exact(kContext))), prompts);
-            EXPECT_EQ(got.end()[-2], expected);
-            EXPECT_EQ(got.back(), expected_again);
-            EXPECT_EQ(answers(0, {again}).back(), expected_again);  // what was kept on disk
+    for (const std::size_t known : {100, 300, 600}) {
+        SCOPED_TRACE(known);
+        const auto question = part(lengthy(known), 0, known);
+        Tokens all, prompt, again;
+        double expected = 0, expected_again = 0;
+        {
+            Engine engine(test::nano(), exact(kContext));
+            all = joined(alone(engine, question, 6), part(lengthy(900), 0, 784 - known));
+            prompt = joined(all, part(prose, 0, 12));
+            again = joined(all, part(prose, 30, 14));
+            add(engine, prompt, 6);
+            expected = cases.back().logprob;
+            add(engine, again, 6);
+            expected_again = cases.back().logprob;
         }
+        const test::TemporaryFolder here;
+        auto answers = [&](std::int64_t memory, const std::vector<Tokens>& prompts) {
+            Engine engine(test::nano(), exact(kContext, 128));
+            DiskTierOptions o;
+            o.folder = here.path() / "kv";
+            o.model = state_fingerprint(engine);
+            KvState shape(engine.model().config, engine.options().kv);  // which is not counted
+            DiskTier disk(o, shape);
+            SchedulerOptions options;
+            options.memory = memory;
+            options.disk = &disk;
+            Scheduler scheduler(engine, options);
+            std::vector<double> all_of_them;
+            for (const auto& p : prompts) {
+                auto s = sequence(engine, p, 6);
+                scheduler.submit(s);
+                while (scheduler.busy()) scheduler.step();
+                all_of_them.push_back(last_logprob(s->generation()));
+            }
+            EXPECT_EQ(disk.stats().read_errors, 0);
+            return all_of_them;
+        };
+        answers(0, {all});
+        const auto least = Scheduler::least_memory(Engine(test::nano(), exact(kContext)));
+        EXPECT_NEAR(answers(least, {question, prompt})[1], expected, 1e-4);
+        EXPECT_NEAR(answers(0, {again})[0], expected_again, 1e-4);  // from what was kept on disk
     }
 }
 

@@ -210,6 +210,7 @@ class Matcher {
         tag.word = text_.substr(start, at_ - start);
         if (at_end()) return false;
         const Word word = meaning(tag.word);
+        bare_names_ = word == Word::invoke || word == Word::parameter;
         if (!attributes(tag)) return false;
         if (word == Word::other && text_[at_ - 1] != '>') return false;
         name_it(tag, word);
@@ -251,7 +252,7 @@ class Matcher {
                 tag.closed = text_[at_] == '>';
                 continue;
             }
-            if (attribute(tag, !new_line)) continue;
+            if (attribute(tag, bare_names_ && !new_line)) continue;
             at_ = end;
             return !ran_out_ && (new_line || c == '<' || c == '{' || c == '[');
         }
@@ -266,7 +267,8 @@ class Matcher {
         if (!skip_spaces(kMaxDsmlTag)) return false;
         if (text_[at_] != '=' && text_[at_] != ':') {
             at_ = end;
-            if (!bare || key.empty()) return false;
+            if (!bare || key.empty() || (text_[end] != '>' && text_[end] != '/' && !is_space(text_[end])))
+                return false;
             if (tag.name.empty()) tag.name = key;
             return true;
         }
@@ -316,6 +318,7 @@ class Matcher {
     std::size_t at_ = 0;
     std::size_t bare_ = 0;  // where the sentinel ends; 0: it is not complete
     bool closing_ = false;
+    bool bare_names_ = false;  // <invoke f> has a name
     bool ran_out_ = false;
     bool sentinel_ = false;
 };

@@ -185,8 +185,10 @@ class Matcher {
             sentinel_ = true;
             return skip_slash();
         }
-        if (!skip("<") || !skip_slash() || !skip_bars(left)) return false;
+        if (!skip("<") || !skip_slash()) return false;
+        const bool more = skip_bars(left);
         sentinel_ = left > 0 && text_.substr(0, at_).ends_with(kBar);
+        if (!more) return false;
         const std::string_view letters = text_.substr(at_, 4);
         const bool small = letters.starts_with('d');
         if (!skip(small ? "dsml" : "DSML")) return false;

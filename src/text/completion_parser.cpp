@@ -185,11 +185,9 @@ bool CompletionParser::step_text() {
             return true;
         case Mark::Kind::special:
             pass_text(at);
-            if (at + item.length == buffer_.size() && ended_) {
-                at_ = buffer_.size();
-            } else {
-                drop(at + item.length, Repair::special_token);
-            }
+            if (std::string_view(buffer_).substr(at, item.length) != kEosText)
+                completion_.repairs.insert(Repair::special_token);
+            at_ = at + item.length;
             return true;
         case Mark::Kind::cut_tag:
             pass_text(end_of_text);

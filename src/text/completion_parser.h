@@ -66,7 +66,9 @@ class CompletionParser {
     bool step_call();
     bool step_value();
 
-    MarkReader marks() const { return {buffer_, ended_}; }
+    MarkReader marks() const {
+        return {buffer_, ended_, state_ == State::call || (in_block_ && state_ != State::value)};
+    }
     MarkReader::Answer begins_block(const Mark& item, std::size_t at) const;
     bool counts(const DsmlTag& tag) const;
     MarkReader::Answer goes_on_without_end(std::size_t at);

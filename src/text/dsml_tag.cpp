@@ -185,8 +185,10 @@ class Matcher {
             sentinel_ = true;
             return skip_slash();
         }
-        if (!skip("<") || !skip_slash() || !skip_bars(left)) return false;
+        if (!skip("<") || !skip_slash()) return false;
+        const bool more = skip_bars(left);
         sentinel_ = left > 0 && text_.substr(0, at_).ends_with(kBar);
+        if (!more) return false;
         const std::string_view letters = text_.substr(at_, 4);
         const bool small = letters.starts_with('d');
         if (!skip(small ? "dsml" : "DSML")) return false;
@@ -210,6 +212,7 @@ class Matcher {
         tag.word = text_.substr(start, at_ - start);
         if (at_end()) return false;
         const Word word = meaning(tag.word);
+        bare_names_ = word == Word::invoke || word == Word::parameter;
         if (!attributes(tag)) return false;
         if (word == Word::other && text_[at_ - 1] != '>') return false;
         name_it(tag, word);
@@ -251,7 +254,7 @@ class Matcher {
                 tag.closed = text_[at_] == '>';
                 continue;
             }
-            if (attribute(tag, !new_line)) continue;
+            if (attribute(tag, bare_names_ && !new_line)) continue;
             at_ = end;
             return !ran_out_ && (new_line || c == '<' || c == '{' || c == '[');
         }
@@ -266,7 +269,8 @@ class Matcher {
         if (!skip_spaces(kMaxDsmlTag)) return false;
         if (text_[at_] != '=' && text_[at_] != ':') {
             at_ = end;
-            if (!bare || key.empty()) return false;
+            if (!bare || key.empty() || (text_[end] != '>' && text_[end] != '/' && !is_space(text_[end])))
+                return false;
             if (tag.name.empty()) tag.name = key;
             return true;
         }
@@ -316,6 +320,7 @@ class Matcher {
     std::size_t at_ = 0;
     std::size_t bare_ = 0;  // where the sentinel ends; 0: it is not complete
     bool closing_ = false;
+    bool bare_names_ = false;  // <invoke f> has a name
     bool ran_out_ = false;
     bool sentinel_ = false;
 };

@@ -57,7 +57,7 @@ Mark MarkReader::look(std::size_t at) const {
     DsmlMatch match = match_dsml_tag(text);
     if (match.state == DsmlMatch::State::tag) return {Kind::tag, match.length, std::move(match.tag)};
     more |= match.state == DsmlMatch::State::partial;
-    cut |= match.state == DsmlMatch::State::partial && match.sentinel;
+    cut |= match.state == DsmlMatch::State::partial && (match.sentinel || among_tags_);
     const std::size_t special = special_token(text);
     if (special == std::string_view::npos) {
         more = true;

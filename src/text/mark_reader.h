@@ -32,8 +32,9 @@ class MarkReader {
   public:
     enum class Answer { no, yes, more };
 
-    // `ended`: nothing follows the text.
-    MarkReader(std::string_view text, bool ended) : text_(text), ended_(ended) {}
+    // `ended`: nothing follows the text. `among_tags`: it is no prose, so that at its end a "<" is enough of a tag.
+    MarkReader(std::string_view text, bool ended, bool among_tags)
+        : text_(text), ended_(ended), among_tags_(among_tags) {}
 
     // Where a mark may begin, from `from` on; the text's length if nowhere.
     std::size_t find(std::size_t from) const;
@@ -49,7 +50,7 @@ class MarkReader {
 
   private:
     std::string_view text_;
-    bool ended_;
+    bool ended_, among_tags_;
 };
 
 }  // namespace cachalot

@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::int64_t kMaxTopLogprobs = 20;
 
-std::vector<ContentPart> read_parts(const Field& content) {
+// `reasoning`: where parts of reasoning go; none: they are text like any other.
+std::vector<ContentPart> read_parts(const Field& content, std::string* reasoning = nullptr) {
     std::vector<ContentPart> parts;
     if (!content) return parts;
     if (content.is_string()) return {{"text", content.string()}};
@@ -23,12 +24,20 @@ std::vector<ContentPart> read_parts(const Field& content) {
     for (std::size_t i = 0; i < content.size(); ++i) {
         const Field part = content[i];
         const std::string& type = part["type"].string();
-        if (type == "input_text" || type == "output_text" || type == "text")
+        const bool thought = type == "thinking" || type == "reasoning_text" || type == "summary_text";
+        if (thought) {
+            const std::string& text = part[type == "thinking" ? "thinking" : "text"].string();
+            if (reasoning)
+                *reasoning += text;
+            else
+                parts.push_back({"text", text});
+        } else if (type == "input_text" || type == "output_text" || type == "text") {
             parts.push_back({"text", part["text"].string()});
-        else if (type == "refusal")
+        } else if (type == "refusal") {
             parts.push_back({"text", part["refusal"].string()});
-        else  // "input_image" and the like
+        } else {  // "input_image" and the like
             parts.push_back({type.starts_with("input_") ? type.substr(6) : type, {}});
+        }
     }
     return parts;
 }
@@ -46,8 +55,8 @@ std::string joined_texts(const Field& list, std::string_view separator) {
 // with "_output" behind it.
 struct CallType {
     std::string_view type;
-    const char *name,
-        *arguments;  // the name of the tool, none: the item says it; the member with the arguments
+    const char* name;       // of the tool; none: the item says it
+    const char* arguments;  // the member that has them
 };
 constexpr CallType kCallTypes[] = {
     {"function_call", nullptr, "arguments"},          {"custom_tool_call", nullptr, "input"},
@@ -95,13 +104,13 @@ class Items {
 
     void read_message(const Field& item) {
         const Field role = item["role"];
-        std::vector<ContentPart> content = read_parts(item["content"]);
-        Message message;
         if (role.string() == "assistant") {
-            std::vector<ContentPart>& parts = assistant().content;
-            std::move(content.begin(), content.end(), std::back_inserter(parts));
+            Message& turn = assistant();
+            std::vector<ContentPart> parts = read_parts(item["content"], &turn.reasoning);
+            std::move(parts.begin(), parts.end(), std::back_inserter(turn.content));
             return;
         }
+        Message message;
         if (role.string() == "user")
             message.role = Role::user;
         else if (role.string() == "system")
@@ -110,7 +119,7 @@ class Items {
             message.role = Role::developer;
         else
             role.refuse("expected user, assistant, system or developer");
-        message.content = std::move(content);
+        message.content = read_parts(item["content"]);
         add(std::move(message));
     }
 

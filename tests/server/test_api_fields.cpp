@@ -14,9 +14,10 @@ const char* const kDialects[] = {"chat", "completions", "responses", "messages"}
 // The request that a body of this dialect with these members becomes.
 Request read(const std::string& dialect, const std::string& members) {
     ordered_json body = ordered_json::parse(
-        dialect == "responses"     ? R"({"input": "Hello"})"
-        : dialect == "completions" ? R"({"prompt": "Hello"})"
-                                   : R"({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64})");
+        dialect == "responses" ? R"({"input": "Hello"})"
+        : dialect == "completions"
+            ? R"({"prompt": "Hello"})"
+            : R"({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64})");
     body.update(ordered_json::parse(members));
     const ModelInfo info = FakeService().info();
     if (dialect == "responses") return read_responses_request(body, info).request;
@@ -165,15 +166,18 @@ TEST(ApiFields, ValuesThatAskForNothingAreHarmless) {
     for (const char* dialect : kDialects)
         for (const char* members : kHarmless) expect_accepted(dialect, members);
     expect_accepted("completions", R"({"response_format": {"type": "text"}, "add_special_tokens": true})");
-    expect_accepted("responses", R"({"response_format": {"type": "text"}, "truncation": "auto", "messages": []})");
+    expect_accepted("responses",
+                    R"({"response_format": {"type": "text"}, "truncation": "auto", "messages": []})");
     expect_accepted("chat", R"({"logprobs": false, "top_logprobs": 0})");
     expect_accepted("chat", R"({"top_logprobs": 0})");
     expect_accepted("chat", R"({"add_generation_prompt": true, "continue_final_message": false})");
     expect_accepted("chat", R"({"messages": [{"role": "assistant", "content": "x"}],
                                 "continue_final_message": true, "add_generation_prompt": false})");
-    expect_accepted("chat", R"({"tools": [{"type": "function", "function": {"name": "f", "strict": true}}]})");
+    expect_accepted("chat",
+                    R"({"tools": [{"type": "function", "function": {"name": "f", "strict": true}}]})");
     EXPECT_EQ(read("responses", R"({"top_logprobs": 0})").generation.top_logprobs, -1);
-    EXPECT_FLOAT_EQ(read("chat", R"({"repeat_penalty": 1.25})").generation.sampling.repetition_penalty, 1.25f);
+    EXPECT_FLOAT_EQ(read("chat", R"({"repeat_penalty": 1.25})").generation.sampling.repetition_penalty,
+                    1.25f);
 }
 
 TEST(ApiFields, WholeNumbersMayBeWrittenWithAPoint) {
@@ -197,8 +201,8 @@ TEST(ApiFields, MinusOneIsNoLimit) {
         const char *dialect, *field;
     };
     for (const auto& [dialect, field] :
-         {Limit{"chat", "max_tokens"}, Limit{"chat", "max_completion_tokens"}, Limit{"completions", "max_tokens"},
-          Limit{"responses", "max_output_tokens"}}) {
+         {Limit{"chat", "max_tokens"}, Limit{"chat", "max_completion_tokens"},
+          Limit{"completions", "max_tokens"}, Limit{"responses", "max_output_tokens"}}) {
         for (const char* none : {"-1", "-1.0"}) {
             const auto request =
                 read(dialect, fmt::format(R"({{"max_tokens": null, "{}": {}}})", field, none));
@@ -234,24 +238,26 @@ TEST(ApiThinking, IsTurnedOffInEveryClientsWords) {
         R"({"reasoning_budget": 0})",
     };
     for (const char* dialect : {"chat", "responses", "messages"})
-        for (const char* members : off) EXPECT_FALSE(read(dialect, members).chat.thinking) << dialect << members;
+        for (const char* members : off)
+            EXPECT_FALSE(read(dialect, members).chat.thinking) << dialect << members;
     for (const char* members : off) expect_accepted("completions", members);
 }
 
 TEST(ApiThinking, IsTurnedOnAndLimited) {
     for (const char* dialect : {"chat", "responses", "messages"}) {
         for (const char* members :
-             {R"({"think": true})", R"({"think": "high"})", R"({"enable_thinking": true})", R"({"thinking": true})",
-              R"({"thinking": {"type": "enabled"}})", R"({"reasoning": {"enabled": true}})",
-              R"({"reasoning": {"max_tokens": 2000}})", R"({"reasoning": {"effort": "high"}})"})
+             {R"({"think": true})", R"({"think": "high"})", R"({"enable_thinking": true})",
+              R"({"thinking": true})", R"({"thinking": {"type": "enabled"}})",
+              R"({"reasoning": {"enabled": true}})", R"({"reasoning": {"max_tokens": 2000}})",
+              R"({"reasoning": {"effort": "high"}})"})
             EXPECT_TRUE(read(dialect, members).chat.thinking) << dialect << members;
         EXPECT_EQ(read(dialect, R"({"reasoning": {"effort": "high"}})").chat.effort, Effort::high);
         EXPECT_EQ(read(dialect, R"({"think": "max"})").chat.effort, Effort::max);
         for (const char* members :
-             {R"({"thinking": {"type": "enabled", "budget_tokens": 2000}})", R"({"reasoning": {"max_tokens": 2000}})",
-              R"({"thinking_budget": 2000.0})", R"({"thinking_budget_tokens": 2000})",
-              R"({"thinking_token_budget": 2000})", R"({"max_reasoning_tokens": 2000})",
-              R"({"chat_template_kwargs": {"thinking_budget": 2000}})"})
+             {R"({"thinking": {"type": "enabled", "budget_tokens": 2000}})",
+              R"({"reasoning": {"max_tokens": 2000}})", R"({"thinking_budget": 2000.0})",
+              R"({"thinking_budget_tokens": 2000})", R"({"thinking_token_budget": 2000})",
+              R"({"max_reasoning_tokens": 2000})", R"({"chat_template_kwargs": {"thinking_budget": 2000}})"})
             EXPECT_EQ(read(dialect, members).generation.max_reasoning, 2000) << dialect << members;
         EXPECT_EQ(read(dialect, R"({"thinking_budget": -1})").generation.max_reasoning, -1);
         expect_refused(dialect, R"({"thinking_budget": -2})", "thinking_budget");
@@ -269,8 +275,9 @@ TEST(ApiThinking, CanBeHidden) {
         for (const char* members : {R"({"include_reasoning": false})", R"({"reasoning": {"exclude": true}})",
                                     R"({"reasoning_format": "hidden"})"})
             EXPECT_TRUE(read(dialect, members).hide_reasoning) << dialect << members;
-        for (const char* members : {"{}", R"({"include_reasoning": true})", R"({"reasoning": {"exclude": false}})",
-                                    R"({"reasoning_format": "parsed"})"})
+        for (const char* members :
+             {"{}", R"({"include_reasoning": true})", R"({"reasoning": {"exclude": false}})",
+              R"({"reasoning_format": "parsed"})"})
             EXPECT_FALSE(read(dialect, members).hide_reasoning) << dialect << members;
         expect_refused(dialect, R"({"reasoning_format": "raw"})", "reasoning_format");
     }

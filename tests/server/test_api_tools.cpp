@@ -39,11 +39,13 @@ openai::ChatRequest chat(const std::string& members) {
 // --- the input of custom tools
 
 TEST(CustomInput, ComesAsItIsWritten) {
-    const std::string texts[] = {"", "a", "*** Begin Patch\n+\t\"x\\\\y\"\n", "é 中 🐋 \x01", std::string(3, '\\'), "\"}"};
+    const std::string texts[] = {
+        "", "a", "*** Begin Patch\n+\t\"x\\\\y\"\n", "é 中 🐋 \x01", std::string(3, '\\'), "\"}"};
     for (const auto& text : texts)
         for (const std::string arguments :
              {python_json({{"input", text}}), ordered_json{{"input", text}}.dump(-1, ' ', true)})
-            for (std::size_t step : {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{7}, arguments.size()}) {
+            for (std::size_t step :
+                 {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{7}, arguments.size()}) {
                 CustomInput input;
                 std::string all;
                 for (std::size_t at = 0; at < arguments.size(); at += step)
@@ -56,10 +58,16 @@ TEST(CustomInput, ComesAsItIsWritten) {
 
 TEST(CustomInput, IsTheBestOfWhateverWasWritten) {
     const std::pair<const char*, const char*> cases[] = {
-        {R"({"patch": "p"})", "p"},          {R"({"x": 1, "input": "i"})", "i"}, {R"({"input": {"a": 1}})", R"({"a": 1})"},
-        {R"({"a": "b", "c": "d"})", R"({"a": "b", "c": "d"})"},                  {"not JSON", "not JSON"},
-        {R"({"input": "cut of)", "cut of"},  {R"({"input": "cut \u00)", "cut "}, {R"( { "input" : "spaced" } )", "spaced"},
-        {"{}", ""},                          {"", ""}};
+        {R"({"patch": "p"})", "p"},
+        {R"({"x": 1, "input": "i"})", "i"},
+        {R"({"input": {"a": 1}})", R"({"a": 1})"},
+        {R"({"a": "b", "c": "d"})", R"({"a": "b", "c": "d"})"},
+        {"not JSON", "not JSON"},
+        {R"({"input": "cut of)", "cut of"},
+        {R"({"input": "cut \u00)", "cut "},
+        {R"( { "input" : "spaced" } )", "spaced"},
+        {"{}", ""},
+        {"", ""}};
     for (const auto& [arguments, text] : cases) {
         CustomInput input;
         std::string all;
@@ -72,23 +80,24 @@ TEST(CustomInput, IsTheBestOfWhateverWasWritten) {
 // --- what is offered
 
 TEST(ApiTools, CustomToolsAreFunctionsOfOneString) {
-    const auto expected = ordered_json::parse(R"({"name": "apply_patch", "description": "Edits", "parameters": {
+    const auto expected =
+        ordered_json::parse(R"({"name": "apply_patch", "description": "Edits", "parameters": {
         "type": "object", "properties": {"input": {"type": "string", "description": "The input as it is."}},
         "required": ["input"]}})");
     EXPECT_EQ(responses(R"({"tools": [{"type": "custom", "name": "apply_patch", "description": "Edits"}]})")
                   .conversation.tools.at(0),
               expected);
-    EXPECT_EQ(chat(R"({"tools": [{"type": "custom", "custom": {"name": "apply_patch", "description": "Edits"}}]})")
-                  .request.conversation.tools.at(0),
-              expected);
+    EXPECT_EQ(
+        chat(R"({"tools": [{"type": "custom", "custom": {"name": "apply_patch", "description": "Edits"}}]})")
+            .request.conversation.tools.at(0),
+        expected);
     // A grammar is told, if not enforced.
-    for (const auto& tools :
-         {responses(R"({"tools": [{"type": "custom", "name": "c",
+    for (const auto& tools : {responses(R"({"tools": [{"type": "custom", "name": "c",
                         "format": {"type": "grammar", "syntax": "lark", "definition": "start: A"}}]})")
-              .conversation.tools,
-          chat(R"({"tools": [{"type": "custom", "custom": {"name": "c",
+                                  .conversation.tools,
+                              chat(R"({"tools": [{"type": "custom", "custom": {"name": "c",
                    "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: A"}}}}]})")
-              .request.conversation.tools})
+                                  .request.conversation.tools})
         EXPECT_EQ(tools.at(0)["description"], "The input follows this lark grammar:\nstart: A");
 }
 
@@ -101,8 +110,8 @@ TEST(ApiTools, NamespacesAreFlattened) {
         {"type": "namespace", "name": "agents__", "tools": [{"type": "function", "name": "spawn"}]},
         {"type": "namespace", "name": "a", "tools": [{"type": "function", "name": "b__c"}]},
         {"type": "namespace", "name": "a__b", "tools": [{"type": "function", "name": "c"}]}]})");
-    EXPECT_EQ(tool_names(request),
-              (Names{"lookup", "mcp__notes__lookup", "mcp__notes__edit", "agents__spawn", "a__b__c", "a__b__c_2"}));
+    EXPECT_EQ(tool_names(request), (Names{"lookup", "mcp__notes__lookup", "mcp__notes__edit", "agents__spawn",
+                                          "a__b__c", "a__b__c_2"}));
     EXPECT_EQ(request.conversation.tools[1]["description"],
               "Finds\n\nTools whose names begin with mcp__notes: Notes");
 }
@@ -111,10 +120,12 @@ TEST(ApiTools, AnthropicsOwnToolsHaveTheirPublishedParameters) {
     const auto parameters = [](const char* type) {
         ordered_json body = {{"max_tokens", 5}, {"messages", {{{"role", "user"}, {"content", "x"}}}}};
         body["tools"] = {{{"type", type}, {"name", "the_tool"}}};
-        const auto tools = read_anthropic_request(body, FakeService().info(), false).request.conversation.tools;
+        const auto tools =
+            read_anthropic_request(body, FakeService().info(), false).request.conversation.tools;
         EXPECT_EQ(tools.at(0)["name"], "the_tool");
         Names names;
-        for (const auto& [name, schema] : tools.at(0)["parameters"]["properties"].items()) names.push_back(name);
+        for (const auto& [name, schema] : tools.at(0)["parameters"]["properties"].items())
+            names.push_back(name);
         return names;
     };
     EXPECT_EQ(parameters("bash_20241022"), (Names{"command", "restart"}));
@@ -122,16 +133,18 @@ TEST(ApiTools, AnthropicsOwnToolsHaveTheirPublishedParameters) {
     const Names old = {"command", "path", "file_text", "old_str", "new_str", "insert_line", "view_range"};
     EXPECT_EQ(parameters("text_editor_20241022"), old);
     EXPECT_EQ(parameters("text_editor_20250124"), old);
-    const Names editor = {"command", "path", "file_text", "old_str", "new_str", "insert_line", "insert_text", "view_range"};
+    const Names editor = {"command", "path",        "file_text",   "old_str",
+                          "new_str", "insert_line", "insert_text", "view_range"};
     EXPECT_EQ(parameters("text_editor_20250429"), editor);
     EXPECT_EQ(parameters("text_editor_20250728"), editor);
     EXPECT_EQ(parameters("memory_20250818"),
-              (Names{"command", "path", "file_text", "old_str", "new_str", "insert_line", "insert_text", "old_path",
-                     "new_path", "view_range"}));
+              (Names{"command", "path", "file_text", "old_str", "new_str", "insert_line", "insert_text",
+                     "old_path", "new_path", "view_range"}));
 }
 
 TEST(ApiTools, AChoiceFindsTheToolOrIsRefused) {
-    const char* tools = R"("tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "c"}, {"type": "web_search"},
+    const char* tools =
+        R"("tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "c"}, {"type": "web_search"},
         {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}])";
     const auto choice = [&](const char* json) {
         return responses(fmt::format(R"({{{}, "tool_choice": {}}})", tools, json));
@@ -160,9 +173,12 @@ TEST(ApiTools, AChoiceFindsTheToolOrIsRefused) {
 
 // --- how calls come back
 
-const std::vector<Event> kCall = {call_start(0, "call_1", "apply_patch"), call_arguments(0, R"({"input": "a\n)"),
-                                  call_arguments(0, R"(\"b\""})"),         call_end(0),
-                                  finished("tool_calls"),                   done()};
+const std::vector<Event> kCall = {call_start(0, "call_1", "apply_patch"),
+                                  call_arguments(0, R"({"input": "a\n)"),
+                                  call_arguments(0, R"(\"b\""})"),
+                                  call_end(0),
+                                  finished("tool_calls"),
+                                  done()};
 
 TEST(ApiTools, ChatAnswersWithCustomCalls) {
     FakeService service;
@@ -176,12 +192,15 @@ TEST(ApiTools, ChatAnswersWithCustomCalls) {
                                        "custom": {"name": "apply_patch", "input": "a\n\"b\""}}])"));
     body["stream"] = true;
     const auto stream = ask(routes, "POST", "/v1/chat/completions", body.dump())->body;
-    EXPECT_NE(stream.find(R"("type":"custom","custom":{"name":"apply_patch","input":""}})"), std::string::npos) << stream;
+    EXPECT_NE(stream.find(R"("type":"custom","custom":{"name":"apply_patch","input":""}})"),
+              std::string::npos)
+        << stream;
     EXPECT_NE(stream.find(R"({"index":0,"custom":{"input":"a\n"}})"), std::string::npos) << stream;
     EXPECT_NE(stream.find(R"({"index":0,"custom":{"input":"\"b\""}})"), std::string::npos) << stream;
 
     // Sent back it is the call that the model made.
-    const auto again = chat(R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [
+    const auto again =
+        chat(R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [
         {"id": "call_1", "type": "custom", "custom": {"name": "apply_patch", "input": "a\n\"b\""}}]},
         {"role": "tool", "tool_call_id": "call_1", "content": "ok"}]})");
     EXPECT_EQ(again.request.conversation.messages[1].tool_calls[0].arguments, R"({"input": "a\n\"b\""})");
@@ -196,7 +215,8 @@ TEST(ApiTools, ResponsesAnswerWithCustomCalls) {
     auto item = whole["output"][0];
     EXPECT_TRUE(item["id"].get<std::string>().starts_with("ctc_"));
     item.erase("id");
-    EXPECT_EQ(item, ordered_json::parse(R"({"type": "custom_tool_call", "status": "completed", "call_id": "call_1",
+    EXPECT_EQ(item,
+              ordered_json::parse(R"({"type": "custom_tool_call", "status": "completed", "call_id": "call_1",
                                             "name": "apply_patch", "input": "a\n\"b\""})"));
     body["stream"] = true;
     std::string input;
@@ -209,18 +229,25 @@ TEST(ApiTools, ResponsesAnswerWithCustomCalls) {
     EXPECT_EQ(input, "a\n\"b\"");
     EXPECT_EQ(kinds, (Names{"response.created", "response.in_progress", "response.output_item.added",
                             "response.custom_tool_call_input.delta", "response.custom_tool_call_input.delta",
-                            "response.custom_tool_call_input.done", "response.output_item.done", "response.completed"}));
+                            "response.custom_tool_call_input.done", "response.output_item.done",
+                            "response.completed"}));
 }
 
 TEST(ApiTools, CallsOfANamespaceHaveNameAndNamespaceApart) {
     FakeService service;
-    service.events = {call_start(0, "call_1", "mcp__notes__lookup"), call_arguments(0, "{}"), call_end(0),
-                      call_start(1, "call_2", "lookup"),             call_arguments(1, "{}"), call_end(1),
-                      finished("tool_calls"),                        done()};
+    service.events = {call_start(0, "call_1", "mcp__notes__lookup"),
+                      call_arguments(0, "{}"),
+                      call_end(0),
+                      call_start(1, "call_2", "lookup"),
+                      call_arguments(1, "{}"),
+                      call_end(1),
+                      finished("tool_calls"),
+                      done()};
     const std::string tools = R"("tools": [{"type": "function", "name": "lookup"},
         {"type": "namespace", "name": "mcp__notes", "tools": [{"type": "function", "name": "lookup"}]}])";
-    const auto output = ask(responses_routes(service), "POST", "/v1/responses", R"({"input": "x", )" + tools + "}")
-                            ->json()["output"];
+    const auto output =
+        ask(responses_routes(service), "POST", "/v1/responses", R"({"input": "x", )" + tools + "}")
+            ->json()["output"];
     EXPECT_EQ(output[0]["name"], "lookup");
     EXPECT_EQ(output[0]["namespace"], "mcp__notes");
     EXPECT_EQ(output[1]["name"], "lookup");
@@ -266,7 +293,8 @@ TEST(ApiParts, DocumentsAndSearchResultsAreText) {
                            "source": {"type": "text", "media_type": "text/plain", "data": "D"}})",
                        in_tool),
                   "T\n\nC\n\nD");
-        EXPECT_EQ(text(R"({"type": "document", "source": {"type": "content", "content": "D"}})", in_tool), "D");
+        EXPECT_EQ(text(R"({"type": "document", "source": {"type": "content", "content": "D"}})", in_tool),
+                  "D");
         EXPECT_EQ(text(R"({"type": "document", "source": {"type": "content", "content": [
                            {"type": "text", "text": "A"}, {"type": "image"}, {"type": "text", "text": "B"}]}})",
                        in_tool),
@@ -305,7 +333,8 @@ TEST(AnsweredItems, AreFoundByTheirTenantForAWhile) {
     EXPECT_NO_THROW(items.resolve("a", body));
     items.remember("a", {{"id", "large"}, {"text", std::string(5000, 'x')}});
     EXPECT_LE(items.bytes(), 4000u);
-    for (const char* odd : {R"({})", R"({"input": "x"})", R"({"input": [5, null, {"type": 5}, {"id": "x"}]})"}) {
+    for (const char* odd :
+         {R"({})", R"({"input": "x"})", R"({"input": [5, null, {"type": 5}, {"id": "x"}]})"}) {
         body = ordered_json::parse(odd);
         items.resolve("a", body);
         EXPECT_EQ(body, ordered_json::parse(odd));
@@ -314,7 +343,8 @@ TEST(AnsweredItems, AreFoundByTheirTenantForAWhile) {
 
 TEST(AnsweredItems, AreThoseOfAnswersThatMayBeKept) {
     FakeService service;
-    service.events = {make_event(Kind::reasoning, "Hm."), make_event(Kind::content, "Yes."), finished("stop"), done()};
+    service.events = {make_event(Kind::reasoning, "Hm."), make_event(Kind::content, "Yes."), finished("stop"),
+                      done()};
     const auto routes = responses_routes(service);
     for (const bool store : {true, false}) {
         ordered_json body = {{"input", "x"}};
@@ -337,7 +367,8 @@ TEST(AnsweredItems, AreThoseOfAnswersThatMayBeKept) {
 
 TEST(HiddenReasoning, IsNotSent) {
     FakeService service;
-    service.events = {make_event(Kind::reasoning, "Secret."), make_event(Kind::content, "Yes."), finished("stop"), done()};
+    service.events = {make_event(Kind::reasoning, "Secret."), make_event(Kind::content, "Yes."),
+                      finished("stop"), done()};
     for (const bool stream : {false, true}) {
         ordered_json body = ordered_json::parse(
             R"({"messages": [{"role": "user", "content": "x"}], "reasoning": {"exclude": true}})");

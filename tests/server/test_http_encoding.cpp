@@ -66,18 +66,22 @@ const Encoding kEncodings[] = {
 
 std::string noise(std::size_t size) {
     std::string text;
-    for (std::uint32_t x = 1; text.size() < size; x = x * 1664525 + 1013904223) text += static_cast<char>(x >> 24);
+    for (std::uint32_t x = 1; text.size() < size; x = x * 1664525 + 1013904223)
+        text += static_cast<char>(x >> 24);
     return text;
 }
 
 TEST(BodyDecoder, DecodesWhatWasEncoded) {
     for (const auto& [name, encode] : kEncodings)
-        for (const std::string& text : {std::string("{}"), noise(1), noise(700'000), std::string(3 << 20, 'x')})
+        for (const std::string& text :
+             {std::string("{}"), noise(1), noise(700'000), std::string(3 << 20, 'x')})
             EXPECT_EQ(decoded(name, encode(text)), text) << name << " " << text.size();
     EXPECT_EQ(decoded("gzip", deflated("one ", 31) + deflated("two", 31)), "one two");
     EXPECT_EQ(decoded("zstd", zstd("one ") + zstd("two")), "one two");
-    for (const char* name : {"gzip", "x-gzip", "deflate", "zstd", "ZSTD"}) EXPECT_TRUE(can_decode(name)) << name;
-    for (const char* name : {"br", "compress", "gzip, zstd", "", "identity"}) EXPECT_FALSE(can_decode(name)) << name;
+    for (const char* name : {"gzip", "x-gzip", "deflate", "zstd", "ZSTD"})
+        EXPECT_TRUE(can_decode(name)) << name;
+    for (const char* name : {"br", "compress", "gzip, zstd", "", "identity"})
+        EXPECT_FALSE(can_decode(name)) << name;
     EXPECT_TRUE(is_plain("") && is_plain("identity") && is_plain("Identity"));
     EXPECT_FALSE(is_plain("gzip"));
 }
@@ -106,7 +110,8 @@ using EncodedBodies = test::HttpTest;
 TEST_F(EncodedBodies, ReachTheEndpointDecoded) {
     start();
     for (const auto& [name, encode] : kEncodings) {
-        auto r = ask(test::post("/echo", encode("{\"a\": 1}"), fmt::format("Content-Encoding: {}\r\n", name)));
+        auto r =
+            ask(test::post("/echo", encode("{\"a\": 1}"), fmt::format("Content-Encoding: {}\r\n", name)));
         EXPECT_EQ(r.status, 200) << name;
         EXPECT_EQ(r.body, "{\"a\": 1}") << name;
     }
@@ -130,7 +135,8 @@ TEST_F(EncodedBodies, KeepToTheLimitsOfWhatTheyBecome) {
         EXPECT_NE(r.body.find(name), std::string::npos) << r.body;
         // What has been taken is given back, and what is decoded counts for all requests together.
         test::Client first(server->port()), second(server->port()), third(server->port());
-        for (auto* client : {&first, &second, &third}) client->send(test::post("/wait", encode(fits), header));
+        for (auto* client : {&first, &second, &third})
+            client->send(test::post("/wait", encode(fits), header));
         auto a = mailbox.take(), b = mailbox.take(), c = mailbox.take();
         EXPECT_EQ(ask(test::post("/echo", encode(fits), header)).status, 503);
         for (auto& writer : {a, b, c}) writer->respond(200, "text/plain", "x");
@@ -181,8 +187,8 @@ TEST(Router, FindsWhatAWrongBaseUrlMeans) {
     // A path that means something is never repaired.
     EXPECT_EQ(router.find_repaired("GET", "/v1/models/a//b/").path, "/v1/models/a//b/");
     EXPECT_EQ(router.find_repaired("GET", "/v1/models/v1/x").path, "/v1/models/v1/x");
-    for (const char* path : {"/", "//", "/v1", "/v1/", "/nothing", "/v1/nothing", "/v2/messages", "/v1/v1", "/chat",
-                             "/v1/chat/completions/nothing", "/messagesv1/"}) {
+    for (const char* path : {"/", "//", "/v1", "/v1/", "/nothing", "/v1/nothing", "/v2/messages", "/v1/v1",
+                             "/chat", "/v1/chat/completions/nothing", "/messagesv1/"}) {
         const auto match = router.find_repaired("POST", path);
         EXPECT_TRUE(match.allowed.empty() && !match.route) << path;
         EXPECT_EQ(match.path, path);

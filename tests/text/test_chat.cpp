@@ -32,9 +32,10 @@ TEST(Chat, TextIsTextUnderEveryName) {
                              R"({"type": "refusal", "refusal": "A"})"})
         for (const char* role : {"system", "user", "assistant", "tool"})
             EXPECT_EQ(content_text(part(role, json).content), "A\n\nB") << json;
-    for (const char* json : {R"({"type": "thinking", "thinking": "A", "signature": "s"})",
-                             R"({"type": "thinking", "thinking": [{"type": "text", "text": "A"}]})",
-                             R"({"type": "reasoning", "text": "A"})", R"({"type": "reasoning", "reasoning": "A"})"}) {
+    for (const char* json :
+         {R"({"type": "thinking", "thinking": "A", "signature": "s"})",
+          R"({"type": "thinking", "thinking": [{"type": "text", "text": "A"}]})",
+          R"({"type": "reasoning", "text": "A"})", R"({"type": "reasoning", "reasoning": "A"})"}) {
         EXPECT_EQ(part("assistant", json).reasoning, "A") << json;
         EXPECT_EQ(content_text(part("assistant", json).content), "B") << json;
         EXPECT_EQ(content_text(part("user", json).content), "A\n\nB") << json;
@@ -55,10 +56,12 @@ TEST(Chat, ReadsReasoningAndCallsOfOtherServers) {
                   .reasoning,
               "AB");
     EXPECT_EQ(message(R"("reasoning": "R", "reasoning_details": [{"text": "R"}])").reasoning, "R");
-    EXPECT_EQ(message(R"("reasoning": "R", "content": [{"type": "thinking", "thinking": "R"}])").reasoning, "R");
+    EXPECT_EQ(message(R"("reasoning": "R", "content": [{"type": "thinking", "thinking": "R"}])").reasoning,
+              "R");
     EXPECT_EQ(content_text(message(R"("content": null, "refusal": "No.")").content), "No.");
-    const auto call = message(R"("tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "n", "input": "a\"b"}}])")
-                          .tool_calls.at(0);
+    const auto call =
+        message(R"("tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "n", "input": "a\"b"}}])")
+            .tool_calls.at(0);
     EXPECT_EQ(call.name, "n");
     EXPECT_EQ(call.arguments, R"({"input": "a\"b"})");
     EXPECT_THROW(message(R"("function_call": {"name": "f", "arguments": "{}"})"), Error);

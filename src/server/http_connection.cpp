@@ -14,9 +14,11 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include "base/error.h"
 #include "server/http_admission.h"
+#include "server/http_encoding.h"
 #include "server/http_error.h"
 #include "server/http_exchange.h"
 #include "server/http_request_reader.h"
@@ -106,7 +108,10 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         Admission admission =
             admit(request_, reader, context_->options, context_->hosts, *router, local_address_);
         served_.key_name = request_.tenant = admission.key_name;
-        if (admission.route) served_.route = admission.route->path;
+        if (admission.route) {
+            served_.route = admission.route->path;
+            request_.path = std::move(admission.path);
+        }
         cors_headers_ = std::move(admission.cors_headers);
         if (admission.refusal)
             co_return co_await answer(reader, nullptr, *admission.refusal, !reader.has_body());
@@ -115,6 +120,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
             co_return co_await answer(reader, nullptr, refusal, false);
         }
         request_.body = reader.take_body();
+        if (!co_await decode_body(refusal)) co_return co_await answer(reader, nullptr, refusal, true);
         co_return co_await answer(reader, admission.route, refusal, true);
     }
 
@@ -163,10 +169,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
             const std::size_t before = wire_->input.size();
             if (!reader.feed(wire_->input, refusal)) co_return false;
             if (!hold_memory(reader.body_size())) {
-                refusal = {503,
-                           "The server has no memory left for requests of this size.",
-                           "out_of_memory",
-                           {{"Retry-After", "1"}}};
+                refusal = no_memory();
                 co_return false;
             }
             if (reader.done()) co_return true;
@@ -179,6 +182,43 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
             if (read == Read::late) refusal = {408, "The request's body took too long.", {}, {}};
             if (read != Read::data) co_return false;
         }
+    }
+
+    // Puts what the client has compressed in its place, within the same limits. Between the steps others have the thread.
+    net::awaitable<bool> decode_body(Refusal& refusal) {
+        const auto encoding = request_.header("content-encoding");
+        if (is_plain(encoding) || request_.body.empty()) co_return true;
+        std::string decoded;
+        try {
+            const auto decoder = make_body_decoder(encoding, std::move(request_.body));
+            for (bool more = true; more;) {
+                more = decoder->step(decoded);
+                if (decoded.size() > limits_.body) {
+                    refusal = {413,
+                               fmt::format("The body, decoded, is larger than {} bytes.", limits_.body),
+                               {},
+                               {}};
+                    co_return false;
+                }
+                if (!hold_memory(std::max(held_, decoded.size()))) {
+                    refusal = no_memory();
+                    co_return false;
+                }
+                if (more) co_await net::post(wire_->executor(), net::use_awaitable);
+            }
+        } catch (const Error& error) {
+            refusal = {400, fmt::format("Content-Encoding {}: {}.", encoding, error.what()), {}, {}};
+            co_return false;
+        }
+        request_.body = std::move(decoded);
+        co_return true;
+    }
+
+    static Refusal no_memory() {
+        return {503,
+                "The server has no memory left for requests of this size.",
+                "out_of_memory",
+                {{"Retry-After", "1"}}};
     }
 
     // The memory of all requests is bounded together; a request gives its part back when it has been answered.
@@ -220,6 +260,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
                                error_body(request_.path, refusal.status, refusal.message, refusal.code),
                                refusal.headers);
         request_ = HttpRequest();
+        probed_ = false;
         const bool delivered = co_await deliver();
         const bool keep = delivered && exchange_->keep_alive();
         end_exchange();
@@ -245,7 +286,11 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     // Whether there is nobody to send to. Asked whenever the coroutine is woken.
     bool client_gone() {
         wire_->read_ahead();
-        if (wire_->ended()) exchange_->client_left();
+        if (wire_->broken()) exchange_->client_left();
+        if (wire_->ended() && !std::exchange(probed_, true)) {
+            exchange_->probe();
+            wire_->notice_reset();
+        }
         return wire_->aborted() || exchange_->client_gone();
     }
 
@@ -289,6 +334,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     const bool refuse_;
 
     bool first_request_ = true, head_known_ = false;
+    bool probed_ = false;  // the client has closed its side; whether it still listens is being found out
     Clock::time_point start_ = Clock::now();
     std::size_t held_ = 0;  // of context_->bodies
     HttpRequest request_;

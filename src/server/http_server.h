@@ -3,9 +3,10 @@
 // Boost.Asio and Beast stay inside http_*.cpp. Each connection is one coroutine on a strand (http_connection.cpp); a few
 // threads run all of them. Endpoints are called on those threads and must not block.
 //
-// When is a client gone? While an answer is being made the connection keeps reading. A reset, or the end of the client's
-// side, means gone: curl, Python, Node and Go close the whole socket when a request is aborted, and none of them
-// half-closes while it waits. (An answer that is already complete is still sent to a client that half-closed.)
+// When is a client gone? While an answer is being made the connection keeps reading. A reset means gone. The end of the
+// client's side may mean that it has nothing more to say, and waits (shutdown(SHUT_WR), as `nc -N` does), or that it has
+// closed the whole socket, as most libraries do when a request is aborted. Then the first bytes of the answer are sent,
+// which are the same for all: a socket that is closed answers them with a reset.
 #pragma once
 
 #include <chrono>

@@ -95,12 +95,19 @@ void Wire::read_ahead() {
     socket_->async_read_some(net::buffer(read_buffer_),
                              [self = shared_from_this()](error_code error, std::size_t size) {
                                  self->reading_ = false;
-                                 if (error)
-                                     self->ended_ = true;
-                                 else
-                                     self->input.append(self->read_buffer_.data(), size);
+                                 if (error) self->ended_ = true;
+                                 if (error && error != net::error::eof) self->broken_ = true;
+                                 if (!error) self->input.append(self->read_buffer_.data(), size);
                                  self->wake();
                              });
+}
+
+void Wire::notice_reset() {
+    if (broken_) return;
+    socket_->tcp().async_wait(net::ip::tcp::socket::wait_error, [self = shared_from_this()](error_code) {
+        self->broken_ = true;
+        self->wake();
+    });
 }
 
 net::awaitable<Wire::Read> Wire::more_input(Condition stop) {

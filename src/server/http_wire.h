@@ -63,7 +63,10 @@ class Wire : public std::enable_shared_from_this<Wire> {
 
     // Has the socket read, unless it does already or enough waits in `input`. Wakes when something came.
     void read_ahead();
-    bool ended() const { return ended_; }  // the client has closed its side, or the connection is broken
+    bool ended() const { return ended_; }    // the client has closed its side, or the connection is broken
+    bool broken() const { return broken_; }  // nothing can be sent any more
+    // After the end of input: wakes when the client refuses what it is sent, after which the connection is broken.
+    void notice_reset();
 
     enum class Read { data, ended, late };
     // Waits for more input than there is, until the deadline, or until `stop` when woken: then it counts as ended.
@@ -94,7 +97,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
     bool late_ = false;     // the deadline has passed
     bool aborted_ = false;  // the server stops now
     bool ended_ = false;
-    bool broken_ = false;   // a write failed
+    bool broken_ = false;   // a write failed, or the client has reset the connection
     bool refused_ = false;  // the handshake failed
     bool reading_ = false, writing_ = false;
     std::size_t written_ = 0;

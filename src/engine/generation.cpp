@@ -66,7 +66,14 @@ std::string Generation::accept(std::span<float> logits) {
     return released.text;
 }
 
+bool Generation::reasoned_too_long() const {
+    const auto begin = tokens_.begin() + static_cast<std::ptrdiff_t>(prompt_size_);
+    return options_.reasoning_end && tokens_.end() - begin == options_.max_reasoning &&
+           std::find(begin, tokens_.end(), *options_.reasoning_end) == tokens_.end();
+}
+
 std::int32_t Generation::choose(std::span<float> logits) {
+    if (reasoned_too_long()) return *options_.reasoning_end;
     const auto& forced = options_.forced;
     const auto& after = options_.forced_after;
     if (forced_ == forced.size()) return sampler_.sample(logits);

@@ -32,6 +32,10 @@ struct GenerationOptions {
     // then the answer cannot end: in the place of EOS comes `forced_after`.
     std::vector<std::int32_t> forced;
     std::optional<std::int32_t> forced_after;
+    // An answer that begins with reasoning: after so many tokens `reasoning_end` is given, if it has not come. -1: no
+    // limit.
+    std::int64_t max_reasoning = -1;
+    std::optional<std::int32_t> reasoning_end;
 };
 
 enum class FinishReason { none, eos, stop, length, cancelled };
@@ -71,6 +75,7 @@ class Generation {
     std::string finish(FinishReason reason, std::string text);
     bool shows(std::int32_t token) const;
     std::int32_t choose(std::span<float> logits);
+    bool reasoned_too_long() const;
 
     const Tokenizer& tokenizer_;
     GenerationOptions options_;

@@ -2,9 +2,11 @@
 // stay silent. While the prompt is read they get chunks with an empty delta, since not all of them count comments as
 // life.
 #include <chrono>
+#include <map>
 #include <mutex>
 
 #include "server/api_openai_write.h"
+#include "server/custom_input.h"
 #include "text/utf8.h"
 
 namespace cachalot::server::openai {
@@ -47,6 +49,7 @@ class ChatAnswer {
           model_(chat.model),
           created_(unix_time()),
           choices_(static_cast<std::size_t>(chat.request.n)),
+          tools_(chat.tools),
           include_usage_(chat.include_usage),
           return_progress_(chat.return_progress),
           logprobs_(chat.request.generation.top_logprobs >= 0) {}
@@ -68,6 +71,7 @@ class ChatAnswer {
     const std::string id_, model_;
     const std::int64_t created_;
     const std::size_t choices_;
+    const ToolSet tools_;
     const bool include_usage_, return_progress_, logprobs_;
 };
 
@@ -91,14 +95,16 @@ class StreamedChat : public ChatAnswer {
             case Kind::progress: progress(event); break;
             case Kind::reasoning: send(event.choice, {{"reasoning_content", event.text}}); break;
             case Kind::content: send(event.choice, {{"content", event.text}}, event.logprobs); break;
-            case Kind::call_start:
-                call(event, {{"index", event.call},
-                             {"id", event.id},
-                             {"type", "function"},
-                             {"function", {{"name", event.text}, {"arguments", ""}}}});
-                break;
+            case Kind::call_start: start_call(event); break;
             case Kind::call_arguments:
-                call(event, {{"index", event.call}, {"function", {{"arguments", event.text}}}});
+                if (const auto input = inputs_.find({event.choice, event.call}); input != inputs_.end())
+                    extend_input(event, input->second.feed(event.text));
+                else
+                    call(event, {{"index", event.call}, {"function", {{"arguments", event.text}}}});
+                break;
+            case Kind::call_end:
+                if (const auto input = inputs_.find({event.choice, event.call}); input != inputs_.end())
+                    extend_input(event, input->second.finish());
                 break;
             case Kind::finished: {
                 auto json = chunk(event.choice, ordered_json::object());
@@ -111,12 +117,26 @@ class StreamedChat : public ChatAnswer {
                 write(openai_error_json(*event.error));
                 writer_->finish();
                 break;
-            case Kind::call_end:
             case Kind::prompt_logprobs: break;
         }
     }
 
   private:
+    void start_call(const Event& event) {
+        const auto form = tools_.form(event.text);
+        const bool custom = form.kind == ToolForm::Kind::custom;
+        const char* kind = custom ? "custom" : "function";
+        if (custom) inputs_[{event.choice, event.call}];
+        call(event, {{"index", event.call},
+                     {"id", event.id},
+                     {"type", kind},
+                     {kind, {{"name", form.name}, {custom ? "input" : "arguments", ""}}}});
+    }
+
+    void extend_input(const Event& event, const std::string& text) {
+        if (!text.empty()) call(event, {{"index", event.call}, {"custom", {{"input", text}}}});
+    }
+
     ordered_json chunk(int choice, ordered_json delta) const {
         auto json = envelope("chat.completion.chunk");
         ordered_json one = {{"index", choice},
@@ -171,9 +191,24 @@ class StreamedChat : public ChatAnswer {
         writer_->finish();
     }
 
+    std::map<std::pair<int, std::size_t>, CustomInput>
+        inputs_;  // of calls of custom tools, by choice and call
     Usage usage_;
     Clock::time_point start_ = Clock::now(), last_write_ = Clock::now();
 };
+
+// The arguments of a call as the client's kind of tool has them.
+ordered_json call_json(const ToolSet& tools, const ToolCall& call) {
+    const auto form = tools.form(call.name);
+    if (form.kind == ToolForm::Kind::function)
+        return {{"id", call.id},
+                {"type", "function"},
+                {"function", {{"name", form.name}, {"arguments", call.arguments}}}};
+    CustomInput input;
+    input.feed(call.arguments);
+    input.finish();
+    return {{"id", call.id}, {"type", "custom"}, {"custom", {{"name", form.name}, {"input", input.text()}}}};
+}
 
 class WholeChat : public ChatAnswer {
   public:
@@ -205,17 +240,13 @@ class WholeChat : public ChatAnswer {
         ordered_json logprobs = ordered_json::array();
     };
 
-    static ordered_json message_json(const Choice& choice) {
+    ordered_json message_json(const Choice& choice) const {
         // As the original has it: no content beside calls is null. Empty lists are left out: some clients take their
         // presence for a call.
         ordered_json message = {{"role", "assistant"}, {"content", choice.content}, {"refusal", nullptr}};
         if (choice.content.empty() && !choice.calls.empty()) message["content"] = nullptr;
         if (!choice.reasoning.empty()) message["reasoning_content"] = choice.reasoning;
-        for (const auto& call : choice.calls)
-            message["tool_calls"].push_back(
-                {{"id", call.id},
-                 {"type", "function"},
-                 {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+        for (const auto& call : choice.calls) message["tool_calls"].push_back(call_json(tools_, call));
         return message;
     }
 

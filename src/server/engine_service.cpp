@@ -49,6 +49,7 @@ class EngineService : public Service {
         auto prompt = prepare_prompt(request, tokenizer(), shop_.memory);
         check(request, prompt);
         apply_tool_choice(request, prompt, tokenizer());
+        limit_reasoning(request, prompt, tokenizer());
         auto job = std::make_shared<EngineJob>(shop_, std::move(request), std::move(prompt), std::move(sink));
         queue_.push(job);
         return job;

@@ -127,6 +127,10 @@ void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tok
     if (*prompt.in_reasoning) generation.forced_after = tokenizer.find(kThinkEnd);
 }
 
+void limit_reasoning(Request& request, const PreparedPrompt& prompt, const Tokenizer& tokenizer) {
+    if (prompt.in_reasoning.value_or(false)) request.generation.reasoning_end = tokenizer.find(kThinkEnd);
+}
+
 ApiError context_exceeded(std::int64_t prompt_tokens, std::int64_t max_tokens, std::int64_t context) {
     ApiError error(
         400, "context_length_exceeded",

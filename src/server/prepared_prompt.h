@@ -28,6 +28,9 @@ PreparedPrompt prepare_prompt(Request& request, const Tokenizer& tokenizer, Tool
 // Turns tool_choice into bias and forced tokens. Throws ApiError for a choice that the tools do not allow.
 void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tokenizer& tokenizer);
 
+// Holds the answer to the request's limit on reasoning, if it begins with any.
+void limit_reasoning(Request& request, const PreparedPrompt& prompt, const Tokenizer& tokenizer);
+
 // Throws ApiError 400 if the named or required tool does not exist.
 void check_tool_choice(const Request& request);
 

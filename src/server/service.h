@@ -49,7 +49,8 @@ struct Request {
     ToolChoice tool_choice = ToolChoice::automatic;
     std::string named_tool;
     bool parallel_tool_calls = true;
-    bool json_object = false;  // response_format: the content shall be a JSON object
+    bool json_object = false;     // response_format: the content shall be a JSON object
+    bool hide_reasoning = false;  // the client does not want to see it
 
     GenerationOptions generation;
     bool max_tokens_given = false;  // else the answer may fill the context

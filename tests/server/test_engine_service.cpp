@@ -71,6 +71,25 @@ TEST_F(EngineService, AnswersAsAChatSessionDoes) {
     }
 }
 
+TEST_F(EngineService, HoldsReasoningToItsBudget) {
+    auto body = chat("What is the capital of France?", 60);
+    body["thinking"]["type"] = "enabled";
+    const auto thought = [](const ordered_json& answer) {
+        return answer["usage"]["completion_tokens_details"]["reasoning_tokens"].get<int>();
+    };
+    const auto free = ask(routes, "/v1/chat/completions", body);
+    ASSERT_GT(thought(free), 3);
+    for (const int budget : {1, 2, 3, 1000}) {
+        body["thinking_budget"] = budget;
+        const auto answer = ask(routes, "/v1/chat/completions", body);
+        EXPECT_EQ(thought(answer), std::min(budget, thought(free)));
+        EXPECT_FALSE(message(answer)["content"].get<std::string>().empty()) << answer;
+        EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
+    }
+    body["thinking_budget"] = 0;
+    EXPECT_FALSE(message(ask(routes, "/v1/chat/completions", body)).contains("reasoning_content"));
+}
+
 TEST_F(EngineService, ContinuesFromWhatItHasRead) {
     auto body = chat("What is the capital of France?");
     auto first = ask(routes, "/v1/chat/completions", body);

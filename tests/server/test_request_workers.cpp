@@ -96,7 +96,7 @@ TEST(RequestWorkers, OutliveWorkThatFails) {
 
 TEST(RequestWorkers, NeedOneThreadAtLeast) {
     RequestWorkers workers(2, 100);
-    const test::NoThreads none;
+    const cachalot::test::NoThreads none;
     EXPECT_THROW(workers.start(), Error);
     EXPECT_EQ(workers.threads(), 0);
 }
@@ -169,7 +169,7 @@ TEST_F(HttpWorkers, WhoeverLeavesBeforeHisTurnCostsNothing) {
 TEST_F(HttpWorkers, AServerWithoutThreadsSaysSo) {
     server = std::make_unique<HttpServer>(options, routes());
     {
-        const test::NoThreads none;
+        const cachalot::test::NoThreads none;
         EXPECT_THROW(server->start(), Error);
     }
     server.reset();

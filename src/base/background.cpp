@@ -16,8 +16,10 @@ std::thread start_thread(std::string_view purpose, std::function<void()> work) {
     try {
         return std::thread(std::move(work));
     } catch (const std::system_error& error) {
-        fail("cannot start a thread for {}: {}. The limit of processes (ulimit -u, a container's) may be reached",
-             purpose, error.code().message());
+        fail(
+            "cannot start a thread for {}: {}. The limit of processes (ulimit -u, a container's) may be "
+            "reached",
+            purpose, error.code().message());
     }
 }
 

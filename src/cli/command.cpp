@@ -43,8 +43,9 @@ std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& mo
     const auto states = std::max(o.states, states_bytes(model.config, o.kv_precision(), context));
     const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
     if (plan.resident()) return std::nullopt;
-    note(fmt::format("the routed experts, {}, do not fit into memory; a cache of {} is used (see cachalot plan)",
-                     human_bytes(plan.routed_experts), human_bytes(plan.expert_cache)));
+    note(fmt::format(
+        "the routed experts, {}, do not fit into memory; a cache of {} is used (see cachalot plan)",
+        human_bytes(plan.routed_experts), human_bytes(plan.expert_cache)));
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
 }
 

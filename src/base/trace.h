@@ -23,7 +23,8 @@ struct TraceSpan {
 
 class Trace {
   public:
-    static constexpr std::size_t kMostSpans = 2'000'000;  // some 140 MB; a few thousand passes of a large model
+    static constexpr std::size_t kMostSpans =
+        2'000'000;  // some 140 MB; a few thousand passes of a large model
 
     explicit Trace(std::size_t most_spans = kMostSpans) : most_spans_(most_spans) {}
 

@@ -277,11 +277,16 @@ void answer_chat(Service& service, ChatRequest chat, std::shared_ptr<ResponseWri
     else
         answer = std::make_shared<WholeChat>(service, chat, writer);
     std::lock_guard lock(answer->mutex);
-    submit(service, std::move(chat.request), writer, [answer](const Event& event) {
+    const auto job = submit(service, std::move(chat.request), writer, [answer](const Event& event) {
         std::lock_guard turn(answer->mutex);
         answer->handle(event);
     });
-    answer->begin();
+    try {
+        answer->begin();
+    } catch (...) {
+        job->cancel();  // else it would go on for nobody
+        throw;
+    }
 }
 
 }  // namespace cachalot::server::openai

@@ -182,7 +182,8 @@ class CompletionAnswer {
     std::mutex mutex_;  // of what follows; never held for long, as the model waits for it
     std::size_t running_;
     bool begun_ = false, ended_ = false;
-    std::vector<std::pair<std::size_t, Event>> early_;  // events before begin(), with the numbers of their prompts
+    std::vector<std::pair<std::size_t, Event>>
+        early_;  // events before begin(), with the numbers of their prompts
     std::vector<std::shared_ptr<Job>> jobs_;
     Clock::time_point last_write_ = Clock::now();
     Usage usage_;

@@ -54,8 +54,8 @@ struct Served {
 
 struct HttpOptions {
     std::string host = "127.0.0.1";
-    std::uint16_t port = 0;  // 0: a free one
-    int threads = 2;         // for the network
+    std::uint16_t port = 0;   // 0: a free one
+    int threads = 2;          // for the network
     int request_threads = 2;  // for endpoints of requests with a body
     HttpLimits limits;
     std::vector<std::string> allowed_hosts;  // beside loopback's names and `host`; "*": any

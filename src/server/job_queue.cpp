@@ -77,7 +77,8 @@ void QueuedJob::close() {
     abandoned_ = nullptr;
 }
 
-JobQueue::JobQueue(QueueOptions options) : options_(options), watcher_(start_thread("the queue", [this] { watch(); })) {}
+JobQueue::JobQueue(QueueOptions options)
+    : options_(options), watcher_(start_thread("the queue", [this] { watch(); })) {}
 
 JobQueue::~JobQueue() {
     {

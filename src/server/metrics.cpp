@@ -258,8 +258,8 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::of_disk() const {
 std::vector<prometheus::MetricFamily> Metrics::Impl::of_logs() const {
     std::lock_guard lock(shown_mutex);
     if (!lost_lines) return {};
-    auto lost = family("", "Lines of the audit log that could not be written.", prometheus::MetricType::Counter,
-                       static_cast<double>(lost_lines()));
+    auto lost = family("", "Lines of the audit log that could not be written.",
+                       prometheus::MetricType::Counter, static_cast<double>(lost_lines()));
     lost.name = prefix + "audit_lines_lost_total";
     lost.metric.front().label = {{"model_name", labels.at("model_name")}};
     return {lost};

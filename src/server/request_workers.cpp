@@ -42,6 +42,7 @@ void RequestWorkers::stop() {
         dropped.swap(waiting_);
     }
     changed_.notify_all();
+    dropped.clear();
     for (auto& thread : threads_) thread.join();
     threads_.clear();
 }

@@ -188,7 +188,9 @@ class ScriptedJob : public QueuedJob {
 class ScriptedService : public Service {
   public:
     ScriptedService(Script script, const ScriptedServiceOptions& options)
-        : script_(std::move(script)), queue_(options.queue), worker_(start_thread("the script", [this] { work(); })) {
+        : script_(std::move(script)),
+          queue_(options.queue),
+          worker_(start_thread("the script", [this] { work(); })) {
         info_.id = script_.model;
         info_.created = 1'767'225'600;  // fixed: everything about a script is
         info_.context = script_.context;

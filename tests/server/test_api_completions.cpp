@@ -53,7 +53,8 @@ class EagerService : public FakeService {
 
 TEST(Completions, TheModelDoesNotWaitWhilePromptsArePrepared) {
     EagerService service;
-    const auto writer = ask(openai_routes(service), "POST", "/v1/completions", R"({"prompt": ["a", "b", "c"]})");
+    const auto writer =
+        ask(openai_routes(service), "POST", "/v1/completions", R"({"prompt": ["a", "b", "c"]})");
     EXPECT_FALSE(service.waited_in_vain);
     const auto choices = writer->json()["choices"];
     ASSERT_EQ(choices.size(), 3u);

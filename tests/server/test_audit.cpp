@@ -45,7 +45,9 @@ class Audit : public testing::Test {
     const std::string path =
         (std::filesystem::temp_directory_path() / fmt::format("cachalot-audit-test-{}", getpid())).string();
     std::vector<std::string> warnings;
-    const std::function<void(const std::string&)> warn = [this](const std::string& w) { warnings.push_back(w); };
+    const std::function<void(const std::string&)> warn = [this](const std::string& w) {
+        warnings.push_back(w);
+    };
 };
 
 // Files may not grow beyond so many bytes, as if the disk were full.
@@ -67,7 +69,8 @@ TEST_F(Audit, AFullDiskStopsNothingAndIsToldOnce) {
     AuditLog log("/dev/full", false, warn);
     for (int i = 0; i < 3; ++i) log.write(request("a"));
     EXPECT_EQ(log.lost(), 3);
-    EXPECT_THAT(warnings, ElementsAre(HasSubstr("/dev/full: a line cannot be written: No space left on device")));
+    EXPECT_THAT(warnings,
+                ElementsAre(HasSubstr("/dev/full: a line cannot be written: No space left on device")));
     AuditLog("/dev/full", false).write(request("a"));  // nobody to be told
 }
 

@@ -317,10 +317,11 @@ TEST_F(EngineService, RefusesWhatDoesNotFit) {
     for (int i = 0; i < engine.context() + 10; ++i) words += " word";
     auto error = ask(routes, "/v1/chat/completions", chat(words), 400)["error"];
     EXPECT_EQ(error["code"], "context_length_exceeded");
-    EXPECT_EQ(error["message"],
-              fmt::format("This model's maximum context length is {0} tokens. However, your messages resulted in "
-                          "more than {0} tokens. Please reduce the length of the messages.",
-                          engine.context()));
+    EXPECT_EQ(
+        error["message"],
+        fmt::format("This model's maximum context length is {0} tokens. However, your messages resulted in "
+                    "more than {0} tokens. Please reduce the length of the messages.",
+                    engine.context()));
     auto body = chat("hi");
     body["logit_bias"] = {{"0", 100}, {std::to_string(service->info().vocab_size), 1}};
     EXPECT_EQ(ask(routes, "/v1/chat/completions", body, 400)["error"]["param"], "logit_bias");

@@ -78,7 +78,8 @@ TEST(RequestWorkers, ABoundedNumberWaitsAndIsDroppedAtTheEnd) {
     EXPECT_TRUE(workers.post(1, [&ran, owned] { ++ran; }));
     EXPECT_FALSE(workers.post(1, [&ran, owned] { ++ran; }));
     std::thread stop([&] { workers.stop(); });
-    EXPECT_TRUE(test::eventually([&] { return owned.use_count() == 1; }));  // let go of before the first has ended
+    EXPECT_TRUE(
+        test::eventually([&] { return owned.use_count() == 1; }));  // let go of before the first has ended
     first.end();
     stop.join();
     EXPECT_EQ(ran, 0);
@@ -96,7 +97,7 @@ TEST(RequestWorkers, OutliveWorkThatFails) {
 
 TEST(RequestWorkers, NeedOneThreadAtLeast) {
     RequestWorkers workers(2, 100);
-    const test::NoThreads none;
+    const cachalot::test::NoThreads none;
     EXPECT_THROW(workers.start(), Error);
     EXPECT_EQ(workers.threads(), 0);
 }
@@ -135,11 +136,12 @@ TEST_F(HttpWorkers, WhoeverLeavesBeforeHisTurnCostsNothing) {
     std::atomic<int> called = 0;
     server = std::make_unique<HttpServer>(options, routes());
     auto more = routes();
-    more.push_back({"POST", "/slow", [&called, ended](const HttpRequest&, std::shared_ptr<ResponseWriter> writer) {
-                        ++called;
-                        ended.wait();
-                        writer->respond(200, "text/plain", "slow");
-                    }});
+    more.push_back(
+        {"POST", "/slow", [&called, ended](const HttpRequest&, std::shared_ptr<ResponseWriter> writer) {
+             ++called;
+             ended.wait();
+             writer->respond(200, "text/plain", "slow");
+         }});
     server->set_routes(more);
     server->start();
     test::Client first(server->port());
@@ -162,14 +164,15 @@ TEST_F(HttpWorkers, WhoeverLeavesBeforeHisTurnCostsNothing) {
     EXPECT_EQ(ask(test::post("/echo", std::string(1500, 'x'))).status, 503);
     end.set_value();
     EXPECT_EQ(first.response().body, "slow");
-    ASSERT_TRUE(test::eventually([&] { return ask(test::post("/echo", std::string(3000, 'y'))).status == 200; }));
+    ASSERT_TRUE(
+        test::eventually([&] { return ask(test::post("/echo", std::string(3000, 'y'))).status == 200; }));
     EXPECT_EQ(called, 1);
 }
 
 TEST_F(HttpWorkers, AServerWithoutThreadsSaysSo) {
     server = std::make_unique<HttpServer>(options, routes());
     {
-        const test::NoThreads none;
+        const cachalot::test::NoThreads none;
         EXPECT_THROW(server->start(), Error);
     }
     server.reset();

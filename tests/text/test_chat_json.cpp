@@ -107,14 +107,15 @@ TEST(ParseJson, LimitsDepthKeysAndValues) {
 
 TEST(ParseJson, ReadsWhatTheLibraryWouldRead) {
     for (const char* text :
-         {"0", "-1", "18446744073709551615", "1.5e3", "true", "null", "\"\\u00e9\\n\"", "[]", "{}", " [1 , [ ] ] ",
-          R"({"a":[1,{"b":[{},{}]},"s"],"c":{"d":null}})", R"({"a":{"x":1},"b":2})"})
+         {"0", "-1", "18446744073709551615", "1.5e3", "true", "null", "\"\\u00e9\\n\"", "[]", "{}",
+          " [1 , [ ] ] ", R"({"a":[1,{"b":[{},{}]},"s"],"c":{"d":null}})", R"({"a":{"x":1},"b":2})"})
         EXPECT_EQ(parse_json(text, "x"), ordered_json::parse(text)) << text;
 }
 
 TEST(ParseJson, TheLastOfEqualKeysWinsInThePlaceOfTheFirst) {
-    EXPECT_EQ(parse_json(R"({"a": 1, "b": {"x": 1, "y": 2, "x": [3]}, "a": "s", "c": 0, "a": "t"})", "x").dump(),
-              R"({"a":"t","b":{"x":[3],"y":2},"c":0})");
+    EXPECT_EQ(
+        parse_json(R"({"a": 1, "b": {"x": 1, "y": 2, "x": [3]}, "a": "s", "c": 0, "a": "t"})", "x").dump(),
+        R"({"a":"t","b":{"x":[3],"y":2},"c":0})");
 }
 
 // What takes two bytes a time may not take the square of the time.

@@ -72,8 +72,8 @@ TEST(Pretokenizer, StopsWhenTold) {
                 seen.push_back(piece);
                 return seen.size() < wanted;
             });
-            EXPECT_EQ(seen, std::vector<std::string_view>(
-                                all.begin(), all.begin() + static_cast<std::ptrdiff_t>(wanted)));
+            EXPECT_EQ(seen, std::vector<std::string_view>(all.begin(),
+                                                          all.begin() + static_cast<std::ptrdiff_t>(wanted)));
         }
     }
 }

@@ -176,7 +176,8 @@ void serve(const ServeOptions& o) {
     Metrics metrics(id, o.metrics_prefix, o.metrics_llamacpp);
     std::unique_ptr<AuditLog> audit;
     if (!o.audit_log.empty()) {
-        audit = std::make_unique<AuditLog>(o.audit_log, o.log_text, note);
+        audit = std::make_unique<AuditLog>(o.audit_log, o.log_text,
+                                           [](std::string_view text) { say("cachalot: {}", text); });
         metrics.show_lost_lines([&audit] { return audit->lost(); });
     }
 

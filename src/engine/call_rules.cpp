@@ -11,10 +11,18 @@ std::shared_ptr<const ToolSchemas> offered_tools(const Conversation& conversatio
 void restrict_calls(GenerationOptions& options, const ToolSchemas& tools) {
     if (tools.all().empty()) return;
     if (!tools.callable()) {
-        // Without the sentinel a model that wants to call writes the same in plain letters.
-        options.rules.forbidden = {"｜DSML｜",        "DSML|",     "<tool_call",
-                                   "</tool_call",     "<toolcall", "<function_call",
-                                   "</function_call", "<invoke",   "</invoke"};
+        // Without the sentinel a model that wants to call writes the same in plain letters; and where it wants to before it
+        // has said anything, it has to begin otherwise.
+        options.rules.forbidden = {std::string(kThinkEnd) + "\n\n<",
+                                   "｜DSML｜",
+                                   "DSML|",
+                                   "<tool_",
+                                   "</tool_",
+                                   "<toolcall",
+                                   "<function_",
+                                   "</function_",
+                                   "<invoke",
+                                   "</invoke"};
         return;
     }
     options.rules.trigger = kInvokeStart;

@@ -17,10 +17,18 @@ void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const 
             options.sampling.logit_bias.emplace_back(*token, -std::numeric_limits<float>::infinity());
     if (!any) return;
     if (!tools.callable()) {
-        // Without the sentinel a model that wants to call writes the same in plain letters.
-        options.rules.forbidden = {"｜DSML｜",        "DSML|",     "<tool_call",
-                                   "</tool_call",     "<toolcall", "<function_call",
-                                   "</function_call", "<invoke",   "</invoke"};
+        // Without the sentinel a model that wants to call writes the same in plain letters; and where it wants to before it
+        // has said anything, it has to begin otherwise.
+        options.rules.forbidden = {std::string(kThinkEnd) + "\n\n<",
+                                   "｜DSML｜",
+                                   "DSML|",
+                                   "<tool_",
+                                   "</tool_",
+                                   "<toolcall",
+                                   "<function_",
+                                   "</function_",
+                                   "<invoke",
+                                   "</invoke"};
         return;
     }
     options.rules.trigger = kInvokeStart;

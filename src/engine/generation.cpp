@@ -45,6 +45,7 @@ Generation::Generation(const Engine& engine, std::vector<std::int32_t> prompt, G
         limit_ = std::min(limit_, prompt_size_ + static_cast<std::size_t>(options_.max_tokens));
     if (limit_ == prompt_size_) reason_ = FinishReason::length;
     sampler_.accept_prompt(tokens_);
+    filter_.accept(tokens_.back());
 }
 
 std::string Generation::accept(std::span<float> logits) {

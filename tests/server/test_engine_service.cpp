@@ -145,6 +145,43 @@ TEST_F(EngineService, CallsTools) {
     EXPECT_FALSE(message(ask(routes, "/v1/chat/completions", body)).contains("tool_calls"));
 }
 
+TEST_F(EngineService, WritesNothingOfACallIfThereMayBeNone) {
+    auto body = weather();
+    body["tool_choice"] = "none";
+    for (const char* question : {"What is the weather in Oslo?", "What is 12 + 30?", "Who are you?"})
+        for (bool thinking : {false, true}) {
+            body["messages"][0]["content"] = question;
+            body["thinking"]["type"] = thinking ? "enabled" : "disabled";
+            const auto answer = ask(routes, "/v1/chat/completions", body);
+            EXPECT_FALSE(message(answer).contains("tool_calls"));
+            const auto text = message(answer)["content"].get<std::string>();
+            for (const char* syntax : {"DSML", "tool_", "<invoke", "<parameter", "get_weather"})
+                EXPECT_EQ(text.find(syntax), std::string::npos) << question << text;
+        }
+}
+
+TEST_F(EngineService, CallsOnlyToolsThatAreOffered) {
+    auto body = chat("What is the weather in Paris?", 120);
+    for (const char* name : {"paint_fence", "fold_paper"})
+        body["tools"].push_back(
+            {{"type", "function"}, {"function", {{"name", name}, {"description", "A tool."}}}});
+    for (const char* choice : {"required", "auto"})
+        for (const char* question : {"What is the weather in Oslo?", "What is 12 + 30?", "Who are you?"})
+            for (const double temperature : {0.0, 1.5}) {
+                body["tool_choice"] = choice;
+                body["messages"][0]["content"] = question;
+                body["temperature"] = temperature;
+                body["seed"] = 3;
+                const auto answer = ask(routes, "/v1/chat/completions", body);
+                const auto calls = message(answer).value("tool_calls", ordered_json::array());
+                EXPECT_TRUE(!calls.empty() || std::string(choice) == "auto") << question << answer;
+                for (const auto& call : calls) {
+                    const std::string name = call["function"]["name"];
+                    EXPECT_TRUE(name == "paint_fence" || name == "fold_paper") << question << name;
+                }
+            }
+}
+
 // The client drops the reasoning and writes the arguments in its own way; the model still finds its own tokens.
 TEST_F(EngineService, RemembersWhatItWroteWhenItCalledATool) {
     for (bool thinking : {false, true}) {

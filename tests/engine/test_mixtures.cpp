@@ -178,9 +178,10 @@ TEST_F(Mixtures, OfPromptsThatTheDiskKnowsAndMemoryHardlyHolds) {
     }
     const Engine engine(test::nano(), exact(kContext));
     const auto state = engine.new_state();
-    for (int number = 0; number < 6; ++number) {
+    for (int number = 0; number < 4; ++number) {
         Round round;
         round.context = kContext;
+        round.sequences = 6;
         round.chunk = 60 + static_cast<int>(below(200));
         round.options.parallel = 1 + number % 3;
         round.options.headroom = 1;
@@ -191,9 +192,9 @@ TEST_F(Mixtures, OfPromptsThatTheDiskKnowsAndMemoryHardlyHolds) {
         SCOPED_TRACE(number);
         play(round);
     }
-    EXPECT_GT(evictions, 20);
-    EXPECT_GT(reused, 3000);
-    EXPECT_GT(from_disk, 2000);
+    EXPECT_GT(evictions, 10);
+    EXPECT_GT(reused, 2000);
+    EXPECT_GT(from_disk, 1000);
 }
 
 // The disk knows more than memory, and while room is made to read it what memory knew must not be lost: neither the

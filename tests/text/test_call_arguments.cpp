@@ -114,9 +114,9 @@ TEST(LooseJson, IsMendedWhereNoDoubtIsLeft) {
         {"[1, 2,]", "[1, 2]"},
     };
     for (const auto& [text, expected] : cases) EXPECT_EQ(mend_json(text), expected) << text;
-    for (const char* text : {"", "x", "5", "\"{}\"", "{", "{a", "{\"a\"", "{\"a\": \"b\" c\"}",
-                             "{\"a\": 1} and", "{]", "{\"a\": 1]", "awk '{print}'", "{ echo; }"})
-        if (std::string(text) != "{") EXPECT_EQ(mend_json(text), std::nullopt) << text;
+    for (const char* text : {"", "x", "5", "\"{}\"", "{a", "{\"a\"", "{\"a\": \"b\" c\"}", "{\"a\": 1} and",
+                             "{]", "{\"a\": 1]", "awk '{print}'", "{ echo; }"})
+        EXPECT_EQ(mend_json(text), std::nullopt) << text;
     EXPECT_EQ(mend_json(std::string(100'000, '[')), std::nullopt);
 }
 

@@ -1,10 +1,11 @@
 // The completion parser on any bytes: where the text is cut must not matter, the events must add up to the
 // result, the arguments of valid UTF-8 must be JSON objects, and no sentinel may get into the content.
 //
-// Input: one byte for the mode and the seed of the cuts, then the text. Calls are of any tool, of two tools that are known
-// by their schemas, or forbidden.
+// Input: one byte for the mode and the seed of the cuts, then the text. Calls are of any tool, of two tools
+// that are known by their schemas, or forbidden.
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -64,7 +65,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
     static const std::shared_ptr<const ToolSchemas> kTools[] = {nullptr, tools(true), tools(true),
                                                                 tools(false)};
-    const auto& offered = kTools[data[0] >> 1 & 3];
+    const auto& offered = kTools[(data[0] >> 1) & 3];
     CompletionParser parser(in_reasoning, offered);
     Completion sum;
     for (std::size_t at = 0; at < text.size();) {

@@ -17,8 +17,8 @@ void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const 
             options.sampling.logit_bias.emplace_back(*token, -std::numeric_limits<float>::infinity());
     if (!any) return;
     if (!tools.callable()) {
-        // Without the sentinel a model that wants to call writes the same in plain letters; and where it wants to before it
-        // has said anything, it has to begin otherwise.
+        // Without the sentinel a model that wants to call writes the same in plain letters; and where it
+        // wants to before it has said anything, it has to begin otherwise.
         options.rules.forbidden = {std::string(kThinkEnd) + "\n\n<",
                                    "｜DSML｜",
                                    "DSML|",
@@ -28,7 +28,8 @@ void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const 
                                    "<function_",
                                    "</function_",
                                    "<invoke",
-                                   "</invoke"};
+                                   "</invoke",
+                                   "<parameter name="};
         return;
     }
     options.rules.trigger = kInvokeStart;

@@ -29,8 +29,8 @@ struct GenerationOptions {
     // CompletionParser to read.
     enum class Special { none, structure, all } special = Special::none;
     int top_logprobs = -1;  // -1: no log-probabilities
-    // What ends the reasoning that the answer begins with; none if it begins with content. A turn does not end inside its
-    // reasoning: in the place of EOS comes this token, unless the reasoning has turned into calls.
+    // What ends the reasoning that the answer begins with; none if it begins with content. A turn does not end
+    // inside its reasoning: in the place of EOS comes this token, unless the reasoning has turned into calls.
     std::optional<std::int32_t> reasoning_end;
     // Tokens that are not chosen but given: after the reasoning, or at once if there is none.
     std::vector<std::int32_t> forced;

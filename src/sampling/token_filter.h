@@ -1,8 +1,9 @@
-// Which tokens may come next, by the text that they would make: some texts never come about, and after a certain text one
-// of several follows.
+// Which tokens may come next, by the text that they would make: some texts never come about, and after a
+// certain text one of several follows.
 //
-// That is enough for what a call has to hold (a call's name is one of those offered; no call at all) and needs no grammar.
-// The rules are about the text of all tokens, special ones included, and not about how it is divided into tokens.
+// That is enough for what a call has to hold (a call's name is one of those offered; no call at all) and
+// needs no grammar. The rules are about the text of all tokens, special ones included, and not about how it
+// is divided into tokens.
 #pragma once
 
 #include <cstdint>

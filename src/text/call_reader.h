@@ -1,18 +1,19 @@
 // One tool call, from the pieces between its tags to the arguments that a client gets.
 //
-// The parser (completion_parser.h) says which stretches of the text are a parameter's value and which lie between the
-// tags; this reads them with the tool's schema at hand and decides what the call amounts to:
+// The parser (completion_parser.h) says which stretches of the text are a parameter's value and which lie
+// between the tags; this reads them with the tool's schema at hand and decides what the call amounts to:
 //
-// - It is a call once an argument is certain; from then on it is sent as it is written. Strings stream; a value of another
-//   type, or one that the schema wants in another type, is sent when it is complete, in that type if nothing is lost.
-// - A parameter that the tool does not have may hold all of them (call_arguments.h), and so may the text outside of
-//   parameters, the body. A body beside arguments is dropped.
-// - Of parameters with equal names the first counts. Its text has been sent when the second one is seen, and an object
-//   with a key twice is read differently by different clients.
-// - A call of a tool that is not offered is none. Neither is one that would come out as `{}` though the tool requires
-//   arguments or the body holds something that could not be read: running a tool without what it was told to work on is
-//   the worst that can be done. What was written is then given back as text, without any tags, for the user to see and
-//   the model to learn from.
+// - It is a call once an argument is certain; from then on it is sent as it is written. Strings stream; a
+//   value of another type, or one that the schema wants in another type, is sent when it is complete, in that
+//   type if nothing is lost.
+// - A parameter that the tool does not have may hold all of them (call_arguments.h), and so may the text
+//   outside of parameters, the body. A body beside arguments is dropped.
+// - Of parameters with equal names the first counts. Its text has been sent when the second one is seen, and
+//   an object with a key twice is read differently by different clients.
+// - A call of a tool that is not offered is none. Neither is one that would come out as `{}` though the tool
+//   requires arguments or the body holds something that could not be read: running a tool without what it was
+//   told to work on is the worst that can be done. What was written is then given back as text, without any
+//   tags, for the user to see and the model to learn from.
 //
 // What has been sent is never taken back, and does not depend on the pieces in which the text came.
 #pragma once
@@ -32,8 +33,8 @@ namespace cachalot {
 
 class CallReader {
   public:
-    // `tools`: those that are offered; null if that is not known: then every name is a tool, and it takes anything.
-    // `repairs` is told what was mended. Both outlive the reader.
+    // `tools`: those that are offered; null if that is not known: then every name is a tool, and it takes
+    // anything. `repairs` is told what was mended. Both outlive the reader.
     CallReader(const ToolSchemas* tools, std::set<Repair>& repairs) : tools_(tools), repairs_(repairs) {}
 
     // Whether a call of that name would be one.
@@ -46,8 +47,8 @@ class CallReader {
     void value(std::string_view text);
     void close_parameter();
     void body(std::string_view text) { body_ += text; }
-    // `cut`: a limit ended the text within the call, so that more might have followed: then a call without arguments is
-    // none, whatever the tool takes. Returns the text of what is no call.
+    // `cut`: a limit ended the text within the call, so that more might have followed: then a call without
+    // arguments is none, whatever the tool takes. Returns the text of what is no call.
     std::optional<std::string> close(bool cut);
 
     // Whether the call has been begun for the client.

@@ -8,21 +8,25 @@
 // eight bytes), and what so far reads like a tag are held back. If chunks are whole UTF-8 characters, so are
 // the pieces.
 //
-// Models bend the grammar. This file recognises the pieces of a block, whatever is wrong around them; what the pieces of a
-// call amount to is decided by text/call_reader.h, which knows the tools. Each deviation is reported as a Repair. The rules:
+// Models bend the grammar. This file recognises the pieces of a block, whatever is wrong around them; what
+// the pieces of a call amount to is decided by text/call_reader.h, which knows the tools. Each deviation is
+// reported as a Repair. The rules:
 //
-// - Spelling of tags does not matter (text/dsml_tag.h, text/mark_reader.h). Inside a block they are read without the sentinel, too.
-// - In content an invoke begins a call, with a block around it or not. All other tags are dropped wherever they stand, and
-//   so are think tags and special tokens: none of them is ever text. Text between calls is content; JSON there may be
-//   calls.
-// - Without the sentinel a block begins at the start of a line, if the call of a tool that is offered follows.
-// - In reasoning a tag is text (thinking about the format is not using it), unless it is a block's beginning at the start of
-//   a line or after a sentence, and an invoke or the block's end (or the end of the text) follows: that ends reasoning
-//   whose `</think>` is missing.
-// - A parameter's value ends at `</｜DSML｜parameter>`. If that is missing it ends at another tag of the block at the
-//   start of a line, or at the invoke's end if the block goes on or ends right after it. Whatever else it holds is text.
-// - `<think>` at the start begins reasoning; anywhere else a think tag is dropped. What stands before a late `</think>` has
-//   been sent as content and stays that.
+// - Spelling of tags does not matter (text/dsml_tag.h, text/mark_reader.h). Inside a block they are read
+//   without the sentinel, too.
+// - In content an invoke begins a call, with a block around it or not. All other tags are dropped wherever
+//   they stand, and so are think tags and special tokens: none of them is ever text. Text between calls is
+//   content; JSON there may be calls.
+// - Without the sentinel a block begins at the start of a line, if the call of a tool that is offered
+//   follows.
+// - In reasoning a tag is text (thinking about the format is not using it), unless it is a block's beginning
+//   at the start of a line or after a sentence, and an invoke or the block's end (or the end of the text)
+//   follows: that ends reasoning whose `</think>` is missing.
+// - A parameter's value ends at `</｜DSML｜parameter>`. If that is missing it ends at another tag of the block
+//   at the start of a line, or at the invoke's end if the block goes on or ends right after it. Whatever else
+//   it holds is text.
+// - `<think>` at the start begins reasoning; anywhere else a think tag is dropped. What stands before a late
+//   `</think>` has been sent as content and stays that.
 // - If the text ends inside a call, the call's JSON is closed where it is and the call marked incomplete.
 #pragma once
 

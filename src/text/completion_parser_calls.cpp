@@ -106,8 +106,8 @@ void CompletionParser::close_parameter() {
     take_call_events();
 }
 
-// Whether the call's or the block's end in the middle of a line, where `at` is behind it, is one, and not text: the next tag
-// is not the value's end. Goes on where it stopped for want of text.
+// Whether the call's or the block's end in the middle of a line, where `at` is behind it, is one, and not
+// text: the next tag is not the value's end. Goes on where it stopped for want of text.
 Answer CompletionParser::goes_on_without_end(std::size_t at) {
     for (std::size_t mark = marks().find(at + scanned_); mark < buffer_.size();) {
         const Mark item = marks().look(mark);

@@ -7,11 +7,11 @@
 //     <｜DSML｜parameter name="KEY" string="true">  `function_calls` (V3.2), `calls` (V4.1), `toolcalls`, `paramter`, ...;
 //     </｜DSML｜parameter>                          no `string`, other quotes or none, no `>`, `/>`
 //
-// So the word after the sentinel is compared with the known ones by distance, and a tag ends where nothing of a tag
-// follows. A sentinel that no word follows is a tag of kind `other`: it is no text either.
+// So the word after the sentinel is compared with the known ones by distance, and a tag ends where nothing of
+// a tag follows. A sentinel that no word follows is a tag of kind `other`: it is no text either.
 //
-// Inside a block models also leave out the sentinel. match_plain_tag reads such tags; they have to be spelt right, since
-// they are ordinary text that may mean something else.
+// Inside a block models also leave out the sentinel. match_plain_tag reads such tags; they have to be spelt
+// right, since they are ordinary text that may mean something else.
 //
 // The answer depends on nothing but the text up to the point where the tag is decided: once it is not
 // `partial`, more text does not change it. A tag longer than kMaxDsmlTag is none, which bounds what a

@@ -33,13 +33,13 @@ class JsonTypes {
     unsigned bits_;
 };
 
-// What `schema` admits, by "type", "enum", "const", "anyOf" and the like; `root` is the schema that its references are
-// about. All types if it does not say.
+// What `schema` admits, by "type", "enum", "const", "anyOf" and the like; `root` is the schema that its
+// references are about. All types if it does not say.
 JsonTypes types_of(const nlohmann::ordered_json& schema, const nlohmann::ordered_json& root);
 
-// The JSON text of the argument's value in a type that the schema admits, if nothing is lost by it, else as it is:
-// "5" as 5, 5.0 as 5, "true" as true, the text of an array as that array; where a string is wanted, a number with all its
-// digits. Within arrays and objects, too. `changed` is set if the value had another type.
+// The JSON text of the argument's value in a type that the schema admits, if nothing is lost by it, else as
+// it is: "5" as 5, 5.0 as 5, "true" as true, the text of an array as that array; where a string is wanted, a
+// number with all its digits. Within arrays and objects, too. `changed` is set if the value had another type.
 std::string fit_json(const ToolArgument& argument, const nlohmann::ordered_json& schema,
                      const nlohmann::ordered_json& root, bool* changed);
 

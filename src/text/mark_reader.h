@@ -1,7 +1,7 @@
 // What stands at a place of an answer's text: a tag of tool calls, a think tag, a special token, or text.
 //
-// The text may still be growing. What is found depends on nothing but the text that it is about: `more` means that the text
-// ends before that is settled.
+// The text may still be growing. What is found depends on nothing but the text that it is about: `more` means
+// that the text ends before that is settled.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +32,8 @@ class MarkReader {
   public:
     enum class Answer { no, yes, more };
 
-    // `ended`: nothing follows the text. `among_tags`: it is no prose, so that at its end a "<" is enough of a tag.
+    // `ended`: nothing follows the text. `among_tags`: it is no prose, so that at its end a "<" is enough of
+    // a tag.
     MarkReader(std::string_view text, bool ended, bool among_tags)
         : text_(text), ended_(ended), among_tags_(among_tags) {}
 
@@ -42,7 +43,8 @@ class MarkReader {
     // What stands at `at`, where one may.
     Mark look(std::size_t at) const;
 
-    // What follows the white space at `at`; `special` at the end of the text, where the beginning of a tag will do.
+    // What follows the white space at `at`; `special` at the end of the text, where the beginning of a tag
+    // will do.
     Mark next(std::size_t at) const;
 
     // Whether one of these tags, or the end of the text, follows the white space at `at`.

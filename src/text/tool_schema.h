@@ -40,14 +40,15 @@ class ToolSchema {
     // Null if there is none. Spelt with other capitals or separators it is found, too.
     const Parameter* parameter(std::string_view name) const;
 
-    // The one that is meant where a value has no name: the only one, or the only one that is required. May be null.
+    // The one that is meant where a value has no name: the only one, or the only one that is required. May be
+    // null.
     const Parameter* only() const;
 
     // Whether a JSON string is a value that `parameter` may have, and whether no other type is.
     bool takes_string(const Parameter& parameter) const;
 
-    // The JSON text of a value in the type that the parameter wants, if it can be had without losing anything; else as it
-    // is. `changed` is set if it was not of that type.
+    // The JSON text of a value in the type that the parameter wants, if it can be had without losing
+    // anything; else as it is. `changed` is set if it was not of that type.
     std::string fitted(const Parameter& parameter, const ToolArgument& argument,
                        bool* changed = nullptr) const;
 
@@ -69,8 +70,8 @@ class ToolSchemas {
     // `callable`: whether the answer may call any of them.
     explicit ToolSchemas(const Conversation& conversation, bool callable = true);
 
-    // The tool that `name` means, exactly or spelt a little differently ("Get-Weather", "functions.get_weather"); null if
-    // there is none.
+    // The tool that `name` means, exactly or spelt a little differently ("Get-Weather",
+    // "functions.get_weather"); null if there is none.
     const ToolSchema* find(std::string_view name) const;
     bool callable() const { return callable_; }
     const std::deque<ToolSchema>& all() const { return tools_; }

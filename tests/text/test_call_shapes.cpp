@@ -1,7 +1,8 @@
-// Calls in every shape that models have been seen to write, made by a grammar: whatever the spelling, as many calls as were
-// begun, with the arguments that were meant, and nothing of a tag in the content.
+// Calls in every shape that models have been seen to write, made by a grammar: whatever the spelling, as many
+// calls as were begun, with the arguments that were meant, and nothing of a tag in the content.
 //
-// CACHALOT_CALL_SHAPES=120000 in the environment tries that many; a few are tried otherwise. They are the same each time.
+// CACHALOT_CALL_SHAPES=120000 in the environment tries that many; a few are tried otherwise. They are the
+// same each time.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

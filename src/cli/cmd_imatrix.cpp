@@ -224,6 +224,7 @@ void add_imatrix(CLI::App& app) {
     command
         ->add_option("--save-every", o->save_every,
                      "minutes after which what there is is saved; 0: only at the end")
+        ->check(CLI::Range(0.0, 1e6))
         ->capture_default_str()
         ->type_name("MINUTES");
     command->add_flag("--force", o->force, "replace OUTPUT if it exists");

@@ -4,8 +4,10 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/background.h"
 #include "cache/private_folder.h"
 
 namespace cachalot::server {
@@ -101,7 +103,7 @@ TurnStore::TurnStore(const std::filesystem::path& folder, const Hash128& tokeniz
         remove(folder);
         open();
     }
-    writer_ = std::thread([this] { work(); });
+    writer_ = start_thread("keeping calls of tools", [this] { work(); });
 }
 
 TurnStore::~TurnStore() {
@@ -152,7 +154,11 @@ std::pair<std::int64_t, TurnStore::Turn> TurnStore::read(const std::string& spac
         const auto hash = text_of(select.bytes(1));
         const auto payload = select.bytes(2);
         if (hash != hash_of(space, payload)) return {};
-        return {id, std::make_shared<const RememberedTurn>(unpacked(payload))};
+        const auto turn = std::make_shared<const RememberedTurn>(unpacked(payload));
+        const bool made_it = std::any_of(turn->calls.begin(), turn->calls.end(),
+                                         [&](const auto& call) { return call.id == call_id; });
+        if (!made_it) return {};  // a damaged row leads to another turn
+        return {id, turn};
     } catch (const SqliteError&) {
     } catch (const json::exception&) {
     }

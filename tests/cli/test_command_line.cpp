@@ -92,9 +92,11 @@ TEST_F(AllCommands, NumbersAreNumbers) {
         EXPECT_FALSE(type.empty()) << name;  // without one its values would not be checked
         if (wrong(with(words, {name, "zz"})).starts_with("accepted")) return;
         ++numbers;
+        // Where fractions are legal a number may be large; the option's own range refuses it later.
+        const bool fraction = wrong(with(words, {name, "0.5"})).starts_with("accepted");
         for (const char* value : {"nan", "-nan", "inf", "-inf", "infinity", "1e999", "-1e999", "1x", "0x10", "1,,2",
                                   "99999999999999999999999", "1e39", " 1", "--1", "1 "})
-            if (std::string(value) != "99999999999999999999999" || type.find('X') == std::string::npos)
+            if (std::string(value) != "99999999999999999999999" || !fraction)
                 EXPECT_THAT(wrong(with(words, {name, value})), testing::Not(testing::StartsWith("accepted")))
                     << name << " " << value;
     });

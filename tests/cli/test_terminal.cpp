@@ -119,7 +119,7 @@ TEST_F(Terminal, EveryLanguageCanBeTyped) {
 }
 
 TEST_F(Terminal, APastedTextIsOneQuestion) {
-    EXPECT_THAT(questions_of(kPasteBegin + "def f(x):\r\treturn x\r\n\nWhat does this do?\r" + kPasteEnd + "\r"),
+    EXPECT_THAT(questions_of(kPasteBegin + "def f(x):\r\treturn x\r\rWhat does this do?\r" + kPasteEnd + "\r"),
                 testing::ElementsAre("def f(x):\n\treturn x\n\nWhat does this do?"));
     EXPECT_THAT(questions_of("Explain: " + kPasteBegin + "/quit\n/nosuch" + kPasteEnd + " please\r"),
                 testing::ElementsAre("Explain: /quit\n/nosuch please"));

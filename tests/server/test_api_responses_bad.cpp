@@ -57,7 +57,7 @@ const Bad kBad[] = {
     {R"({"max_output_tokens": 0})", "max_output_tokens"},
     {R"({"max_output_tokens": -2})", "max_output_tokens"},
     {R"({"max_output_tokens": 1.5})", "max_output_tokens"},
-    {R"({"messages": [{"role": "user", "content": "Hello"}]})", "messages"},
+    {R"({"messages": [{"role": "user", "content": "Hello"}]})", "input"},
     {R"({"input": [{"type": "compaction", "encrypted_content": "x"}]})", "input[0]"},
     {R"({"input": [{"type": "item_reference"}]})", "input[0].id"},
     {R"({"max_output_tokens": 1e308})", "max_output_tokens"},

@@ -19,7 +19,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-class Audit : public testing::Test {
+class AuditOnFullDisks : public testing::Test {
   protected:
     Audit() { std::signal(SIGXFSZ, SIG_IGN); }
     ~Audit() override { std::filesystem::remove(path); }
@@ -65,7 +65,7 @@ class FileLimit {
     rlimit usual_{};
 };
 
-TEST_F(Audit, AFullDiskStopsNothingAndIsToldOnce) {
+TEST_F(AuditOnFullDisks, AFullDiskStopsNothingAndIsToldOnce) {
     AuditLog log("/dev/full", false, warn);
     for (int i = 0; i < 3; ++i) log.write(request("a"));
     EXPECT_EQ(log.lost(), 3);
@@ -74,7 +74,7 @@ TEST_F(Audit, AFullDiskStopsNothingAndIsToldOnce) {
     AuditLog("/dev/full", false).write(request("a"));  // nobody to be told
 }
 
-TEST_F(Audit, ALineIsWrittenWholeOrNotAtAll) {
+TEST_F(AuditOnFullDisks, ALineIsWrittenWholeOrNotAtAll) {
     AuditLog log(path, false, warn);
     log.write(request("first"));
     const auto size = std::filesystem::file_size(path);
@@ -98,7 +98,7 @@ TEST_F(Audit, ALineIsWrittenWholeOrNotAtAll) {
 }
 
 // What somebody else has appended meanwhile is never taken back: the torn line gets an end instead.
-TEST_F(Audit, GoesOnAfterATornLineOnALineOfItsOwn) {
+TEST_F(AuditOnFullDisks, GoesOnAfterATornLineOnALineOfItsOwn) {
     std::ofstream(path) << "{\"id\":\"torn";
     {
         AuditLog log(path, false);
@@ -117,7 +117,7 @@ TEST_F(Audit, GoesOnAfterATornLineOnALineOfItsOwn) {
     EXPECT_NE(content().front(), '\n');
 }
 
-TEST_F(Audit, APipeThatNobodyEmptiesBlocksNothing) {
+TEST_F(AuditOnFullDisks, APipeThatNobodyEmptiesBlocksNothing) {
     int ends[2];
     ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
     AuditLog log(fmt::format("/dev/fd/{}", ends[1]), true, warn);
@@ -138,7 +138,7 @@ TEST_F(Audit, APipeThatNobodyEmptiesBlocksNothing) {
 }
 
 // More than a pipe takes at once: what went out cannot be taken back, so the next line ends it.
-TEST_F(Audit, ALineThatAPipeTookInPartIsEnded) {
+TEST_F(AuditOnFullDisks, ALineThatAPipeTookInPartIsEnded) {
     int ends[2];
     ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
     AuditLog log(fmt::format("/dev/fd/{}", ends[1]), true, warn);

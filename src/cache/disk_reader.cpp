@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "base/background.h"
+#include "base/error.h"
 
 namespace cachalot {
 
@@ -29,7 +29,10 @@ std::optional<KvCheckpoint> DiskRead::take() {
 }
 
 DiskReader::DiskReader(const PageFiles& files, const KvCodec& codec, Ended ended)
-    : files_(files), codec_(codec), ended_(std::move(ended)), thread_(start_thread("reading prefixes", [this] { work(); })) {}
+    : files_(files),
+      codec_(codec),
+      ended_(std::move(ended)),
+      thread_(start_thread("reading prefixes", [this] { work(); })) {}
 
 DiskReader::~DiskReader() {
     {

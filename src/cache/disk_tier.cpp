@@ -52,7 +52,8 @@ DiskTier::DiskTier(const DiskTierOptions& options, KvState& shape)
     }
     bytes_ = index_->record_bytes();
     reader_.emplace(files_, codec_, [this](const ChainKey& name, bool good) { ended(name, good); });
-    writer_ = start_thread("keeping prefixes", [this] { work(); });  // nothing may fail any more: it would not be joined
+    writer_ = start_thread("keeping prefixes",
+                           [this] { work(); });  // nothing may fail any more: it would not be joined
 }
 
 void DiskTier::open_index() {

@@ -16,8 +16,9 @@ double parse_bytes(std::string_view text, std::string_view what) {
     std::transform(unit.begin(), unit.end(), unit.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
     const std::pair<std::string_view, double> units[] = {
-        {"", 1},    {"b", 1},    {"k", 1e3},   {"kb", 1e3},  {"kib", 0x1p10}, {"m", 1e6},   {"mb", 1e6}, {"mib", 0x1p20},
-        {"g", 1e9}, {"gb", 1e9}, {"gib", 0x1p30}, {"t", 1e12}, {"tb", 1e12},  {"tib", 0x1p40}};
+        {"", 1},         {"b", 1},    {"k", 1e3},      {"kb", 1e3},    {"kib", 0x1p10},
+        {"m", 1e6},      {"mb", 1e6}, {"mib", 0x1p20}, {"g", 1e9},     {"gb", 1e9},
+        {"gib", 0x1p30}, {"t", 1e12}, {"tb", 1e12},    {"tib", 0x1p40}};
     for (const auto& [name, factor] : units)
         if (error == std::errc() && unit == name && value > 0 && value * factor < 1e18) return value * factor;
     fail("{} \"{}\" is no size, such as 8GB or 512MiB", what, text);

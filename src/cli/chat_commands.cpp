@@ -24,14 +24,17 @@ struct Command {
 constexpr Command kCommands[] = {
     {ChatVerb::help, "/help", Argument::none, "/help, /?", "this list"},
     {ChatVerb::help, "/?", Argument::none, "", ""},
-    {ChatVerb::clear, "/clear", Argument::none, "/clear, /new", "start a new conversation; the system text stays"},
+    {ChatVerb::clear, "/clear", Argument::none, "/clear, /new",
+     "start a new conversation; the system text stays"},
     {ChatVerb::clear, "/new", Argument::none, "", ""},
     {ChatVerb::undo, "/undo", Argument::none, "/undo", "take back the last question and its answer"},
     {ChatVerb::retry, "/retry", Argument::none, "/retry", "answer the last question again"},
     {ChatVerb::system, "/system", Argument::optional, "/system [TEXT]",
      "set the system text and start a new conversation; without TEXT: show it"},
-    {ChatVerb::think, "/think", Argument::optional, "/think [MODE]", "reason before answering: off, on, high or max"},
-    {ChatVerb::temperature, "/temp", Argument::optional, "/temp [X]", "the temperature; 0: always the most probable token"},
+    {ChatVerb::think, "/think", Argument::optional, "/think [MODE]",
+     "reason before answering: off, on, high or max"},
+    {ChatVerb::temperature, "/temp", Argument::optional, "/temp [X]",
+     "the temperature; 0: always the most probable token"},
     {ChatVerb::save, "/save", Argument::file, "/save FILE", "write the conversation as JSON"},
     {ChatVerb::load, "/load", Argument::file, "/load FILE", "continue a saved conversation"},
     {ChatVerb::stats, "/stats", Argument::none, "/stats", "tokens, speed and memory"},
@@ -41,7 +44,8 @@ constexpr Command kCommands[] = {
 };
 
 const Command* find(const std::string& name) {
-    const auto* found = std::find_if(std::begin(kCommands), std::end(kCommands), [&](const Command& c) { return name == c.name; });
+    const auto* found = std::find_if(std::begin(kCommands), std::end(kCommands),
+                                     [&](const Command& c) { return name == c.name; });
     return found == std::end(kCommands) ? nullptr : found;
 }
 
@@ -62,7 +66,8 @@ ChatLine read_chat_line(const std::string& text) {
     if (!command) {
         std::error_code ignored;
         const bool word = name.size() > 1 && std::all_of(name.begin() + 1, name.end(), is_letter);
-        if (!word || text.find('\n') != std::string::npos || fs::exists(name, ignored)) return {ChatVerb::say, text};
+        if (!word || text.find('\n') != std::string::npos || fs::exists(name, ignored))
+            return {ChatVerb::say, text};
         std::vector<std::string> known;
         for (const auto& c : kCommands) known.emplace_back(c.name);
         const auto meant = suggestion(name, known);
@@ -81,7 +86,8 @@ std::string chat_help() {
     for (const auto& c : kCommands)
         if (*c.help) text += fmt::format("{:<17}{}\n", c.usage, c.help);
     return text +
-           "Ctrl-C stops an answer, and drops what is being typed. A line that ends in \\ goes on in the next\n"
+           "Ctrl-C stops an answer, and drops what is being typed. A line that ends in \\ goes on in the "
+           "next\n"
            "one; \"\"\" begins and ends a text of several lines. Tab completes commands and file names.\n";
 }
 
@@ -103,8 +109,8 @@ Completions chat_completions(const std::string& before) {
     const std::string folder = slash == std::string::npos ? "" : typed.substr(0, slash + 1);
     const std::string start = typed.substr(folder.size());
     std::error_code error;
-    for (fs::directory_iterator it(folder.empty() ? "." : expand_home(folder), error), end; !error && it != end;
-         it.increment(error)) {
+    for (fs::directory_iterator it(folder.empty() ? "." : expand_home(folder), error), end;
+         !error && it != end; it.increment(error)) {
         const std::string name = it->path().filename().string();
         if (!name.starts_with(start) || (start.empty() && name.starts_with('.'))) continue;
         std::error_code ignored;

@@ -94,8 +94,7 @@ void cache_sim(const CacheSimOptions& o) {
     std::vector<RouteTrace> traces;
     for (const auto& path : o.traces) {
         traces.push_back(read_route_trace(path));
-        if (traces.back().cut)
-            say("{}: ends in the middle of a record, which is left out", path);
+        if (traces.back().cut) say("{}: ends in the middle of a record, which is left out", path);
     }
     if (o.synthetic) traces.push_back(flash_like());
     if (traces.empty()) fail("no trace: name files, or try --synthetic");

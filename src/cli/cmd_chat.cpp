@@ -14,9 +14,10 @@ void add_chat(CLI::App& app) {
         ->excludes(command->get_option("--system"))
         ->type_name("FILE");
     command
-        ->add_option("--history", o->history,
-                     "where to keep what is typed, for the arrow keys in later sessions: a file, off, or auto: "
-                     "one in the user's state folder")
+        ->add_option(
+            "--history", o->history,
+            "where to keep what is typed, for the arrow keys in later sessions: a file, off, or auto: "
+            "one in the user's state folder")
         ->capture_default_str()
         ->type_name("FILE");
     command->footer("In the conversation:\n" + chat_help());

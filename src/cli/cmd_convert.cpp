@@ -77,11 +77,9 @@ void run_convert(const ConvertOptions& o) {
                            [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
     progress.clear();
     if (summary.resumed)
-        say("went on from {}, which an earlier attempt had written",
-                   human_bytes(summary.resumed));
+        say("went on from {}, which an earlier attempt had written", human_bytes(summary.resumed));
     if (summary.unmeasured)
-        say("{} matrices are not in {}; they were rounded without weights",
-                   summary.unmeasured, o.imatrix);
+        say("{} matrices are not in {}; they were rounded without weights", summary.unmeasured, o.imatrix);
     print_line(
         fmt::format("{}: {}, {} tensors, {}", o.output, human_bytes(summary.bytes), summary.tensors,
                     summary.changed ? fmt::format("{} of them rounded", summary.changed) : "none rounded"));

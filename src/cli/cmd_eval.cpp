@@ -9,12 +9,12 @@
 #include "cli/outputs.h"
 #include "cli/user_folders.h"
 #include "engine/state_fingerprint.h"
-#include "model/content_fingerprint.h"
 #include "file/in_quotes.h"
 #include "file/text_file.h"
 #include "measure/eval_run.h"
 #include "measure/eval_state.h"
 #include "measure/statistics.h"
+#include "model/content_fingerprint.h"
 
 namespace cachalot::cli {
 namespace {
@@ -40,11 +40,11 @@ std::vector<EvalFamily> chosen_families(const std::vector<std::string>& names) {
 // What has to be equal for outcomes to be continued: what computes, and how it is asked.
 std::string run_name(const EvalCommand& o, const EvalSettings& settings, const Engine& engine) {
     Progress progress("reading the model once, to know it", "bytes", true);
-    const auto model = content_fingerprint(engine.model(), {KeptHashes(default_hash_folder()),
-                                                            [&](std::uint64_t done, std::uint64_t total) {
-                                                                progress.update(done, total);
-                                                                return true;
-                                                            }});
+    const auto model = content_fingerprint(
+        engine.model(), {KeptHashes(default_hash_folder()), [&](std::uint64_t done, std::uint64_t total) {
+                             progress.update(done, total);
+                             return true;
+                         }});
     const auto name = "model " + hex(state_fingerprint(engine, *model));
     return name + fmt::format(", seed {}, lengths {}, think {}, at most {} tokens", o.eval.seed,
                               fmt::join(o.eval.lengths, "/"), o.think, settings.max_tokens);
@@ -150,8 +150,8 @@ void eval(const EvalCommand& o) {
             if (o.show) {
                 progress.clear();
                 say("{:<16} {:.2f}  expected {}, got {}", outcome.id, outcome.score,
-                           in_quotes(outcome.expected),
-                           in_quotes(fmt::format("{}", fmt::join(outcome.answers, " | "))));
+                    in_quotes(outcome.expected),
+                    in_quotes(fmt::format("{}", fmt::join(outcome.answers, " | "))));
             }
             total.outcomes.push_back(outcome);
             results.back().outcomes.push_back(std::move(outcome));

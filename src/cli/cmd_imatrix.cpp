@@ -192,8 +192,7 @@ void imatrix(const ImatrixOptions& o) {
                 "{} exists and is not an unfinished one of the same text; --force replaces it, --merge takes "
                 "it in",
                 o.output);
-        say("cachalot: {} holds {} of {} windows", o.output, matrix.text_chunks,
-                   windows.size());
+        say("cachalot: {} holds {} of {} windows", o.output, matrix.text_chunks, windows.size());
     }
     if (!go_on) {
         matrix = {};

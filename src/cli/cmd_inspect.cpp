@@ -120,14 +120,16 @@ void inspect(const InspectOptions& o) {
         print_line("cannot be run: " + why_not);
     print_line(fmt::format("tensors   {}, {}", file->tensors().size(), human_bytes(total)));
     for (const auto& [type, sum] : types)
-        print_line(fmt::format("  {:<12} {:>7}  {:>12}", visible_line(type), sum.tensors, human_bytes(sum.bytes)));
+        print_line(
+            fmt::format("  {:<12} {:>7}  {:>12}", visible_line(type), sum.tensors, human_bytes(sum.bytes)));
     if (o.metadata && gguf)
         for (const auto& v : gguf->metadata().values())
             print_line(fmt::format("  {:<48} {:<14} {}", visible_line(v.key), type_text(v), value_text(v)));
     if (o.tensors)
         for (const auto& t : file->tensors())
-            print_line(fmt::format("  {:<44} {:<10} {:<22} {:>12}", visible_line(t.view.name), visible_line(t.type),
-                                   shape_text(t.view.shape), human_bytes(t.view.data.size())));
+            print_line(fmt::format("  {:<44} {:<10} {:<22} {:>12}", visible_line(t.view.name),
+                                   visible_line(t.type), shape_text(t.view.shape),
+                                   human_bytes(t.view.data.size())));
 }
 
 }  // namespace

@@ -129,7 +129,9 @@ void show_plan(PlanOptions o) {
     const std::string name =
         visible_line(model->config.name.empty() ? o.model.resolved_path() : model->config.name);
     const auto speed = estimate(*model, plan, o);
-    if (o.json) return print_line(plan_json(plan, speed, limit, o, name).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    if (o.json)
+        return print_line(plan_json(plan, speed, limit, o, name)
+                              .dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     print_plan(plan, limit, o, name);
     if (speed) print_speed(*speed, plan.resident());
 }

@@ -44,9 +44,9 @@ nlohmann::ordered_json timings_json(const Timings& t, const Engine& engine) {
 void print_stats(const Timings& t, std::int64_t kv_bytes, const Engine& engine) {
     auto j = timings_json(t, engine);
     say("prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}",
-               t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(),
-               t.decode_tokens + 1, t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
-               human_bytes(static_cast<std::uint64_t>(kv_bytes)));
+        t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(),
+        t.decode_tokens + 1, t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
+        human_bytes(static_cast<std::uint64_t>(kv_bytes)));
     if (const auto stats = engine.expert_stats()) say_line(expert_cache_text(*stats));
 }
 

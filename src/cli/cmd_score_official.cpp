@@ -96,11 +96,11 @@ void score_all(const ScoreOptions& o) {
             "\n{} of {} tokens agree ({:.1f} %), mean log-probability of the official ones {:.4f}\n",
             total.agreed, total.steps, total.percent(), total.logprob / n));
         print_lines(total.compared
-                       ? fmt::format("mean difference of {} log-probabilities {:.4f}\n", total.compared,
-                                     total.difference / static_cast<double>(total.compared))
-                       : "the official answers have no log-probabilities but for the choice itself\n");
+                        ? fmt::format("mean difference of {} log-probabilities {:.4f}\n", total.compared,
+                                      total.difference / static_cast<double>(total.compared))
+                        : "the official answers have no log-probabilities but for the choice itself\n");
         print_lines(fmt::format("{} of {} prompts have the official number of tokens\n", total.prompts_alike,
-                               answers.size()));
+                                answers.size()));
     }
     if (total.percent() < o.require)
         fail("{:.1f} % of the tokens agree, {} % are required", total.percent(), o.require);

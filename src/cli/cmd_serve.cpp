@@ -243,9 +243,10 @@ void add_serve(CLI::App& app) {
                                       "answer from a script instead of a model (for testing clients)")
                          ->type_name("FILE");
     command
-        ->add_option("--think", o->think,
-                     "reason before answering where a request does not say: off, on, high, max. As in DeepSeek's "
-                     "own API it is on, while run and chat start with it off. Requests to /v1/messages always say")
+        ->add_option(
+            "--think", o->think,
+            "reason before answering where a request does not say: off, on, high, max. As in DeepSeek's "
+            "own API it is on, while run and chat start with it off. Requests to /v1/messages always say")
         ->check(CLI::IsMember(kThinkModes))
         ->excludes(scripted)
         ->capture_default_str();

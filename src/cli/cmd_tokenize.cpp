@@ -44,7 +44,8 @@ void add_tokenize(CLI::App& app) {
     auto o = std::make_shared<TokenizeOptions>();
     auto* command = app.add_subcommand("tokenize", "Token ids of a text, or the text of token ids");
     o->model.add_to(*command, false);
-    auto* text = command->add_option("-p,--text", o->text, "the text; else -f, else stdin")->type_name("TEXT");
+    auto* text =
+        command->add_option("-p,--text", o->text, "the text; else -f, else stdin")->type_name("TEXT");
     command->add_option("-f,--file", o->file, "read the text from a file")->excludes(text)->type_name("FILE");
     command->add_flag("--special", o->special,
                       "recognise special tokens such as <think> (default: they are text)");

@@ -46,8 +46,8 @@ std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& mo
     const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
     if (plan.resident()) return std::nullopt;
     say("cachalot: the routed experts, {}, do not fit into memory; a cache of {} is used (see "
-               "cachalot plan)",
-               human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
+        "cachalot plan)",
+        human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
 }
 
@@ -97,7 +97,8 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
                    "auto: spread if there are several groups")
         ->check(CLI::IsMember({"auto", "off", "spread"}))
         ->capture_default_str();
-    app.add_option("-c,--ctx", context, "most tokens of a conversation, as 4096 or 4k; 0: what the model was trained for")
+    app.add_option("-c,--ctx", context,
+                   "most tokens of a conversation, as 4096 or 4k; 0: what the model was trained for")
         ->check(CLI::Range(std::int64_t(0), std::int64_t(1) << 30))
         ->type_name("TOKENS");
     app.add_option(
@@ -208,7 +209,8 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserv
     Engine engine(std::move(model), options);
     const int wanted = threads > 0 ? threads : available_cores();
     if (const int missing = wanted - engine.backend().threads(); missing > 0)
-        say("cachalot: {} of {} threads could not be created, as a limit is reached (see ulimit -u); it goes on "
+        say("cachalot: {} of {} threads could not be created, as a limit is reached (see ulimit -u); it goes "
+            "on "
             "without them",
             missing, wanted);
     if (const auto stats = engine.expert_stats())

@@ -70,7 +70,8 @@ CLI::Option* find_option(CLI::App& app, std::string name) {
 }
 
 std::string spelling(const CLI::Option& option) {
-    return option.get_lnames().empty() ? "-" + option.get_snames().front() : "--" + option.get_lnames().front();
+    return option.get_lnames().empty() ? "-" + option.get_snames().front()
+                                       : "--" + option.get_lnames().front();
 }
 
 // Lists would otherwise go on to the next option.
@@ -130,7 +131,8 @@ class Reader {
             }
             known.push_back(child->get_name());
         }
-        if (name.ends_with(".gguf")) wrong(fmt::format("'{0}' is no command: try cachalot chat -m {0}", name));
+        if (name.ends_with(".gguf"))
+            wrong(fmt::format("'{0}' is no command: try cachalot chat -m {0}", name));
         const auto options = option_names(*at_);
         known.insert(known.end(), options.begin(), options.end());
         const auto meant = suggestion(name, known);
@@ -161,8 +163,9 @@ class Reader {
         CLI::Option* option = find_option(*at_, name);
         if (!option) unknown_option(name);
         if (!is_flag(*option))
-            return value_of(*option, name, equals == std::string::npos ? next_value(*option, name)
-                                                                       : argument.substr(equals + 1));
+            return value_of(
+                *option, name,
+                equals == std::string::npos ? next_value(*option, name) : argument.substr(equals + 1));
         if (equals != std::string::npos && equals + 1 == argument.size())
             wrong(fmt::format("{} takes no value", name));
         out_.arguments.push_back((option->check_lname(name.substr(2)) ? name : spelling(*option)) +
@@ -182,8 +185,9 @@ class Reader {
                 continue;
             }
             const std::string rest = argument.substr(i + 1);
-            return value_of(*option, name, rest.empty() ? next_value(*option, name)
-                                                        : rest.substr(rest.starts_with('=') ? 1 : 0));
+            return value_of(
+                *option, name,
+                rest.empty() ? next_value(*option, name) : rest.substr(rest.starts_with('=') ? 1 : 0));
         }
     }
 
@@ -191,10 +195,10 @@ class Reader {
     std::string next_value(const CLI::Option& option, const std::string& name) {
         if (next_ == arguments_.size()) wrong(fmt::format("{} needs a value", name));
         const std::string& value = arguments_[next_];
-        if (value == "--" ||
-            (value.starts_with('-') && value.size() > 1 && find_option(*at_, value.substr(0, value.find('=')))))
-            wrong(fmt::format("{0} needs a value, and '{1}' is an option; if it is meant: {2}={1}", name, value,
-                              spelling(option)));
+        if (value == "--" || (value.starts_with('-') && value.size() > 1 &&
+                              find_option(*at_, value.substr(0, value.find('=')))))
+            wrong(fmt::format("{0} needs a value, and '{1}' is an option; if it is meant: {2}={1}", name,
+                              value, spelling(option)));
         ++next_;
         return value;
     }

@@ -64,7 +64,8 @@ std::string common_beginning(const std::vector<std::string>& words) {
 }  // namespace
 
 struct LineEditor::Terminal {
-    explicit Terminal(std::function<Completions(const std::string&)> completer) : complete(std::move(completer)) {
+    explicit Terminal(std::function<Completions(const std::string&)> completer)
+        : complete(std::move(completer)) {
         use_utf8();
         edit = el_init("cachalot", stdin, stdout, stderr);
         history = history_init();
@@ -126,7 +127,8 @@ struct LineEditor::Terminal {
 };
 
 LineEditor::LineEditor(std::function<Completions(const std::string&)> complete) {
-    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) terminal_ = std::make_unique<Terminal>(std::move(complete));
+    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+        terminal_ = std::make_unique<Terminal>(std::move(complete));
 }
 
 LineEditor::~LineEditor() = default;

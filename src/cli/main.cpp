@@ -37,7 +37,8 @@ int main(int argc, char** argv) {
     try {
         auto line = cli::read_command_line(app, {argv + 1, argv + argc});
         command = line.command;
-        app.parse(std::vector<std::string>(line.arguments.rbegin(), line.arguments.rend()));  // the last one first
+        app.parse(
+            std::vector<std::string>(line.arguments.rbegin(), line.arguments.rend()));  // the last one first
         return 0;
     } catch (const CLI::RuntimeError& e) {
         return e.get_exit_code();  // of a program that a command ran

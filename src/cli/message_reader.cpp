@@ -30,7 +30,8 @@ Typed MessageReader::read(std::string& message) {
         message.clear();
         return typed;
     }
-    if (const auto begin = block_begin(message); begin != std::string::npos) return read_block(message, begin);
+    if (const auto begin = block_begin(message); begin != std::string::npos)
+        return read_block(message, begin);
     while (message.ends_with('\\')) {
         message.back() = '\n';
         std::string line;

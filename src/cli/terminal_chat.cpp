@@ -65,7 +65,8 @@ class Chat {
 
     void loop() {
         banner();
-        MessageReader reader([this](const char* prompt, std::string& line) { return editor_.read(prompt, line); });
+        MessageReader reader(
+            [this](const char* prompt, std::string& line) { return editor_.read(prompt, line); });
         std::string message;
         while (true) {
             const Typed typed = reader.read(message);
@@ -92,8 +93,10 @@ class Chat {
             visible_line(c.name.empty() ? engine_.model().checkpoint->source() : c.name), c.layers,
             engine_.context());
         if (options_.model.is_shipped())
-            say("This is a toy of 61 million parameters, to try the program with; its answers are often wrong.\n"
-                "The weights of DeepSeek V4 are at https://huggingface.co/deepseek-ai; then: cachalot chat -m MODEL");
+            say("This is a toy of 61 million parameters, to try the program with; its answers are often "
+                "wrong.\n"
+                "The weights of DeepSeek V4 are at https://huggingface.co/deepseek-ai; then: cachalot chat "
+                "-m MODEL");
     }
 
     void remember(const std::string& message) {
@@ -160,7 +163,8 @@ class Chat {
 
     void undo() {
         auto& all = messages();
-        auto last = std::find_if(all.rbegin(), all.rend(), [](const Message& m) { return m.role == Role::user; });
+        auto last =
+            std::find_if(all.rbegin(), all.rend(), [](const Message& m) { return m.role == Role::user; });
         if (last == all.rend()) fail("/undo: there is no question yet");
         all.erase(last.base() - 1, all.end());
     }
@@ -174,7 +178,8 @@ class Chat {
     // The first call of the last answer that has no result yet.
     const ToolCall* open_call() const {
         const auto& all = conversation_.messages;
-        auto last = std::find_if(all.rbegin(), all.rend(), [](const Message& m) { return m.role != Role::tool; });
+        auto last =
+            std::find_if(all.rbegin(), all.rend(), [](const Message& m) { return m.role != Role::tool; });
         if (last == all.rend() || last->role != Role::assistant) return nullptr;
         const auto results = static_cast<std::size_t>(last - all.rbegin());
         return results < last->tool_calls.size() ? &last->tool_calls[results] : nullptr;

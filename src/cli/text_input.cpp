@@ -8,8 +8,7 @@
 namespace cachalot::cli {
 
 void TextInput::add_to(CLI::App& command) {
-    auto* given =
-        command.add_option("-p,--text", text, "the text; else -f, else stdin")->type_name("TEXT");
+    auto* given = command.add_option("-p,--text", text, "the text; else -f, else stdin")->type_name("TEXT");
     auto* read = command.add_option("-f,--file", file, "read the text from a file")
                      ->excludes(given)
                      ->type_name("FILE");

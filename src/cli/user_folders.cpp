@@ -19,6 +19,8 @@ std::filesystem::path in_folder(const char* variable, const char* usual, const c
 std::filesystem::path default_kv_folder() { return in_folder("XDG_CACHE_HOME", ".cache", "kv"); }
 std::filesystem::path default_heat_folder() { return in_folder("XDG_CACHE_HOME", ".cache", "heat"); }
 std::filesystem::path default_hash_folder() { return in_folder("XDG_CACHE_HOME", ".cache", "hashes"); }
-std::filesystem::path default_history_file() { return in_folder("XDG_STATE_HOME", ".local/state", "history"); }
+std::filesystem::path default_history_file() {
+    return in_folder("XDG_STATE_HOME", ".local/state", "history");
+}
 
 }  // namespace cachalot::cli

@@ -6,8 +6,9 @@
 namespace cachalot::cli {
 
 // In $XDG_CACHE_HOME, else in ~/.cache:
-std::filesystem::path default_kv_folder();    // "cachalot/kv": prefixes
-std::filesystem::path default_heat_folder();  // "cachalot/heat": which experts are used, a file for each model
+std::filesystem::path default_kv_folder();  // "cachalot/kv": prefixes
+std::filesystem::path
+default_heat_folder();  // "cachalot/heat": which experts are used, a file for each model
 std::filesystem::path default_hash_folder();  // "cachalot/hashes": of models' files (content_hash.h)
 
 // In $XDG_STATE_HOME, else in ~/.local/state: "cachalot/history": what was typed in chats

@@ -81,7 +81,8 @@ bool is_safetensors(std::string_view head) {
 }
 
 bool is_text(std::string_view head) {
-    const std::size_t cut = head.size() < kLooked ? 0 : 3;  // bytes of a character at the end of what is looked at
+    const std::size_t cut =
+        head.size() < kLooked ? 0 : 3;  // bytes of a character at the end of what is looked at
     if (head.size() - valid_utf8_prefix(head) > cut) return false;
     return std::all_of(head.begin(), head.end(), [](char c) {
         const auto byte = static_cast<unsigned char>(c);

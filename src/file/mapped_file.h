@@ -36,8 +36,8 @@ struct FileStamp {
     explicit FileStamp(const struct stat& status);
 
     std::uint64_t device = 0, inode = 0, size = 0;
-    std::int64_t modified = 0;                              // contents
-    std::int64_t changed = 0;                               // contents, name, rights or links
+    std::int64_t modified = 0;  // contents
+    std::int64_t changed = 0;   // contents, name, rights or links
     std::uint64_t links = 0, mode = 0, owner = 0, group = 0;
 
     bool operator==(const FileStamp&) const = default;
@@ -55,7 +55,7 @@ class MappedFile {
     const std::string& path() const { return path_; }
     std::size_t size() const { return bytes_.size(); }
     std::span<const std::byte> bytes() const { return bytes_; }
-    int descriptor() const { return descriptor_; }  // open for reading
+    int descriptor() const { return descriptor_; }     // open for reading
     const FileStamp& stamp() const { return stamp_; }  // when it was opened
 
     // Throws Error if the file is now shorter than what was mapped.

@@ -16,8 +16,8 @@
 #include <thread>
 #include <utility>
 
-#include "base/error.h"
 #include "base/background.h"
+#include "base/error.h"
 #include "file/waiting_reads.h"
 
 namespace cachalot {

@@ -35,7 +35,7 @@ struct EngineServiceOptions {
     SamplingOptions sampling;
     ChatOptions chat;
     ToolMemory::Limits memory;
-    TurnStore* turns = nullptr;       // where that is kept on disk; null: nowhere. It must outlive the service.
+    TurnStore* turns = nullptr;  // where that is kept on disk; null: nowhere. It must outlive the service.
     bool remove_client_noise = true;  // conversation_policy.h
 };
 

@@ -81,8 +81,8 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
             strand_, [this] { return accept_loop(); }, net::detached);
         start_threads(threads_, std::max(1, o.threads), [this](int) { run_io(); });
         if (threads_.empty()) fail("the network cannot be served: {}", kNoMoreThreads);
-        missing_threads_ = o.threads + o.request_threads - static_cast<int>(threads_.size()) -
-                           context_->workers.threads();
+        missing_threads_ =
+            o.threads + o.request_threads - static_cast<int>(threads_.size()) - context_->workers.threads();
     }
 
     void stop(std::chrono::steady_clock::time_point deadline) {

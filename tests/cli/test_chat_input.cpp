@@ -39,14 +39,16 @@ std::vector<std::string> messages(std::deque<std::string> lines) {
 }
 
 TEST(MessageReader, JoinsContinuedLines) {
-    EXPECT_THAT(messages({"one", "two\\", "three\\", "four", "five"}), ElementsAre("one", "two\nthree\nfour", "five"));
+    EXPECT_THAT(messages({"one", "two\\", "three\\", "four", "five"}),
+                ElementsAre("one", "two\nthree\nfour", "five"));
     EXPECT_THAT(messages({"cut\\"}), ElementsAre("cut"));
     EXPECT_THAT(messages({"", "x"}), ElementsAre("", "x"));
 }
 
 TEST(MessageReader, DropsWhatIsInterrupted) {
     EXPECT_THAT(messages({"not to be sent\\", kInterrupt, "next"}), ElementsAre(kInterrupt, "next"));
-    EXPECT_THAT(messages({"\"\"\"", "not", "to be sent", kInterrupt, "next"}), ElementsAre(kInterrupt, "next"));
+    EXPECT_THAT(messages({"\"\"\"", "not", "to be sent", kInterrupt, "next"}),
+                ElementsAre(kInterrupt, "next"));
     EXPECT_THAT(messages({kInterrupt, "a\\", "b\\", kInterrupt}), ElementsAre(kInterrupt, kInterrupt));
 }
 
@@ -61,7 +63,8 @@ TEST(MessageReader, TakesQuotedBlocksAsTheyAre) {
 }
 
 TEST(MessageReader, ReadsFilesFromWindows) {
-    EXPECT_THAT(messages({"one\r", "two\\\r", "three\r", "/quit\r"}), ElementsAre("one", "two\nthree", "/quit"));
+    EXPECT_THAT(messages({"one\r", "two\\\r", "three\r", "/quit\r"}),
+                ElementsAre("one", "two\nthree", "/quit"));
     EXPECT_THAT(messages({"\"\"\"\r", "a\r", "b\r", "\"\"\"\r"}), ElementsAre("a\nb"));
 }
 
@@ -73,8 +76,9 @@ TEST(ChatLine, TellsCommandsFromQuestions) {
     EXPECT_EQ(load.verb, ChatVerb::load);
     EXPECT_EQ(load.argument, "my talk.json");
     EXPECT_EQ(read_chat_line("/system two\nlines").argument, "two\nlines");
-    for (const char* text : {"/usr/bin/env is what?", "/etc is what?", "/* a comment */", "// another", "/", "/dev", "/2",
-                             " /quit", "what is /quit?", "/nosuchword\nin a pasted text", "/a-b"}) {
+    for (const char* text :
+         {"/usr/bin/env is what?", "/etc is what?", "/* a comment */", "// another", "/", "/dev", "/2",
+          " /quit", "what is /quit?", "/nosuchword\nin a pasted text", "/a-b"}) {
         const auto line = read_chat_line(text);
         EXPECT_EQ(line.verb, ChatVerb::say) << text;
         EXPECT_EQ(line.argument, text);

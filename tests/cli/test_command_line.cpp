@@ -18,8 +18,8 @@ using Words = std::vector<std::string>;
 struct AllCommands : testing::Test {
     AllCommands() {
         for (auto add : {add_run, add_chat, add_serve, add_launch, add_tokenize, add_logits, add_perplexity,
-                         add_compare, add_eval, add_score_official, add_imatrix, add_bench, add_cache, add_cache_sim,
-                         add_inspect, add_plan, add_convert, add_synth})
+                         add_compare, add_eval, add_score_official, add_imatrix, add_bench, add_cache,
+                         add_cache_sim, add_inspect, add_plan, add_convert, add_synth})
             add(app);
     }
 
@@ -67,9 +67,11 @@ TEST_F(AllCommands, NoOptionTakesAnEmptyValueOrTheNextOption) {
                 EXPECT_THAT(wrong(with(words, {dashed + "="})), HasSubstr("takes no value")) << dashed;
                 continue;
             }
-            EXPECT_THAT(wrong(with(words, {dashed + "=", "--help"})), HasSubstr("the value is empty")) << dashed;
+            EXPECT_THAT(wrong(with(words, {dashed + "=", "--help"})), HasSubstr("the value is empty"))
+                << dashed;
             EXPECT_THAT(wrong(with(words, {dashed, ""})), HasSubstr("the value is empty")) << dashed;
-            EXPECT_THAT(wrong(with(words, {dashed, "--help"})), HasSubstr("needs a value, and '--help'")) << dashed;
+            EXPECT_THAT(wrong(with(words, {dashed, "--help"})), HasSubstr("needs a value, and '--help'"))
+                << dashed;
             EXPECT_THAT(wrong(with(words, {dashed, "--"})), HasSubstr("needs a value")) << dashed;
             EXPECT_THAT(wrong(with(words, {dashed})), HasSubstr("needs a value")) << dashed;
         }
@@ -94,8 +96,8 @@ TEST_F(AllCommands, NumbersAreNumbers) {
         ++numbers;
         // Where fractions are legal a number may be large; the option's own range refuses it later.
         const bool fraction = wrong(with(words, {name, "0.5"})).starts_with("accepted");
-        for (const char* value : {"nan", "-nan", "inf", "-inf", "infinity", "1e999", "-1e999", "1x", "0x10", "1,,2",
-                                  "99999999999999999999999", "1e39", " 1", "--1", "1 "})
+        for (const char* value : {"nan", "-nan", "inf", "-inf", "infinity", "1e999", "-1e999", "1x", "0x10",
+                                  "1,,2", "99999999999999999999999", "1e39", " 1", "--1", "1 "})
             if (std::string(value) != "99999999999999999999999" || !fraction)
                 EXPECT_THAT(wrong(with(words, {name, value})), testing::Not(testing::StartsWith("accepted")))
                     << name << " " << value;
@@ -121,12 +123,19 @@ TEST_F(AllCommands, CountsOfTokensMayBeShort) {
 }
 
 TEST_F(AllCommands, OtherNamesAreUnderstood) {
-    const std::pair<const char*, const char*> names[] = {
-        {"--temperature", "--temp"},       {"--ctx-size", "--ctx"},          {"--ctx_size", "--ctx"},
-        {"--n-predict", "--max-tokens"},   {"--n_predict", "--max-tokens"},  {"--max_tokens", "--max-tokens"},
-        {"--top_p", "--top-p"},            {"--top_k", "--top-k"},           {"--max-new-tokens", "--max-tokens"},
-        {"--num_ctx", "--ctx"},            {"--repeat-penalty", "--repetition-penalty"},
-        {"--frequency_penalty", "--frequency-penalty"}, {"--threads", "--threads"}};
+    const std::pair<const char*, const char*> names[] = {{"--temperature", "--temp"},
+                                                         {"--ctx-size", "--ctx"},
+                                                         {"--ctx_size", "--ctx"},
+                                                         {"--n-predict", "--max-tokens"},
+                                                         {"--n_predict", "--max-tokens"},
+                                                         {"--max_tokens", "--max-tokens"},
+                                                         {"--top_p", "--top-p"},
+                                                         {"--top_k", "--top-k"},
+                                                         {"--max-new-tokens", "--max-tokens"},
+                                                         {"--num_ctx", "--ctx"},
+                                                         {"--repeat-penalty", "--repetition-penalty"},
+                                                         {"--frequency_penalty", "--frequency-penalty"},
+                                                         {"--threads", "--threads"}};
     for (const auto& [other, ours] : names)
         EXPECT_THAT(read({"run", other, "1"}), ElementsAre("run", ours, "1")) << other;
     EXPECT_THAT(read({"run", "--ignore_eos"}), ElementsAre("run", "--ignore-eos"));
@@ -182,7 +191,8 @@ TEST(Suggestion, IsNearOrNothing) {
 }
 
 TEST(Usage, IsTwoLines) {
-    EXPECT_EQ(usage_text("what\nis wrong", "cache ls"), "cachalot: what is wrong\nSee 'cachalot cache ls --help'.");
+    EXPECT_EQ(usage_text("what\nis wrong", "cache ls"),
+              "cachalot: what is wrong\nSee 'cachalot cache ls --help'.");
     EXPECT_EQ(usage_text("x", ""), "cachalot: x\nSee 'cachalot --help'.");
 }
 

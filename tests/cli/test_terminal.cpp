@@ -26,7 +26,8 @@ class OnTerminal {
         if (id_ == 0) {
             setenv("HOME", home.c_str(), 1);
             setenv("TERM", "xterm", 1);
-            for (const char* name : {"XDG_STATE_HOME", "XDG_CACHE_HOME", "CACHALOT_MODEL", "LC_ALL", "LANG", "LC_CTYPE"})
+            for (const char* name :
+                 {"XDG_STATE_HOME", "XDG_CACHE_HOME", "CACHALOT_MODEL", "LC_ALL", "LANG", "LC_CTYPE"})
                 unsetenv(name);
             std::vector<char*> list = {const_cast<char*>(CACHALOT_PROGRAM)};
             for (const auto& argument : arguments) list.push_back(const_cast<char*>(argument.c_str()));
@@ -43,7 +44,9 @@ class OnTerminal {
     OnTerminal(const OnTerminal&) = delete;
     OnTerminal& operator=(const OnTerminal&) = delete;
 
-    void type(const std::string& keys) { ASSERT_EQ(write(terminal_, keys.data(), keys.size()), ssize_t(keys.size())); }
+    void type(const std::string& keys) {
+        ASSERT_EQ(write(terminal_, keys.data(), keys.size()), ssize_t(keys.size()));
+    }
 
     // Everything shown since the last call, up to and with `text`; fails the test if it does not come.
     std::string wait_for(const std::string& text) {
@@ -119,15 +122,17 @@ TEST_F(Terminal, EveryLanguageCanBeTyped) {
 }
 
 TEST_F(Terminal, APastedTextIsOneQuestion) {
-    EXPECT_THAT(questions_of(kPasteBegin + "def f(x):\r\treturn x\r\rWhat does this do?\r" + kPasteEnd + "\r"),
-                testing::ElementsAre("def f(x):\n\treturn x\n\nWhat does this do?"));
+    EXPECT_THAT(
+        questions_of(kPasteBegin + "def f(x):\r\treturn x\r\rWhat does this do?\r" + kPasteEnd + "\r"),
+        testing::ElementsAre("def f(x):\n\treturn x\n\nWhat does this do?"));
     EXPECT_THAT(questions_of("Explain: " + kPasteBegin + "/quit\n/nosuch" + kPasteEnd + " please\r"),
                 testing::ElementsAre("Explain: /quit\n/nosuch please"));
 }
 
 TEST_F(Terminal, CtrlCDropsWhatWasTyped) {
     OnTerminal chat(home(), {"chat", "-n", "3"});
-    EXPECT_THAT(chat.wait_for_prompt(), AllOf(HasSubstr("toy"), HasSubstr("huggingface.co"), HasSubstr("\033[?2004h")));
+    EXPECT_THAT(chat.wait_for_prompt(),
+                AllOf(HasSubstr("toy"), HasSubstr("huggingface.co"), HasSubstr("\033[?2004h")));
     chat.type("not to be sent\\\r");
     chat.wait_for(". ");
     chat.type("nor this\003");

@@ -1,6 +1,6 @@
 // What a server that is started again still knows of a conversation, and what it must not know.
-#include <gmock/gmock.h>
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <sys/stat.h>
 
 #include <filesystem>

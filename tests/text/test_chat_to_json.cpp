@@ -69,12 +69,12 @@ RC_GTEST_PROP(ChatToJson, AnyConversationComesBack, ()) {
     for (int i = 0; i < count; ++i) {
         Message m;
         m.role = *rc::gen::element(Role::system, Role::developer, Role::user, Role::assistant, Role::tool);
-        for (int part = *rc::gen::inRange(0, 3); part > 0; --part)
-            m.content.push_back({"text", *text});
+        for (int part = *rc::gen::inRange(0, 3); part > 0; --part) m.content.push_back({"text", *text});
         if (m.role == Role::assistant) {
             m.reasoning = *text;
             m.without_eos = *rc::gen::arbitrary<bool>();
-            for (int call = *rc::gen::inRange(0, 3); call > 0; --call) m.tool_calls.push_back({*text, *text, *text});
+            for (int call = *rc::gen::inRange(0, 3); call > 0; --call)
+                m.tool_calls.push_back({*text, *text, *text});
         }
         if (m.role == Role::tool) m.tool_call_id = *text;
         first.messages.push_back(m);
@@ -90,7 +90,8 @@ RC_GTEST_PROP(ChatToJson, AnyConversationComesBack, ()) {
         for (std::size_t j = 0; j < a.content.size(); ++j) RC_ASSERT(a.content[j].text == b.content[j].text);
         RC_ASSERT(a.tool_calls.size() == b.tool_calls.size());
         for (std::size_t j = 0; j < a.tool_calls.size(); ++j)
-            RC_ASSERT(a.tool_calls[j].id == b.tool_calls[j].id && a.tool_calls[j].name == b.tool_calls[j].name &&
+            RC_ASSERT(a.tool_calls[j].id == b.tool_calls[j].id &&
+                      a.tool_calls[j].name == b.tool_calls[j].name &&
                       a.tool_calls[j].arguments == b.tool_calls[j].arguments);
     }
 }

@@ -1,8 +1,8 @@
 #include "text/visible_text.h"
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include <rapidcheck/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <string>
 
@@ -26,7 +26,8 @@ TEST(VisibleText, ShowsWhatATerminalWouldObey) {
 }
 
 TEST(VisibleText, LeavesTextAlone) {
-    for (const char* text : {"", "plain", "two\nlines\tand a tab", "Grüße 日本 😀", "\u00a0\u200f\u05d0 e\u0301", "\\u001b"})
+    for (const char* text :
+         {"", "plain", "two\nlines\tand a tab", "Grüße 日本 😀", "\u00a0\u200f\u05d0 e\u0301", "\\u001b"})
         EXPECT_EQ(visible_text(text), text);
     EXPECT_EQ(visible_line("a\nb\tc\n"), "a\\u000ab\\u0009c\\u000a");
 }

@@ -104,10 +104,10 @@ TEST_F(ConvertModel, AReleaseIsWrittenIntoAnyNewOrEmptyFolder) {
     fs::create_directory(file("empty"));
     fs::create_directory(file("far"));
     fs::create_directory_symlink(file("far"), file("link"));
-    for (const auto& folder : {file("slash") / "", file("empty"), file("link"), file("new")}) {
-        write_release(source, folder);
-        EXPECT_EQ(read_text_file(folder / "config.json"), read_text_file(release() / "config.json"));
-        EXPECT_FALSE(fs::exists(folder / ".made-from"));
+    for (const auto& output : {file("slash") / "", file("empty"), file("link"), file("new")}) {
+        write_release(source, output);
+        EXPECT_EQ(read_text_file(output / "config.json"), read_text_file(release() / "config.json"));
+        EXPECT_FALSE(fs::exists(output / ".made-from"));
     }
     EXPECT_TRUE(fs::is_symlink(file("link")));
     for (const auto& entry : fs::directory_iterator(file("")))

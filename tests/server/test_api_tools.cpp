@@ -42,7 +42,7 @@ TEST(CustomInput, ComesAsItIsWritten) {
     const std::string texts[] = {
         "", "a", "*** Begin Patch\n+\t\"x\\\\y\"\n", "é 中 🐋 \x01", std::string(3, '\\'), "\"}"};
     for (const auto& text : texts)
-        for (const std::string arguments :
+        for (const std::string& arguments :
              {python_json({{"input", text}}), ordered_json{{"input", text}}.dump(-1, ' ', true)})
             for (std::size_t step :
                  {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{7}, arguments.size()}) {
@@ -224,7 +224,9 @@ TEST(ApiTools, ResponsesAnswerWithCustomCalls) {
     for (const auto& event : read_sse(ask(routes, "POST", "/v1/responses", body.dump())->body)) {
         kinds.push_back(event.name);
         if (event.name == "response.custom_tool_call_input.delta") input += event.data["delta"];
-        if (event.name == "response.custom_tool_call_input.done") EXPECT_EQ(event.data["input"], input);
+        if (event.name == "response.custom_tool_call_input.done") {
+            EXPECT_EQ(event.data["input"], input);
+        }
     }
     EXPECT_EQ(input, "a\n\"b\"");
     EXPECT_EQ(kinds, (Names{"response.created", "response.in_progress", "response.output_item.added",

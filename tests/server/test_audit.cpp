@@ -21,8 +21,8 @@ using testing::HasSubstr;
 
 class AuditOnFullDisks : public testing::Test {
   protected:
-    Audit() { std::signal(SIGXFSZ, SIG_IGN); }
-    ~Audit() override { std::filesystem::remove(path); }
+    AuditOnFullDisks() { std::signal(SIGXFSZ, SIG_IGN); }
+    ~AuditOnFullDisks() override { std::filesystem::remove(path); }
 
     std::string content() const {
         std::ifstream file(path);

@@ -126,7 +126,9 @@ TEST_F(Restart, AToolLoopGoesOnWithTheSamePrompt) {
             EXPECT_EQ(unbroken["usage"]["prompt_tokens"], text.size());
             TemporaryFolder empty;
             TurnStore nothing(empty.path() / "kv", {});
-            if (thinking) EXPECT_NE(prompt(body, nothing, again.engine.model().tokenizer), text);
+            if (thinking) {
+                EXPECT_NE(prompt(body, nothing, again.engine.model().tokenizer), text);
+            }
             // Another one's session it is not.
             auto stranger = body;
             stranger["cache_salt"] = "x";

@@ -161,6 +161,10 @@ void Scheduler::evaluate(const std::vector<Part>& parts) {
 
 // Some layers may be ahead of others now. An intact state is as it was before the pass; of another one nothing can be used.
 void Scheduler::pass_failed(const std::vector<Part>& parts, const std::exception_ptr& error) {
+    if (!engine_.problem().empty()) {  // there are no weights to try again with
+        for (const auto& part : parts) drop(part.sequence, error);
+        return;
+    }
     for (const auto& [held, rows] : parts) {
         auto& s = *held;
         const bool intact = s.state_->intact();

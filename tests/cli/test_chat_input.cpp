@@ -32,7 +32,9 @@ std::vector<std::string> messages(std::deque<std::string> lines) {
     std::vector<std::string> result;
     std::string message;
     for (Typed typed; (typed = reader.read(message)) != Typed::end;) {
-        if (typed == Typed::interrupted) EXPECT_EQ(message, "");
+        if (typed == Typed::interrupted) {
+            EXPECT_EQ(message, "");
+        }
         result.push_back(typed == Typed::interrupted ? kInterrupt : message);
     }
     return result;

@@ -98,9 +98,10 @@ TEST_F(AllCommands, NumbersAreNumbers) {
         const bool fraction = wrong(with(words, {name, "0.5"})).starts_with("accepted");
         for (const char* value : {"nan", "-nan", "inf", "-inf", "infinity", "1e999", "-1e999", "1x", "0x10",
                                   "1,,2", "99999999999999999999999", "1e39", " 1", "--1", "1 "})
-            if (std::string(value) != "99999999999999999999999" || !fraction)
+            if (std::string(value) != "99999999999999999999999" || !fraction) {
                 EXPECT_THAT(wrong(with(words, {name, value})), testing::Not(testing::StartsWith("accepted")))
                     << name << " " << value;
+            }
     });
     EXPECT_GT(numbers, 50);
 }

@@ -211,8 +211,7 @@ TEST_F(ChatTest, CallsOnlyWhatIsOffered) {
 
 TEST_F(ChatTest, ATurnThatEndsInItsReasoningGoesOnToTheAnswer) {
     const auto think_end = engine.model().tokenizer.find("</think>").value();
-    for (const char* question : {"What is the capital of Peru?", "What is the capital of France?",
-                                 "What is the capital of Norway?"}) {
+    for (const char* question : {"What is the capital of Peru?", "What is the capital of Norway?"}) {
         auto options = greedy(200);
         options.sampling.logit_bias = {{think_end, -100.0f}};
         const auto result = ChatSession(engine).answer(ask(question), {.thinking = true}, options);

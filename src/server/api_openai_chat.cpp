@@ -4,6 +4,8 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "server/api_openai_write.h"
 #include "server/custom_input.h"
@@ -55,13 +57,26 @@ class ChatAnswer {
           logprobs_(chat.request.generation.top_logprobs >= 0) {}
     virtual ~ChatAnswer() = default;
 
+    // From now on events are answered; what has come before waits, as the answer may still be a refusal.
+    void start() {
+        std::lock_guard lock(mutex_);
+        begin();
+        started_ = true;
+        for (const auto& event : std::exchange(early_, {})) handle(event);
+    }
+
+    void on(const Event& event) {
+        std::lock_guard lock(mutex_);
+        if (started_)
+            handle(event);
+        else
+            early_.push_back(event);
+    }
+
+  protected:
     virtual void begin() {}
     virtual void handle(const Event& event) = 0;
 
-    // Held while the request is submitted and the stream begun, so that no event comes first.
-    std::mutex mutex;
-
-  protected:
     ordered_json envelope(const char* object) const {
         return {{"id", id_}, {"object", object}, {"created", created_}, {"model", model_}};
     }
@@ -73,6 +88,11 @@ class ChatAnswer {
     const std::size_t choices_;
     const ToolSet tools_;
     const bool include_usage_, return_progress_, logprobs_;
+
+  private:
+    std::mutex mutex_;  // never held for long, as the model waits for it
+    bool started_ = false;
+    std::vector<Event> early_;
 };
 
 class StreamedChat : public ChatAnswer {
@@ -276,13 +296,10 @@ void answer_chat(Service& service, ChatRequest chat, std::shared_ptr<ResponseWri
         answer = std::make_shared<StreamedChat>(service, chat, writer);
     else
         answer = std::make_shared<WholeChat>(service, chat, writer);
-    std::lock_guard lock(answer->mutex);
-    const auto job = submit(service, std::move(chat.request), writer, [answer](const Event& event) {
-        std::lock_guard turn(answer->mutex);
-        answer->handle(event);
-    });
+    const auto job =
+        submit(service, std::move(chat.request), writer, [answer](const Event& event) { answer->on(event); });
     try {
-        answer->begin();
+        answer->start();
     } catch (...) {
         job->cancel();  // else it would go on for nobody
         throw;

@@ -66,13 +66,13 @@ void check_penalty_window(const Field& body, const SamplingOptions& o) {
 // Passes on everything but reasoning. In its place there is progress from time to time: the connection must not look
 // dead while the model thinks.
 Service::Sink without_reasoning(Service::Sink sink) {
-    using Clock = std::chrono::steady_clock;
     static constexpr std::chrono::seconds kPause{2};
-    return [sink = std::move(sink), last = Clock::now(), size = std::int64_t{0}](const Event& event) mutable {
+    return [sink = std::move(sink), last = std::chrono::steady_clock::now(),
+            size = std::int64_t{0}](const Event& event) mutable {
         if (event.kind == Event::Kind::started) size = event.usage.prompt_tokens;
         if (event.kind != Event::Kind::reasoning) return sink(event);
-        if (Clock::now() - last < kPause) return;
-        last = Clock::now();
+        if (std::chrono::steady_clock::now() - last < kPause) return;
+        last = std::chrono::steady_clock::now();
         Event progress{Event::Kind::progress};
         progress.choice = event.choice;
         progress.progress_done = progress.progress_total = size;

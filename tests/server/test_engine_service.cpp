@@ -326,7 +326,9 @@ TEST_F(EngineService, MinusOneIsANewSeedInEveryDialect) {
         {"/v1/completions", {{"prompt", "It was a dark night"}, {"max_tokens", 16}}},
         {"/v1/messages", {{"messages", turns}, {"max_tokens", 16}}},
         {"/v1/responses", {{"input", story}, {"max_output_tokens", 16}}}};
-    for (auto [path, body] : dialects) {
+    for (const auto& dialect : dialects) {
+        const auto& path = dialect.first;
+        auto body = dialect.second;
         body["temperature"] = 1.5;
         auto texts = [&](const ordered_json& seed) {
             body["seed"] = seed;

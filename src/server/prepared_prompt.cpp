@@ -112,7 +112,12 @@ void complete_conversation(Request& request) {
 
 Prompt encode_conversation(const Request& request) {
     try {
-        return encode_prompt(request.conversation, request.chat);
+        if (request.tool_choice != ToolChoice::none) return encode_prompt(request.conversation, request.chat);
+        // A model that is told of tools wants to call them, and writes fragments of calls where it cannot.
+        Conversation untold = request.conversation;
+        untold.tools = {};
+        for (Message& message : untold.messages) message.tools = {};
+        return encode_prompt(untold, request.chat);
     } catch (const Error& e) {
         throw ApiError(400, "invalid_request", e.what(), "messages");
     }

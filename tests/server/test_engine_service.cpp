@@ -155,7 +155,7 @@ TEST_F(EngineService, WritesNothingOfACallIfThereMayBeNone) {
             const auto answer = ask(routes, "/v1/chat/completions", body);
             EXPECT_FALSE(message(answer).contains("tool_calls"));
             const auto text = message(answer)["content"].get<std::string>();
-            for (const char* syntax : {"DSML", "<tool_", "<invoke", "<parameter name"})
+            for (const char* syntax : {"DSML", "<tool_", "invoke", "<parameter name"})
                 EXPECT_EQ(text.find(syntax), std::string::npos) << question << text;
         }
 }

@@ -83,6 +83,8 @@ struct LineEditor::Terminal {
         el_source(edit, nullptr);
         el_set(edit, EL_BIND, "\\e[200~", "cachalot-paste", nullptr);
         el_set(edit, EL_BIND, "\\t", "cachalot-complete", nullptr);
+        el_set(edit, EL_ADDFN, "cachalot-interrupt", "drop what was typed", interrupt);
+        el_set(edit, EL_BIND, "^C", "cachalot-interrupt", nullptr);
         const char* kind = std::getenv("TERM");
         marks_pastes = kind && std::strcmp(kind, "dumb") != 0;
     }
@@ -98,6 +100,19 @@ struct LineEditor::Terminal {
     }
 
     static char* show_prompt(EditLine* edit) { return of(edit).prompt.data(); }
+
+    // Whoever sees the prompt may press any key, so the terminal is prepared before. Ctrl-C is a key like others: a
+    // signal that comes just before the terminal is read would be lost.
+    void prepare() {
+        el_set(edit, EL_PREP_TERM, 1);
+        el_set(edit, EL_SETTY, "-d", "intr=", nullptr);
+    }
+
+    static unsigned char interrupt(EditLine* edit, int) {
+        of(edit).interrupted = true;
+        print_control("^C");
+        return CC_EOF;
+    }
 
     static unsigned char on_tab(EditLine* edit, int) {
         const LineInfo* line = el_line(edit);
@@ -124,6 +139,7 @@ struct LineEditor::Terminal {
     History* history = nullptr;
     std::string prompt;
     bool marks_pastes = false;
+    bool interrupted = false;  // by the key, while the last line was read
 };
 
 LineEditor::LineEditor(std::function<Completions(const std::string&)> complete) {
@@ -139,6 +155,8 @@ Typed LineEditor::read(const char* prompt, std::string& line) {
     if (!terminal_) return std::getline(std::cin, line) ? Typed::something : Typed::end;
     terminal_->prompt = prompt;
     if (terminal_->marks_pastes) print_control(kMarkPastes);
+    terminal_->interrupted = false;
+    terminal_->prepare();
     int count = 0;
     errno = 0;
     const char* text = el_gets(terminal_->edit, &count);
@@ -146,7 +164,7 @@ Typed LineEditor::read(const char* prompt, std::string& line) {
     if (terminal_->marks_pastes) print_control(kDoNotMark);
     if (!text || count <= 0) {
         print_control("\n");
-        return error == EINTR ? Typed::interrupted : Typed::end;
+        return terminal_->interrupted || error == EINTR ? Typed::interrupted : Typed::end;
     }
     line.assign(text, static_cast<std::size_t>(count));
     while (line.ends_with('\n') || line.ends_with('\r')) line.pop_back();

@@ -65,13 +65,14 @@ class Chat {
 
     void loop() {
         banner();
-        MessageReader reader(
-            [this](const char* prompt, std::string& line) { return editor_.read(prompt, line); });
+        MessageReader reader([this](const char* prompt, std::string& line) {
+            const Typed typed = editor_.read(prompt, line);
+            return answer_stopped.exchange(false) ? Typed::interrupted : typed;
+        });
         std::string message;
         while (true) {
             const Typed typed = reader.read(message);
             if (typed == Typed::end) return;
-            answer_stopped = false;
             if (typed == Typed::interrupted) {
                 say("(Ctrl-D or /bye leaves)");
                 continue;
@@ -83,6 +84,7 @@ class Chat {
             } catch (const Error& e) {
                 say("{}", e.what());
             }
+            answer_stopped = false;
         }
     }
 

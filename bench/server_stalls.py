@@ -182,17 +182,16 @@ def measure_growth(server, size):
     return slow
 
 
-def send_forever(port, size):
+LOAD = ["newlines", "objects", "words", "messages", "one letter", "escapes", "keys", "parts"]
+
+
+def send_forever(port, path, body):
     """Another process, so that Python's threads do not wait for each other."""
     os.nice(19)
-    shapes = ["newlines", "objects", "words", "messages", "one letter", "escapes", "keys", "parts"]
-    shape = shapes[os.getpid() % len(shapes)]
-    body = SHAPES[shape][1](size)
-    body = body if isinstance(body, bytes) else body.encode()
     while True:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
-            connection.request("POST", SHAPES[shape][0], body)
+            connection.request("POST", path, body)
             connection.getresponse().read()
             connection.close()
         except OSError:
@@ -200,14 +199,19 @@ def send_forever(port, size):
 
 
 def measure_load(server, size):
+    requests = []  # made before anything is measured
+    for shape in LOAD:
+        path, make = SHAPES[shape]
+        body = make(int(size * 1e6 / len(make(1_000_000))))  # so that it has the size as JSON
+        requests.append((path, body if isinstance(body, bytes) else body.encode()))
     server.pace(3)
-    alone = server.pace(10)
+    alone = server.pace(20)
     clients = []
-    for _ in range(8):
+    for path, body in requests:
         pid = os.fork()
         if pid == 0:
             try:
-                send_forever(server.port, size)
+                send_forever(server.port, path, body)
             finally:
                 os._exit(0)
         clients.append(pid)

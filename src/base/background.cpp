@@ -32,12 +32,13 @@ int start_threads(std::vector<std::thread>& threads, int count, const std::funct
     return 0;
 }
 
-// Against a thread of the usual priority this leaves a tenth of a processor that both want.
-void lower_thread_priority() {
+void lower_thread_priority(int nicer) {
 #ifdef __linux__
-    constexpr int kNicer = 10, kNicest = 19;
+    constexpr int kNicest = 19;
     const auto thread = static_cast<id_t>(gettid());
-    setpriority(PRIO_PROCESS, thread, std::min(kNicest, getpriority(PRIO_PROCESS, thread) + kNicer));
+    setpriority(PRIO_PROCESS, thread, std::min(kNicest, getpriority(PRIO_PROCESS, thread) + nicer));
+#else
+    (void)nicer;
 #endif
 }
 

@@ -39,7 +39,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     HttpConnection(std::unique_ptr<Socket> socket, std::shared_ptr<ConnectionContext> context, bool refuse)
         : context_(std::move(context)),
           limits_(context_->options.limits),
-          wire_(std::make_shared<Wire>(std::move(socket), limits_)),
+          wire_(std::make_shared<Wire>(std::move(socket), limits_, context_->large_requests)),
           local_address_(wire_->local_address()),
           refuse_(refuse) {}
 
@@ -92,6 +92,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     // Returns whether the connection can serve another request.
     net::awaitable<bool> serve_one() {
         RequestReader reader(limits_);
+        wire_->begin_request();
         request_ = HttpRequest();
         request_.id = random_id("");
         served_ = Served();

@@ -9,6 +9,7 @@
 
 #include "server/http_router.h"
 #include "server/http_server.h"
+#include "server/pace.h"
 #include "server/request_workers.h"
 #include "server/tls.h"
 
@@ -65,6 +66,8 @@ struct ConnectionContext {
     HostList hosts;
     std::shared_ptr<TlsContext> tls;  // none: plain
     ByteBudget bodies{options.limits.bodies};
+    // Reading large requests as fast as they come would take the processors from the answers.
+    Pace large_requests{32e6};
     RequestWorkers workers{options.request_threads, options.limits.unread};
     std::atomic<bool> draining{false};
     std::function<void(Connection*)> on_closed;  // on the connection's strand, the last thing it does

@@ -16,7 +16,7 @@ void RequestWorkers::start() {
     for (int i = 0; i < wanted_; ++i) {
         const bool small_only = i == 1;
         const int missing = start_threads(threads_, 1, [this, small_only](int) {
-            lower_thread_priority();
+            lower_thread_priority(small_only ? 10 : 19);
             run(small_only);
         });
         if (missing > 0) break;

@@ -42,7 +42,7 @@ TEST(Background, OnlyTheThreadItselfGivesWay) {
     const int usual = nice_of();
     int lowered = usual;
     start_thread("a test", [&] {
-        lower_thread_priority();
+        lower_thread_priority(10);
         lowered = nice_of();
     }).join();
     EXPECT_EQ(lowered, std::min(19, usual + 10));

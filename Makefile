@@ -13,9 +13,12 @@ override export PROMPT := $(value PROMPT)
 # build/release is configured without tests, which need packages that running does not, until `make test` asks for
 # them. The test run with -n keeps a build that has nothing to do silent.
 build:
-	@scripts/bootstrap >&2
-	@test -f build/release/build.ninja || cmake --preset release -DCACHALOT_TESTS=OFF >&2
-	@ninja -C build/release -n cachalot | grep -q 'no work to do' || cmake --build build/release --target cachalot >&2
+	@scripts/quietly build/bootstrap.log 'installing what is missing' scripts/bootstrap
+	@test -f build/release/build.ninja || \
+	    scripts/quietly build/configure.log 'configuring' cmake --preset release -DCACHALOT_TESTS=OFF
+	@ninja -C build/release -n cachalot 2>/dev/null | grep -q 'no work to do' || \
+	    scripts/quietly build/build.log 'building, which takes some minutes the first time' \
+	    cmake --build build/release --target cachalot
 
 run: build
 	@if [ -n "$$PROMPT" ]; then exec $(program) run -p "$$PROMPT" $(ARGS); else exec $(program) chat $(ARGS); fi

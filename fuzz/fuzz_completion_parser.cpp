@@ -1,9 +1,11 @@
 // The completion parser on any bytes: where the text is cut must not matter, the events must add up to the
-// result, and the arguments of valid UTF-8 must be JSON objects.
+// result, the arguments of valid UTF-8 must be JSON objects, and no sentinel may get into the content.
 //
-// Input: one byte for the mode and the seed of the cuts, then the text.
+// Input: one byte for the mode and the seed of the cuts, then the text. Calls are of any tool, of two tools
+// that are known by their schemas, or forbidden.
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -43,6 +45,16 @@ void require_equal(const Completion& a, const Completion& b) {
                 a.tool_calls[i].arguments == b.tool_calls[i].arguments);
 }
 
+std::shared_ptr<const ToolSchemas> tools(bool callable) {
+    Conversation conversation;
+    conversation.tools = nlohmann::ordered_json::parse(R"([
+        {"name": "f", "parameters": {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"},
+            "b": {"type": "integer"}, "c": {"type": "array", "items": {"type": "object", "properties":
+            {"d": {"anyOf": [{"type": "boolean"}, {"type": "null"}]}}}}}}},
+        {"name": "g", "parameters": {"type": "object", "properties": {"n": {"type": "number"}}}}])");
+    return std::make_shared<const ToolSchemas>(conversation, callable);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -51,7 +63,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::uint32_t random = data[0];
     const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
 
-    CompletionParser parser(in_reasoning);
+    static const std::shared_ptr<const ToolSchemas> kTools[] = {nullptr, tools(true), tools(true),
+                                                                tools(false)};
+    const auto& offered = kTools[(data[0] >> 1) & 3];
+    CompletionParser parser(in_reasoning, offered);
     Completion sum;
     for (std::size_t at = 0; at < text.size();) {
         random = random * 1664525 + 1013904223;
@@ -62,10 +77,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     add(sum, parser.finish());
     require_equal(sum, parser.completion());
 
-    const Completion whole = parse_completion(text, in_reasoning);
+    const Completion whole = parse_completion(text, in_reasoning, offered);
     require_equal(whole, parser.completion());
     require(whole.repairs == parser.completion().repairs);
 
+    require(whole.content.find("｜DSML｜") == std::string::npos);
     const bool utf8 = is_json(json_string(text));  // a JSON string is one if it is UTF-8
     for (const ParsedToolCall& call : whole.tool_calls)
         require(!call.name.empty() && (!utf8 || parse_tool_arguments(call.arguments)));

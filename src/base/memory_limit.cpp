@@ -72,7 +72,8 @@ MemoryLimit memory_limit(const fs::path& root) {
         const auto colon = line.find(':'),
                    path_colon = colon == line.npos ? line.npos : line.find(':', colon + 1);
         if (path_colon == line.npos) continue;
-        const std::string controllers = "," + line.substr(colon + 1, path_colon - colon - 1) + ",";
+        std::string controllers = ",";
+        controllers.append(line, colon + 1, path_colon - colon - 1).append(",");
         const bool second = controllers == ",,";
         if (!second && controllers.find(",memory,") == controllers.npos) continue;
         const fs::path mount = root / (second ? "sys/fs/cgroup" : "sys/fs/cgroup/memory");

@@ -4,11 +4,9 @@
 #include <limits>
 #include <utility>
 
+#include "base/available_cores.h"
+#include "base/background.h"
 #include "base/error.h"
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
 
 namespace cachalot {
 namespace {
@@ -23,15 +21,6 @@ void relax() {
 #elif defined(__aarch64__)
     asm volatile("yield");
 #endif
-}
-
-// Cores this process may use, which under a container or taskset is fewer than the machine has.
-int available_cores() {
-#if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-    return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
 // A loop's number and the units [first, last) of it that are left.
@@ -56,14 +45,13 @@ struct Claim {
 ThreadPool::ThreadPool(int threads, std::span<const NumaNode> nodes) {
     if (threads <= 0) threads = available_cores();
     const auto node_of = spread_threads(nodes, threads);
-    for (int t = 1; t < threads; ++t) {
-        std::vector<int> cores;
-        if (!node_of.empty()) cores = nodes[node_of[static_cast<std::size_t>(t)]].cores;
-        workers_.emplace_back([this, t, cores = std::move(cores)] {
-            if (!cores.empty()) bind_thread(cores);
-            worker(t);
-        });
-    }
+    std::vector<std::vector<int>> cores(static_cast<std::size_t>(threads));
+    for (std::size_t t = 1; t < node_of.size(); ++t) cores[t] = nodes[node_of[t]].cores;
+    start_threads(workers_, threads - 1, [this, cores](int i) {
+        const auto& own = cores[static_cast<std::size_t>(i) + 1];
+        if (!own.empty()) bind_thread(own);
+        worker(i + 1);
+    });
 }
 
 ThreadPool::~ThreadPool() {

@@ -12,12 +12,19 @@
 namespace cachalot {
 
 void Trace::begin(const char* name, int layer) {
+    // A span is recorded with all that it lies in, and with no hole between its own.
+    if (open_dropped_ > 0 || spans_.size() >= most_spans_) {
+        ++open_dropped_;
+        ++dropped_;
+        return;
+    }
     open_.push_back(spans_.size());
     spans_.push_back({name, layer, static_cast<int>(open_.size()) - 1});
     spans_.back().begin = now();
 }
 
 void Trace::count(std::int64_t bytes, std::int64_t operations, std::int64_t waits) {
+    if (open_dropped_ > 0) return;
     CACHALOT_CHECK(!open_.empty());
     spans_[open_.back()].bytes += bytes;
     spans_[open_.back()].operations += operations;
@@ -25,6 +32,10 @@ void Trace::count(std::int64_t bytes, std::int64_t operations, std::int64_t wait
 }
 
 void Trace::end() {
+    if (open_dropped_ > 0) {
+        --open_dropped_;
+        return;
+    }
     CACHALOT_CHECK(!open_.empty());
     spans_[open_.back()].end = now();
     open_.pop_back();
@@ -41,7 +52,7 @@ std::string Trace::chrome_json() const {
         json += fmt::format("\"bytes\":{},\"operations\":{},\"waits\":{}}}}}", span.bytes, span.operations,
                             span.waits);
     }
-    return json + "\n]}\n";
+    return json + fmt::format("\n],\"otherData\":{{\"dropped\":{}}}}}\n", dropped_);
 }
 
 std::string Trace::summary() const {
@@ -89,8 +100,11 @@ std::string Trace::summary() const {
     auto each = [](std::int64_t a, std::int64_t b) {
         return static_cast<double>(a) / static_cast<double>(std::max<std::int64_t>(b, 1));
     };
-    return text + fmt::format("waits for all threads: {:.1f} in a pass, {:.1f} in a layer\n",
-                              each(waits, passes), each(waits_in_layers, layers));
+    text += fmt::format("waits for all threads: {:.1f} in a pass, {:.1f} in a layer\n", each(waits, passes),
+                        each(waits_in_layers, layers));
+    if (dropped_ > 0)
+        text += fmt::format("of the first {} spans; {} later ones were dropped\n", spans_.size(), dropped_);
+    return text;
 }
 
 }  // namespace cachalot

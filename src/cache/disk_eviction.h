@@ -23,7 +23,7 @@ struct Eviction {
 
 // Blocks that no snapshot needs, and then snapshots until `bytes` are free or there are none. The block `wanted` (if there
 // is one of that name) and those before it stay.
-Eviction choose_eviction(const std::vector<StoredBlock>& blocks, std::vector<StoredSnapshot> snapshots,
+Eviction choose_eviction(const std::vector<StoredBlock>& blocks, const std::vector<StoredSnapshot>& snapshots,
                          const ChainKey& wanted, double clock, std::int64_t bytes);
 
 }  // namespace cachalot

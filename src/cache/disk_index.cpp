@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -91,8 +92,8 @@ DiskIndex::DiskIndex(const std::filesystem::path& folder, Sqlite::Open how)
       has_block_(database_, "SELECT 1 FROM blocks WHERE key = ?"),
       has_snapshot_(database_, "SELECT 1 FROM snapshots WHERE key = ?"),
       block_(database_, "SELECT file, offset, size FROM blocks WHERE key = ?"),
-      snapshots_of_(database_, fmt::format("SELECT {} FROM snapshots WHERE base = ? ORDER BY length DESC",
-                                           kSnapshotColumns)) {}
+      snapshot_(database_, "SELECT file, offset, size FROM snapshots WHERE key = ?"),
+      longest_of_(database_, "SELECT MAX(length) FROM snapshots WHERE base = ? AND length <= ?") {}
 
 void DiskIndex::remove(const std::filesystem::path& folder) {
     for (const char* name : {"index.db", "index.db-wal", "index.db-shm", "index.db-journal"}) {
@@ -113,18 +114,22 @@ bool DiskIndex::has_snapshot(const ChainKey& key) {
     return found;
 }
 
-std::optional<Place> DiskIndex::block(const ChainKey& key) {
-    std::optional<Place> place;
-    if (block_.start(std::span(key)).step()) place = place_of(block_, 0);
-    block_.reset();
-    return place;
+std::optional<Place> DiskIndex::block(const ChainKey& key) { return place(block_, key); }
+
+std::optional<Place> DiskIndex::snapshot(const ChainKey& key) { return place(snapshot_, key); }
+
+std::optional<Place> DiskIndex::place(Statement& select, const ChainKey& key) {
+    std::optional<Place> found;
+    if (select.start(std::span(key)).step()) found = place_of(select, 0);
+    select.reset();
+    return found;
 }
 
-std::vector<StoredSnapshot> DiskIndex::snapshots_of(const ChainKey& base) {
-    std::vector<StoredSnapshot> found;
-    snapshots_of_.start(std::span(base));
-    while (snapshots_of_.step()) found.push_back(snapshot_of(snapshots_of_));
-    return found;
+std::int64_t DiskIndex::longest_of(const ChainKey& base, std::int64_t length) {
+    const bool row = longest_of_.start(std::span(base), length).step();
+    const auto longest = row ? longest_of_.integer(0) : 0;
+    longest_of_.reset();
+    return std::max<std::int64_t>(longest, 0);
 }
 
 std::vector<StoredBlock> DiskIndex::blocks() {

@@ -44,7 +44,9 @@ class DiskIndex {
     bool has_block(const ChainKey& key);
     bool has_snapshot(const ChainKey& key);
     std::optional<Place> block(const ChainKey& key);
-    std::vector<StoredSnapshot> snapshots_of(const ChainKey& base);  // longest first
+    std::optional<Place> snapshot(const ChainKey& key);
+    // Of the snapshots that continue `base` with at most so many tokens, the length of the longest; 0: there is none.
+    std::int64_t longest_of(const ChainKey& base, std::int64_t length);
 
     std::vector<StoredBlock> blocks();
     std::vector<StoredSnapshot> snapshots();
@@ -70,8 +72,10 @@ class DiskIndex {
     bool file_in_use(std::int64_t file);
 
   private:
+    static std::optional<Place> place(Statement& select, const ChainKey& key);
+
     Sqlite database_;
-    Statement has_block_, has_snapshot_, block_, snapshots_of_;
+    Statement has_block_, has_snapshot_, block_, snapshot_, longest_of_;
 };
 
 }  // namespace cachalot

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/background.h"
 #include "base/error.h"
 
 namespace cachalot {
@@ -28,7 +29,10 @@ std::optional<KvCheckpoint> DiskRead::take() {
 }
 
 DiskReader::DiskReader(const PageFiles& files, const KvCodec& codec, Ended ended)
-    : files_(files), codec_(codec), ended_(std::move(ended)), thread_([this] { work(); }) {}
+    : files_(files),
+      codec_(codec),
+      ended_(std::move(ended)),
+      thread_(start_thread("reading prefixes", [this] { work(); })) {}
 
 DiskReader::~DiskReader() {
     {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +9,9 @@
 #include <ctime>
 #include <system_error>
 
+#include "base/background.h"
 #include "cache/disk_eviction.h"
+#include "cache/private_folder.h"
 
 namespace cachalot {
 namespace {
@@ -18,20 +19,6 @@ namespace {
 constexpr auto kBlock = TokenChain::kBlock;
 
 std::string reason() { return std::generic_category().message(errno); }
-
-void make_private_folder(const std::filesystem::path& folder) {
-    std::error_code error;
-    if (folder.has_parent_path()) std::filesystem::create_directories(folder.parent_path(), error);
-    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
-        fail("{}: cannot create: {}", folder.string(), reason());
-    struct stat info {};
-    if (::stat(folder.c_str(), &info) != 0) fail("{}: {}", folder.string(), reason());
-    if (!S_ISDIR(info.st_mode)) fail("{}: is not a folder", folder.string());
-    if (info.st_uid != ::geteuid()) fail("{}: belongs to another user", folder.string());
-    if (info.st_mode & 077)
-        fail("{}: is open to other users, and conversations would be in it; chmod 700 closes it",
-             folder.string());
-}
 
 }  // namespace
 
@@ -64,8 +51,9 @@ DiskTier::DiskTier(const DiskTierOptions& options, KvState& shape)
         open_index();
     }
     bytes_ = index_->record_bytes();
-    writer_ = std::thread([this] { work(); });
     reader_.emplace(files_, codec_, [this](const ChainKey& name, bool good) { ended(name, good); });
+    writer_ = start_thread("keeping prefixes",
+                           [this] { work(); });  // nothing may fail any more: it would not be joined
 }
 
 void DiskTier::open_index() {
@@ -135,11 +123,13 @@ std::int64_t DiskTier::find(const std::string& space, std::span<const std::int32
             else
                 high = middle - 1;
         }
+        // Of each block at most as many lengths as it has tokens, however many snapshots there are.
         for (auto i = low; i >= 0; --i)
-            for (const auto& s : known_->snapshots_of(chain.block(i)))
-                if (s.length > 0 && s.length <= chain.size() && s.length / kBlock == i &&
-                    s.key == chain.prefix(s.length))
-                    return s.length;
+            for (auto n = std::min(chain.size(), (i + 1) * kBlock - 1);; --n) {
+                n = known_->longest_of(chain.block(i), n);
+                if (n < std::max<std::int64_t>(i * kBlock, 1)) break;
+                if (known_->has_snapshot(chain.prefix(n))) return n;
+            }
         return 0;
     });
 }
@@ -157,15 +147,13 @@ std::shared_ptr<DiskRead> DiskTier::fetch(const std::string& space, std::span<co
             records.push_back({*place, key});
         }
         const auto key = chain.prefix(length);
-        for (const auto& s : known_->snapshots_of(chain.block(chain.blocks()))) {
-            if (s.key != key) continue;
-            records.push_back({s.place, key});
-            auto read = std::make_shared<DiskRead>(codec_, codec_.beginning(known, shared),
-                                                   chain.tokens(shared, length), std::move(records));
-            reader_->start(read);
-            return read;
-        }
-        return nullptr;
+        const auto place = known_->snapshot(key);
+        if (!place) return nullptr;
+        records.push_back({*place, key});
+        auto read = std::make_shared<DiskRead>(codec_, codec_.beginning(known, shared),
+                                               chain.tokens(shared, length), std::move(records));
+        reader_->start(read);
+        return read;
     });
 }
 

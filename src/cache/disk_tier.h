@@ -59,7 +59,8 @@ class DiskTierLock {
 
 class DiskTier {
   public:
-    // `shape`: an empty state of the model. Throws Error if the folder cannot be used or another process uses it.
+    // `shape`: an empty state of the model. Throws Error if the folder cannot be used, another process uses it or a thread is
+    // refused.
     DiskTier(const DiskTierOptions& options, KvState& shape);
     ~DiskTier();  // when all that waits is written
 

@@ -10,6 +10,7 @@
 // of the rings only the rows that the next token can reach: 3 MB at a multiple of 128 tokens, 15 MB at worst.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -51,6 +52,10 @@ class KvState {
     // `count` is told of every byte that this state, its forks and its checkpoints hold.
     KvState(const Config& config, KvPrecision precision, std::shared_ptr<MemoryCount> count = nullptr);
 
+    // Of this sequence: no two that there ever are in a process have the same, though memory is used again. A fork has one
+    // of its own; a state that is moved takes it along.
+    std::uint64_t id() const { return id_.value; }
+
     std::int64_t length() const { return length_; }  // tokens
     KvPrecision precision() const { return precision_; }
     RowFormat latent_format() const { return latent_format_; }
@@ -88,6 +93,21 @@ class KvState {
   private:
     void check_kept(std::int64_t length) const;
 
+    // A new number with every copy.
+    struct Id {
+        Id() : value(++last) {}
+        Id(const Id&) : Id() {}
+        Id(Id&& other) noexcept : value(other.value) {}
+        Id& operator=(const Id&) { return *this = Id(); }
+        Id& operator=(Id&& other) noexcept {
+            value = other.value;
+            return *this;
+        }
+        std::uint64_t value;
+        static inline std::atomic<std::uint64_t> last = 0;
+    };
+
+    Id id_;
     KvPrecision precision_;
     CountedAllocator<std::byte> allocator_;
     RowFormat latent_format_, index_format_;

@@ -47,17 +47,15 @@ const PrefixIndex::Node* PrefixIndex::deepest(const std::string& space, std::spa
 
 PrefixIndex::Match PrefixIndex::find(const std::string& space, std::span<const std::int32_t> tokens) const {
     Match match;
-    if (const Node* node = deepest(space, tokens, &match.shared)) match.kept = node->state->length;
+    if (const Node* node = deepest(space, tokens, &match.shared)) match.state = node->state;
     return match;
 }
 
-std::shared_ptr<const KvCheckpoint> PrefixIndex::take(const std::string& space,
-                                                      std::span<const std::int32_t> tokens) {
+void PrefixIndex::use(const std::string& space, std::span<const std::int32_t> tokens) {
+    if (!contains(space, tokens)) return;
     auto* node = const_cast<Node*>(deepest(space, tokens, nullptr));
-    if (!node) return nullptr;
     node->clock = clock_;
     ++node->uses;
-    return node->state;
 }
 
 bool PrefixIndex::contains(const std::string& space, std::span<const std::int32_t> tokens) const {
@@ -98,6 +96,7 @@ void PrefixIndex::insert(const std::string& space, std::span<const std::int32_t>
     node->state = std::make_shared<const KvCheckpoint>(std::move(state));
     node->clock = clock_;
     node->uses = std::max(node->uses, 1.0);
+    ++changes_;
 }
 
 double PrefixIndex::value(const Node& node) {
@@ -113,20 +112,23 @@ double PrefixIndex::value(const Node& node) {
 }
 
 bool PrefixIndex::evict() {
-    if (kept_.empty()) return false;
-    auto least = kept_.begin();
-    double least_value = value(**least);
-    for (auto node = least + 1; node != kept_.end(); ++node)
-        if (double v = value(**node); v < least_value) {
+    auto least = kept_.end();
+    double least_value = 0;
+    for (auto node = kept_.begin(); node != kept_.end(); ++node) {
+        if ((*node)->state.use_count() > 1) continue;
+        if (double v = value(**node); least == kept_.end() || v < least_value) {
             least = node;
             least_value = v;
         }
+    }
+    if (least == kept_.end()) return false;
     Node* node = *least;
     kept_.erase(least);
     clock_ = std::max(clock_, least_value);
     node->state.reset();
     prune(node);
     ++evictions_;
+    ++changes_;
     return true;
 }
 

@@ -31,25 +31,32 @@ class PrefixIndex {
     PrefixIndex();
     ~PrefixIndex();
 
+    // What is known of a text. It holds the checkpoint that it tells of, which is not evicted meanwhile.
     struct Match {
-        std::int64_t kept = 0;    // tokens of the deepest checkpoint that is a prefix
-        std::int64_t shared = 0;  // tokens that also belong to something that is kept
+        std::shared_ptr<const KvCheckpoint> state;  // the deepest that is a prefix; null: there is none
+        std::int64_t shared = 0;                    // tokens that also belong to something that is kept
+
+        std::int64_t kept() const { return state ? state->length : 0; }  // tokens
     };
     Match find(const std::string& space, std::span<const std::int32_t> tokens) const;
 
-    // The checkpoint that find() tells of; null if there is none. Counts as a use.
-    std::shared_ptr<const KvCheckpoint> take(const std::string& space, std::span<const std::int32_t> tokens);
+    // A use of the checkpoint after exactly these tokens, if there is one.
+    void use(const std::string& space, std::span<const std::int32_t> tokens);
 
     bool contains(const std::string& space, std::span<const std::int32_t> tokens) const;
 
     // Keeps the state after `tokens` (not empty), instead of the one that there may be.
     void insert(const std::string& space, std::span<const std::int32_t> tokens, KvCheckpoint state);
 
-    // Forgets the checkpoint of least value; false if there is none.
+    // Forgets the checkpoint of least value of those that nobody holds (no memory would become free); false if there
+    // is none.
     bool evict();
 
     std::size_t size() const { return kept_.size(); }  // checkpoints
     std::int64_t evictions() const { return evictions_; }
+    std::int64_t changes() const {
+        return changes_;
+    }  // what find() has told is true until this is another number
 
   private:
     struct Node;
@@ -62,7 +69,7 @@ class PrefixIndex {
     std::map<std::string, std::unique_ptr<Node>> roots_;  // of namespaces in which something is kept
     std::vector<Node*> kept_;                             // with a checkpoint
     double clock_ = 0;
-    std::int64_t evictions_ = 0;
+    std::int64_t evictions_ = 0, changes_ = 0;
 };
 
 }  // namespace cachalot

@@ -10,6 +10,7 @@ namespace cachalot {
 namespace {
 
 constexpr int kSaveEvery = 4096;  // tokens
+constexpr int kRounds = 2;        // over all sources, before an expert counts as one that cannot be read
 
 // Enough to keep the disk busy while a layer's attention is computed, and for a token's experts in layers with a table,
 // but no more than a sixteenth of the memory, which is missing from the cache.
@@ -142,7 +143,14 @@ void StreamingExpertStore::read_ahead() {
                          [&](const auto& a, const auto& b) { return heat_.rate(a.key) > heat_.rate(b.key); });
     }
     ahead_.plan(wanted, [&](ExpertKey key) { return reader_.withdraw(key); });
-    while (const auto start = ahead_.start()) read(start->key, start->memory, start->urgency);
+    while (const auto start = ahead_.start()) {
+        try {
+            read(start->key, start->memory, start->urgency);
+        } catch (const Error&) {  // nobody waits for it; who asks for it is told
+            ahead_.finished(start->key, false);
+            return;
+        }
+    }
 }
 
 ExpertSupply& StreamingExpertStore::layer(int layer) {
@@ -262,8 +270,7 @@ int StreamingExpertStore::place(ExpertKey key) {
 void StreamingExpertStore::read(ExpertKey key, int memory, ReadClass urgency) {
     const int layer = cache_.shape().layer(key),
               expert = static_cast<int>(key) - layer * cache_.shape().experts;
-    const auto other = source_.find(key);
-    const int source = other == source_.end() ? 0 : other->second;
+    const int source = source_of(key);
     std::byte* to = memory_.slot(memory);
     in_memory_[static_cast<std::size_t>(memory)] = records_.in_slot(layer, expert, source, to);
     const auto runs = records_.runs(layer, expert, source, to);
@@ -316,22 +323,28 @@ void StreamingExpertStore::collect(bool wait) {
 void StreamingExpertStore::arrived(const BlockReader::Finished& finished, std::string& error) {
     const auto key = static_cast<ExpertKey>(finished.job);
     const bool readable = finished.error.empty();
-    int source = 0;
-    bool more = false;  // that it can be read from
-    if (!readable) {
-        if (const auto other = source_.find(key); other != source_.end()) source = other->second;
-        more = other_source(key);
+    const int source = source_of(key);
+    bool again = false;  // whether it is worth reading once more
+    if (readable) {
+        if (const auto failed = attempts_.find(key); failed != attempts_.end()) failed->second = source;
+    } else {
+        again = try_again(key);
         std::lock_guard lock(stats_mutex_);
         ++stats_.failed_reads;
     }
     if (const auto i = asked(key); i && awaited_[*i]) {
-        if (more) return read(key, memory_of_[static_cast<std::size_t>(slots_[*i])], ReadClass::demand);
+        std::string reason = finished.error;
+        try {
+            if (again) return read(key, memory_of_[static_cast<std::size_t>(slots_[*i])], ReadClass::demand);
+        } catch (const Error& e) {
+            reason = e.what();
+        }
         awaited_[*i] = false;
         --awaited_count_;
         if (readable) return ready_.push_back(*i);
         drop(*i);
         if (error.empty())
-            error = fmt::format("{} (layer {}, expert {}, {})", finished.error, layer_, asked_[*i],
+            error = fmt::format("{} (layer {}, expert {}, {})", reason, layer_, asked_[*i],
                                 records_.run_name(layer_, asked_[*i], source, finished.run));
         return;
     }
@@ -346,9 +359,14 @@ void StreamingExpertStore::arrived(const BlockReader::Finished& finished, std::s
     --stats_.warming;
 }
 
-bool StreamingExpertStore::other_source(ExpertKey key) {
-    if (++source_[key] < records_.sources()) return true;
-    source_.erase(key);  // next time from the beginning
+int StreamingExpertStore::source_of(ExpertKey key) const {
+    const auto failed = attempts_.find(key);
+    return failed == attempts_.end() ? 0 : failed->second % records_.sources();
+}
+
+bool StreamingExpertStore::try_again(ExpertKey key) {
+    if (++attempts_[key] < kRounds * records_.sources()) return true;
+    attempts_.erase(key);  // next time from the beginning
     return false;
 }
 

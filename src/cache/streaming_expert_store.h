@@ -16,8 +16,8 @@
 // nothing of that is to be done, at the start, the experts that earlier sessions used most (expert_heat.h) are read
 // into slots that are free. Of them those that have not begun give way when a slot is needed.
 //
-// An expert that cannot be read is read from elsewhere, if there are packs (expert_records.h); if it can be read nowhere and
-// was asked for, the pass ends with an Error. Its slot is free again; everything else that was under way is kept. The mapped pages of routed experts are never touched, so they take no memory.
+// An expert that cannot be read is read from elsewhere, if there are packs (expert_records.h), and everywhere once more;
+// if that fails, too, and it was asked for, the pass ends with an Error. Its slot is free again; everything else that was under way is kept. The mapped pages of routed experts are never touched, so they take no memory.
 #pragma once
 
 #include <mutex>
@@ -60,10 +60,11 @@ class StreamingExpertStore final : public ExpertStore, private ExpertSupply {
     std::optional<std::size_t> asked(ExpertKey key) const;
     void await(std::size_t asked);
     void read(ExpertKey key, int memory, ReadClass urgency);
-    bool other_source(ExpertKey key);  // to be asked next time; false: all have been
-    void start_wave();                 // places and reads missing experts until the wave is full
-    int place(ExpertKey key);          // a slot; none if the wave has to end before
-    void collect(bool wait);           // moves what has arrived to ready_
+    int source_of(ExpertKey key) const;  // that is asked next time
+    bool try_again(ExpertKey key);  // of one that failed: another source; false: all have been asked, twice
+    void start_wave();              // places and reads missing experts until the wave is full
+    int place(ExpertKey key);       // a slot; none if the wave has to end before
+    void collect(bool wait);        // moves what has arrived to ready_
     void arrived(const BlockReader::Finished& finished, std::string& error);
     void drop(std::size_t asked);  // what cannot be read
     void release_held();
@@ -79,10 +80,11 @@ class StreamingExpertStore final : public ExpertStore, private ExpertSupply {
     ExpertCache cache_;
     ReadAhead ahead_;
     SlotMemory memory_;
-    std::unordered_map<ExpertKey, int> source_;  // to read from, of those that another one failed for
-    std::vector<int> memory_of_;                 // [slots of the cache]: which piece of memory a slot is
-    std::vector<ExpertWeights> in_memory_;       // [pieces of memory]
-    BlockReader reader_;                         // after the memory that it writes to; jobs are keys
+    std::unordered_map<ExpertKey, int>
+        attempts_;                          // that failed, of experts which could not be read everywhere
+    std::vector<int> memory_of_;            // [slots of the cache]: which piece of memory a slot is
+    std::vector<ExpertWeights> in_memory_;  // [pieces of memory]
+    BlockReader reader_;                    // after the memory that it writes to; jobs are keys
 
     ExpertHeat heat_;
     std::filesystem::path heat_file_;  // empty: none

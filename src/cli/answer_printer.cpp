@@ -18,7 +18,7 @@ bool AnswerPrinter::on_event(const CompletionEvent& event) {
     if (!reasoning && event.kind != CompletionEvent::Kind::content) return true;
     if (reasoning && !show_reasoning_) return true;
     if (reasoning != in_reasoning_) {
-        if (terminal_) print_text(reasoning ? "\033[90m" : "\033[0m");
+        if (terminal_) print_control(reasoning ? "\033[90m" : "\033[0m");
         if (!reasoning) print_text("\n\n");
         in_reasoning_ = reasoning;
     }
@@ -29,7 +29,7 @@ bool AnswerPrinter::on_event(const CompletionEvent& event) {
 
 void AnswerPrinter::finish() {
     progress_.clear();
-    if (in_reasoning_ && terminal_) print_text("\033[0m");
+    if (in_reasoning_ && terminal_) print_control("\033[0m");
     if (last_ != '\n') print_text("\n");
     in_reasoning_ = false;
 }

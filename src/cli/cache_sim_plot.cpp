@@ -1,6 +1,7 @@
 #include "cli/cache_sim_plot.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "cli/svg_figure.h"
 
@@ -21,9 +22,14 @@ double percent_of_experts(const TraceResult& t, const BudgetResult& b) {
 
 SvgPanel panel(const TraceResult& t, double most) {
     SvgPanel panel;
-    panel.title = t.header.model.empty() ? t.source : t.header.model;
-    panel.x = linear_axis("share of the experts that fit", most, "{:.3g} %");
-    panel.y = linear_axis("", 100, "{:.0f} %");
+    panel.title = std::filesystem::path(t.source).filename().string();
+    if (panel.title.empty()) panel.title = t.source;
+    if (!t.header.model.empty() && t.header.model != panel.title) panel.title += ": " + t.header.model;
+    panel.x = linear_axis("share of the experts that fit", {0, most}, "{:.3g} %");
+    std::vector<double> rates;
+    for (const auto& b : t.budgets)
+        for (const auto& p : b.policies) rates.push_back(100 * p.summary.hit_rate);
+    panel.y = linear_axis("", rates, "{:.3g} %");
     // Below this an LRU finds nothing.
     const double floor = 100 * t.demand.per_token / (static_cast<double>(t.header.layers) * t.header.experts);
     if (floor < most) panel.marks = {{floor, "one token"}};

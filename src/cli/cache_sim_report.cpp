@@ -1,6 +1,7 @@
 #include "cli/cache_sim_report.h"
 
 #include "cli/command.h"
+#include "text/visible_text.h"
 
 namespace cachalot::cli {
 namespace {
@@ -30,8 +31,8 @@ std::uint64_t slot_bytes(const TraceResult& t, int slots) {
 }
 
 std::string trace_text(const TraceResult& t) {
-    std::string text =
-        fmt::format("{}: {}\n", t.source, t.header.model.empty() ? "(unnamed)" : t.header.model);
+    std::string text = fmt::format("{}: {}\n", t.source,
+                                   t.header.model.empty() ? "(unnamed)" : visible_line(t.header.model));
     text += fmt::format("  {} layers of {} experts, {}; {} prompt and {} answer tokens\n", t.header.layers,
                         t.header.experts, human_bytes(t.header.all_experts_bytes()), t.prompt_tokens,
                         t.answer_tokens);

@@ -1,6 +1,7 @@
 #include "cli/chat_options.h"
 
 #include <charconv>
+#include <cmath>
 #include <random>
 
 #include "base/error.h"
@@ -15,9 +16,10 @@ std::pair<std::int32_t, float> parse_bias(const std::string& text) {
     auto id = std::from_chars(p, end, bias.first);
     if (id.ec == std::errc() && id.ptr != end && *id.ptr == '=') {
         auto value = std::from_chars(id.ptr + 1, end, bias.second);
-        if (value.ec == std::errc() && value.ptr == end) return bias;
+        const bool finite_or_forbidden = std::isfinite(bias.second) || bias.second < 0;
+        if (value.ec == std::errc() && value.ptr == end && finite_or_forbidden) return bias;
     }
-    fail("--bias: '{}' is not ID=VALUE", text);
+    fail("--bias: '{}' is not ID=VALUE, with a finite value or -inf", text);
 }
 
 }  // namespace
@@ -32,7 +34,7 @@ void AnswerOptions::add_to(CLI::App& app) {
     app.add_option("-n,--max-tokens", max_tokens, "most tokens of an answer; -1: until the context is full")
         ->check(CLI::Range(-1, 1 << 30))
         ->capture_default_str()
-        ->type_name("N");
+        ->type_name("TOKENS");
     app.add_option("--temp", temperature,
                    "temperature; 0: always the most probable token (default: the model's, else 1)")
         ->type_name("X");
@@ -57,7 +59,9 @@ void AnswerOptions::add_to(CLI::App& app) {
         ->type_name("X");
     app.add_option("--bias", biases, "add to a token's logit: --bias 17=-5, or =-inf to forbid it")
         ->type_name("ID=X");
-    app.add_option("--seed", seed, "same seed, same text (default: a new one each time)")->type_name("N");
+    app.add_option("--seed", seed, "same seed, same text; -1: a new one each time")
+        ->capture_default_str()
+        ->type_name("N");
     app.add_option("--stop", stops, "end the answer before this text; may be given several times")
         ->type_name("TEXT");
     app.add_flag("--ignore-eos", ignore_eos, "go on when the model ends its answer");
@@ -73,7 +77,8 @@ GenerationOptions AnswerOptions::generation(const Model& model) const {
     o.sampling.repetition_penalty = repetition;
     o.sampling.presence_penalty = presence;
     o.sampling.frequency_penalty = frequency;
-    o.sampling.seed = seed ? *seed : std::random_device()();
+    o.sampling.seed = static_cast<std::uint64_t>(seed);
+    if (seed == -1) o.sampling.seed = (std::uint64_t{std::random_device()()} << 32) | std::random_device()();
     for (const auto& bias : biases) o.sampling.logit_bias.push_back(parse_bias(bias));
     o.max_tokens = max_tokens;
     o.stops = stops;

@@ -11,7 +11,7 @@ struct AnswerOptions {
     std::optional<float> temperature, top_p;  // none: what the model recommends
     float min_p = 0, repetition = 1, presence = 0, frequency = 0;
     int top_k = 0;
-    std::optional<std::uint64_t> seed;  // none: a new one each time
+    std::int64_t seed = -1;  // -1: a new one each time
     std::int64_t max_tokens = -1;
     std::vector<std::string> stops, biases;
     bool ignore_eos = false, april = false;

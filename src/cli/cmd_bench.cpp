@@ -233,17 +233,20 @@ void add_bench(CLI::App& app) {
     command->add_flag("--trace", o->model.trace_table,
                       "print where the time goes and how often threads wait for each other, to stderr");
     command->add_option("-p,--prefill", o->prefill, "tokens of a prompt")
+        ->check(CLI::Range(std::int64_t(0), std::int64_t(1) << 30))
         ->delimiter(',')
         ->capture_default_str()
-        ->type_name("N,..");
+        ->type_name("TOKENS,..");
     command->add_option("-n,--decode", o->decode, "tokens of an answer")
+        ->check(CLI::Range(std::int64_t(0), std::int64_t(1) << 30))
         ->delimiter(',')
         ->capture_default_str()
-        ->type_name("N,..");
+        ->type_name("TOKENS,..");
     command->add_option("-d,--depth", o->depths, "tokens that are in the context before")
+        ->check(CLI::Range(std::int64_t(0), std::int64_t(1) << 30))
         ->delimiter(',')
         ->capture_default_str()
-        ->type_name("N,..");
+        ->type_name("TOKENS,..");
     command
         ->add_option("--parallel", o->parallel,
                      "sequences that are written at the same time; the speed is of all of them together")

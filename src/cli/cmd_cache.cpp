@@ -1,4 +1,4 @@
-// cachalot cache: the prefixes that `serve` keeps on disk.
+// cachalot cache: the prefixes that `serve` keeps on disk, and the turns that called tools.
 //
 // Looking works beside a running server; emptying does not: it would pull the files from under it.
 #include <algorithm>
@@ -10,6 +10,8 @@
 #include "cache/disk_tier.h"
 #include "cli/command.h"
 #include "cli/user_folders.h"
+#include "server/turn_store.h"
+#include "text/visible_text.h"
 
 namespace cachalot::cli {
 namespace {
@@ -82,7 +84,7 @@ void list(const CacheOptions& o) {
     for (const auto& s : snapshots)
         print_line(fmt::format("{:>9}  {:>10}  {:>5.0f}  {:<16}  {:<8}  {}", s.length,
                                human_bytes(size_of(s.place.size)), s.uses, time_text(s.last_use),
-                               space_text(s.root), s.model));
+                               space_text(s.root), visible_line(s.model)));
 }
 
 void summarise(const CacheOptions& o) {
@@ -97,6 +99,7 @@ void summarise(const CacheOptions& o) {
         }
     const auto blocks = index ? static_cast<std::int64_t>(index->blocks().size()) : 0;
     const auto bytes = index ? index->record_bytes() : 0;
+    const auto turns = server::TurnStore::stats(folder);
     const bool used = in_use(folder);
     if (o.json) {
         print_line(ordered_json{
@@ -105,6 +108,8 @@ void summarise(const CacheOptions& o) {
             {"blocks", blocks},
             {"bytes", bytes},
             {"models", models},
+            {"tool_turns", turns.turns},
+            {"tool_turn_bytes", turns.bytes},
             {"in_use",
              used}}.dump(2, ' ', false, ordered_json::error_handler_t::replace));
         return;
@@ -113,14 +118,17 @@ void summarise(const CacheOptions& o) {
     print_line(fmt::format("prefixes  {}", snapshots));
     print_line(fmt::format("blocks    {} of {} tokens", blocks, TokenChain::kBlock));
     print_line(fmt::format("size      {}", human_bytes(size_of(bytes))));
+    print_line(
+        fmt::format("turns     {} with calls of tools, {}", turns.turns, human_bytes(size_of(turns.bytes))));
     for (const auto& [model, count] : models)
-        print_line(fmt::format("model     {}: {} prefixes", model, count));
+        print_line(fmt::format("model     {}: {} prefixes", visible_line(model), count));
 }
 
 void remove(const CacheOptions& o) {
     const auto folder = folder_of(o);
-    if (!std::filesystem::exists(folder / "lock")) return;
+    if (!std::filesystem::exists(folder / "lock") && !server::TurnStore::exists(folder)) return;
     DiskTierLock lock(folder);
+    server::TurnStore::remove(folder);
     DiskIndex::remove(folder);  // first: what it tells of must not go before it
     PageFiles::remove_all(folder);
 }
@@ -144,7 +152,9 @@ void add_cache(CLI::App& app) {
         list)
         ->add_flag("--json", o->json, "as JSON");
     add("stat", "Counts them", summarise)->add_flag("--json", o->json, "as JSON");
-    add("rm", "Removes all of them. Not while a server uses the folder", remove);
+    add("rm",
+        "Removes all of them, and what was remembered of calls of tools. Not while a server uses the folder",
+        remove);
 }
 
 }  // namespace cachalot::cli

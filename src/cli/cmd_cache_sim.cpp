@@ -6,6 +6,7 @@
 #include "cli/cache_sim_plot.h"
 #include "cli/cache_sim_report.h"
 #include "cli/command.h"
+#include "cli/outputs.h"
 #include "cli/svg_figure.h"
 
 namespace cachalot::cli {
@@ -84,6 +85,7 @@ RouteTrace flash_like() {
 }
 
 void cache_sim(const CacheSimOptions& o) {
+    check_output_file(o.plot, o.traces);
     const auto policies = chosen_policies(o.policies);
     DiskModel disk;
     disk.bytes_per_second = parse_bytes(o.disk_bandwidth, "--disk-bandwidth");
@@ -92,8 +94,7 @@ void cache_sim(const CacheSimOptions& o) {
     std::vector<RouteTrace> traces;
     for (const auto& path : o.traces) {
         traces.push_back(read_route_trace(path));
-        if (traces.back().cut)
-            fmt::print(stderr, "{}: ends in the middle of a record, which is left out\n", path);
+        if (traces.back().cut) say("{}: ends in the middle of a record, which is left out", path);
     }
     if (o.synthetic) traces.push_back(flash_like());
     if (traces.empty()) fail("no trace: name files, or try --synthetic");
@@ -107,7 +108,7 @@ void cache_sim(const CacheSimOptions& o) {
     if (o.json)
         print_line(report_json(results, disk).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     else
-        print_text(report_text(results));
+        print_lines(report_text(results));
 }
 
 std::string footer() {

@@ -1,9 +1,14 @@
 // cachalot compare: how far the predictions of one model file are from those of another.
+#include <fcntl.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/compare_report.h"
+#include "cli/outputs.h"
 #include "cli/svg_figure.h"
 #include "cli/text_input.h"
 #include "measure/saved_logits.h"
@@ -20,21 +25,23 @@ struct CompareOptions {
     bool json = false;
 };
 
-// A file that is removed at the end.
+// A file that has lost its name already, so that it goes with the process, however that ends.
 class TemporaryFile {
   public:
-    TemporaryFile()
-        : path_(std::filesystem::temp_directory_path() / fmt::format("cachalot-{}.logits", ::getpid())) {}
-    ~TemporaryFile() {
-        std::error_code ignored;
-        std::filesystem::remove(path_, ignored);
+    TemporaryFile() {
+        std::string name = (std::filesystem::temp_directory_path() / "cachalot-XXXXXX").string();
+        descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
+        if (descriptor_ < 0)
+            fail("{}: cannot create: {}; $TMPDIR names another folder", name, std::strerror(errno));
+        ::unlink(name.c_str());
     }
+    ~TemporaryFile() { ::close(descriptor_); }
     TemporaryFile(const TemporaryFile&) = delete;
     TemporaryFile& operator=(const TemporaryFile&) = delete;
-    std::string path() const { return path_.string(); }
+    std::string path() const { return fmt::format("/dev/fd/{}", descriptor_); }
 
   private:
-    std::filesystem::path path_;
+    int descriptor_ = -1;
 };
 
 Engine engine_of(const CompareOptions& o, const std::string& path) {
@@ -94,6 +101,10 @@ void compare(const CompareOptions& o) {
              models == 2 ? "name two models, or one and a --baseline" : "with --baseline name one model");
     if (models == 1 && (!o.input.file.empty() || !o.input.text.empty() || !o.input.tokens_file.empty()))
         fail("{} contains its text; do not give another", o.baseline);
+    std::vector<std::string> inputs = {o.baseline, o.input.file, o.input.tokens_file};
+    inputs.insert(inputs.end(), o.paths.begin(), o.paths.end());
+    check_output_file(o.save_logits, inputs);
+    check_output_file(o.plot, inputs);
     const TemporaryFile temporary;
     std::string reference = o.baseline;
     if (models == 2) save_reference(o, reference = o.save_logits.empty() ? temporary.path() : o.save_logits);
@@ -103,7 +114,7 @@ void compare(const CompareOptions& o) {
     if (o.json)
         print_line(compare_json(compared).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     else
-        print_text(compare_text(compared));
+        print_lines(compare_text(compared));
 }
 
 }  // namespace

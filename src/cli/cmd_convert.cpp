@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/convert_pack.h"
+#include "cli/outputs.h"
 #include "model/convert.h"
 #include "model/gguf_checkpoint.h"
 #include "model/importance.h"
@@ -42,6 +43,7 @@ TypeOptions type_options(const ConvertOptions& o) {
 
 void to_release(const ConvertOptions& o) {
     if (std::filesystem::is_directory(o.input)) fail("{} is a release already", o.input);
+    check_new_folder(o.output);
     const GgufCheckpoint checkpoint(o.input);
     Progress progress("writing", "bytes", true);
     auto summary = write_release(checkpoint, o.output, [&](std::uint64_t done, std::uint64_t total) {
@@ -58,11 +60,12 @@ void run_convert(const ConvertOptions& o) {
     if (o.pack) return convert_to_pack(o.input, o.output, o.force);
     if (o.output.empty()) fail("no OUTPUT to write to");
     if (o.to == "release") return to_release(o);
-    if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
+    check_new_file(o.output, o.force);
     auto checkpoint = Checkpoint::open(o.input);
     cachalot::ConvertOptions options;
     options.types = type_options(o);
     options.threads = o.threads;
+    options.replace_unfinished = o.force;
     std::optional<ImportanceMatrix> importance;
     if (!o.imatrix.empty()) {
         importance = ImportanceMatrix::load(o.imatrix);
@@ -74,11 +77,9 @@ void run_convert(const ConvertOptions& o) {
                            [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
     progress.clear();
     if (summary.resumed)
-        fmt::print(stderr, "went on from {}, which an earlier attempt had written\n",
-                   human_bytes(summary.resumed));
+        say("went on from {}, which an earlier attempt had written", human_bytes(summary.resumed));
     if (summary.unmeasured)
-        fmt::print(stderr, "{} matrices are not in {}; they were rounded without weights\n",
-                   summary.unmeasured, o.imatrix);
+        say("{} matrices are not in {}; they were rounded without weights", summary.unmeasured, o.imatrix);
     print_line(
         fmt::format("{}: {}, {} tensors, {}", o.output, human_bytes(summary.bytes), summary.tensors,
                     summary.changed ? fmt::format("{} of them rounded", summary.changed) : "none rounded"));
@@ -118,7 +119,8 @@ void add_convert(CLI::App& app) {
     command->add_option("--to", o->to, "gguf, or release: what INPUT was made from")
         ->check(CLI::IsMember({"gguf", "release"}))
         ->capture_default_str();
-    command->add_flag("--force", o->force, "replace OUTPUT if it exists");
+    command->add_flag("--force", o->force,
+                      "replace OUTPUT if it exists, also one that another command has begun");
     command->add_option("-t,--threads", o->threads, "threads; 0: one per core")
         ->check(CLI::Range(0, 1024))
         ->type_name("N");

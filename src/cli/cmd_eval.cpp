@@ -6,12 +6,15 @@
 #include "cli/chat_options.h"
 #include "cli/command.h"
 #include "cli/mean_text.h"
+#include "cli/outputs.h"
+#include "cli/user_folders.h"
 #include "engine/state_fingerprint.h"
 #include "file/in_quotes.h"
 #include "file/text_file.h"
 #include "measure/eval_run.h"
 #include "measure/eval_state.h"
 #include "measure/statistics.h"
+#include "model/content_fingerprint.h"
 
 namespace cachalot::cli {
 namespace {
@@ -36,8 +39,13 @@ std::vector<EvalFamily> chosen_families(const std::vector<std::string>& names) {
 
 // What has to be equal for outcomes to be continued: what computes, and how it is asked.
 std::string run_name(const EvalCommand& o, const EvalSettings& settings, const Engine& engine) {
-    std::string name = "model ";
-    for (const std::byte b : state_fingerprint(engine)) name += fmt::format("{:02x}", static_cast<int>(b));
+    Progress progress("reading the model once, to know it", "bytes", true);
+    const auto model = content_fingerprint(
+        engine.model(), {KeptHashes(default_hash_folder()), [&](std::uint64_t done, std::uint64_t total) {
+                             progress.update(done, total);
+                             return true;
+                         }});
+    const auto name = "model " + hex(state_fingerprint(engine, *model));
     return name + fmt::format(", seed {}, lengths {}, think {}, at most {} tokens", o.eval.seed,
                               fmt::join(o.eval.lengths, "/"), o.think, settings.max_tokens);
 }
@@ -119,6 +127,7 @@ void eval(const EvalCommand& o) {
     std::optional<EvalRecord> earlier;
     if (!o.against.empty()) earlier = parse_eval_record(read_text_file(o.against), o.against);
 
+    check_output_file(o.state, {o.model.resolved_path()});
     Engine engine = o.model.engine();
     EvalSettings settings;
     AnswerOptions answer;
@@ -140,9 +149,9 @@ void eval(const EvalCommand& o) {
             progress.update(total.outcomes.size() + 1, count);
             if (o.show) {
                 progress.clear();
-                fmt::print(stderr, "{:<16} {:.2f}  expected {}, got {}\n", outcome.id, outcome.score,
-                           in_quotes(outcome.expected),
-                           in_quotes(fmt::format("{}", fmt::join(outcome.answers, " | "))));
+                say("{:<16} {:.2f}  expected {}, got {}", outcome.id, outcome.score,
+                    in_quotes(outcome.expected),
+                    in_quotes(fmt::format("{}", fmt::join(outcome.answers, " | "))));
             }
             total.outcomes.push_back(outcome);
             results.back().outcomes.push_back(std::move(outcome));
@@ -170,7 +179,7 @@ void eval(const EvalCommand& o) {
         for (const auto& r : results) text += row_of(r, earlier.has_value());
         text += row_of(total, earlier.has_value());
         if (earlier && !total.worse.empty()) text += fmt::format("worse: {}\n", fmt::join(total.worse, ", "));
-        print_text(text);
+        print_lines(text);
     }
     if (score < o.require) fail("the score is {:.1f} %, {} % are required", score, o.require);
 }
@@ -216,7 +225,7 @@ void add_eval(CLI::App& app) {
         ->add_option("-n,--max-tokens", o->max_tokens,
                      "most tokens of an answer; 0: 128, or 2048 with thinking")
         ->check(CLI::Range(0, 1 << 20))
-        ->type_name("N");
+        ->type_name("TOKENS");
     command->add_option("--state", o->state, "keep the outcomes, and go on from those that are there")
         ->type_name("FILE");
     command->add_option("--against", o->against, "compare with the state of an earlier run")

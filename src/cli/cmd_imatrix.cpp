@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "cli/command.h"
+#include "cli/outputs.h"
+#include "file/output_target.h"
 #include "file/text_file.h"
 #include "measure/importance_collector.h"
 #include "measure/text_windows.h"
@@ -66,6 +68,7 @@ double collect(const ImatrixOptions& o, const std::shared_ptr<const Model>& mode
     auto saved = Clock::now();
     double nll = 0;
     std::size_t count = 0;
+    const bool saves = !OutputTarget::of(o.output).is_stream;  // a FIFO takes the result only
     const auto chunks_before = matrix.text_chunks;
     for (std::size_t w = matrix.text_chunks; w < windows.size(); ++w) {
         const auto& window = windows[w];
@@ -75,7 +78,7 @@ double collect(const ImatrixOptions& o, const std::shared_ptr<const Model>& mode
         });
         ++matrix.chunk_count;
         ++matrix.text_chunks;
-        if (o.save_every > 0 &&
+        if (saves && o.save_every > 0 &&
             Clock::now() - saved > std::chrono::duration<double, std::ratio<60>>(o.save_every)) {
             matrix.save(o.output);
             saved = Clock::now();
@@ -153,18 +156,20 @@ void report(const ImatrixOptions& o, const ImportanceMatrix& matrix, double nll)
         text += fmt::format("{:<28} {:>4} of {:<4} {:>9} {:>10} {:>10}  {}\n", c.tensor,
                             c.counts.size() - c.never.size(), c.counts.size(), c.least, c.median, c.most,
                             list_of(c.never));
-    print_text(text);
+    print_lines(text);
     if (never)
-        fmt::print(
-            stderr,
-            "cachalot: {} of {} experts were never chosen, so nothing is known about them; more or other "
-            "text may reach them\n",
+        say("cachalot: {} of {} experts were never chosen, so nothing is known about them; more or other "
+            "text may reach them",
             never, experts);
 }
 
 void imatrix(const ImatrixOptions& o) {
     if (o.files.empty() && o.merge.empty()) fail("nothing to do: give texts with -f, or files to --merge");
     if (!o.files.empty() && o.output.empty()) fail("give the file to write with -o");
+
+    std::vector<std::string> inputs = o.files;
+    if (!o.files.empty()) inputs.push_back(o.model.resolved_path());
+    check_output_file(o.output, inputs);
 
     std::shared_ptr<const Model> model;
     Windows windows;
@@ -179,7 +184,7 @@ void imatrix(const ImatrixOptions& o) {
         text = fingerprint(o, windows);
     }
     bool go_on = false;
-    if (!o.output.empty() && !o.force && std::filesystem::exists(o.output)) {
+    if (!o.output.empty() && !o.force && would_replace(o.output)) {
         if (!text.empty()) matrix = ImportanceMatrix::load(o.output);
         go_on = !text.empty() && matrix.text == text;
         if (!go_on)
@@ -187,8 +192,7 @@ void imatrix(const ImatrixOptions& o) {
                 "{} exists and is not an unfinished one of the same text; --force replaces it, --merge takes "
                 "it in",
                 o.output);
-        fmt::print(stderr, "cachalot: {} holds {} of {} windows\n", o.output, matrix.text_chunks,
-                   windows.size());
+        say("cachalot: {} holds {} of {} windows", o.output, matrix.text_chunks, windows.size());
     }
     if (!go_on) {
         matrix = {};
@@ -219,6 +223,7 @@ void add_imatrix(CLI::App& app) {
     command
         ->add_option("--save-every", o->save_every,
                      "minutes after which what there is is saved; 0: only at the end")
+        ->check(CLI::Range(0.0, 1e6))
         ->capture_default_str()
         ->type_name("MINUTES");
     command->add_flag("--force", o->force, "replace OUTPUT if it exists");

@@ -7,6 +7,7 @@
 #include "file/gguf.h"
 #include "file/safetensors.h"
 #include "model/model_tensors.h"
+#include "text/visible_text.h"
 
 namespace cachalot::cli {
 namespace {
@@ -41,7 +42,7 @@ nlohmann::ordered_json config_json(const Config& c) {
 void print_config(const Config& c) {
     std::map<std::string_view, int> kinds;
     for (const auto& shape : c.layer_shapes) ++kinds[kind_name(shape)];
-    print_line(fmt::format("model     {}", c.name.empty() ? "(unnamed)" : c.name));
+    print_line(fmt::format("model     {}", c.name.empty() ? "(unnamed)" : visible_line(c.name)));
     print_line(fmt::format("layers    {}: {} window, {} CSA, {} HCA; the first {} route by token id",
                            c.layers, kinds["window"], kinds["csa"], kinds["hca"], c.hash_layers()));
     print_line(fmt::format("width     {}, {} heads of {}, window {}, indexer top-k {}", c.hidden_size,
@@ -109,14 +110,16 @@ void inspect(const InspectOptions& o) {
         print_line("cannot be run: " + why_not);
     print_line(fmt::format("tensors   {}, {}", file->tensors().size(), human_bytes(total)));
     for (const auto& [type, sum] : types)
-        print_line(fmt::format("  {:<12} {:>7}  {:>12}", type, sum.tensors, human_bytes(sum.bytes)));
+        print_line(
+            fmt::format("  {:<12} {:>7}  {:>12}", visible_line(type), sum.tensors, human_bytes(sum.bytes)));
     if (o.metadata && gguf)
         for (const auto& v : gguf->metadata().values())
-            print_line(fmt::format("  {:<48} {:<14} {}", v.key, type_text(v), value_text(v)));
+            print_line(fmt::format("  {:<48} {:<14} {}", visible_line(v.key), type_text(v), value_text(v)));
     if (o.tensors)
         for (const auto& t : file->tensors())
-            print_line(fmt::format("  {:<44} {:<10} {:<22} {:>12}", t.view.name, t.type,
-                                   shape_text(t.view.shape), human_bytes(t.view.data.size())));
+            print_line(fmt::format("  {:<44} {:<10} {:<22} {:>12}", visible_line(t.view.name),
+                                   visible_line(t.type), shape_text(t.view.shape),
+                                   human_bytes(t.view.data.size())));
 }
 
 }  // namespace

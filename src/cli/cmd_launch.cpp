@@ -127,7 +127,7 @@ void wait_until_ready(const LaunchOptions& o, const WaitedSignals& signals, Proc
         if (status != 0 && status != 503)
             fail("what answers at {} is no server of ours (status {} at /ready)", url_of(o), status);
         if (!told && std::chrono::steady_clock::now() - begin > 1s) {
-            fmt::print(stderr, "cachalot: the model is being loaded\n");
+            say("cachalot: the model is being loaded");
             told = true;
         }
         const int signal = signals.wait(50ms);
@@ -146,6 +146,11 @@ Process::Options serve_command(const LaunchOptions& o, const std::string& log) {
     return options;
 }
 
+std::string not_installed(const ClientSetup& setup) {
+    return fmt::format("{} is not installed, or not on the PATH; to install it: {}", setup.program,
+                       setup.how_to_install);
+}
+
 int run_client(const ClientSetup& setup, const std::vector<std::string>& user_arguments,
                const WaitedSignals& signals) {
     for (const auto& [path, content] : setup.files) {
@@ -157,9 +162,7 @@ int run_client(const ClientSetup& setup, const std::vector<std::string>& user_ar
     options.command.insert(options.command.end(), setup.arguments.begin(), setup.arguments.end());
     options.command.insert(options.command.end(), user_arguments.begin(), user_arguments.end());
     options.environment = setup.environment;
-    Process client(options, signals,
-                   fmt::format("{} is not installed, or not on the PATH; to install it: {}", setup.program,
-                               setup.how_to_install));
+    Process client(options, signals, not_installed(setup));
     while (true) {
         if (auto status = client.ended()) return *status;
         const int signal = signals.wait(1s);
@@ -169,6 +172,9 @@ int run_client(const ClientSetup& setup, const std::vector<std::string>& user_ar
 }
 
 int launch(LaunchOptions& o) {
+    // Before a server is asked or started and a model loaded, which may take minutes.
+    if (const auto setup = client_setup(o.client, {}); !o.print && !program_exists(setup.program))
+        fail("{}", not_installed(setup));
     if (o.port == 0 && !o.print) o.port = server::free_port();
     const bool running = server_listens(o);
     if (o.print) {
@@ -190,7 +196,7 @@ int launch(LaunchOptions& o) {
     std::optional<Process> started;
     try {
         if (!running) {
-            fmt::print(stderr, "cachalot: starting a server at {}\n", url_of(o));
+            say("cachalot: starting a server at {}", url_of(o));
             started.emplace(serve_command(o, log), signals, "the program itself has gone");
         }
         wait_until_ready(o, signals, started ? &*started : nullptr, log);

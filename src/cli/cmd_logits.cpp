@@ -1,6 +1,8 @@
 // cachalot logits: the raw output of the model, for comparison with other implementations.
+#include "base/checked.h"
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/outputs.h"
 #include "file/output_file.h"
 
 namespace cachalot::cli {
@@ -16,9 +18,12 @@ struct LogitsOptions {
 void logits(const LogitsOptions& o) {
     auto ids = o.tokens_file.empty() ? o.tokens : read_ids(o.tokens_file);
     if (ids.empty()) fail("no tokens: give --tokens or --tokens-file");
+    check_output_file(o.output, {o.model.resolved_path(), o.tokens_file});
     Engine engine = o.model.engine();
     auto state = engine.new_state();
     OutputFile file(o.output);
+    file.reserve(checked_mul<std::uint64_t>(
+        ids.size(), static_cast<std::uint64_t>(engine.model().config.vocab_size) * sizeof(float), "--out"));
     Progress progress("evaluating", "tokens");
     auto chunk = static_cast<std::size_t>(o.step ? 1 : engine.options().chunk);
     for (std::size_t first = 0; first < ids.size(); first += chunk) {
@@ -35,8 +40,12 @@ void add_logits(CLI::App& app) {
     auto o = std::make_shared<LogitsOptions>();
     auto* command = app.add_subcommand("logits", "Writes the logits of every position of a token sequence");
     o->model.add_to(*command);
-    command->add_option("--tokens", o->tokens, "token ids: --tokens 0,5,7")->delimiter(',')->type_name("IDS");
-    command->add_option("--tokens-file", o->tokens_file, "read the ids from a file")->type_name("FILE");
+    auto* given = command->add_option("--tokens", o->tokens, "token ids: --tokens 0,5,7")
+                      ->delimiter(',')
+                      ->type_name("IDS");
+    command->add_option("--tokens-file", o->tokens_file, "read the ids from a file")
+        ->excludes(given)
+        ->type_name("FILE");
     command->add_option("--out", o->output, "float32, little-endian, [tokens, vocab]")
         ->required()
         ->type_name("FILE");

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/mean_text.h"
+#include "cli/outputs.h"
 #include "cli/text_input.h"
 #include "measure/saved_logits.h"
 #include "measure/statistics.h"
@@ -23,6 +24,7 @@ struct PerplexityOptions {
 };
 
 void perplexity(const PerplexityOptions& o) {
+    check_output_file(o.save_logits, {o.model.resolved_path(), o.input.file, o.input.tokens_file});
     Engine engine = o.model.engine();
     const auto ids = o.input.ids(engine.model().tokenizer);
     const auto window = window_size(o.model.context, engine);

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "engine/memory_plan.h"
 #include "engine/speed_estimate.h"
+#include "text/visible_text.h"
 
 namespace cachalot::cli {
 namespace {
@@ -125,9 +126,12 @@ void show_plan(PlanOptions o) {
     request.chunk = o.model.chunk;
     request.states = o.parallel * states_bytes(model->config, o.model.kv_precision(), o.context);
     const MemoryPlan plan = plan_memory(*model, request);
-    const std::string name = model->config.name.empty() ? o.model.resolved_path() : model->config.name;
+    const std::string name =
+        visible_line(model->config.name.empty() ? o.model.resolved_path() : model->config.name);
     const auto speed = estimate(*model, plan, o);
-    if (o.json) return print_line(plan_json(plan, speed, limit, o, name).dump(2));
+    if (o.json)
+        return print_line(plan_json(plan, speed, limit, o, name)
+                              .dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     print_plan(plan, limit, o, name);
     if (speed) print_speed(*speed, plan.resident());
 }
@@ -142,7 +146,7 @@ void add_plan(CLI::App& app) {
     o->model.add_to(*command, false);
     command->add_option("-c,--ctx", o->context, "tokens of a conversation; 0: what the model was trained for")
         ->check(CLI::Range(std::int64_t(0), std::int64_t(1) << 30))
-        ->type_name("N");
+        ->type_name("TOKENS");
     command->add_option("--parallel", o->parallel, "conversations at the same time")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str()

@@ -1,4 +1,6 @@
 // cachalot run: one answer.
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 #include <nlohmann/json.hpp>
@@ -7,7 +9,9 @@
 #include "cli/answer_printer.h"
 #include "cli/chat_options.h"
 #include "cli/expert_cache_report.h"
+#include "cli/terminal_chat.h"
 #include "file/text_file.h"
+#include "server/conversation_policy.h"
 #include "text/chat_json.h"
 #include "text/utf8.h"
 
@@ -18,6 +22,7 @@ struct RunOptions {
     ModelOptions model;
     AnswerOptions answer;
     std::string prompt, file, messages, tools;
+    std::vector<std::string> question;  // words of the prompt
     bool raw = false, special = false, stats = false, json = false;
 };
 
@@ -38,16 +43,24 @@ nlohmann::ordered_json timings_json(const Timings& t, const Engine& engine) {
 
 void print_stats(const Timings& t, std::int64_t kv_bytes, const Engine& engine) {
     auto j = timings_json(t, engine);
-    fmt::print(stderr,
-               "prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}\n",
-               t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(),
-               t.decode_tokens + 1, t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
-               human_bytes(static_cast<std::uint64_t>(kv_bytes)));
-    if (const auto stats = engine.expert_stats()) fmt::print(stderr, "{}", expert_cache_text(*stats));
+    say("prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}",
+        t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(),
+        t.decode_tokens + 1, t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
+        human_bytes(static_cast<std::uint64_t>(kv_bytes)));
+    if (const auto stats = engine.expert_stats()) say_line(expert_cache_text(*stats));
 }
 
 nlohmann::ordered_json call_json(const ParsedToolCall& call) {
     return {{"name", call.name}, {"arguments", call.arguments}};
+}
+
+// The question as words on the command line, or -p, -f, standard input.
+std::string prompt_of(const RunOptions& o) {
+    if (o.question.empty()) return input_text(o.prompt, o.file);
+    const std::string& first = o.question.front();
+    if (first.ends_with(".gguf"))
+        fail("{0} is no question: for a model write -m {0}, for a text in a file -f {0}", first);
+    return fmt::format("{}", fmt::join(o.question, " "));
 }
 
 Conversation conversation_of(const RunOptions& o) {
@@ -55,7 +68,7 @@ Conversation conversation_of(const RunOptions& o) {
     if (!o.messages.empty())
         conversation = conversation_from_json(parse_json(read_text_file(o.messages), o.messages));
     else
-        conversation.messages.push_back(text_message(Role::user, input_text(o.prompt, o.file)));
+        conversation.messages.push_back(text_message(Role::user, prompt_of(o)));
     if (!o.answer.system.empty())
         conversation.messages.insert(conversation.messages.begin(),
                                      text_message(Role::system, o.answer.system));
@@ -65,6 +78,7 @@ Conversation conversation_of(const RunOptions& o) {
         if (conversation.messages.front().role != Role::system)
             conversation.messages.insert(conversation.messages.begin(), text_message(Role::system, ""));
     }
+    server::apply_policy(conversation);  // as every conversation that the server gets
     return conversation;
 }
 
@@ -100,8 +114,7 @@ void run_chat(const RunOptions& o, Engine& engine) {
 
 void run_raw(const RunOptions& o, Engine& engine) {
     const Tokenizer& tokenizer = engine.model().tokenizer;
-    auto tokens = tokenizer.encode(input_text(o.prompt, o.file),
-                                   o.special ? SpecialTokens::parse : SpecialTokens::literal);
+    auto tokens = tokenizer.encode(prompt_of(o), o.special ? SpecialTokens::parse : SpecialTokens::literal);
     tokens.insert(tokens.begin(), tokenizer.bos());
     auto options = o.answer.generation(engine.model());
     if (o.special) options.special = GenerationOptions::Special::all;
@@ -137,7 +150,20 @@ void run_raw(const RunOptions& o, Engine& engine) {
     if (o.stats) print_stats(timings, state.bytes(), engine);
 }
 
+// Somebody sits there who has named no prompt and asked for nothing that a chat does not have.
+bool wants_chat(const RunOptions& o) {
+    const bool named = !o.question.empty() || !o.prompt.empty() || !o.file.empty() || !o.messages.empty();
+    const bool special = o.raw || o.json || o.stats || !o.tools.empty() || !o.model.profile.empty();
+    return !named && !special && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
 void run_command(const RunOptions& o) {
+    if (wants_chat(o)) {
+        TerminalChatOptions chat;
+        chat.model = o.model;
+        chat.answer = o.answer;
+        return terminal_chat(chat);
+    }
     Engine engine = o.model.engine();
     std::signal(SIGINT, [](int) { interrupted = true; });  // ends the answer; what there is stays printed
     if (o.raw)
@@ -155,17 +181,29 @@ void add_run(CLI::App& app) {
     o->model.expert_heat = "auto";
     o->model.add_to(*command);
     o->model.add_profile_to(*command);
-    command->add_option("-p,--prompt", o->prompt, "the prompt; else -f, else stdin")->type_name("TEXT");
-    command->add_option("-f,--file", o->file, "read the prompt from a file")->type_name("FILE");
-    command->add_option("--messages", o->messages, "a whole conversation: JSON as in OpenAI's chat API")
-        ->type_name("FILE");
+    auto* words = command->add_option("question", o->question,
+                                      "the prompt; else -p, -f or stdin, and on a terminal a chat");
+    auto* prompt =
+        command->add_option("-p,--prompt", o->prompt, "the prompt")->excludes(words)->type_name("TEXT");
+    auto* file = command->add_option("-f,--file", o->file, "read the prompt from a file")
+                     ->excludes(words)
+                     ->excludes(prompt)
+                     ->type_name("FILE");
+    auto* messages =
+        command->add_option("--messages", o->messages, "a whole conversation: JSON as in OpenAI's chat API")
+            ->excludes(words)
+            ->excludes(prompt)
+            ->excludes(file)
+            ->type_name("FILE");
     command
         ->add_option("--tools", o->tools,
                      "tools that the model may call: JSON as in OpenAI's chat API; calls are printed as JSON")
         ->type_name("FILE");
-    command->add_flag("--raw", o->raw, "continue the text as it is, without chat format");
-    command->add_flag("--special", o->special,
-                      "with --raw: recognise special tokens in the text and show them");
+    auto* raw = command->add_flag("--raw", o->raw, "continue the text as it is, without chat format")
+                    ->excludes(messages);
+    command
+        ->add_flag("--special", o->special, "with --raw: recognise special tokens in the text and show them")
+        ->needs(raw);
     o->answer.add_to(*command);
     command->add_flag("--stats", o->stats, "print speed and memory to stderr");
     command->add_flag("--json", o->json,

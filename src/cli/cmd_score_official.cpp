@@ -81,7 +81,7 @@ void score_all(const ScoreOptions& o) {
         if (o.json)
             prompts.push_back(json_of(score));
         else
-            print_text(text_of(score));
+            print_lines(text_of(score));
     }
     const auto n = static_cast<double>(total.steps);
     if (o.json) {
@@ -92,15 +92,15 @@ void score_all(const ScoreOptions& o) {
                                       {"prompts", prompts}};
         print_line(result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else {
-        print_text(fmt::format(
+        print_lines(fmt::format(
             "\n{} of {} tokens agree ({:.1f} %), mean log-probability of the official ones {:.4f}\n",
             total.agreed, total.steps, total.percent(), total.logprob / n));
-        print_text(total.compared
-                       ? fmt::format("mean difference of {} log-probabilities {:.4f}\n", total.compared,
-                                     total.difference / static_cast<double>(total.compared))
-                       : "the official answers have no log-probabilities but for the choice itself\n");
-        print_text(fmt::format("{} of {} prompts have the official number of tokens\n", total.prompts_alike,
-                               answers.size()));
+        print_lines(total.compared
+                        ? fmt::format("mean difference of {} log-probabilities {:.4f}\n", total.compared,
+                                      total.difference / static_cast<double>(total.compared))
+                        : "the official answers have no log-probabilities but for the choice itself\n");
+        print_lines(fmt::format("{} of {} prompts have the official number of tokens\n", total.prompts_alike,
+                                answers.size()));
     }
     if (total.percent() < o.require)
         fail("{:.1f} % of the tokens agree, {} % are required", total.percent(), o.require);

@@ -15,10 +15,14 @@
 #include <mutex>
 #include <thread>
 
+#include "base/background.h"
 #include "base/error.h"
+#include "cli/chat_options.h"
 #include "cli/command.h"
+#include "cli/option_value.h"
+#include "cli/serve_disk.h"
+#include "cli/signals.h"
 #include "cli/user_folders.h"
-#include "engine/state_fingerprint.h"
 #include "server/api_anthropic.h"
 #include "server/api_openai.h"
 #include "server/api_responses.h"
@@ -44,22 +48,25 @@ struct ServeOptions {
     std::size_t queue = 256, max_body_mib = 64, max_bodies_mib = 512;
     std::int64_t claude_context = 0, kv_disk = std::int64_t(32) << 30;
     std::string kv_dir = default_kv_folder().string();
+    std::string think = "on";
     double drain_timeout = 30;
     bool log_text = false, metrics_llamacpp = false, keep_client_noise = false;
 };
 
 constexpr std::uint16_t kDefaultPort = 11440;  // beside the ports that other local servers use
 constexpr std::size_t kLoggedText = 1 << 20;
+// For what is on disk, so that the first requests find it where it takes no longer to know the model.
+constexpr std::chrono::milliseconds kDiskPatience{2000};
 
 // To be made before any other thread, which inherits that the signals are blocked.
 class StopSignals {
   public:
     StopSignals() {
-        sigemptyset(&set_);
-        for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set_, signal);
+        set_ = waited_signals({SIGINT, SIGTERM, SIGHUP});
         pthread_sigmask(SIG_BLOCK, &set_, nullptr);
         std::signal(SIGPIPE, SIG_IGN);
-        std::thread([set = set_, state = state_] {
+        std::signal(SIGXFSZ, SIG_IGN);  // a log that may not grow any more is an error like a full disk
+        start_thread("signals", [set = set_, state = state_] {
             while (true) {
                 int signal = 0;
                 if (sigwait(&set, &signal) != 0) continue;
@@ -125,25 +132,9 @@ void add_keys(const ServeOptions& o, ApiKeys& keys) {
     if (const char* key = std::getenv("CACHALOT_API_KEY"); key && *key) keys.add(key);
 }
 
-// The server does without the disk if there is something wrong with it.
-void open_disk(const ServeOptions& o, const std::string& id, Engine& engine, std::optional<DiskTier>& disk) {
-    if (o.kv_dir.empty() || o.kv_dir == "off") return;
-    DiskTierOptions options;
-    options.folder = o.kv_dir;
-    options.budget = o.kv_disk;
-    options.model = state_fingerprint(engine);
-    options.model_name = id;
-    auto shape = engine.new_state();
-    try {
-        disk.emplace(options, shape);
-    } catch (const std::exception& e) {
-        fmt::print(stderr, "cachalot: prefixes are not kept on disk: {}\n", e.what());
-    }
-}
-
-// The model or the script, metered. `engine` and `disk` are where the model's engine and its prefixes on disk live.
+// The model or the script, metered. `engine` and `disk` are where the model's engine and what it keeps on disk live.
 std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& id,
-                                      std::optional<Engine>& engine, std::optional<DiskTier>& disk,
+                                      std::optional<Engine>& engine, std::optional<ServeDisk>& disk,
                                       Metrics& metrics) {
     QueueOptions queue;
     queue.limit = o.queue;
@@ -152,10 +143,15 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
     model.states = o.scheduler.memory ? o.scheduler.memory : server::default_kv_memory();
     engine.emplace(model.engine());
     metrics.show_experts([&engine] { return engine->expert_stats(); });
-    open_disk(o, id, *engine, disk);
-    metrics.show_disk([&disk] { return disk ? std::optional(disk->stats()) : std::nullopt; });
+    disk.emplace(ServeDiskOptions{o.kv_dir, o.kv_disk, id}, *engine);
+    metrics.show_disk([&disk] {
+        const DiskTier* prefixes = disk->prefixes();
+        return prefixes ? std::optional(prefixes->stats()) : std::nullopt;
+    });
+    disk->wait(kDiskPatience);
     EngineServiceOptions options;
     options.model_id = id;
+    options.chat = AnswerOptions().chat(o.think);
     options.queue = queue;
     options.scheduler = o.scheduler;
     // To read all experts for a few tokens would take as long as for many.
@@ -163,7 +159,8 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& 
         options.scheduler.beside =
             engine->expert_stats() ? engine->options().chunk : SchedulerOptions().beside;
     options.remove_client_noise = !o.keep_client_noise;
-    options.scheduler.disk = disk ? &*disk : nullptr;
+    options.turns = disk->turns();
+    options.late_disk = [&disk] { return disk->prefixes(); };
     options.on_pass = [&metrics](const PassReport& report) { metrics.pass(report); };
     auto recommended = engine->model().checkpoint->sampling_defaults();
     options.sampling.temperature = recommended.temperature.value_or(1.0f);
@@ -178,7 +175,11 @@ void serve(const ServeOptions& o) {
     const std::string id = model_id(o);
     Metrics metrics(id, o.metrics_prefix, o.metrics_llamacpp);
     std::unique_ptr<AuditLog> audit;
-    if (!o.audit_log.empty()) audit = std::make_unique<AuditLog>(o.audit_log, o.log_text);
+    if (!o.audit_log.empty()) {
+        audit = std::make_unique<AuditLog>(o.audit_log, o.log_text,
+                                           [](std::string_view text) { say("cachalot: {}", text); });
+        metrics.show_lost_lines([&audit] { return audit->lost(); });
+    }
 
     HttpOptions http = o.http;
     http.limits.body = o.max_body_mib << 20;
@@ -192,17 +193,21 @@ void serve(const ServeOptions& o) {
     };
 
     std::atomic<bool> ready{false};
-    auto routes = status_routes({CACHALOT_VERSION, [&] { return ready.load(); }, &metrics});
+    // Endpoints use the service, the service the engine and the disk: each outlives what uses it.
+    std::optional<Engine> engine;
+    std::optional<ServeDisk> disk;
+    std::unique_ptr<Service> service;
+    StatusOptions status{CACHALOT_VERSION, [&] { return ready.load(); }, &metrics};
+    status.problem = [&] { return ready && engine ? engine->problem() : std::string(); };
+    auto routes = status_routes(status);
     auto with = [&](std::vector<Route> more) {
         more.insert(more.begin(), routes.begin(), routes.end());
         return more;
     };
-    // Endpoints use the service, the service the engine and the disk: each outlives what uses it.
-    std::optional<Engine> engine;
-    std::optional<DiskTier> disk;
-    std::unique_ptr<Service> service;
     HttpServer server(std::move(http), with(loading_routes()));
     server.start();  // before the model is loaded: /health and /ready answer meanwhile
+    if (const int missing = server.missing_threads(); missing > 0)
+        say("cachalot: {} threads of the server could not be started; it goes on with fewer", missing);
 
     service = make_service(o, id, engine, disk, metrics);
     for (auto& more :
@@ -211,14 +216,14 @@ void serve(const ServeOptions& o) {
     signals.expect();  // before there are answers that could be cut off
     server.set_routes(routes);
     ready = true;
-    fmt::print(stderr, "cachalot: serving {} at {}\n", id, server.url());
+    say("cachalot: serving {} at {}", id, server.url());
 
     signals.wait();
     auto deadline = std::chrono::steady_clock::now() +
                     std::chrono::milliseconds(static_cast<std::int64_t>(o.drain_timeout * 1000));
     ready = false;
-    fmt::print(stderr, "cachalot: stopping; running answers have {} s\n", o.drain_timeout);
-    std::thread drain([&] { service->drain(deadline); });
+    say("cachalot: stopping; running answers have {} s", o.drain_timeout);
+    std::thread drain = start_thread("stopping", [&] { service->drain(deadline); });
     server.stop(deadline);
     drain.join();
 }
@@ -233,17 +238,25 @@ void add_serve(CLI::App& app) {
     o->model.expert_heat = "auto";
     o->model.add_to(*command);
     command->add_option("--alias", o->alias, "the model's name for clients")->type_name("NAME");
+    auto* scripted = command
+                         ->add_option("--scripted", o->scripted,
+                                      "answer from a script instead of a model (for testing clients)")
+                         ->type_name("FILE");
     command
-        ->add_option("--scripted", o->scripted,
-                     "answer from a script instead of a model (for testing clients)")
-        ->type_name("FILE");
+        ->add_option(
+            "--think", o->think,
+            "reason before answering where a request does not say: off, on, high, max. As in DeepSeek's "
+            "own API it is on, while run and chat start with it off. Requests to /v1/messages always say")
+        ->check(CLI::IsMember(kThinkModes))
+        ->excludes(scripted)
+        ->capture_default_str();
     command
         ->add_option(
             "--claude-context", o->claude_context,
             "tell clients of /v1/messages numbers of tokens as if the context were this long. Claude Code "
             "believes in 200000 unless told otherwise, and compacts in time only if that is so")
         ->check(CLI::Range(std::int64_t(1), std::int64_t(1) << 30))
-        ->type_name("N");
+        ->type_name("TOKENS");
     command->add_flag(
         "--keep-client-noise", o->keep_client_noise,
         "leave the lines in system texts that known clients change in every request, so that nothing "
@@ -259,7 +272,7 @@ void add_serve(CLI::App& app) {
                      "not be read again; as 8GB or 8GiB. Default: an eighth of the machine's, or what one "
                      "whole context "
                      "takes")
-        ->transform(CLI::AsSizeValue(true))
+        ->transform(as_bytes())
         ->type_name("SIZE");
     command
         ->add_option(
@@ -269,7 +282,7 @@ void add_serve(CLI::App& app) {
         ->capture_default_str()
         ->type_name("DIR");
     command->add_option("--kv-disk", o->kv_disk, "the most that they may take there; as 8GB or 8GiB")
-        ->transform(CLI::AsSizeValue(true))
+        ->transform(as_bytes())
         ->default_str("32GiB")
         ->type_name("SIZE");
     command

@@ -1,6 +1,7 @@
 // cachalot synth: a model of true shape with random weights, for measuring.
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/outputs.h"
 #include "model/synthetic_release.h"
 
 namespace cachalot::cli {
@@ -22,7 +23,10 @@ int parse_kind(const std::string& name) {
 }
 
 void synth(const SynthOptions& o) {
-    if (!o.force && std::filesystem::exists(o.output)) fail("{} exists; --force replaces it", o.output);
+    if (!o.release)
+        check_new_file(o.output, o.force);
+    else if (!o.force || !std::filesystem::is_directory(o.output))
+        check_new_folder(o.output);
     Config config = known_config(o.like);
     if (!o.kinds.empty()) {
         std::vector<int> ratios;

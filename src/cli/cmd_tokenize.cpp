@@ -20,7 +20,7 @@ struct TokenizeOptions {
 void tokenize(const TokenizeOptions& o) {
     auto checkpoint = Checkpoint::open(o.model.resolved_path());
     Tokenizer tokenizer = checkpoint->tokenizer();
-    if (!o.decode.empty()) return print_line(tokenizer.decode(o.decode));
+    if (!o.decode.empty()) return print_text(tokenizer.decode(o.decode) + "\n");
     auto ids = tokenizer.encode(input_text(o.text, o.file),
                                 o.special ? SpecialTokens::parse : SpecialTokens::literal);
     if (o.json) {
@@ -44,8 +44,9 @@ void add_tokenize(CLI::App& app) {
     auto o = std::make_shared<TokenizeOptions>();
     auto* command = app.add_subcommand("tokenize", "Token ids of a text, or the text of token ids");
     o->model.add_to(*command, false);
-    command->add_option("-p,--text", o->text, "the text; else -f, else stdin");
-    command->add_option("-f,--file", o->file, "read the text from a file")->type_name("FILE");
+    auto* text =
+        command->add_option("-p,--text", o->text, "the text; else -f, else stdin")->type_name("TEXT");
+    command->add_option("-f,--file", o->file, "read the text from a file")->excludes(text)->type_name("FILE");
     command->add_flag("--special", o->special,
                       "recognise special tokens such as <think> (default: they are text)");
     command->add_flag("--count", o->count, "print only how many there are");

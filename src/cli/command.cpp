@@ -6,13 +6,15 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 
+#include "base/available_cores.h"
 #include "base/error.h"
 #include "base/memory_limit.h"
 #include "cli/expert_cache_report.h"
+#include "cli/outputs.h"
 #include "cli/user_folders.h"
 #include "engine/memory_plan.h"
+#include "file/output_file.h"
 #include "file/text_file.h"
 #include "model/fingerprint.h"
 
@@ -43,10 +45,9 @@ std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& mo
     const auto states = std::max(o.states, states_bytes(model.config, o.kv_precision(), context));
     const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
     if (plan.resident()) return std::nullopt;
-    fmt::print(stderr,
-               "cachalot: the routed experts, {}, do not fit into memory; a cache of {} is used (see "
-               "cachalot plan)\n",
-               human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
+    say("cachalot: the routed experts, {}, do not fit into memory; a cache of {} is used (see "
+        "cachalot plan)",
+        human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
 }
 
@@ -60,7 +61,7 @@ std::optional<HeatFile> heat_file(const ModelOptions& o, const Model& model) {
     try {
         return open_heat_file(model, path);
     } catch (const Error& e) {
-        fmt::print(stderr, "cachalot: the expert cache starts cold: {}\n", e.what());
+        say("cachalot: the expert cache starts cold: {}", e.what());
         std::error_code ignored;
         std::filesystem::remove(path, ignored);
         return open_heat_file(model, path);
@@ -76,7 +77,7 @@ ExpertPacks expert_packs(const ModelOptions& o, const Model& model) {
     try {
         packs.push_back(std::make_shared<ExpertPack>(model, beside));
     } catch (const Error& e) {
-        fmt::print(stderr, "cachalot: experts are read from the model's own files: {}\n", e.what());
+        say("cachalot: experts are read from the model's own files: {}", e.what());
     }
     return packs;
 }
@@ -96,8 +97,10 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
                    "auto: spread if there are several groups")
         ->check(CLI::IsMember({"auto", "off", "spread"}))
         ->capture_default_str();
-    app.add_option("-c,--ctx", context, "most tokens of a conversation; 0: what the model was trained for")
-        ->type_name("N");
+    app.add_option("-c,--ctx", context,
+                   "most tokens of a conversation, as 4096 or 4k; 0: what the model was trained for")
+        ->check(CLI::Range(std::int64_t(0), std::int64_t(1) << 30))
+        ->type_name("TOKENS");
     app.add_option(
            "--chunk", chunk,
            "tokens of a prompt that are evaluated together; 0: 512, or with a cache of experts, which "
@@ -149,20 +152,39 @@ void ModelOptions::add_profile_to(CLI::App& app) {
 
 void ModelOptions::write_profile() const {
     if (!profile.empty()) {
-        std::ofstream file(profile, std::ios::binary);
-        if (!(file << trace->chrome_json()).flush()) fail("{}: cannot be written", profile);
+        const std::string json = trace->chrome_json();
+        OutputFile file(profile);
+        file.write(std::as_bytes(std::span(json)));
+        file.commit();
     }
-    if (trace_table || !profile.empty()) fmt::print(stderr, "{}", trace->summary());
+    if (trace_table || !profile.empty()) say_line(trace->summary());
+}
+
+bool ModelOptions::is_shipped() const {
+    const char* environment = std::getenv("CACHALOT_MODEL");
+    return path.empty() && (!environment || !*environment);
 }
 
 std::string ModelOptions::resolved_path() const {
-    if (!path.empty()) return path;
-    if (const char* environment = std::getenv("CACHALOT_MODEL"); environment && *environment)
-        return environment;
-    return shipped_model();
+    if (is_shipped()) return shipped_model();
+    return path.empty() ? std::getenv("CACHALOT_MODEL") : path;
 }
 
-std::shared_ptr<const Model> ModelOptions::load() const { return Model::load(resolved_path()); }
+void ModelOptions::check_outputs() const {
+    const auto model = resolved_path();
+    check_output_file(profile, {model});
+    check_output_file(route_trace, {model});
+    if (expert_heat == "off" || expert_heat == "auto") return;
+    const auto folder = std::filesystem::path(expert_heat).parent_path();
+    std::error_code ignored;  // the check finds it missing
+    if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
+    check_output_file(expert_heat, {model});
+}
+
+std::shared_ptr<const Model> ModelOptions::load() const {
+    check_outputs();
+    return Model::load(resolved_path());
+}
 
 Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserver* observer) const {
     EngineOptions options;
@@ -184,50 +206,17 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserv
     options.route_trace = route_trace;
     options.observer = observer;
     if (trace_table || !profile.empty()) options.trace = trace.get();
-    if (!profile.empty()) {
-        if (!std::ofstream(profile, std::ios::binary))
-            fail("{}: cannot be written", profile);  // before the work
-    }
     Engine engine(std::move(model), options);
+    const int wanted = threads > 0 ? threads : available_cores();
+    if (const int missing = wanted - engine.backend().threads(); missing > 0)
+        say("cachalot: {} of {} threads could not be created, as a limit is reached (see ulimit -u); it goes "
+            "on "
+            "without them",
+            missing, wanted);
     if (const auto stats = engine.expert_stats())
         if (const auto text = expert_cache_warning(*stats, engine.model().config); !text.empty())
-            fmt::print(stderr, "cachalot: {}\n", text);
+            say("cachalot: {}", text);
     return engine;
-}
-
-Progress::Progress(std::string what, std::string unit, bool bytes)
-    : what_(std::move(what)), unit_(std::move(unit)), bytes_(bytes), terminal_(isatty(STDERR_FILENO)) {}
-
-void Progress::update(std::uint64_t done, std::uint64_t total) {
-    auto now = Clock::now();
-    double elapsed = std::chrono::duration<double>(now - start_).count();
-    if (elapsed < 1 || now - last_ < (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5)))
-        return;
-    last_ = now;
-    double share = total ? static_cast<double>(done) / static_cast<double>(total) : 0;
-    double left = share > 0 ? elapsed / share - elapsed : 0;
-    std::string counts = bytes_ ? fmt::format("{} of {}", human_bytes(done), human_bytes(total))
-                                : fmt::format("{} of {} {}", done, total, unit_);
-    std::string rate =
-        bytes_ ? human_bytes(static_cast<std::uint64_t>(static_cast<double>(done) / elapsed)) + "/s"
-               : fmt::format("{:.1f} {}/s", static_cast<double>(done) / elapsed, unit_);
-    if (terminal_) {
-        constexpr int kWidth = 24;
-        int filled = static_cast<int>(share * kWidth);
-        fmt::print(stderr, "\r\033[K{} [{}{}] {:3.0f} %  {}  {}  {:.0f} s left", what_,
-                   std::string(static_cast<std::size_t>(filled), '='),
-                   std::string(static_cast<std::size_t>(kWidth - filled), ' '), share * 100, counts, rate,
-                   left);
-        std::fflush(stderr);
-        drawn_ = true;
-    } else {
-        fmt::print(stderr, "{}: {:.0f} %, {}, {}, {:.0f} s left\n", what_, share * 100, counts, rate, left);
-    }
-}
-
-void Progress::clear() {
-    if (drawn_) fmt::print(stderr, "\r\033[K");
-    drawn_ = false;
 }
 
 std::string input_text(const std::string& text, const std::string& file) {
@@ -256,21 +245,6 @@ std::vector<std::int32_t> read_ids(const std::string& file) {
         p = next;
     }
     return ids;
-}
-
-void print_text(std::string_view text) {
-    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-        fail("cannot write to standard output");
-}
-
-void print_line(const std::string& line) { print_text(line + "\n"); }
-
-std::string human_bytes(std::uint64_t bytes) {
-    const char* units[] = {"B", "kB", "MB", "GB", "TB"};
-    auto value = static_cast<double>(bytes);
-    int unit = 0;
-    while (value >= 1000 && unit < 4) value /= 1000, ++unit;
-    return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", value, units[unit]);
 }
 
 }  // namespace cachalot::cli

@@ -1,6 +1,6 @@
-// What the subcommands share: choosing and opening a model, options of the engine, progress, output.
+// What the subcommands share: choosing and opening a model, options of the engine.
 //
-// Results go to stdout, everything else to stderr. A command reports failure by throwing Error; main turns it into
+// A command reports failure by throwing Error; main turns it into
 // one line and exit status 1. CLI11 handles usage errors (status 2).
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/output.h"
 #include "engine/engine.h"
 
 namespace cachalot::cli {
@@ -43,6 +44,8 @@ struct ModelOptions {
 
     // Resolved as above. Throws Error if nothing is there.
     std::string resolved_path() const;
+    bool is_shipped() const;  // nobody has named a model: it is nano
+    // After a check that what the options say is to be written can be.
     std::shared_ptr<const Model> load() const;
     Engine engine(std::shared_ptr<const Model> model, ActivationObserver* observer = nullptr) const;
     Engine engine() const { return engine(load()); }
@@ -51,23 +54,9 @@ struct ModelOptions {
     // profile goes to the file, a table of it to stderr.
     void add_profile_to(CLI::App& app);
     void write_profile() const;
-};
-
-// A line on stderr that shows how far long work has come: a bar on a terminal, a plain line every few seconds
-// elsewhere. Draws nothing for work that ends within a second.
-class Progress {
-  public:
-    // what: "prompt", "converting"; unit: "tokens"; bytes: show MB
-    Progress(std::string what, std::string unit, bool bytes = false);
-    ~Progress() { clear(); }
-    void update(std::uint64_t done, std::uint64_t total);
-    void clear();
 
   private:
-    using Clock = std::chrono::steady_clock;
-    std::string what_, unit_;
-    bool bytes_, terminal_, drawn_ = false;
-    Clock::time_point start_ = Clock::now(), last_ = start_;
+    void check_outputs() const;
 };
 
 // The text of -p, else of -f (a path, "-" for stdin), else of stdin. Throws Error if there is none.
@@ -75,12 +64,6 @@ std::string input_text(const std::string& text, const std::string& file);
 
 // Token ids separated by commas or white space. Throws Error naming the file and the offset.
 std::vector<std::int32_t> read_ids(const std::string& file);
-
-// Print to stdout at once, as it is or as a line. Throw Error if stdout cannot be written.
-void print_text(std::string_view text);
-void print_line(const std::string& line);
-
-std::string human_bytes(std::uint64_t bytes);  // "49.98 MB"
 
 // Registration, one function per file cmd_*.cpp. The options live as long as the app.
 void add_bench(CLI::App& app);

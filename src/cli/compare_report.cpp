@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <filesystem>
+#include <utility>
 
 #include "cli/mean_text.h"
 #include "cli/svg_figure.h"
@@ -71,13 +73,25 @@ nlohmann::ordered_json compare_json(const Compared& c) {
     return json;
 }
 
+// Names of files for the legend: the last part of their paths if that tells them apart.
+static std::pair<std::string, std::string> short_names(const std::string& a, const std::string& b) {
+    const auto last = [](const std::string& path) {
+        const auto normal = std::filesystem::path(path).lexically_normal();
+        const auto name = normal.has_filename() ? normal.filename() : normal.parent_path().filename();
+        return name.empty() ? path : name.string();
+    };
+    if (last(a) != last(b)) return {last(a), last(b)};
+    return a != b ? std::pair(a, b) : std::pair("A, " + last(a), "B, " + last(b));
+}
+
 std::string compare_svg(const Compared& c) {
     const Comparison& r = c.result;
-    SvgSeries nll_a{"nll of A", svg_colour(0), {}}, nll_b{"nll of B", svg_colour(9), {}};
-    SvgSeries kl{"KL(A||B)", svg_colour(2), {}}, shares{"KL(A||B)", svg_colour(2), {}, 1.3, false};
+    const auto [a, b_name] = short_names(c.a, c.b);
+    const std::string divergence = fmt::format("KL({} || {})", a, b_name);
+    SvgSeries nll_a{"nll of " + a, svg_colour(0), {}}, nll_b{"nll of " + b_name, svg_colour(9), {}};
+    SvgSeries kl{divergence, svg_colour(2), {}}, shares{divergence, svg_colour(2), {}, 1.3, false};
     SvgAxis positions{"tokens before", 1, 2, true, {}};
-    std::vector<double> kls;
-    double most = 0;
+    std::vector<double> kls, nlls;
     for (const auto& b : r.by_position) {
         constexpr std::int64_t kFew = 8;  // tokens whose mean says little: the first positions of few windows
         if (b.tokens < kFew && r.tokens > 8 * kFew) continue;
@@ -85,26 +99,25 @@ std::string compare_svg(const Compared& c) {
         for (auto [series, value] : {std::pair(&nll_a, b.nll_a), {&nll_b, b.nll_b}, {&kl, b.kl}})
             series->points.emplace_back(x, value);
         kls.push_back(b.kl);
-        most = std::max({most, b.nll_a, b.nll_b});
+        nlls.insert(nlls.end(), {b.nll_a, b.nll_b});
         if (kls.size() == 1) positions.least = static_cast<double>(std::max<std::int64_t>(1, b.first));
         positions.most = static_cast<double>(b.last + 1);
         if (b.first > 0 && std::fmod(std::log2(double(b.first)), 2) == 0)
             positions.ticks.emplace_back(b.first, fmt::format("{}", b.first));
     }
+    if (positions.ticks.empty())
+        positions.ticks.emplace_back(positions.least, fmt::format("{:g}", positions.least));
     constexpr int kSteps = 200;
     for (int i = 1; i <= kSteps; ++i)
         shares.points.emplace_back(100.0 * i / kSteps, quantile(r.kl_sorted, double(i) / kSteps));
     std::vector<double> seen;
     for (const auto& [x, y] : shares.points)
         if (x >= 5) seen.push_back(y);
-    SvgPanel by_position{"nll by position",
-                         positions,
-                         linear_axis("nats", std::max(1.0, std::ceil(most)), "{:.3g}"),
-                         {nll_a, nll_b},
-                         {}};
+    SvgPanel by_position{
+        "nll by position", positions, linear_axis("nats", nlls, "{:.4g}"), {nll_a, nll_b}, {}};
     SvgPanel kl_by_position{"mean KL by position", positions, decimal_axis("nats", kls), {kl}, {}};
     SvgPanel share{"KL of tokens, smallest first",
-                   linear_axis("share of the tokens", 100, "{:.0f} %"),
+                   linear_axis("share of the tokens", {0, 100}, "{:.0f} %"),
                    decimal_axis("nats", seen),
                    {shares},
                    {}};

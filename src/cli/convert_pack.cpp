@@ -4,19 +4,20 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/outputs.h"
 #include "model/expert_pack.h"
 
 namespace cachalot::cli {
 
 void convert_to_pack(const std::string& input, std::string output, bool force) {
     if (output.empty()) output = default_pack_path(input).string();
-    if (!force && std::filesystem::exists(output)) fail("{} exists; --force replaces it", output);
+    check_new_file(output, force, {input});
     const auto model = Model::load(input);
     Progress progress("packing", "bytes", true);
     write_pack(*model, output,
                [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
     progress.clear();
-    print_line(fmt::format("{}: {}, {} experts", output, human_bytes(std::filesystem::file_size(output)),
+    print_line(fmt::format("{}: {}, {} experts", output, human_bytes(pack_layout(*model).file_bytes),
                            model->config.layers * model->config.experts));
 }
 

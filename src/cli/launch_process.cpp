@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,9 +11,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <sstream>
 #include <thread>
 
 #include "base/error.h"
+#include "cli/signals.h"
 
 namespace cachalot::cli {
 namespace {
@@ -43,8 +46,7 @@ namespace {
 }  // namespace
 
 WaitedSignals::WaitedSignals() {
-    sigemptyset(&set_);
-    for (int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&set_, number);
+    set_ = waited_signals({SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD});
     sigprocmask(SIG_BLOCK, &set_, &before_);
 }
 
@@ -52,6 +54,19 @@ WaitedSignals::~WaitedSignals() {
     while (wait(std::chrono::milliseconds(0)) != 0) {
     }  // what is still pending was meant for the program that has ended
     sigprocmask(SIG_SETMASK, &before_, nullptr);
+}
+
+bool program_exists(const std::string& name) {
+    auto runs = [](const std::string& path) {
+        struct stat about = {};
+        return stat(path.c_str(), &about) == 0 && S_ISREG(about.st_mode) && access(path.c_str(), X_OK) == 0;
+    };
+    if (name.find('/') != std::string::npos) return runs(name);
+    const char* path = std::getenv("PATH");
+    std::istringstream folders(path ? path : "/bin:/usr/bin");
+    for (std::string folder; std::getline(folders, folder, ':');)
+        if (runs((folder.empty() ? "." : folder) + "/" + name)) return true;
+    return false;
 }
 
 int WaitedSignals::wait(std::chrono::milliseconds limit) const {

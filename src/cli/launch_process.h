@@ -28,6 +28,9 @@ class WaitedSignals {
     sigset_t set_, before_;
 };
 
+// Whether execvp() finds a program of this name: on PATH if it has no slash.
+bool program_exists(const std::string& name);
+
 class Process {
   public:
     struct Options {

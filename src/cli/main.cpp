@@ -1,15 +1,16 @@
 // cachalot: DeepSeek V4 on the machine its user owns.
-#include <cstdio>
+#include <system_error>
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/command_line.h"
+#include "cli/outputs.h"
 
 int main(int argc, char** argv) {
     using namespace cachalot;
     CLI::App app{"Runs models of the DeepSeek V4 family on this machine."};
     app.set_version_flag("--version", std::string("cachalot ") + CACHALOT_VERSION);
     app.require_subcommand(1);
-    app.failure_message(CLI::FailureMessage::help);
     app.footer(
         "Without -m a command uses $CACHALOT_MODEL, else the nano model that comes with the project.\n"
         "'cachalot COMMAND --help' explains a command.");
@@ -31,19 +32,33 @@ int main(int argc, char** argv) {
     cli::add_plan(app);
     cli::add_convert(app);
     cli::add_synth(app);
+    cli::remove_unfinished_files_on_signals();
+    std::string command;
     try {
-        app.parse(argc, argv);
+        auto line = cli::read_command_line(app, {argv + 1, argv + argc});
+        command = line.command;
+        app.parse(
+            std::vector<std::string>(line.arguments.rbegin(), line.arguments.rend()));  // the last one first
         return 0;
     } catch (const CLI::RuntimeError& e) {
         return e.get_exit_code();  // of a program that a command ran
+    } catch (const CLI::Success& e) {
+        return app.exit(e);  // --help, --version
+    } catch (const cli::UsageError& e) {
+        cli::say_line(cli::usage_text(e.what(), e.command));
+        return 2;
     } catch (const CLI::ParseError& e) {
-        return app.exit(e) == 0 ? 0 : 2;
+        cli::say_line(cli::usage_text(e.what(), command));
+        return 2;
     } catch (const InternalError& e) {
-        fmt::print(stderr, "cachalot: internal error: {}\n", e.what());
+        cli::say("cachalot: internal error: {}", e.what());
+    } catch (const std::system_error& e) {
+        const bool limit = e.code() == std::errc::resource_unavailable_try_again;
+        cli::say("cachalot: {}{}", e.what(), limit ? ": no more threads can be created (see ulimit -u)" : "");
     } catch (const std::bad_alloc&) {
-        fmt::print(stderr, "cachalot: out of memory\n");
+        cli::say("cachalot: out of memory");
     } catch (const std::exception& e) {
-        fmt::print(stderr, "cachalot: {}\n", e.what());
+        cli::say("cachalot: {}", e.what());
     }
     return 1;
 }

@@ -8,22 +8,22 @@
 #include <string_view>
 
 #include "file/output_file.h"
+#include "text/utf8.h"
 
 namespace cachalot::cli {
 namespace {
 
 constexpr double kWidth = 420, kHeight = 300;  // of a panel's axes
-constexpr double kLeft = 65, kTop = 40, kGap = 85, kLegend = 130;
+constexpr double kLeft = 65, kTop = 40, kGap = 85, kLegend = 130, kLetter = 7;
 
 std::string escaped(std::string_view text) {
     std::string out;
-    for (const char c : text) switch (c) {
+    for (const char c : repair_utf8(text)) switch (c) {
             case '&': out += "&amp;"; break;
             case '<': out += "&lt;"; break;
             case '>': out += "&gt;"; break;
-            default:
-                // What is no printable ASCII may be no valid UTF-8 or XML either.
-                out += c >= ' ' && c <= '~' ? c : '?';
+            default:  // XML has no control characters
+                out += static_cast<unsigned char>(c) >= ' ' && c != 0x7f ? c : '?';
         }
     return out;
 }
@@ -45,6 +45,78 @@ double part_of(const SvgAxis& axis, double value) {
     return std::clamp(range > 0 ? (scale(value) - scale(axis.least)) / range : 0, 0.0, 1.0);
 }
 
+// A series in the picture.
+struct Point {
+    double x, y;
+    bool is_at(const Point& other) const { return std::hypot(x - other.x, y - other.y) < 1.5; }
+};
+struct Curve {
+    const SvgSeries* series;
+    std::vector<Point> points;
+
+    bool has(const Point& point) const {
+        return std::any_of(points.begin(), points.end(), [&](const Point& p) { return p.is_at(point); });
+    }
+    // Whether the line from a to b is part of it.
+    bool has(const Point& a, const Point& b) const {
+        for (std::size_t i = 1; i < points.size(); ++i)
+            if (points[i - 1].is_at(a) && points[i].is_at(b)) return true;
+        return false;
+    }
+};
+
+// Which of those that share something a curve is, counted from 0, and how many they are.
+struct Share {
+    std::size_t number = 0, of = 0;
+    bool operator==(const Share&) const = default;
+};
+template <class Test>
+Share share_of(const Curve& curve, const std::vector<Curve>& all, const Test& shares) {
+    Share share;
+    for (const Curve& other : all) {
+        if (&other == &curve) share.number = share.of;
+        if (&other == &curve || shares(other)) ++share.of;
+    }
+    return share;
+}
+
+std::string curve_svg(const Curve& curve, const std::vector<Curve>& all) {
+    constexpr std::size_t kDash = 7;
+    std::string svg;
+    const auto& p = curve.points;
+    const auto share = [&](std::size_t i) {  // of the line from point i to the next
+        return share_of(curve, all, [&](const Curve& other) { return other.has(p[i], p[i + 1]); });
+    };
+    for (std::size_t first = 0; first + 1 < p.size();) {
+        const Share s = share(first);
+        std::string points = fmt::format("{:.1f},{:.1f} ", p[first].x, p[first].y);
+        do {
+            ++first;
+            points += fmt::format("{:.1f},{:.1f} ", p[first].x, p[first].y);
+        } while (first + 1 < p.size() && share(first) == s);
+        std::string dashes;
+        if (s.of > 1)
+            dashes = fmt::format(" stroke-dasharray=\"{} {}\" stroke-dashoffset=\"{}\"", kDash,
+                                 kDash * (s.of - 1), kDash * ((s.of - s.number) % s.of));
+        svg += fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n",
+                           points, curve.series->colour, curve.series->width, dashes);
+    }
+    return svg;
+}
+
+// The first of those at one place is the largest, and the others are drawn upon it.
+std::string dots_svg(const Curve& curve, const std::vector<Curve>& all) {
+    std::string svg;
+    for (const Point& p : curve.points) {
+        const Share s =
+            share_of(curve, all, [&](const Curve& other) { return other.series->dots && other.has(p); });
+        const double radius = 2.5 + 1.2 * static_cast<double>(s.of - 1 - s.number);
+        svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:g}\" fill=\"{}\"/>\n", p.x, p.y, radius,
+                           curve.series->colour);
+    }
+    return svg;
+}
+
 std::string panel_svg(const SvgPanel& p, double left) {
     auto x = [&](double value) { return left + part_of(p.x, value) * kWidth; };
     auto y = [&](double value) { return kTop + (1 - part_of(p.y, value)) * kHeight; };
@@ -60,27 +132,42 @@ std::string panel_svg(const SvgPanel& p, double left) {
         svg += line(x(value), kTop, x(value), kTop + kHeight, "#bbbbbb");
         svg += label(x(value) + 4, kTop + kHeight - 6, "start", text);
     }
+    std::vector<Curve> curves;
     for (const auto& s : p.series) {
-        std::string points, dots;
-        for (const auto& [px, py] : s.points) {
-            points += fmt::format("{:.1f},{:.1f} ", x(px), y(py));
-            if (s.dots)
-                dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.5\" fill=\"{}\"/>\n", x(px),
-                                    y(py), s.colour);
-        }
-        svg += fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\"/>\n",
-                           points, s.colour, s.width);
-        svg += dots;
+        curves.push_back({&s, {}});
+        for (const auto& [px, py] : s.points) curves.back().points.push_back({x(px), y(py)});
     }
+    for (const auto& curve : curves) svg += curve_svg(curve, curves);
+    for (const auto& curve : curves)
+        if (curve.series->dots) svg += dots_svg(curve, curves);
     return svg;
+}
+
+// The distance of the numbers on an axis: 1, 2 or 5 times a power of ten, so that about five fit into the range.
+double round_step(double range) {
+    const double power = std::pow(10, std::floor(std::log10(range / 5)));
+    for (const double factor : {1.0, 2.0, 5.0})
+        if (range / (factor * power) <= 6) return factor * power;
+    return 10 * power;
 }
 
 }  // namespace
 
-SvgAxis linear_axis(std::string label, double most, const std::string& format) {
-    SvgAxis axis{std::move(label), 0, most, false, {}};
-    for (int i = 0; i <= 5; ++i)
-        axis.ticks.emplace_back(most * i / 5, fmt::format(fmt::runtime(format), most * i / 5));
+SvgAxis linear_axis(std::string label, const std::vector<double>& values, const std::string& format) {
+    double least = INFINITY, most = -INFINITY;
+    for (const double v : values)
+        if (std::isfinite(v)) least = std::min(least, v), most = std::max(most, v);
+    if (least > most) least = 0, most = 1;  // no values
+    if (most - least <= 1e-9 * std::max(std::abs(least), std::abs(most))) {
+        const double around = most == 0 ? 1 : std::abs(most) / 10;
+        if (least != 0) least -= around;
+        most += around;
+    }
+    const double step = round_step(most - least), slack = 1e-9;
+    const double first = std::floor(least / step + slack), last = std::ceil(most / step - slack);
+    SvgAxis axis{std::move(label), first * step, last * step, false, {}};
+    for (double i = first; i <= last; ++i)
+        axis.ticks.emplace_back(i * step, fmt::format(fmt::runtime(format), i * step));
     return axis;
 }
 
@@ -91,10 +178,13 @@ SvgAxis decimal_axis(std::string label, const std::vector<double>& values) {
         least = least > 0 ? std::min(least, v) : v;
         most = std::max(most, v);
     }
-    const int first = least > 0 ? static_cast<int>(std::floor(std::log10(least))) : 0;
-    const int last = std::max(first + 1, least > 0 ? static_cast<int>(std::ceil(std::log10(most))) : 1);
+    if (least == 0) return linear_axis(std::move(label), {0, 1}, "{:.3g}");
+    const int first = static_cast<int>(std::floor(std::log10(least)));
+    const int last = std::max(first + 1, static_cast<int>(std::ceil(std::log10(most))));
+    const int step = (last - first + 11) / 12;
     SvgAxis axis{std::move(label), std::pow(10, first), std::pow(10, last), true, {}};
-    for (int i = first; i <= last; ++i) axis.ticks.emplace_back(std::pow(10, i), fmt::format("1e{}", i));
+    for (int i = first; i <= last; i += step)
+        axis.ticks.emplace_back(std::pow(10, i), fmt::format("1e{}", i));
     return axis;
 }
 
@@ -106,7 +196,11 @@ const std::string& svg_colour(std::size_t number) {
 }
 
 std::string svg_figure(const std::vector<SvgPanel>& panels) {
-    const double width = kLeft + static_cast<double>(panels.size()) * (kWidth + kGap) + kLegend;
+    std::size_t longest = 0;  // name in the legend
+    for (const auto& p : panels)
+        for (const auto& s : p.series) longest = std::max(longest, s.name.size());
+    const double legend_width = std::max(kLegend, 50 + kLetter * static_cast<double>(longest));
+    const double width = kLeft + static_cast<double>(panels.size()) * (kWidth + kGap) + legend_width;
     const double height = kTop + kHeight + 60;
     std::string svg = fmt::format(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" "

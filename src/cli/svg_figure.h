@@ -14,9 +14,9 @@ struct SvgAxis {
     std::vector<std::pair<double, std::string>> ticks;
 };
 
-// From 0 to `most` in five steps, with the numbers in this format ("{:.3g} %").
-SvgAxis linear_axis(std::string label, double most, const std::string& format);
-// Powers of ten that enclose the values above 0.
+// From one round number to another, which enclose the values, with the numbers in this format ("{:.3g} %").
+SvgAxis linear_axis(std::string label, const std::vector<double>& values, const std::string& format);
+// Powers of ten that enclose the values above 0; if there are none, linear.
 SvgAxis decimal_axis(std::string label, const std::vector<double>& values);
 
 struct SvgSeries {
@@ -36,7 +36,8 @@ struct SvgPanel {
 // Colours that are told apart also by most who see colours differently (after Paul Tol).
 const std::string& svg_colour(std::size_t number);
 
-// Values outside of an axis are drawn at its end. The legend has each name once.
+// Values outside of an axis are drawn at its end. Where lines lie upon each other, each has its share of the dashes, and
+// their dots are rings. The legend has each name once.
 std::string svg_figure(const std::vector<SvgPanel>& panels);
 
 // Replaces the file at once.

@@ -8,9 +8,14 @@
 namespace cachalot::cli {
 
 void TextInput::add_to(CLI::App& command) {
-    command.add_option("-p,--text", text, "the text; else -f, else stdin");
-    command.add_option("-f,--file", file, "read the text from a file")->type_name("FILE");
-    command.add_option("--tokens-file", tokens_file, "or token ids from a file")->type_name("FILE");
+    auto* given = command.add_option("-p,--text", text, "the text; else -f, else stdin")->type_name("TEXT");
+    auto* read = command.add_option("-f,--file", file, "read the text from a file")
+                     ->excludes(given)
+                     ->type_name("FILE");
+    command.add_option("--tokens-file", tokens_file, "or token ids from a file")
+        ->excludes(given)
+        ->excludes(read)
+        ->type_name("FILE");
 }
 
 std::vector<std::int32_t> TextInput::ids(const Tokenizer& tokenizer) const {

@@ -5,17 +5,22 @@
 namespace cachalot::cli {
 namespace {
 
-std::filesystem::path in_cache(const char* name) {
-    const char* cache = std::getenv("XDG_CACHE_HOME");
-    if (cache && *cache == '/') return std::filesystem::path(cache) / "cachalot" / name;
+// cachalot/`name` in the folder that `variable` names, else in `usual` at home.
+std::filesystem::path in_folder(const char* variable, const char* usual, const char* name) {
+    const char* folder = std::getenv(variable);
+    if (folder && *folder == '/') return std::filesystem::path(folder) / "cachalot" / name;
     const char* home = std::getenv("HOME");
-    if (home && *home == '/') return std::filesystem::path(home) / ".cache" / "cachalot" / name;
+    if (home && *home == '/') return std::filesystem::path(home) / usual / "cachalot" / name;
     return {};
 }
 
 }  // namespace
 
-std::filesystem::path default_kv_folder() { return in_cache("kv"); }
-std::filesystem::path default_heat_folder() { return in_cache("heat"); }
+std::filesystem::path default_kv_folder() { return in_folder("XDG_CACHE_HOME", ".cache", "kv"); }
+std::filesystem::path default_heat_folder() { return in_folder("XDG_CACHE_HOME", ".cache", "heat"); }
+std::filesystem::path default_hash_folder() { return in_folder("XDG_CACHE_HOME", ".cache", "hashes"); }
+std::filesystem::path default_history_file() {
+    return in_folder("XDG_STATE_HOME", ".local/state", "history");
+}
 
 }  // namespace cachalot::cli

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "engine/call_rules.h"
+#include "text/prompt_protocol.h"
 
 namespace cachalot {
 namespace {
@@ -36,6 +38,59 @@ class Stopwatch {
     Clock::time_point last_ = Clock::now();
 };
 
+// The answer's text as events for the caller, ended at stop strings. As in all dialects of the server these mean nothing
+// in reasoning and in calls.
+class Answer {
+  public:
+    Answer(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools, const std::vector<std::string>& stops,
+           const ChatCallbacks& callbacks)
+        : parser_(in_reasoning, std::move(tools)), all_stops_(stops), stops_(stops), callbacks_(callbacks) {}
+
+    // Both return false if the answer ends here: at a stop string, or because the caller wants no more.
+    bool feed(const std::string& text) { return text.empty() || pass_on(parser_.feed(text)); }
+    // `cut`: by a limit, so that more might have followed.
+    bool finish(bool cut) { return pass_on(parser_.finish(cut)) && release(); }
+
+    bool stopped() const { return !stops_.matched().empty(); }
+    Completion completion() const {
+        Completion all = parser_.completion();
+        all.content = content_;
+        return all;
+    }
+
+  private:
+    bool pass_on(const std::vector<CompletionEvent>& events) {
+        return std::all_of(events.begin(), events.end(), [&](const CompletionEvent& event) {
+            using Kind = CompletionEvent::Kind;
+            if (event.kind == Kind::reasoning) return tell(event);
+            if (event.kind != Kind::content) return release() && tell(event);
+            const auto released = stops_.push(event.text);
+            return tell_content(released.text) && !released.matched;
+        });
+    }
+
+    // What was held back began no stop string after all.
+    bool release() {
+        if (stopped()) return false;
+        const auto held = stops_.finish();
+        stops_ = StopMatcher(all_stops_);
+        return tell_content(held);
+    }
+
+    bool tell_content(const std::string& text) {
+        content_ += text;
+        return text.empty() || tell({CompletionEvent::Kind::content, text});
+    }
+
+    bool tell(const CompletionEvent& event) { return !callbacks_.on_event || callbacks_.on_event(event); }
+
+    CompletionParser parser_;
+    const std::vector<std::string> all_stops_;
+    StopMatcher stops_;
+    const ChatCallbacks& callbacks_;
+    std::string content_;
+};
+
 }  // namespace
 
 ChatSession::ChatSession(Engine& engine) : engine_(engine), scheduler_(engine, one_at_a_time(engine)) {}
@@ -53,32 +108,33 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     ChatResult result;
     result.prompt_tokens = tokens.size();
     options.special = GenerationOptions::Special::structure;
+    const bool reasons = prompt.continuation == Continuation::reasoning;
+    if (reasons) options.reasoning_end = tokenizer.find(kThinkEnd);
+    auto tools = offered_tools(conversation);
+    restrict_calls(options, *tools, tokenizer);
+    Answer answer(reasons, std::move(tools), options.stops, callbacks);
+    options.stops.clear();  // `answer` looks for them where the user would see them
     SequenceOptions place;
     place.header = static_cast<std::int64_t>(header);
     auto sequence =
         std::make_shared<Sequence>(Generation(engine_, std::move(tokens), std::move(options)), place);
     const Generation& generation = sequence->generation();
 
-    // Events of the parser go to the caller, who may want no more.
-    CompletionParser parser(prompt.continuation == Continuation::reasoning);
-    auto pass_on = [&](const std::vector<CompletionEvent>& events) {
-        return std::all_of(events.begin(), events.end(),
-                           [&](const auto& e) { return !callbacks.on_event || callbacks.on_event(e); });
-    };
     auto see = [&](const SequenceEvent& event) {
         using Kind = SequenceEvent::Kind;
         if (event.error) std::rethrow_exception(event.error);
         if (event.kind == Kind::read)
             return !callbacks.on_prefill ||
                    callbacks.on_prefill(event.done - sequence->cached(), total - sequence->cached());
-        return event.text.empty() || pass_on(parser.feed(event.text));
+        return answer.feed(event.text);
     };
     scheduler_.submit(sequence);
     try {
         Stopwatch watch(result.timings);
         for (bool go_on = true; scheduler_.busy();) {
             if (!go_on || (callbacks.cancelled && callbacks.cancelled())) {
-                pass_on(parser.feed(scheduler_.stop(sequence)));
+                const auto held_back = scheduler_.stop(sequence);
+                if (!answer.stopped()) answer.feed(held_back);
                 break;
             }
             const bool writing = generation.completion_tokens() > 0;
@@ -92,10 +148,10 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     }
     result.kv_bytes = sequence->bytes();
     result.cached_tokens = static_cast<std::size_t>(sequence->cached());
-    pass_on(parser.finish());
-    result.completion = parser.completion();
+    if (!answer.stopped()) answer.finish(generation.reason() != FinishReason::eos);
+    result.completion = answer.completion();
     result.completion_tokens = generation.completion_tokens();
-    result.finish_reason = name(generation.reason());
+    result.finish_reason = answer.stopped() ? "stop" : name(generation.reason());
     if (!result.completion.tool_calls.empty() && result.finish_reason == "stop")
         result.finish_reason = "tool_calls";
     return result;

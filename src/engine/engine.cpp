@@ -35,6 +35,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
                std::unique_ptr<ExpertStore> experts)
     : model_(std::move(model)),
+      watch_(std::make_unique<ChangeWatch>(model_->checkpoint->files())),
       options_(checked(options, model_->config)),
       backend_(make_cpu_backend({options_.threads, options_.precision, options_.isa, options_.numa})),
       experts_(std::move(experts)),
@@ -48,8 +49,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
 }
 
 std::span<float> Engine::step(std::span<const Segment> segments) {
-    // What is missing of a mapped file would end the program when it is touched. One system call for each file.
-    for (const MappedFile& file : model_->checkpoint->files()) file.check_not_truncated();
+    watch_->check();  // what is missing of a mapped file would end the program when it is touched
     for (const auto& s : segments) {
         auto length = s.state->length() + static_cast<std::int64_t>(s.tokens.size());
         if (length > options_.context)
@@ -60,7 +60,10 @@ std::span<float> Engine::step(std::span<const Segment> segments) {
         if (!s.state->intact()) fail("the state of this sequence was lost in a pass that failed");
     }
     auto run = [&](const LayerObserver& observer) {
-        return forward(*backend_, model_->config, model_->weights, *experts_, segments, workspace_, observer);
+        auto logits =
+            forward(*backend_, model_->config, model_->weights, *experts_, segments, workspace_, observer);
+        watch_->check();
+        return logits;
     };
     if (!recorder_) return run(observer_);
     recorder_->begin(segments);

@@ -18,6 +18,7 @@
 #include "cache/expert_store.h"
 #include "cache/kv_state.h"
 #include "engine/route_recorder.h"
+#include "file/change_watch.h"
 #include "layers/forward.h"
 #include "model/model.h"
 
@@ -59,10 +60,14 @@ class Engine {
     // Of all states that this engine has made, their forks and their checkpoints.
     const MemoryCount& kv_memory() const { return *kv_memory_; }
 
+    // What happened to one of the model's files since it was loaded, so that this engine can compute nothing more; empty:
+    // nothing. May be called by any thread.
+    std::string problem() const { return watch_->problem(); }
+
     // Runs one pass over the segments; see layers/forward.h. Throws Error, before anything is computed, if a token is
-    // out of range, a sequence would grow beyond the context or one of the model's files is shorter than it was; and in
-    // the middle of the pass, if an expert cannot be read (then states may be lost, see KvState::intact). The logits are
-    // valid until the next pass.
+    // out of range, a sequence would grow beyond the context or there is a problem(); in the middle of the pass, if an
+    // expert cannot be read (then states may be lost, see KvState::intact); and after it, if there is a problem() now:
+    // what was computed is worth nothing then. The logits are valid until the next pass.
     std::span<float> step(std::span<const Segment> segments);
 
     // Evaluates any number of tokens in passes of at most `chunk`, and returns the logits [vocab] of the last. Calls
@@ -78,6 +83,7 @@ class Engine {
 
   private:
     std::shared_ptr<const Model> model_;
+    std::unique_ptr<ChangeWatch> watch_;  // of its files
     EngineOptions options_;
     std::unique_ptr<Backend> backend_;
     std::unique_ptr<ExpertStore> experts_;

@@ -1,6 +1,7 @@
 #include "engine/generation.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
@@ -31,7 +32,9 @@ Generation::Generation(const Engine& engine, std::vector<std::int32_t> prompt, G
       tokens_(std::move(prompt)),
       prompt_size_(tokens_.size()),
       sampler_(options_.sampling, engine.model().config.vocab_size),
-      stops_(options_.stops) {
+      filter_(tokenizer_, options_.rules),
+      stops_(options_.stops),
+      in_reasoning_(options_.reasoning_end.has_value()) {
     if (tokens_.empty()) fail("the prompt is empty");
     if (options_.max_tokens < -1) fail("max_tokens: {} is negative", options_.max_tokens);
     auto context = static_cast<std::size_t>(engine.context());
@@ -42,6 +45,7 @@ Generation::Generation(const Engine& engine, std::vector<std::int32_t> prompt, G
         limit_ = std::min(limit_, prompt_size_ + static_cast<std::size_t>(options_.max_tokens));
     if (limit_ == prompt_size_) reason_ = FinishReason::length;
     sampler_.accept_prompt(tokens_);
+    filter_.accept(tokens_.back());
 }
 
 std::string Generation::accept(std::span<float> logits) {
@@ -52,7 +56,9 @@ std::string Generation::accept(std::span<float> logits) {
     if (raw) logprobs_ = logprobs_of(*raw, token, options_.top_logprobs);
     if (token == tokenizer_.eos() && !options_.ignore_eos) return finish(FinishReason::eos, {});
     sampler_.accept(token);
+    filter_.accept(token);
     tokens_.push_back(token);
+    if (token == options_.reasoning_end) in_reasoning_ = false;
     std::string text;
     if (shows(token)) text = decoder_.push(tokenizer_.bytes(token));
     text_offset_ = decoded_;
@@ -66,14 +72,29 @@ std::string Generation::accept(std::span<float> logits) {
     return released.text;
 }
 
+bool Generation::reasoned_too_long() const {
+    return in_reasoning_ && options_.max_reasoning >= 0 &&
+           std::cmp_greater_equal(tokens_.size() - prompt_size_, options_.max_reasoning);
+}
+
 std::int32_t Generation::choose(std::span<float> logits) {
+    if (reasoned_too_long()) return *options_.reasoning_end;
     const auto& forced = options_.forced;
-    const auto& after = options_.forced_after;
-    if (forced_ == forced.size()) return sampler_.sample(logits);
-    bool begun = forced_ > 0 || !after || (tokens_.size() > prompt_size_ && tokens_.back() == *after);
-    if (begun) return forced[forced_++];
-    auto token = sampler_.sample(logits);
-    return token == tokenizer_.eos() ? *after : token;
+    const bool waits = forced_ < forced.size();
+    if (waits && !in_reasoning_) return forced[forced_++];
+    filter_.apply(logits);
+    const auto token = sampler_.sample(logits);
+    const bool over = token == tokenizer_.eos() && !options_.ignore_eos;
+    const bool goes_on = waits ? token == tokenizer_.eos() : over && !ends_in_calls();
+    return in_reasoning_ && goes_on ? *options_.reasoning_end : token;
+}
+
+// Whether the text ends with a block of calls: its last tag is a closing one.
+bool Generation::ends_in_calls() const {
+    std::string_view tail = filter_.tail();
+    tail = tail.substr(0, tail.find_last_not_of(" \n") + 1);
+    const auto tag = tail.rfind('<');
+    return tag != std::string_view::npos && tail.substr(tag).starts_with("</｜DSML") && tail.ends_with('>');
 }
 
 bool Generation::shows(std::int32_t token) const {

@@ -15,6 +15,7 @@
 #include "sampling/logprobs.h"
 #include "sampling/sampler.h"
 #include "sampling/stop.h"
+#include "sampling/token_filter.h"
 #include "text/stream_decoder.h"
 
 namespace cachalot {
@@ -28,10 +29,14 @@ struct GenerationOptions {
     // CompletionParser to read.
     enum class Special { none, structure, all } special = Special::none;
     int top_logprobs = -1;  // -1: no log-probabilities
-    // Tokens that are not chosen but given: after the first `forced_after`, or at once if there is no such token. Until
-    // then the answer cannot end: in the place of EOS comes `forced_after`.
+    // What ends the reasoning that the answer begins with; none if it begins with content. A turn does not end
+    // inside its reasoning: in the place of EOS comes this token, unless the reasoning has turned into calls.
+    std::optional<std::int32_t> reasoning_end;
+    // Tokens that are not chosen but given: after the reasoning, or at once if there is none.
     std::vector<std::int32_t> forced;
-    std::optional<std::int32_t> forced_after;
+    // After so many tokens of reasoning `reasoning_end` is given, if it has not come. -1: no limit.
+    std::int64_t max_reasoning = -1;
+    TokenRules rules;
 };
 
 enum class FinishReason { none, eos, stop, length, cancelled };
@@ -71,6 +76,8 @@ class Generation {
     std::string finish(FinishReason reason, std::string text);
     bool shows(std::int32_t token) const;
     std::int32_t choose(std::span<float> logits);
+    bool ends_in_calls() const;
+    bool reasoned_too_long() const;
 
     const Tokenizer& tokenizer_;
     GenerationOptions options_;
@@ -79,10 +86,12 @@ class Generation {
     std::size_t evaluated_ = 0;
     std::size_t limit_;  // of tokens_.size()
     Sampler sampler_;
+    TokenFilter filter_;
     StreamDecoder decoder_;
     StopMatcher stops_;
     FinishReason reason_ = FinishReason::none;
     std::optional<Logprobs> logprobs_;
+    bool in_reasoning_;
     std::size_t forced_ = 0;  // tokens of options_.forced that have been given
     std::size_t text_offset_ = 0, decoded_ = 0;
 };

@@ -13,7 +13,7 @@ RouteRecorder::RouteRecorder(const std::filesystem::path& path, const RouteHeade
 
 // A state that is at its beginning has a new conversation.
 std::uint32_t RouteRecorder::sequence_of(const KvState& state) {
-    const auto [known, is_new] = sequences_.try_emplace(&state, 0);
+    const auto [known, is_new] = sequences_.try_emplace(state.id(), 0);
     if (is_new || state.length() == 0) known->second = next_sequence_++;
     return known->second;
 }

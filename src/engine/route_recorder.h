@@ -30,9 +30,9 @@ class RouteRecorder {
 
     RouteTraceWriter writer_;
     std::size_t layers_, top_k_;
-    std::vector<RoutedToken> tokens_;     // [rows]
-    std::vector<std::uint16_t> choices_;  // [rows, layers, top_k]
-    std::map<const KvState*, std::uint32_t> sequences_;
+    std::vector<RoutedToken> tokens_;                   // [rows]
+    std::vector<std::uint16_t> choices_;                // [rows, layers, top_k]
+    std::map<std::uint64_t, std::uint32_t> sequences_;  // by the states' ids
     std::uint32_t next_sequence_ = 0;
 };
 

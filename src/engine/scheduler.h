@@ -12,9 +12,16 @@
 //
 // Who waits is served in the order of a rank that never changes: the number of the pass in which it came, plus
 // kClassPasses for each step down in priority. So an interactive request overtakes those that came up to kClassPasses
-// before it with lower priority, and none before that: nobody starves. When memory is short, prefixes that are only kept
-// go first; then the running sequence of highest rank goes back to the queue. Its state is kept as a prefix like any
-// other, so it continues where it was, unless that had to make room, too; the sequence of lowest rank always goes on.
+// before it with lower priority, and none before that: nobody starves. The sequence of lowest rank always goes on.
+//
+// When memory is short, prefixes that are only kept make room for those who fit beside each other with all the tokens
+// that they know; those that somebody waits to continue from go last. For others no prefix is thrown away: who would
+// come waits, and who runs has what is free, until the one of highest rank goes back to the queue. Its state is kept as
+// a prefix like any other, so it continues where it was, unless that had to make room, too.
+//
+// A pass that fails, because an expert cannot be read, does not say who is to blame. Whoever took part is tried once
+// more by itself, taking turns with the others: where it was if its state is intact, else from what is kept of it. Only
+// who fails by itself ends with the error.
 //
 // States are kept in a PrefixIndex: at the end of an answer or of what there is of it; a few
 // tokens before the header of the last answer, because from there on a prompt may still change (reasoning is dropped from
@@ -37,6 +44,7 @@
 #include "cache/disk_tier.h"
 #include "cache/prefix_index.h"
 #include "engine/generation.h"
+#include "engine/shared_tokens.h"
 
 namespace cachalot {
 
@@ -66,6 +74,19 @@ class Sequence {
 
     std::span<const std::int32_t> tokens() const { return generation_.tokens(); }
     bool reads() const { return generation_.pending().size() > 1; }
+    bool in_doubt() const { return proven_at_ > 0; }
+
+    // The tokens of which a state can be continued from.
+    std::span<const std::int32_t> prefix() const {
+        return tokens().first(options_.all_logits ? 0 : tokens().size() - 1);
+    }
+
+    // It runs, and goes on behind the tokens that are in this state.
+    void resume(KvState state) {
+        state_.emplace(std::move(state));
+        base_ = state_->length();
+        generation_.continue_at(static_cast<std::size_t>(base_));
+    }
 
     Generation generation_;
     SequenceOptions options_;
@@ -74,10 +95,17 @@ class Sequence {
     std::int64_t cached_ = 0, on_disk_ = 0;
     bool asked_disk_ = false;
     std::shared_ptr<DiskRead> fetch_;  // while its prefix is read from disk
-    std::int64_t base_ = 0;            // length of the kept state that it continued from
+    std::int64_t base_ = 0;            // length of the kept state that it continued from, or will
     std::optional<KvState> state_;     // while it runs
     std::int64_t bytes_ = 0;
     std::set<std::int64_t> marks_;  // lengths at which the state is to be kept
+    std::int64_t proven_at_ =
+        0;  // after a failed pass: the length at which it has not been the reason; 0: no doubt
+
+    // While it waits: what it is going to continue from, which is evicted last, ...
+    std::shared_ptr<const KvCheckpoint> wanted_;
+    std::int64_t known_ = 0, known_at_ = -1;  // ... its length when PrefixIndex::changes() was known_at_
+    SharedTokens shared_;                     // and what it has in common with others
 };
 
 // What a pass did for a sequence.
@@ -113,6 +141,9 @@ class Scheduler {
     // The least that `memory` may be.
     static std::int64_t least_memory(const Engine& engine);
 
+    // From now on, where there was no disk tier; it must outlive the scheduler.
+    void use(DiskTier& disk) { options_.disk = &disk; }
+
     void submit(std::shared_ptr<Sequence> sequence);
 
     // Ends a sequence from outside, between passes, and keeps its state. Returns the text that was held back. Nothing
@@ -142,33 +173,44 @@ class Scheduler {
         std::int64_t rows;
     };
 
+    // scheduler_admission.cpp
     void collect();
     void admit();
-    bool must_wait(const Sequence& sequence);
+    bool must_wait(Sequence& sequence);
+    std::int64_t known(Sequence& sequence) const;
     bool start(const Held& sequence);
-    bool fetch(const Held& sequence, std::span<const std::int32_t> prefix, std::int64_t kept);
-    std::int64_t bytes_for(const Sequence& sequence) const;
+    bool fetch(const Held& sequence, const PrefixIndex::Match& match);
     void note_start(const Held& sequence, std::int64_t cached);
     void set_marks(Sequence& sequence, std::int64_t shared) const;
+    void wait_again(const Held& sequence);
+
+    // scheduler_memory.cpp
+    std::int64_t bytes_for(std::int64_t length, std::int64_t shared) const;
+    std::int64_t bytes_together(std::int64_t length = 0, std::int64_t shared = 0) const;
+    bool has_room(std::int64_t bytes) const;
+    bool evict_for(std::int64_t bytes);
+    bool make_room(std::int64_t bytes);
+    bool let_go();
+    void keep(Sequence& sequence, std::int64_t length);
+    void preempt();
+    void retire(const Held& sequence);
+
+    // scheduler.cpp
     std::vector<Part> plan();
+    std::vector<Part> participants() const;
     std::vector<Part> share_rows() const;
     std::int64_t cut_at_mark(const Sequence& sequence, std::int64_t rows) const;
     void evaluate(const std::vector<Part>& parts);
     void advance(const Part& part, std::span<float> logits);
-    void keep(Sequence& sequence, std::int64_t length);
-    void preempt();
-    bool evict_for(std::int64_t bytes);
-    bool make_room(std::int64_t bytes);
-    std::int64_t bytes_for(std::int64_t length, std::int64_t shared) const;
-    void retire(const Held& sequence);
+    void pass_failed(const std::vector<Part>& parts, const std::exception_ptr& error);
     void drop(const Held& sequence, std::exception_ptr error);
 
     Engine& engine_;
-    const SchedulerOptions options_;
+    SchedulerOptions options_;
     const KvState empty_;       // to ask for sizes
     const std::int64_t limit_;  // of memory, less what a checkpoint may take for a moment
-    std::map<Sequence::Rank, Held> waiting_, fetching_,
-        running_;  // by rank; a place is taken by the latter two
+    // By rank; a place is taken by the latter two.
+    std::map<Sequence::Rank, Held> waiting_, fetching_, running_;
     PrefixIndex prefixes_;
     std::vector<SequenceEvent> events_;
     std::int64_t passes_ = 0, submitted_ = 0, rows_ = 0, preemptions_ = 0;

@@ -2,25 +2,26 @@
 
 #include <fmt/format.h>
 
-#include <string_view>
-
-#include "model/fingerprint.h"
+#include "model/content_fingerprint.h"
 
 namespace cachalot {
 namespace {
 
-constexpr int kFormat = 1;  // one more whenever states are computed or laid out differently
+constexpr int kFormat = 2;  // one more whenever states are computed or laid out differently
 
 }  // namespace
 
-ChainKey state_fingerprint(const Engine& engine) {
-    // The number of threads, at the end of the name, changes no result.
-    const std::string_view kernels = engine.backend().name();
+ChainKey state_fingerprint(const Engine& engine, const Hash128& model) {
+    const auto& o = engine.options();
     const auto text =
-        fmt::format("{};{};{};{};", kFormat, static_cast<int>(engine.options().precision),
-                    static_cast<int>(engine.options().kv), kernels.substr(0, kernels.rfind(" x"))) +
-        model_identity(engine.model());
+        fmt::format("states {};activations {};rows {};kernels {};model {}", kFormat,
+                    o.precision == Precision::exact ? "exact" : "fast",
+                    o.kv == KvPrecision::f32 ? "f32" : "reference", engine.backend().kernels(), hex(model));
     return hash128(std::as_bytes(std::span(text)));
+}
+
+ChainKey state_fingerprint(const Engine& engine) {
+    return state_fingerprint(engine, *content_fingerprint(engine.model()));
 }
 
 }  // namespace cachalot

@@ -6,8 +6,11 @@
 
 namespace cachalot {
 
-// Of the shape of the model, samples of all its dense weights and of some experts, the precisions, and the kernels: two
-// engines with the same number compute the same states. Reads a few kilobytes of each layer.
+// Of the model (its content_fingerprint), the precisions, and the kernels: two engines with the same number compute the
+// same states.
+ChainKey state_fingerprint(const Engine& engine, const Hash128& model);
+
+// The same for who can wait: reads all of the model.
 ChainKey state_fingerprint(const Engine& engine);
 
 }  // namespace cachalot

@@ -87,7 +87,13 @@ void BlockReader::submit(std::uint64_t job, std::span<const Run> runs, ReadClass
         }
     }
     entry->second.left = reads.size();
-    queue_->submit(reads);
+    try {
+        queue_->submit(reads);
+    } catch (...) {
+        free_.insert(free_.end(), entry->second.pieces.begin(), entry->second.pieces.end());
+        jobs_.erase(entry);
+        throw;
+    }
 }
 
 void BlockReader::raise(std::uint64_t job, ReadClass urgency) {

@@ -53,7 +53,7 @@ class BlockReader {
     BlockReader(const BlockReader&) = delete;
     BlockReader& operator=(const BlockReader&) = delete;
 
-    // `job` must not be under way already.
+    // `job` must not be under way already. If it throws (see ReadQueue::submit), the job is not under way.
     void submit(std::uint64_t job, std::span<const Run> runs, ReadClass urgency = ReadClass::demand);
 
     // What of a job has not begun becomes as urgent as this.

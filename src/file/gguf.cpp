@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "file/byte_reader.h"
+#include "file/foreign_file.h"
 #include "file/gguf_format.h"
 #include "file/in_quotes.h"
 
@@ -21,12 +22,18 @@ std::string part_suffix(std::uint64_t number, std::uint64_t count) {  // number 
     return fmt::format("-{:05}-of-{:05}.gguf", number, count);
 }
 
-void check_header(ByteReader& reader, const std::string& source) {
-    if (reader.left() < kGgufMagic.size()) fail("{}: not a GGUF file ({} bytes)", source, reader.left());
-    const auto magic = reader.take(kGgufMagic.size(), "the magic");
-    if (!std::equal(magic.begin(), magic.end(), kGgufMagic.begin(),
-                    [](std::byte a, char b) { return static_cast<char>(a) == b; }))
-        fail("{}: not a GGUF file (it does not start with '{}')", source, kGgufMagic);
+void check_header(ByteReader& reader, std::span<const std::byte> bytes, const std::string& source) {
+    const auto is_magic = [](std::span<const std::byte> magic) {
+        return std::equal(magic.begin(), magic.end(), kGgufMagic.begin(), kGgufMagic.end(),
+                          [](std::byte a, char b) { return static_cast<char>(a) == b; });
+    };
+    if (const auto start = bytes.first(std::min(bytes.size(), kGgufMagic.size())); !is_magic(start)) {
+        if (const auto what = foreign_file(bytes); !what.empty())
+            fail("{}: not a GGUF file: it {}{}", source, what, unfinished_name(source));
+        fail("{}: not a GGUF file (it does not start with '{}'){}", source, kGgufMagic,
+             unfinished_name(source));
+    }
+    (void)reader.take(kGgufMagic.size(), "the magic");
     const auto version = reader.read<std::uint32_t>("the version");
     if (version == 2u << 24 || version == 3u << 24) fail("{}: is a big-endian GGUF file", source);
     if (version != 2 && version != 3)
@@ -94,7 +101,7 @@ Gguf Gguf::parse(std::span<const std::byte> bytes, std::string source) {
 
 GgufMetadata Gguf::read_part(std::span<const std::byte> bytes, const std::string& source, std::size_t file) {
     ByteReader reader(bytes, source);
-    check_header(reader, source);
+    check_header(reader, bytes, source);
     const auto tensor_count = reader.read<std::uint64_t>("the number of tensors");
     const auto key_count = reader.read<std::uint64_t>("the number of keys");
     GgufMetadata metadata(reader, key_count, source);
@@ -118,7 +125,8 @@ GgufMetadata Gguf::read_part(std::span<const std::byte> bytes, const std::string
         try {
             attach(entry, data, alignment);
         } catch (const Error& error) {
-            fail("{}: tensor {}: {}", source, in_quotes(entry.tensor.view.name), error.what());
+            fail("{}: tensor {}: {}{}", source, in_quotes(entry.tensor.view.name), error.what(),
+                 unfinished_name(source));
         }
         entry.tensor.offset += start;
         entry.tensor.file = file;
@@ -146,7 +154,8 @@ void Gguf::open_other_parts(const fs::path& path) {
         const std::string part = base + part_suffix(i + 1ull, count);
         std::error_code ignored;
         if (!fs::exists(part, ignored))
-            fail("{}: part {} of {} is missing: {}", source_, i + 1ull, count, part);
+            fail("{}: part {} of {} is missing: {}; all parts must lie in one folder", source_, i + 1ull,
+                 count, part);
         files_.emplace_back(part);
         const GgufMetadata own = read_part(files_.back().bytes(), part, i);
         const auto own_number = own.get<std::uint32_t>("split.no");

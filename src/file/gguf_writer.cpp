@@ -143,12 +143,12 @@ void GgufWriter::emit(std::span<const std::byte> bytes) {
     position_ += bytes.size();
 }
 
-std::uint64_t GgufWriter::resume(std::string_view version) {
+std::uint64_t GgufWriter::resume(std::string_view version, bool replace) {
     CACHALOT_CHECK(!data_started_);
     const std::string bytes = header();
     const auto hash =
         XXH3_128bits_withSeed(bytes.data(), bytes.size(), XXH3_64bits(version.data(), version.size()));
-    resumed_ = file_.resume(fmt::format("{:016x}{:016x}", hash.high64, hash.low64));
+    resumed_ = file_.resume(fmt::format("{:016x}{:016x}", hash.high64, hash.low64), replace);
     return resumed_;
 }
 

@@ -53,7 +53,28 @@ void* map_aligned(int descriptor, std::size_t size) {
 }
 #endif
 
+std::int64_t nanoseconds(const timespec& time) {
+    return std::int64_t(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
 }  // namespace
+
+FileStamp::FileStamp(const struct stat& status)
+    : device(status.st_dev),
+      inode(status.st_ino),
+      size(static_cast<std::uint64_t>(status.st_size)),
+#ifdef __APPLE__
+      modified(nanoseconds(status.st_mtimespec)),
+      changed(nanoseconds(status.st_ctimespec)),
+#else
+      modified(nanoseconds(status.st_mtim)),
+      changed(nanoseconds(status.st_ctim)),
+#endif
+      links(status.st_nlink),
+      mode(status.st_mode),
+      owner(status.st_uid),
+      group(status.st_gid) {
+}
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path.string()) {
     // O_NONBLOCK: opening a named pipe must not wait for a writer.
@@ -65,6 +86,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path.string())
         if (S_ISDIR(status.st_mode)) fail("{}: is a directory, not a file", path_);
         if (!S_ISREG(status.st_mode)) fail("{}: is not a regular file", path_);
         const auto size = checked_cast<std::size_t>(status.st_size, path_);
+        stamp_ = FileStamp(status);
         if (size == 0) return;  // mmap refuses to map nothing
         void* address = map_aligned(descriptor_, size);
         if (address == MAP_FAILED) fail("{}: cannot map {} bytes: {}", path_, size, reason());
@@ -80,6 +102,7 @@ MappedFile::~MappedFile() { close(); }
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
+      stamp_(other.stamp_),
       bytes_(std::exchange(other.bytes_, {})) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
@@ -87,6 +110,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
         close();
         path_ = std::move(other.path_);
         descriptor_ = std::exchange(other.descriptor_, -1);
+        stamp_ = other.stamp_;
         bytes_ = std::exchange(other.bytes_, {});
     }
     return *this;

@@ -12,18 +12,36 @@
 //   - Every address comes from a size that was checked when the file was opened and copied out of the
 //     mapping, so a file that is changed under us yields wrong numbers but never an address outside.
 //   - `check_not_truncated` compares the size of the file now with the size that was mapped, one system
-//     call. The readers do it whenever a tensor is looked up; long-lived users may do it before each unit
-//     of work. It turns the usual accident into an Error, with a window left between check and touch.
+//     call. The readers do it whenever a tensor is looked up. Who uses a file for long has a ChangeWatch
+//     (change_watch.h) look at it before and after each unit of work, which also notices other contents. It
+//     turns the usual accident into an Error, with a window left between check and touch.
 //   - Replacing a model by rename, as GgufWriter and download tools do, is always safe: the mapping keeps
 //     the old file alive.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
 
+struct stat;
+
 namespace cachalot {
+
+// What the system says of a file: while it says the same, the file's contents are the same. Times in nanoseconds since
+// 1970.
+struct FileStamp {
+    FileStamp() = default;
+    explicit FileStamp(const struct stat& status);
+
+    std::uint64_t device = 0, inode = 0, size = 0;
+    std::int64_t modified = 0;  // contents
+    std::int64_t changed = 0;   // contents, name, rights or links
+    std::uint64_t links = 0, mode = 0, owner = 0, group = 0;
+
+    bool operator==(const FileStamp&) const = default;
+};
 
 class MappedFile {
   public:
@@ -37,7 +55,8 @@ class MappedFile {
     const std::string& path() const { return path_; }
     std::size_t size() const { return bytes_.size(); }
     std::span<const std::byte> bytes() const { return bytes_; }
-    int descriptor() const { return descriptor_; }  // open for reading
+    int descriptor() const { return descriptor_; }     // open for reading
+    const FileStamp& stamp() const { return stamp_; }  // when it was opened
 
     // Throws Error if the file is now shorter than what was mapped.
     void check_not_truncated() const;
@@ -57,6 +76,7 @@ class MappedFile {
 
     std::string path_;
     int descriptor_ = -1;
+    FileStamp stamp_;
     std::span<const std::byte> bytes_;
 };
 

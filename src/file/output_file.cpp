@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,87 +12,133 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "file/temporary_names.h"
 
 namespace cachalot {
 namespace {
 
 constexpr std::size_t kBufferSize = 1 << 20;
+constexpr mode_t kPrivate = 0600;
 constexpr const char* kJournal = ".journal";
 
 std::string reason() { return std::generic_category().message(errno); }
 
+int open_stream(const OutputTarget& target) {
+    return target.descriptor >= 0 ? ::fcntl(target.descriptor, F_DUPFD_CLOEXEC, 0)
+                                  : ::open(target.path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
+}
+
 }  // namespace
 
-OutputFile::OutputFile(const std::filesystem::path& path) : path_(path.string()) {
+OutputFile::OutputFile(const std::filesystem::path& path)
+    : path_(path.string()), target_(OutputTarget::of(path)) {
+    buffer_.reserve(kBufferSize);
+    if (target_.is_stream) {
+        descriptor_ = open_stream(target_);
+        if (descriptor_ < 0) fail("{}: cannot write: {}", path_, reason());
+        return;
+    }
     // Exclusive creation, so that two writers of the same path cannot share a temporary file.
     for (int attempt = 0; descriptor_ < 0; ++attempt) {
-        temporary_ = fmt::format("{}.{}-{}.partial", path_, ::getpid(), attempt);
-        descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        temporary_ = fmt::format("{}.{}-{}.partial", target_.path.string(), ::getpid(), attempt);
+        descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kPrivate);
         if (descriptor_ < 0 && errno != EEXIST) fail("{}: cannot create: {}", path_, reason());
     }
-    buffer_.reserve(kBufferSize);
+    note_temporary_file(temporary_);
 }
 
 OutputFile::OutputFile(const std::filesystem::path& path, Resumable)
-    : path_(path.string()), temporary_(path_ + ".partial"), resumable_(true) {
-    descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    : path_(path.string()), target_(OutputTarget::of(path)), resumable_(true) {
+    buffer_.reserve(kBufferSize);
+    if (target_.is_stream) {
+        descriptor_ = open_stream(target_);
+        if (descriptor_ < 0) fail("{}: cannot write: {}", path_, reason());
+        return;
+    }
+    temporary_ = target_.path.string() + ".partial";
+    descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kPrivate);
     if (descriptor_ < 0) fail("{}: cannot create: {}", temporary_, reason());
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
         ::close(std::exchange(descriptor_, -1));
         fail("{}: another process is writing it", temporary_);
     }
-    buffer_.reserve(kBufferSize);
 }
 
 OutputFile::~OutputFile() { discard(); }
 
-// The journal is one line: fingerprint, a space, the number of bytes.
-std::uint64_t OutputFile::resume(std::string_view fingerprint) {
+bool OutputFile::is_empty() const {
+    struct stat status = {};
+    return ::fstat(descriptor_, &status) == 0 && status.st_size == 0;
+}
+
+// The journal is one line: fingerprint, a space, the number of bytes. It is there before the first byte, so that a
+// temporary file that nobody has promised anything about can be told from another program's.
+std::uint64_t OutputFile::resume(std::string_view fingerprint, bool replace) {
     CACHALOT_CHECK(resumable_ && size_ == 0);
+    if (target_.is_stream) return 0;
     fingerprint_ = fingerprint;
-    std::error_code ignored;
+    std::error_code error;
     std::ifstream journal(temporary_ + kJournal);
     std::string was;
     std::uint64_t promised = 0;
-    if (journal >> was >> promised && was == fingerprint_ &&
-        promised <= std::filesystem::file_size(temporary_, ignored))
-        size_ = durable_ = promised;
-    else
-        std::filesystem::remove(temporary_ + kJournal, ignored);
+    const bool known = static_cast<bool>(journal >> was >> promised);
+    if (known && was == fingerprint_ && promised <= std::filesystem::file_size(temporary_, error) && !error)
+        size_ = promised;
+    else if (!replace && !is_empty() && !(known && (promised == 0 || was == fingerprint_)))
+        fail(
+            "{}: holds unfinished work that this would replace: give the same command as then to finish it, "
+            "--force to replace it, or move it away",
+            temporary_);
+    begun_ = true;
+    durable_ = size_;
     // What was written after the last promise may have holes.
     if (::ftruncate(descriptor_, static_cast<off_t>(size_)) != 0 ||
         ::lseek(descriptor_, static_cast<off_t>(size_), SEEK_SET) < 0)
         fail("{}: cannot continue: {}", temporary_, reason());
+    write_journal();
     return size_;
+}
+
+void OutputFile::write_journal() const {
+    OutputFile journal(temporary_ + kJournal);
+    const std::string line = fmt::format("{} {}\n", fingerprint_, size_);
+    journal.write(std::as_bytes(std::span(line)));
+    journal.commit();
 }
 
 void OutputFile::checkpoint() {
     CACHALOT_CHECK(resumable_);
     flush();
+    if (target_.is_stream) return;
     if (::fdatasync(descriptor_) != 0) fail("{}: cannot write to the disk: {}", path_, reason());
-    OutputFile journal(temporary_ + kJournal);
-    const std::string line = fmt::format("{} {}\n", fingerprint_, size_);
-    journal.write(std::as_bytes(std::span(line)));
-    journal.commit();
+    write_journal();
     durable_ = size_;
+}
+
+void OutputFile::close() noexcept {
+    if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
+    if (!resumable_ && !temporary_.empty()) forget_temporary_file(temporary_);
 }
 
 void OutputFile::discard() noexcept {
     if (descriptor_ < 0) return;
-    ::close(descriptor_);
-    descriptor_ = -1;
-    if (durable_ == 0) ::unlink(temporary_.c_str());
+    const bool worthless =
+        !target_.is_stream && (resumable_ ? durable_ == 0 && (begun_ || is_empty()) : true);
+    if (worthless) ::unlink(temporary_.c_str());
+    if (worthless && resumable_ && begun_) ::unlink((temporary_ + kJournal).c_str());
+    close();
 }
 
 void OutputFile::reserve(std::uint64_t size) {
     const auto length = checked_cast<off_t>(size, path_);
-    if (length == 0) return;
+    if (length == 0 || target_.is_stream) return;
 #ifdef __linux__
     // fallocate, not posix_fallocate: where it is not supported, the latter writes the whole file twice.
-    if (::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, length) != 0 && errno != EOPNOTSUPP &&
-        errno != ENOSYS)
+    if (::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, length) == 0) return;
+    if (errno != EOPNOTSUPP && errno != ENOSYS)
         fail("{}: cannot reserve {} bytes: {}", path_, size, reason());
 #endif
+    check_space(target_.path, size - std::min(size, size_));
 }
 
 void OutputFile::write(std::span<const std::byte> bytes) {
@@ -121,16 +168,19 @@ void OutputFile::write_through(std::span<const std::byte> bytes) {
 
 void OutputFile::commit() {
     flush();
+    if (target_.is_stream) return close();
+    // Some file systems have no permissions; then there is nothing to lose.
+    (void)::fchmod(descriptor_, target_.mode ? *target_.mode : new_file_mode());
     if (::fsync(descriptor_) != 0) fail("{}: cannot write to the disk: {}", path_, reason());
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0)
-        fail("{}: cannot rename {} to it: {}", path_, temporary_, reason());
-    ::close(descriptor_);
-    descriptor_ = -1;
+    const bool renamed = ::rename(temporary_.c_str(), target_.path.c_str()) == 0;
+    const std::string problem = reason();
+    close();
+    if (!renamed) fail("{}: cannot be replaced: {}; the finished file is {}", path_, problem, temporary_);
     if (resumable_) ::unlink((temporary_ + kJournal).c_str());
 
     // The new name is durable once the directory is. Some file systems refuse this; there is nothing to do
     // then.
-    auto directory = std::filesystem::path(path_).parent_path();
+    auto directory = target_.path.parent_path();
     if (directory.empty()) directory = ".";
     if (const int folder = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); folder >= 0) {
         (void)::fsync(folder);

@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -50,19 +51,23 @@ class ReadQueue {
     virtual ~ReadQueue() = default;
     virtual const char* name() const = 0;
 
-    // Starts reads, or plans to: those of a class in this order as far as the disk allows. Throws Error if the system
-    // refuses.
+    // Starts reads, or plans to: those of a class in this order as far as the disk allows. If it throws (Error if the
+    // system refuses), nothing of them has begun or will.
     virtual void submit(std::span<const QueuedRead> reads) = 0;
 
     // Takes a read back that has not begun; next() will not return it then. False if it is too late.
     virtual bool withdraw(std::uint64_t id, ReadClass urgency) = 0;
 
-    // A read that is finished; with `wait` the next one that will be. None if there is none.
+    // A read that is finished; with `wait` the next one that will be. None if there is none. Throws Error if none will
+    // ever be, because the system refuses.
     virtual std::optional<FinishedRead> next(bool wait) = 0;
 };
 
-// Null where this program was built without io_uring or the kernel refuses it.
-std::unique_ptr<ReadQueue> make_uring_queue();
+// Null where this program was built without io_uring or the kernel refuses it, or the thread that it takes. `submit` is
+// called with the call that hands reads to the kernel, and returns in its place, so that tests can let it fail.
+using UringSubmit = std::function<int(const std::function<int()>& real)>;
+std::unique_ptr<ReadQueue> make_uring_queue(UringSubmit submit = {});
+// With fewer threads if the system refuses so many. Throws Error if it gives none.
 std::unique_ptr<ReadQueue> make_thread_queue(int threads = 8);
 // The best that there is.
 std::unique_ptr<ReadQueue> make_read_queue();

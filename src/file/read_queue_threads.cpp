@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/background.h"
+#include "base/error.h"
 #include "file/waiting_reads.h"
 
 namespace cachalot {
@@ -15,7 +17,8 @@ namespace {
 class ThreadQueue final : public ReadQueue {
   public:
     explicit ThreadQueue(int threads) {
-        for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+        start_threads(threads_, threads, [this](int) { work(); });
+        if (threads_.empty()) fail("files cannot be read: {}", kNoMoreThreads);
     }
 
     ~ThreadQueue() override {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "file/foreign_file.h"
 #include "file/in_quotes.h"
 #include "file/json.h"
 
@@ -270,7 +271,8 @@ void Safetensors::open_index(const fs::path& path) {
         const fs::path shard = path.parent_path() / reader.files[file];
         std::error_code ignored;
         if (!fs::exists(shard, ignored))
-            fail("{}: {} is missing, which the index names", source_, in_quotes(reader.files[file]));
+            fail("{}: {} is missing, which the index names; download the rest of the release", source_,
+                 in_quotes(reader.files[file]));
         files_.emplace_back(shard);
         const std::size_t first = tensors_.size();
         read_header(files_[file].bytes(), files_[file].path(), file);
@@ -290,6 +292,9 @@ void Safetensors::open_index(const fs::path& path) {
 
 void Safetensors::read_header(std::span<const std::byte> bytes, const std::string& source, std::size_t file) {
     std::uint64_t length = 0;
+    if (bytes.size() <= sizeof(length) || static_cast<char>(bytes[sizeof(length)]) != '{')
+        if (const auto what = foreign_file(bytes); !what.empty())
+            fail("{}: not a safetensors file: it {}{}", source, what, unfinished_name(source));
     if (bytes.size() < sizeof(length))
         fail("{}: {} bytes are too few for a safetensors file", source, bytes.size());
     std::memcpy(&length, bytes.data(), sizeof(length));

@@ -15,8 +15,15 @@ namespace cachalot {
 
 class WaitingReads {
   public:
+    // All of them, or none if it throws.
     void add(std::span<const QueuedRead> reads) {
-        for (const QueuedRead& read : reads) of(read.urgency).push_back(read);
+        std::size_t added = 0;
+        try {
+            for (; added < reads.size(); ++added) of(reads[added].urgency).push_back(reads[added]);
+        } catch (...) {
+            while (added > 0) of(reads[--added].urgency).pop_back();
+            throw;
+        }
     }
 
     bool withdraw(std::uint64_t id, ReadClass urgency) {

@@ -150,7 +150,9 @@ class Backend {
   public:
     virtual ~Backend() = default;
 
-    virtual const char* name() const = 0;  // "cpu avx2 x2"
+    virtual const char* name() const = 0;  // for people: "cpu avx2 x2"
+    // "cpu avx2": two backends with the same kernels compute the same numbers, whatever their threads.
+    virtual std::string kernels() const = 0;
     virtual int threads() const = 0;
     virtual MachineLimits measure_limits(const ReadingTarget& memory) = 0;  // takes about a second
     // Bytes a second at which all threads together read this memory once.

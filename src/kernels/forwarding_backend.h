@@ -13,6 +13,7 @@ class ForwardingBackend : public Backend {
     explicit ForwardingBackend(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
 
     const char* name() const override { return backend_->name(); }
+    std::string kernels() const override { return backend_->kernels(); }
     int threads() const override { return backend_->threads(); }
     MachineLimits measure_limits(const ReadingTarget& memory) override {
         return backend_->measure_limits(memory);

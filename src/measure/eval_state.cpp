@@ -1,5 +1,7 @@
 #include "measure/eval_state.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "file/in_quotes.h"
 #include "file/json.h"
@@ -74,7 +76,13 @@ EvalState::EvalState(const std::filesystem::path& path, const std::string& run, 
     if (path_.empty()) return;
     std::string text;
     if (std::filesystem::exists(path)) text = read_text_file(path);
-    if (text.find('\n') == text.npos) text.clear();  // not even the header was written
+    if (text.find('\n') == text.npos) {  // not even the header was written
+        const std::string_view begin = R"({"cachalot_eval":1,"run":")";
+        const auto shorter = std::min(begin.size(), text.size());
+        if (text.substr(0, shorter) != begin.substr(0, shorter))
+            fail("{}: exists and is not a state of eval; name another file", path_);
+        text.clear();
+    }
     if (!text.empty()) {
         record_ = parse_eval_record(text, path_);
         if (record_.run != run)

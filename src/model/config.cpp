@@ -104,9 +104,10 @@ void validate(const Config& c, std::string_view source) {
     // Hadamard rotation needs a power of two, FP4 rounding groups of 32.
     check.range("the number of indexer heads", c.index_heads, 1, 1024);
     check.range("the indexer head dimension", c.index_head_dim, 32, 4096);
-    if (!std::has_single_bit(static_cast<unsigned>(c.index_head_dim)) || c.index_head_dim <= c.rope_dim)
-        fail("{}: the indexer head dimension is {}, expected a power of two above the rope dimension {}",
-             source, c.index_head_dim, c.rope_dim);
+    if (!std::has_single_bit(static_cast<unsigned>(c.index_head_dim)) || c.index_head_dim < c.rope_dim)
+        fail(
+            "{}: the indexer head dimension is {}, expected a power of two of at least the rope dimension {}",
+            source, c.index_head_dim, c.rope_dim);
     check.range("the indexer's top k", c.index_top_k, 1, 1 << 20);
 
     check.range("the number of experts", c.experts, 1, 4096);

@@ -49,7 +49,7 @@ class Converter {
         describe(specs);
         summary_.bytes = writer_.file_size();
         summary_.tensors = static_cast<int>(specs.size());
-        summary_.resumed = writer_.resume(version());
+        summary_.resumed = writer_.resume(version(), options_.replace_unfinished);
         BackgroundWriter background(writer_, options_.checkpoint_bytes);
         background_ = &background;
         for (std::size_t i = 0; i < specs.size(); ++i) write(specs[i], types_[i]);

@@ -22,8 +22,9 @@ class ImportanceMatrix;
 struct ConvertOptions {
     TypeOptions types;
     const ImportanceMatrix* importance = nullptr;
-    std::string importance_name;  // for the file's metadata
-    int threads = 0;              // 0: one per available core
+    std::string importance_name;      // for the file's metadata
+    int threads = 0;                  // 0: one per available core
+    bool replace_unfinished = false;  // OUTPUT.partial of another conversion may be lost
     std::uint64_t checkpoint_bytes = std::uint64_t(256) << 20;
 };
 

@@ -37,8 +37,8 @@ std::uint64_t bytes_of_header(std::size_t layers) {
 std::vector<std::byte> header_of(const Model& model, const PackLayout& layout) {
     std::vector<std::byte> bytes;
     auto add = [&](const void* data, std::size_t size) {
-        const auto* first = static_cast<const std::byte*>(data);
-        bytes.insert(bytes.end(), first, first + size);
+        bytes.resize(bytes.size() + size);
+        std::memcpy(bytes.data() + bytes.size() - size, data, size);
     };
     auto number = [&](auto value) { add(&value, sizeof value); };
     add(kMagic.data(), kMagic.size());

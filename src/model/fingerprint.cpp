@@ -83,6 +83,12 @@ void collect(Collected& all, const LayerWeights& layer) {
 
 }  // namespace
 
+std::string config_identity(const Config& config) {
+    Collected all;
+    collect(all, config);
+    return std::move(all).text();
+}
+
 std::string model_identity(const Model& model) {
     Collected all;
     collect(all, model.config);

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "file/gguf_writer.h"
+#include "file/in_quotes.h"
 #include "model/model_tensors.h"
 
 namespace cachalot {
@@ -12,10 +13,31 @@ std::vector<std::string> strings(const GgufMetadata& metadata, std::string_view 
     return {views.begin(), views.end()};
 }
 
+// GGUF files that hold something else say so: general.type since 2024, and by an architecture of its own or by keys of
+// their own before.
+void check_is_model(const GgufMetadata& metadata, const std::string& source) {
+    const auto is = [&](const char* what) { fail("{}: is {}; give the model with -m", source, what); };
+    const auto type = metadata.get_or<std::string_view>("general.type", "model");
+    const auto architecture = metadata.get_or<std::string_view>("general.architecture", "");
+    const auto has = [&](std::string_view key) { return metadata.contains(key); };
+    if (type == "imatrix" || has("imatrix.chunk_count"))
+        is("an importance matrix, which is for convert --imatrix and no model");
+    if (type == "adapter" || has("adapter.type"))
+        is("an adapter (LoRA), which changes another model and is none; adapters are not supported");
+    if (type == "mmproj" || architecture == "clip")
+        is("a projector of images (mmproj), which belongs to another model; images are not supported");
+    if (type == "vocab") is("a vocabulary without weights");
+    if (type != "model") fail("{}: general.type is {}: this is no model", source, in_quotes(type));
+    for (const std::string_view draft : {"eagle", "dspark", "dflash", "medusa", "mtp"})
+        if (architecture.find(draft) != architecture.npos)
+            is("a draft for speculative decoding, which does not work alone and is not supported");
+}
+
 }  // namespace
 
 GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : file_(path) {
     source_ = file_.source();
+    check_is_model(file_.metadata(), source_);
     config_ = config_from_gguf(file_);
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "file/gguf_writer.h"
@@ -28,6 +29,7 @@ using Kind = TensorSpec::Kind;
 constexpr const char* kFiles = "cachalot.release.files";
 constexpr const char* kContents = "cachalot.release.contents";
 constexpr std::string_view kWeights = ".safetensors";
+constexpr const char* kMark = ".made-from";  // in an unfinished release: what it is made from
 
 std::string header_of(const fs::path& path) {
     const MappedFile file(path);
@@ -49,7 +51,10 @@ class Writer {
   public:
     Writer(const GgufCheckpoint& source, const fs::path& folder,
            const std::function<void(std::uint64_t, std::uint64_t)>& progress)
-        : source_(source), folder_(folder), progress_(progress), specs_(model_tensors(source.config())) {
+        : source_(source),
+          folder_(without_slash(folder)),
+          progress_(progress),
+          specs_(model_tensors(source.config())) {
         for (const TensorSpec& s : specs_) {
             if (s.kind != Kind::experts) add(s.release, {&s, 0, false});
             for (int e = 0; e < s.experts; ++e) add(fmt::format(fmt::runtime(s.release), e), {&s, e, false});
@@ -65,11 +70,16 @@ class Writer {
                 "{}: was not made from a release without loss (convert --dense f8_e4m3), so it cannot become "
                 "one again",
                 source_.source());
-        if (fs::exists(folder_)) fail("{} exists; choose another folder", folder_.string());
-        const fs::path partial = folder_.string() + ".partial";
-        fs::remove_all(partial);
-        fs::create_directories(partial);
-        for (std::size_t i = 0; i < names->size(); ++i) total_ += (*contents)[i].size();
+        if (fs::exists(folder_) && !(fs::is_directory(folder_) && fs::is_empty(folder_)))
+            fail("{} exists; choose another folder", folder_.string());
+        const fs::path partial = partial_folder();
+        std::uint64_t missing = 0;
+        for (std::size_t i = 0; i < names->size(); ++i) {
+            const auto size = (*contents)[i].size() + data_bytes((*names)[i], (*contents)[i]);
+            total_ += size;
+            if (!fs::exists(partial / (*names)[i])) missing += size;
+        }
+        check_space(partial, missing);
         for (std::size_t i = 0; i < names->size(); ++i) {
             const std::string name((*names)[i]);
             if (fs::path(name).filename() != name || name == ".." || name == ".")
@@ -80,11 +90,53 @@ class Writer {
                 write_text(partial / name, name, (*contents)[i]);
             ++summary_.files;
         }
-        fs::rename(partial, folder_);
+        std::error_code error;
+        fs::rename(partial, folder_, error);
+        if (error)
+            fail("{}: cannot be made: {}; the finished release is {}", folder_.string(), error.message(),
+                 partial.string());
+        fs::remove(folder_ / kMark, error);
         return summary_;
     }
 
   private:
+    static fs::path without_slash(const fs::path& folder) {
+        const auto path = fs::weakly_canonical(fs::absolute(folder));
+        return path.has_filename() ? path : path.parent_path();
+    }
+
+    // The folder that is written, which becomes the release at its end. A file in it is complete, so those that an earlier
+    // attempt with the same model has left stay. A mark tells them from what somebody else has put there.
+    fs::path partial_folder() const {
+        fs::path partial = folder_.string() + ".partial";
+        std::string mark = source_.source();
+        for (const MappedFile& file : source_.files())
+            mark += fmt::format("\n{} {}", file.size(),
+                                fs::last_write_time(file.path()).time_since_epoch().count());
+        if (!fs::exists(partial)) {
+            fs::create_directories(partial);
+            OutputFile out(partial / kMark);
+            out.write(std::as_bytes(std::span(mark)));
+            out.commit();
+        } else if (!fs::exists(partial / kMark) || read_text_file(partial / kMark) != mark) {
+            fail("{}: exists and is not unfinished work with {}; move it away", partial.string(),
+                 source_.source());
+        }
+        return partial;
+    }
+
+    // Of the tensors in a file of weights that will be written.
+    std::uint64_t data_bytes(std::string_view name, std::string_view text) const {
+        std::uint64_t bytes = 0;
+        if (!name.ends_with(kWeights)) return bytes;
+        const json header = json::parse(text);
+        for (const auto& [tensor, entry] : header.items())
+            if (origins_.count(tensor))
+                bytes += entry.at("data_offsets").at(1).get<std::uint64_t>() -
+                         entry.at("data_offsets").at(0).get<std::uint64_t>();
+        return bytes;
+    }
+
     void add(const std::string& name, Origin origin) {
         origins_[name] = origin;
         if (origin.spec->kind == Kind::experts || is_fp8_in_releases(origin.spec->role)) {
@@ -110,10 +162,11 @@ class Writer {
                 text = changed;
             }
         }
+        summary_.bytes += text.size();
+        if (fs::exists(path)) return;
         OutputFile out(path);
         out.write(std::as_bytes(std::span(text)));
         out.commit();
-        summary_.bytes += text.size();
     }
 
     struct Entry {
@@ -150,26 +203,32 @@ class Writer {
             changed.resize((changed.size() + 7) / 8 * 8, ' ');
             text = changed;
         }
-        if (!entries.empty()) total_ += entries.back().end;
-        OutputFile out(path);
+        std::optional<OutputFile> out;
+        if (!fs::exists(path)) out.emplace(path);
         const std::uint64_t size = text.size();
-        out.write(std::as_bytes(std::span(&size, 1)));
-        out.write(std::as_bytes(std::span(text)));
+        if (out) {
+            out->write(std::as_bytes(std::span(&size, 1)));
+            out->write(std::as_bytes(std::span(text)));
+        }
         std::uint64_t position = 0;
         for (const Entry& e : entries) {
             if (e.begin != position)
                 fail("{}: the recorded header of {} has holes", source_.source(), path.filename().string());
-            const auto bytes = bytes_of(e);
-            if (bytes.size() != e.end - e.begin)
-                fail("{}: tensor {} has {} bytes, in the release it had {}", source_.source(), e.name,
-                     bytes.size(), e.end - e.begin);
-            out.write(bytes);
+            if (out) write_tensor(*out, e);
             position = e.end;
             ++summary_.tensors;
             if (progress_) progress_(summary_.bytes + position, total_);
         }
-        out.commit();
+        if (out) out->commit();
         summary_.bytes += sizeof size + text.size() + position;
+    }
+
+    void write_tensor(OutputFile& out, const Entry& e) {
+        const auto bytes = bytes_of(e);
+        if (bytes.size() != e.end - e.begin)
+            fail("{}: tensor {} has {} bytes, in the release it had {}", source_.source(), e.name,
+                 bytes.size(), e.end - e.begin);
+        out.write(bytes);
     }
 
     std::span<const std::byte> bytes_of(const Entry& e) {

@@ -103,6 +103,7 @@ class Writer {
             size += tensors_[i].bytes;
         }
         starts.push_back(tensors_.size());
+        check_space(folder_ / "config.json", total_);
         json map = json::object();
         for (std::size_t f = 0; f + 1 < starts.size(); ++f) {
             const std::string file =

@@ -1,5 +1,6 @@
 #include "server/answer_events.h"
 
+#include "engine/call_rules.h"
 #include "server/random_id.h"
 
 namespace cachalot::server {
@@ -10,7 +11,8 @@ AnswerEvents::AnswerEvents(QueuedJob& job, const Request& request, int choice,
       request_(request),
       choice_(choice),
       raw_(!in_reasoning),
-      parser_(in_reasoning.value_or(false)),
+      parser_(in_reasoning.value_or(false),
+              offered_tools(request.conversation, request.tool_choice != ToolChoice::none)),
       stops_(request.generation.stops) {}
 
 bool AnswerEvents::feed(const std::string& text) {
@@ -25,9 +27,9 @@ bool AnswerEvents::feed(const std::string& text) {
     return !cut_;
 }
 
-void AnswerEvents::end_text() {
+void AnswerEvents::end_text(bool cut) {
     if (!raw_)
-        for (const auto& event : parser_.finish())
+        for (const auto& event : parser_.finish(cut))
             if (!cut_) send(event);
     if (!cut_) release_content();
 }

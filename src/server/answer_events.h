@@ -28,8 +28,8 @@ class AnswerEvents {
     // False: the answer ends here, by a stop string or because it made the one call that it may.
     bool feed(const std::string& text);
 
-    // The text is over: sends what was held back.
-    void end_text();
+    // The text is over: sends what was held back. `cut`: by a limit, so that more might have followed.
+    void end_text(bool cut);
 
     // Sends `finished`; `reason` is why the text ended, if it was not ended here.
     void finish(FinishReason reason);

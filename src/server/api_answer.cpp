@@ -89,13 +89,18 @@ void run_answer(Service& service, Request request, std::unique_ptr<Answer> answe
                 std::shared_ptr<ResponseWriter> writer, AnswerOptions options) {
     auto run = std::make_shared<Run>(std::move(answer), writer, std::move(options));
     request.sized = [run](std::int64_t prompt_tokens) { run->sized(prompt_tokens); };
+    std::shared_ptr<Job> job;
     try {
-        submit(service, std::move(request), writer, [run](const Event& event) { run->on(event); });
+        job = submit(service, std::move(request), writer, [run](const Event& event) { run->on(event); });
+        run->begin();
     } catch (const ApiError& error) {
-        if (run->refuse(error)) return;
+        if (!job && run->refuse(error)) return;
+        if (job) job->cancel();
+        throw;
+    } catch (...) {
+        if (job) job->cancel();  // else it would go on for nobody
         throw;
     }
-    run->begin();
 }
 
 }  // namespace cachalot::server

@@ -1,22 +1,18 @@
 #include "server/api_anthropic_read.h"
 
-#include <algorithm>
-#include <set>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
 #include "sampling/stop.h"
-#include "server/api_common.h"
+#include "server/api_anthropic_tools.h"
+#include "server/api_fields.h"
+#include "server/api_thinking.h"
 #include "server/conversation_policy.h"
 #include "text/chat_json.h"
 
 namespace cachalot::server {
 namespace {
-
-std::string non_empty(const Field& field) {
-    if (field.string().empty()) field.refuse("must not be empty");
-    return field.string();
-}
 
 // Calls visit(block, type) for each block; a string is a block of text.
 template <class Text, class Visit>
@@ -37,15 +33,48 @@ void add_text(std::vector<ContentPart>& parts, const std::string& text) {
     if (!text.empty()) parts.push_back({"text", text});
 }
 
-// What the model cannot read (images, documents) is named to it.
+std::vector<ContentPart> read_parts(const Field& content);
+
+void append(std::vector<ContentPart>& parts, std::vector<ContentPart> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(parts));
+}
+
+// A heading for text that came with a title.
+void add_heading(std::vector<ContentPart>& parts, const Field& block) {
+    for (const char* name : {"title", "source", "context"})
+        if (const Field field = block[name]; field.is_string()) add_text(parts, field.string());
+}
+
+// A document whose text is in the request.
+std::vector<ContentPart> read_document(const Field& block) {
+    std::vector<ContentPart> parts;
+    const Field source = block["source"];
+    const std::string& type = source["type"].string();
+    if (type != "text" && type != "content") return {{block["type"].string(), {}}};
+    add_heading(parts, block);
+    if (type == "text")
+        add_text(parts, source["data"].string());
+    else
+        append(parts, read_parts(source["content"]));
+    return parts;
+}
+
+// Blocks other than text. What the model cannot read (images, PDF files) is named to it.
+std::vector<ContentPart> read_block(const Field& block, const std::string& type) {
+    if (type == "document") return read_document(block);
+    if (type != "search_result") return {{type, {}}};
+    std::vector<ContentPart> parts;
+    add_heading(parts, block);
+    append(parts, read_parts(block["content"]));
+    return parts;
+}
+
 std::vector<ContentPart> read_parts(const Field& content) {
     std::vector<ContentPart> parts;
     if (!content) return parts;
     for_each_block(
         content, [&](const std::string& text) { add_text(parts, text); },
-        [&](const Field&, const std::string& type) {
-            parts.push_back({type, {}});
-        });
+        [&](const Field& block, const std::string& type) { append(parts, read_block(block, type)); });
     return parts;
 }
 
@@ -85,7 +114,7 @@ void read_user(const Field& content, std::vector<Message>& messages) {
                 flush();
                 messages.push_back(std::move(result));
             } else {
-                user.content.push_back({type, {}});
+                append(user.content, read_block(block, type));
             }
         });
     flush();
@@ -110,7 +139,7 @@ Message read_assistant(const Field& content) {
     return assistant;
 }
 
-std::vector<Message> read_messages(const Field& list) {
+std::vector<Message> read_turns(const Field& list) {
     std::vector<Message> messages;
     if (list.size() == 0) list.refuse("at least one message is required");
     for (std::size_t i = 0; i < list.size(); ++i) {
@@ -128,69 +157,13 @@ std::vector<Message> read_messages(const Field& list) {
     return messages;
 }
 
-// Tools that Anthropic runs itself or defines without a schema have a type; they are left out.
-bool is_custom(const Field& tool) {
-    const Field type = tool["type"];
-    return !type || type.string() == "custom";
-}
-
-// The names of all tools, also of those left out.
-std::set<std::string> read_tools(const Field& list, std::vector<ordered_json>& functions) {
-    std::set<std::string> names;
-    for (std::size_t i = 0; list && i < list.size(); ++i) {
-        const Field tool = list[i];
-        if (!is_custom(tool)) {
-            names.insert(tool["name"].string_or(""));
-            continue;
-        }
-        ordered_json function = {{"name", non_empty(tool["name"])}};
-        if (const Field description = tool["description"]) function["description"] = description.string();
-        function["parameters"] = tool["input_schema"].object();
-        names.insert(function["name"]);
-        functions.push_back(std::move(function));
-    }
-    return names;
-}
-
-void read_tool_choice(const Field& choice, const std::set<std::string>& names, Request& request) {
-    if (!choice) return;
-    const std::vector<ordered_json>& functions = request.conversation.tools;
-    const std::string& type = choice["type"].string();
-    if (type == "any") {
-        if (names.empty()) choice.refuse("there are no tools");
-        if (!functions.empty()) request.tool_choice = ToolChoice::required;
-    } else if (type == "none") {
-        request.tool_choice = ToolChoice::none;
-    } else if (type == "tool") {
-        const Field name = choice["name"];
-        if (!names.contains(name.string())) name.refuse("there is no tool of this name");
-        // The name may be that of a tool that was left out.
-        if (std::any_of(functions.begin(), functions.end(),
-                        [&](const ordered_json& f) { return f["name"] == name.string(); })) {
-            request.tool_choice = ToolChoice::named;
-            request.named_tool = name.string();
-        }
-    } else if (type != "auto") {
-        choice["type"].refuse("expected auto, any, tool or none");
-    }
-    request.parallel_tool_calls = !choice["disable_parallel_tool_use"].boolean_or(false);
-}
-
-// Clients ask for thinking by names that change with Anthropic's models; everything but "disabled" means yes. The
-// budget is checked and otherwise ignored: the model decides how long it thinks.
-void read_thinking(const Field& body, ChatOptions& chat) {
+// Effort says how hard to think, if thinking is on; and that is off unless the request asks for it.
+void read_effort(const Field& body, Request& request) {
     const Field config = body["output_config"];
     const Field effort = config ? config["effort"] : body["effort"];
-    if (effort) apply_effort(effort, chat);
-    const Field thinking = body["thinking"];
-    chat.thinking = thinking && thinking["type"].string() != "disabled";
-    if (thinking) thinking["budget_tokens"].integer_or(0, 0, kMaxTokensLimit);
-}
-
-void read_format(const Field& body) {
-    const Field config = body["output_config"];
-    const Field format = config ? config["format"] : body["output_format"];
-    if (format) format.refuse("structured output is not supported");
+    if (effort) apply_effort(effort, request.chat);
+    request.chat.thinking = false;
+    read_thinking(body, request, true);
 }
 
 // A conversation that the server keeps. Ignored it would silently lose what came before; a client that is refused in
@@ -226,18 +199,19 @@ AnthropicRequest read_anthropic_request(const ordered_json& json, const ModelInf
         Message message = read_system(system);
         if (!message.content.empty()) request.conversation.messages.push_back(std::move(message));
     }
-    for (Message& message : read_messages(body["messages"]))
+    for (Message& message : read_turns(body["messages"]))
         request.conversation.messages.push_back(std::move(message));
     if (info.remove_client_noise) remove_client_noise(request.conversation);
-    const std::set<std::string> names = read_tools(body["tools"], request.conversation.tools);
-    read_tool_choice(body["tool_choice"], names, request);
+    const ToolSet tools = read_anthropic_tools(body["tools"]);
+    request.conversation.tools = tools.functions();
+    read_anthropic_tool_choice(body["tool_choice"], tools, request);
     request.chat = info.chat;
-    read_thinking(body, request.chat);
+    read_effort(body, request);
     request.priority = read_priority(body);
     if (counting) return result;
 
+    check_fields(body, Dialect::messages);
     result.stream = body["stream"].boolean_or(false);
-    read_format(body);
     request.generation.sampling = read_sampling(body, info);
     request.generation.stops = read_stops(body["stop_sequences"]);
     request.generation.max_tokens = body["max_tokens"].integer(1, kMaxTokensLimit);

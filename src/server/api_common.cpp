@@ -33,12 +33,51 @@ ApiError invalid(const std::string& message, std::string param) {
     return {400, "invalid_request", message, std::move(param)};
 }
 
+// The value of a number that is whole and fits: also of 512.0, as languages with one type of number write it.
+std::optional<std::int64_t> whole_number(const ordered_json& number) {
+    constexpr double kBeyond = 9223372036854775808.0;  // 2^63
+    if (number.is_number_float()) {
+        const double value = number.get<double>();
+        if (!(value >= -kBeyond && value < kBeyond) || value != std::floor(value)) return std::nullopt;
+        return static_cast<std::int64_t>(value);
+    }
+    // A number that is unsigned to the parser may be beyond int64.
+    if (number.is_number_unsigned() && number.get<std::uint64_t>() > std::uint64_t{INT64_MAX})
+        return std::nullopt;
+    return number.get<std::int64_t>();
+}
+
 std::int32_t token_id(const std::string& text, const Field& bias, int vocab) {
     std::int32_t id = -1;
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
     if (error != std::errc() || end != text.data() + text.size() || id < 0 || id >= vocab)
         bias.refuse(fmt::format("keys are token ids from 0 to {}", vocab - 1));
     return id;
+}
+
+// Penalties look at the whole conversation. Without any it does not matter how far they would look.
+void check_penalty_window(const Field& body, const SamplingOptions& o) {
+    if (o.repetition_penalty == 1 && o.presence_penalty == 0 && o.frequency_penalty == 0) return;
+    for (const char* name : {"repeat_last_n", "penalty_last_n", "repetition_penalty_range"})
+        if (const auto window = body[name]; window && window.integer(-1, kMaxTokensLimit) != -1)
+            window.refuse("not supported: penalties look at the whole conversation (-1)");
+}
+
+// Passes on everything but reasoning. In its place there is progress from time to time: the connection must not look
+// dead while the model thinks.
+Service::Sink without_reasoning(Service::Sink sink) {
+    static constexpr std::chrono::seconds kPause{2};
+    return [sink = std::move(sink), last = std::chrono::steady_clock::now(),
+            size = std::int64_t{0}](const Event& event) mutable {
+        if (event.kind == Event::Kind::started) size = event.usage.prompt_tokens;
+        if (event.kind != Event::Kind::reasoning) return sink(event);
+        if (std::chrono::steady_clock::now() - last < kPause) return;
+        last = std::chrono::steady_clock::now();
+        Event progress{Event::Kind::progress};
+        progress.choice = event.choice;
+        progress.progress_done = progress.progress_total = size;
+        sink(progress);
+    };
 }
 
 }  // namespace
@@ -92,13 +131,12 @@ bool Field::boolean() const {
 }
 
 std::int64_t Field::integer(std::int64_t low, std::int64_t high) const {
-    auto expected = [&] { return fmt::format("an integer from {} to {}", low, high); };
-    if (!is_integer()) wrong(expected());
-    // A number that is unsigned to the parser may be beyond int64.
-    bool too_large = value_->is_number_unsigned() && value_->get<std::uint64_t>() > std::uint64_t{INT64_MAX};
-    if (too_large || value_->get<std::int64_t>() < low || value_->get<std::int64_t>() > high)
-        refuse(fmt::format("expected {}, found {}", expected(), value_->dump()));
-    return value_->get<std::int64_t>();
+    const auto expected = fmt::format("an integer from {} to {}", low, high);
+    if (!is_number()) wrong(expected);
+    const auto found = whole_number(*value_);
+    if (!found || *found < low || *found > high)
+        refuse(fmt::format("expected {}, found {}", expected, value_->dump()));
+    return *found;
 }
 
 double Field::number(double low, double high) const {
@@ -146,15 +184,17 @@ SamplingOptions read_sampling(const Field& body, const ModelInfo& model) {
     number("temperature", o.temperature, 0, 2);
     number("top_p", o.top_p, 0, 1);
     number("min_p", o.min_p, 0, 1);
+    number("repeat_penalty", o.repetition_penalty, 0.01, 100);  // llama.cpp's name
     number("repetition_penalty", o.repetition_penalty, 0.01, 100);
     number("presence_penalty", o.presence_penalty, -2, 2);
     number("frequency_penalty", o.frequency_penalty, -2, 2);
+    check_penalty_window(body, o);
     // -1 is how some servers say "off"
     o.top_k =
         static_cast<int>(std::max<std::int64_t>(0, body["top_k"].integer_or(o.top_k, -1, kMaxTokensLimit)));
-    if (auto seed = body["seed"])
-        o.seed = static_cast<std::uint64_t>(seed.integer(INT64_MIN, INT64_MAX));
-    else
+    const auto seed = body["seed"].integer_or(-1, INT64_MIN, INT64_MAX);
+    o.seed = static_cast<std::uint64_t>(seed);
+    if (seed == -1)  // which is how many clients ask for a new one
         o.seed = (std::uint64_t{std::random_device()()} << 32) | std::random_device()();
     if (auto bias = body["logit_bias"]) {
         constexpr std::size_t kMaxBiases = 4096;
@@ -166,24 +206,15 @@ SamplingOptions read_sampling(const Field& body, const ModelInfo& model) {
     return o;
 }
 
-void apply_effort(const Field& effort, ChatOptions& chat) {
-    static constexpr std::array<std::pair<std::string_view, Effort>, 6> kEfforts = {{{"minimal", Effort::low},
-                                                                                     {"low", Effort::low},
-                                                                                     {"medium", Effort::low},
-                                                                                     {"high", Effort::high},
-                                                                                     {"xhigh", Effort::max},
-                                                                                     {"max", Effort::max}}};
-    if (effort.string() == "none") {
-        chat.thinking = false;
-        return;
-    }
-    for (const auto& [name, value] : kEfforts) {
-        if (effort.string() != name) continue;
-        chat.thinking = true;
-        chat.effort = value;
-        return;
-    }
-    effort.refuse("expected none, minimal, low, medium, high, xhigh or max");
+std::optional<std::int64_t> read_token_limit(const Field& limit, std::int64_t low) {
+    if (!limit) return std::nullopt;
+    if (limit.is_number() && limit.json() == -1) return std::nullopt;
+    return limit.integer(low, kMaxTokensLimit);
+}
+
+std::string non_empty(const Field& field) {
+    if (field.string().empty()) field.refuse("must not be empty");
+    return field.string();
 }
 
 Priority read_priority(const Field& body) {
@@ -200,11 +231,12 @@ std::string read_space(const Field& body, const HttpRequest& http) {
     return salt ? http.tenant + '\n' + salt.string() : http.tenant;  // no tenant's name has a line break
 }
 
-Conversation read_conversation(const ordered_json& body) {
+std::vector<Message> read_messages(const Field& messages) {
     try {
-        auto conversation = conversation_from_json(body);
-        if (conversation.messages.empty()) fail("messages: at least one message is needed");
-        return conversation;
+        if (!messages.is_array()) messages.wrong("an array");
+        auto read = conversation_from_json(messages.json()).messages;
+        if (read.empty()) fail("messages: at least one message is needed");
+        return read;
     } catch (const Error& e) {
         throw invalid(e.what(), blamed(e.what()));
     }
@@ -245,6 +277,7 @@ ordered_json openai_error_json(const ApiError& error) {
 std::shared_ptr<Job> submit(Service& service, Request request, std::shared_ptr<ResponseWriter> writer,
                             Service::Sink sink) {
     request.abandoned = [writer] { return writer->client_gone(); };
+    if (request.hide_reasoning) sink = without_reasoning(std::move(sink));
     return service.submit(std::move(request),
                           [writer, sink = std::move(sink), model = service.info().id](const Event& event) {
                               const Usage& usage = event.usage;

@@ -1,7 +1,8 @@
 // What the dialects share: reading fields of a request, answering with JSON, reporting errors.
 //
 // Every field of a request is read through Field, which knows its place, so that every refusal names what is wrong:
-// "messages[3].role", "temperature". Absent and null are the same; fields that nobody reads are ignored.
+// "messages[3].role", "temperature". Absent and null are the same. Fields that nobody reads are ignored, but for those
+// that would change the answer: api_fields.h lists them.
 #pragma once
 
 #include <cstdint>
@@ -38,14 +39,15 @@ class Field {
     bool is_string() const { return value_ && value_->is_string(); }
     bool is_array() const { return value_ && value_->is_array(); }
     bool is_object() const { return value_ && value_->is_object(); }
-    bool is_integer() const { return value_ && value_->is_number_integer(); }
+    bool is_boolean() const { return value_ && value_->is_boolean(); }
+    bool is_number() const { return value_ && value_->is_number(); }
 
     // The value. Throw ApiError 400 naming the field if it is absent, of another type or out of range.
     const ordered_json& json() const;
     const ordered_json& object() const;
     const std::string& string() const;
     bool boolean() const;
-    std::int64_t integer(std::int64_t low, std::int64_t high) const;  // 3.0 is no integer
+    std::int64_t integer(std::int64_t low, std::int64_t high) const;  // 3.0 is 3
     double number(double low, double high) const;
     std::vector<std::string> string_or_array() const;
 
@@ -72,12 +74,15 @@ ordered_json parse_body(const HttpRequest& request);
 // The largest limit on tokens that is understood; clients that mean "no limit" send numbers around here.
 inline constexpr std::int64_t kMaxTokensLimit = (std::int64_t{1} << 31) - 1;
 
-// temperature, top_p, top_k, min_p, the penalties, seed and logit_bias, on top of what the model recommends. Without a
-// seed a new one is drawn.
-SamplingOptions read_sampling(const Field& body, const ModelInfo& model);
+// A limit on tokens, at least `low`. Nothing if it is absent or -1, which many clients send for "no limit".
+std::optional<std::int64_t> read_token_limit(const Field& limit, std::int64_t low);
 
-// Effort by its names in all dialects: none, minimal, low, medium, high, xhigh, max. "none" turns thinking off.
-void apply_effort(const Field& effort, ChatOptions& chat);
+// A string that must not be empty.
+std::string non_empty(const Field& field);
+
+// temperature, top_p, top_k, min_p, the penalties, seed and logit_bias, on top of what the model recommends. Without a
+// seed, or with -1, a new one is drawn.
+SamplingOptions read_sampling(const Field& body, const ModelInfo& model);
 
 // How urgent the request is: OpenAI's service_tier "priority" or "flex", or a number below or above zero in `priority`,
 // which wins; as in other servers the lowest number comes first.
@@ -86,8 +91,9 @@ Priority read_priority(const Field& body);
 // Whose cache it is: the tenant's, or a part of it if there is a `cache_salt`.
 std::string read_space(const Field& body, const HttpRequest& http);
 
-// Throws ApiError what parsing of text/chat.h threw as Error: the text before ": " becomes `param`.
-Conversation read_conversation(const ordered_json& body);
+// The messages of a chat completion. Throws as ApiError what parsing of text/chat.h threw as Error: the text before ": "
+// becomes `param`.
+std::vector<Message> read_messages(const Field& messages);
 
 // --- errors
 

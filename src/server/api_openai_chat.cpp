@@ -2,9 +2,13 @@
 // stay silent. While the prompt is read they get chunks with an empty delta, since not all of them count comments as
 // life.
 #include <chrono>
+#include <map>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "server/api_openai_write.h"
+#include "server/custom_input.h"
 #include "text/utf8.h"
 
 namespace cachalot::server::openai {
@@ -47,18 +51,32 @@ class ChatAnswer {
           model_(chat.model),
           created_(unix_time()),
           choices_(static_cast<std::size_t>(chat.request.n)),
+          tools_(chat.tools),
           include_usage_(chat.include_usage),
           return_progress_(chat.return_progress),
           logprobs_(chat.request.generation.top_logprobs >= 0) {}
     virtual ~ChatAnswer() = default;
 
+    // From now on events are answered; what has come before waits, as the answer may still be a refusal.
+    void start() {
+        std::lock_guard lock(mutex_);
+        begin();
+        started_ = true;
+        for (const auto& event : std::exchange(early_, {})) handle(event);
+    }
+
+    void on(const Event& event) {
+        std::lock_guard lock(mutex_);
+        if (started_)
+            handle(event);
+        else
+            early_.push_back(event);
+    }
+
+  protected:
     virtual void begin() {}
     virtual void handle(const Event& event) = 0;
 
-    // Held while the request is submitted and the stream begun, so that no event comes first.
-    std::mutex mutex;
-
-  protected:
     ordered_json envelope(const char* object) const {
         return {{"id", id_}, {"object", object}, {"created", created_}, {"model", model_}};
     }
@@ -68,7 +86,13 @@ class ChatAnswer {
     const std::string id_, model_;
     const std::int64_t created_;
     const std::size_t choices_;
+    const ToolSet tools_;
     const bool include_usage_, return_progress_, logprobs_;
+
+  private:
+    std::mutex mutex_;  // never held for long, as the model waits for it
+    bool started_ = false;
+    std::vector<Event> early_;
 };
 
 class StreamedChat : public ChatAnswer {
@@ -91,14 +115,16 @@ class StreamedChat : public ChatAnswer {
             case Kind::progress: progress(event); break;
             case Kind::reasoning: send(event.choice, {{"reasoning_content", event.text}}); break;
             case Kind::content: send(event.choice, {{"content", event.text}}, event.logprobs); break;
-            case Kind::call_start:
-                call(event, {{"index", event.call},
-                             {"id", event.id},
-                             {"type", "function"},
-                             {"function", {{"name", event.text}, {"arguments", ""}}}});
-                break;
+            case Kind::call_start: start_call(event); break;
             case Kind::call_arguments:
-                call(event, {{"index", event.call}, {"function", {{"arguments", event.text}}}});
+                if (const auto input = inputs_.find({event.choice, event.call}); input != inputs_.end())
+                    extend_input(event, input->second.feed(event.text));
+                else
+                    call(event, {{"index", event.call}, {"function", {{"arguments", event.text}}}});
+                break;
+            case Kind::call_end:
+                if (const auto input = inputs_.find({event.choice, event.call}); input != inputs_.end())
+                    extend_input(event, input->second.finish());
                 break;
             case Kind::finished: {
                 auto json = chunk(event.choice, ordered_json::object());
@@ -111,12 +137,26 @@ class StreamedChat : public ChatAnswer {
                 write(openai_error_json(*event.error));
                 writer_->finish();
                 break;
-            case Kind::call_end:
             case Kind::prompt_logprobs: break;
         }
     }
 
   private:
+    void start_call(const Event& event) {
+        const auto form = tools_.form(event.text);
+        const bool custom = form.kind == ToolForm::Kind::custom;
+        const char* kind = custom ? "custom" : "function";
+        if (custom) inputs_[{event.choice, event.call}];
+        call(event, {{"index", event.call},
+                     {"id", event.id},
+                     {"type", kind},
+                     {kind, {{"name", form.name}, {custom ? "input" : "arguments", ""}}}});
+    }
+
+    void extend_input(const Event& event, const std::string& text) {
+        if (!text.empty()) call(event, {{"index", event.call}, {"custom", {{"input", text}}}});
+    }
+
     ordered_json chunk(int choice, ordered_json delta) const {
         auto json = envelope("chat.completion.chunk");
         ordered_json one = {{"index", choice},
@@ -171,9 +211,24 @@ class StreamedChat : public ChatAnswer {
         writer_->finish();
     }
 
+    std::map<std::pair<int, std::size_t>, CustomInput>
+        inputs_;  // of calls of custom tools, by choice and call
     Usage usage_;
     Clock::time_point start_ = Clock::now(), last_write_ = Clock::now();
 };
+
+// The arguments of a call as the client's kind of tool has them.
+ordered_json call_json(const ToolSet& tools, const ToolCall& call) {
+    const auto form = tools.form(call.name);
+    if (form.kind == ToolForm::Kind::function)
+        return {{"id", call.id},
+                {"type", "function"},
+                {"function", {{"name", form.name}, {"arguments", call.arguments}}}};
+    CustomInput input;
+    input.feed(call.arguments);
+    input.finish();
+    return {{"id", call.id}, {"type", "custom"}, {"custom", {{"name", form.name}, {"input", input.text()}}}};
+}
 
 class WholeChat : public ChatAnswer {
   public:
@@ -205,17 +260,13 @@ class WholeChat : public ChatAnswer {
         ordered_json logprobs = ordered_json::array();
     };
 
-    static ordered_json message_json(const Choice& choice) {
+    ordered_json message_json(const Choice& choice) const {
         // As the original has it: no content beside calls is null. Empty lists are left out: some clients take their
         // presence for a call.
         ordered_json message = {{"role", "assistant"}, {"content", choice.content}, {"refusal", nullptr}};
         if (choice.content.empty() && !choice.calls.empty()) message["content"] = nullptr;
         if (!choice.reasoning.empty()) message["reasoning_content"] = choice.reasoning;
-        for (const auto& call : choice.calls)
-            message["tool_calls"].push_back(
-                {{"id", call.id},
-                 {"type", "function"},
-                 {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+        for (const auto& call : choice.calls) message["tool_calls"].push_back(call_json(tools_, call));
         return message;
     }
 
@@ -245,12 +296,14 @@ void answer_chat(Service& service, ChatRequest chat, std::shared_ptr<ResponseWri
         answer = std::make_shared<StreamedChat>(service, chat, writer);
     else
         answer = std::make_shared<WholeChat>(service, chat, writer);
-    std::lock_guard lock(answer->mutex);
-    submit(service, std::move(chat.request), writer, [answer](const Event& event) {
-        std::lock_guard turn(answer->mutex);
-        answer->handle(event);
-    });
-    answer->begin();
+    const auto job =
+        submit(service, std::move(chat.request), writer, [answer](const Event& event) { answer->on(event); });
+    try {
+        answer->start();
+    } catch (...) {
+        job->cancel();  // else it would go on for nobody
+        throw;
+    }
 }
 
 }  // namespace cachalot::server::openai

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <mutex>
+#include <utility>
 
 #include "server/api_openai_write.h"
 #include "text/utf8.h"
@@ -62,10 +63,25 @@ class CompletionAnswer {
           running_(completion.requests.size()),
           choices_(completion.requests.size() * static_cast<std::size_t>(n_)) {}
 
-    void begin() {
+    // From now on events are answered; what has come before waits until all requests are accepted, as the answer may
+    // still be a refusal.
+    void begin(std::vector<std::shared_ptr<Job>> jobs) {
+        std::lock_guard lock(mutex_);
+        jobs_ = std::move(jobs);
+        begun_ = true;
         if (stream_) writer_->start_stream();
+        for (const auto& [prompt, event] : std::exchange(early_, {})) handle(prompt, event);
     }
 
+    void on(std::size_t prompt, const Event& event) {
+        std::lock_guard lock(mutex_);
+        if (begun_)
+            handle(prompt, event);
+        else
+            early_.emplace_back(prompt, event);
+    }
+
+  private:
     void handle(std::size_t prompt, const Event& event) {
         if (ended_) return;
         auto index = prompt * static_cast<std::size_t>(n_) + static_cast<std::size_t>(event.choice);
@@ -87,17 +103,6 @@ class CompletionAnswer {
         }
     }
 
-    // The others stop when one fails.
-    void cancel() {
-        ended_ = true;
-        for (auto& job : jobs) job->cancel();
-    }
-
-    std::mutex
-        mutex;  // held while the requests are submitted and the stream begun, so that no event comes first
-    std::vector<std::shared_ptr<Job>> jobs;
-
-  private:
     struct Choice {
         std::string text, finish_reason;
         LogprobLists logprobs;
@@ -158,8 +163,10 @@ class CompletionAnswer {
         respond_json(*writer_, json);
     }
 
+    // The others stop when one fails.
     void failed(const ApiError& error) {
-        cancel();
+        ended_ = true;
+        for (auto& job : jobs_) job->cancel();
         auto body = openai_error_json(error);
         if (!stream_) return respond_error(*writer_, error, body);
         writer_->write(sse_data(body));
@@ -172,8 +179,12 @@ class CompletionAnswer {
     const std::int64_t created_;
     const int n_;
     const bool stream_, include_usage_, scored_;
+    std::mutex mutex_;  // of what follows; never held for long, as the model waits for it
     std::size_t running_;
-    bool ended_ = false;
+    bool begun_ = false, ended_ = false;
+    std::vector<std::pair<std::size_t, Event>>
+        early_;  // events before begin(), with the numbers of their prompts
+    std::vector<std::shared_ptr<Job>> jobs_;
     Clock::time_point last_write_ = Clock::now();
     Usage usage_;
     std::vector<Choice> choices_;
@@ -184,20 +195,18 @@ class CompletionAnswer {
 void answer_completion(Service& service, CompletionRequest completion,
                        std::shared_ptr<ResponseWriter> writer) {
     auto answer = std::make_shared<CompletionAnswer>(service, completion, writer);
-    std::lock_guard lock(answer->mutex);
+    std::vector<std::shared_ptr<Job>> jobs;
+    jobs.reserve(completion.requests.size());
     try {
         for (std::size_t i = 0; i < completion.requests.size(); ++i) {
-            auto sink = [answer, i](const Event& event) {
-                std::lock_guard turn(answer->mutex);
-                answer->handle(i, event);
-            };
-            answer->jobs.push_back(submit(service, std::move(completion.requests[i]), writer, sink));
+            auto sink = [answer, i](const Event& event) { answer->on(i, event); };
+            jobs.push_back(submit(service, std::move(completion.requests[i]), writer, sink));
         }
+        answer->begin(jobs);
     } catch (...) {
-        answer->cancel();
+        for (auto& job : jobs) job->cancel();
         throw;
     }
-    answer->begin();
 }
 
 }  // namespace cachalot::server::openai

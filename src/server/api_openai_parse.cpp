@@ -1,6 +1,8 @@
 #include "server/api_openai_parse.h"
 
 #include "sampling/stop.h"
+#include "server/api_fields.h"
+#include "server/api_thinking.h"
 #include "server/conversation_policy.h"
 
 namespace cachalot::server::openai {
@@ -34,33 +36,37 @@ bool read_include_usage(const Field& body) {
 }
 
 void read_max_tokens(const Field& body, Request& request) {
-    auto limit = body["max_completion_tokens"];
-    auto old_limit = body["max_tokens"];
-    if (old_limit) request.generation.max_tokens = old_limit.integer(1, kMaxTokensLimit);
-    if (limit) request.generation.max_tokens = limit.integer(1, kMaxTokensLimit);
-    request.max_tokens_given = limit || old_limit;
-}
-
-// DeepSeek: thinking {type}; OpenAI: reasoning_effort; vLLM: chat_template_kwargs.
-void read_thinking(const Field& body, ChatOptions& chat) {
-    if (auto kwargs = body["chat_template_kwargs"]) {
-        chat.thinking = kwargs["enable_thinking"].boolean_or(chat.thinking);
-        chat.thinking = kwargs["thinking"].boolean_or(chat.thinking);
-        if (auto effort = kwargs["reasoning_effort"]) apply_effort(effort, chat);
-    }
-    if (auto effort = body["reasoning_effort"]) apply_effort(effort, chat);
-    if (auto thinking = body["thinking"]) {
-        auto type = thinking["type"];
-        if (type.string() == "disabled")
-            chat.thinking = false;
-        else if (type.string() == "enabled")
-            chat.thinking = true;
-        else if (type.string() != "adaptive" && type.string() != "auto")
-            type.refuse("expected enabled, disabled, adaptive or auto");
+    const auto limit = body["max_completion_tokens"], old_limit = body["max_tokens"];
+    const auto tokens = read_token_limit(limit, 1), old_tokens = read_token_limit(old_limit, 1);
+    if (const auto& wins = limit ? tokens : old_tokens) {
+        request.generation.max_tokens = *wins;
+        request.max_tokens_given = true;
     }
 }
 
-void read_tool_choice(const Field& choice, Request& request) {
+// Tools without a type are functions. What is neither function nor custom runs at a provider.
+ToolSet read_tools(const Field& list) {
+    ToolSet tools;
+    for (std::size_t i = 0; list && i < list.size(); ++i) {
+        const auto tool = list[i];
+        const auto type = tool["type"].string_or("function");
+        if (type == "function") {
+            const auto function = tool["function"];
+            function["strict"].boolean_or(false);
+            tools.add({ToolForm::Kind::function, non_empty(function["name"]), {}},
+                      function_parts(function["description"], function["parameters"]));
+        } else if (type == "custom") {
+            const auto custom = tool["custom"];
+            tools.add({ToolForm::Kind::custom, non_empty(custom["name"]), {}},
+                      custom_function(custom["description"], custom["format"]));
+        } else {
+            tools.leave_out(tool["name"] ? tool["name"].string() : type);
+        }
+    }
+    return tools;
+}
+
+void read_tool_choice(const Field& choice, ToolSet& tools, Request& request) {
     auto by_name = [&](const Field& mode) {
         if (mode.string() == "auto")
             request.tool_choice = ToolChoice::automatic;
@@ -69,16 +75,18 @@ void read_tool_choice(const Field& choice, Request& request) {
         else if (mode.string() == "required")
             request.tool_choice = ToolChoice::required;
         else
-            mode.refuse("expected auto, none, required or a function");
+            mode.refuse("expected auto, none, required, a function or a custom tool");
     };
+    if (!choice) return;
     if (choice.is_string()) return by_name(choice);
     if (!choice.is_object()) choice.wrong("a string or an object");
     auto type = choice["type"];
-    if (type.string() == "function") {
-        request.tool_choice = ToolChoice::named;
-        request.named_tool = choice["function"]["name"].string();
+    if (type.string() == "function" || type.string() == "custom") {
+        tools.choose(choice[type.string().c_str()]["name"], {}, false, request);
     } else if (type.string() == "allowed_tools") {
-        by_name(choice["allowed_tools"]["mode"]);
+        const auto allowed = choice["allowed_tools"];
+        by_name(allowed["mode"]);
+        if (const auto list = allowed["tools"]) tools.restrict_to(list, true);
     } else {
         by_name(type);
     }
@@ -92,13 +100,17 @@ void read_response_format(const Field& format, Request& request) {
         type.refuse("json_schema is not supported; json_object is");
     else if (type.string() != "text")
         type.refuse("expected text or json_object");
+    // Other servers take a schema, a grammar and so on beside the type.
+    for (const auto& [name, value] : format.object().items())
+        if (name != "type" && !value.is_null())
+            format[name.c_str()].refuse("not supported: nothing constrains what the model writes");
 }
 
 void read_chat_logprobs(const Field& body, Request& request) {
     bool wanted = body["logprobs"].boolean_or(false);
     auto top = body["top_logprobs"];
     auto count = static_cast<int>(top.integer_or(0, 0, kMaxTopLogprobs));
-    if (top && !wanted) top.refuse("needs logprobs to be true");
+    if (count > 0 && !wanted) top.refuse("needs logprobs to be true");
     if (wanted) request.generation.top_logprobs = count;
 }
 
@@ -122,7 +134,7 @@ std::vector<Request> read_prompts(const Field& prompt, const Request& base, cons
         requests.push_back(std::move(request));
     };
     if (!prompt.is_string() && !prompt.is_array()) prompt.wrong("a string or an array");
-    if (prompt.is_string() || (prompt.size() > 0 && prompt[std::size_t{0}].is_integer())) {
+    if (prompt.is_string() || (prompt.size() > 0 && prompt[std::size_t{0}].is_number())) {
         add(prompt);
         return requests;
     }
@@ -136,6 +148,18 @@ std::vector<Request> read_prompts(const Field& prompt, const Request& base, cons
     return requests;
 }
 
+// Whether an answer is begun or continued follows from the last message; a request that says otherwise is refused.
+void check_continuation(const Field& body, const Conversation& conversation) {
+    const bool begun = conversation.messages.back().role == Role::assistant;
+    const auto goes_on = body["continue_final_message"], header = body["add_generation_prompt"];
+    if (goes_on && goes_on.boolean() && !begun)
+        goes_on.refuse("the last message is not of the assistant; there is nothing to continue");
+    if (goes_on && !goes_on.boolean() && begun)
+        goes_on.refuse("the last message is of the assistant, and is always continued");
+    if (header && !header.boolean() && !begun)
+        header.refuse("not supported: a conversation is always followed by an answer");
+}
+
 }  // namespace
 
 ChatRequest parse_chat(const HttpRequest& http, const ModelInfo& model) {
@@ -144,18 +168,22 @@ ChatRequest parse_chat(const HttpRequest& http, const ModelInfo& model) {
     ChatRequest chat;
     auto& request = chat.request;
     request.chat = model.chat;
+    check_fields(body, Dialect::chat);
     read_common(body, http, model, request);
     read_max_tokens(body, request);
-    read_thinking(body, request.chat);
+    read_thinking(body, request);
     read_chat_logprobs(body, request);
-    if (auto choice = body["tool_choice"]) read_tool_choice(choice, request);
+    chat.tools = read_tools(body["tools"]);
+    read_tool_choice(body["tool_choice"], chat.tools, request);
     request.parallel_tool_calls = body["parallel_tool_calls"].boolean_or(true);
     if (auto format = body["response_format"]) read_response_format(format, request);
     chat.model = body["model"].string_or(model.id);
     chat.stream = body["stream"].boolean_or(false);
     chat.include_usage = read_include_usage(body);
     chat.return_progress = body["return_progress"].boolean_or(false);
-    request.conversation = read_conversation(json);
+    request.conversation.messages = read_messages(body["messages"]);
+    request.conversation.tools = chat.tools.functions();
+    check_continuation(body, request.conversation);
     if (model.remove_client_noise) remove_client_noise(request.conversation);
     return chat;
 }
@@ -166,13 +194,15 @@ CompletionRequest parse_completion(const HttpRequest& http, const ModelInfo& mod
     CompletionRequest completion;
     Request base;
     base.raw = true;
+    check_fields(body, Dialect::completions);
     read_common(body, http, model, base);
     if (auto suffix = body["suffix"]; suffix && !suffix.string().empty())
         suffix.refuse("filling in the middle is not supported");
     if (auto best = body["best_of"]; best && best.integer(1, kMaxChoices) != base.n)
         best.refuse("only as many as n are supported");
-    base.generation.max_tokens = body["max_tokens"].integer_or(16, 0, kMaxTokensLimit);
-    base.max_tokens_given = true;
+    const auto limit = read_token_limit(body["max_tokens"], 0);
+    base.max_tokens_given = limit || !body["max_tokens"];
+    base.generation.max_tokens = base.max_tokens_given ? limit.value_or(16) : -1;
     base.echo = body["echo"].boolean_or(false);
     base.generation.top_logprobs = static_cast<int>(body["logprobs"].integer_or(-1, 0, kMaxTopLogprobs));
     completion.model = body["model"].string_or(model.id);

@@ -3,12 +3,13 @@
 
 #include <vector>
 
-#include "server/api_common.h"
+#include "server/api_tools.h"
 
 namespace cachalot::server::openai {
 
 struct ChatRequest {
     Request request;
+    ToolSet tools;
     std::string model;  // as the client calls it
     bool stream = false;
     bool include_usage = false;    // stream_options: a last chunk with the usage

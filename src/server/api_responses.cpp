@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/answered_items.h"
 #include "server/api_common.h"
 #include "server/api_responses_read.h"
 #include "server/api_responses_write.h"
@@ -9,14 +10,21 @@
 namespace cachalot::server {
 namespace {
 
-void create(Service& service, const HttpRequest& http, std::shared_ptr<ResponseWriter> writer) {
-    const auto body = parse_body(http);
+void create(Service& service, const std::shared_ptr<AnsweredItems>& items, const HttpRequest& http,
+            std::shared_ptr<ResponseWriter> writer) {
+    auto body = parse_body(http);
+    const std::string space = read_space(Field(body), http);
+    items->resolve(space, body);
     ResponsesRequest read = read_responses_request(body, service.info());
-    read.request.tenant = read_space(Field(body), http);
-    ResponsesAnswerOptions options{std::move(read.repeated), read.reasoning_summary, read.encrypted_reasoning,
-                                   [&service](std::int32_t token) {
-                                       return service.detokenize({&token, 1});
-                                   }};
+    read.request.tenant = space;
+    ResponsesAnswerOptions options;
+    options.repeated = std::move(read.repeated);
+    options.reasoning_summary = read.reasoning_summary;
+    options.encrypted_reasoning = read.encrypted_reasoning;
+    options.tools = std::move(read.tools);
+    if (read.remembered)
+        options.remember = [items, space](const ordered_json& item) { items->remember(space, item); };
+    options.token_text = [&service](std::int32_t token) { return service.detokenize({&token, 1}); };
     auto answer = std::make_unique<ResponsesAnswer>(random_id(""), unix_time(), std::move(options));
     run_answer(service, std::move(read.request), std::move(answer), std::move(writer),
                {.stream = read.stream});
@@ -29,11 +37,12 @@ void create(Service& service, const HttpRequest& http, std::shared_ptr<ResponseW
 }  // namespace
 
 std::vector<Route> responses_routes(Service& service) {
+    const auto items = std::make_shared<AnsweredItems>();
     return {
         {"POST", "/v1/responses",
          with_errors(responses_error,
-                     [&service](const HttpRequest& http, std::shared_ptr<ResponseWriter> writer) {
-                         create(service, http, std::move(writer));
+                     [&service, items](const HttpRequest& http, std::shared_ptr<ResponseWriter> writer) {
+                         create(service, items, http, std::move(writer));
                      })},
         {"GET", "/v1/responses/{id}", with_errors(responses_error, not_stored)},
         {"POST", "/v1/responses/{id}", with_errors(responses_error, not_stored)},  // {id}/cancel

@@ -4,7 +4,9 @@
 #include <utility>
 #include <vector>
 
-#include "server/api_common.h"
+#include "server/api_fields.h"
+#include "server/api_responses_tools.h"
+#include "server/api_thinking.h"
 #include "server/conversation_policy.h"
 #include "text/chat_json.h"
 
@@ -13,12 +15,8 @@ namespace {
 
 constexpr std::int64_t kMaxTopLogprobs = 20;
 
-std::string non_empty(const Field& field) {
-    if (field.string().empty()) field.refuse("must not be empty");
-    return field.string();
-}
-
-std::vector<ContentPart> read_parts(const Field& content) {
+// `reasoning`: where parts of reasoning go; none: they are text like any other.
+std::vector<ContentPart> read_parts(const Field& content, std::string* reasoning = nullptr) {
     std::vector<ContentPart> parts;
     if (!content) return parts;
     if (content.is_string()) return {{"text", content.string()}};
@@ -26,12 +24,20 @@ std::vector<ContentPart> read_parts(const Field& content) {
     for (std::size_t i = 0; i < content.size(); ++i) {
         const Field part = content[i];
         const std::string& type = part["type"].string();
-        if (type == "input_text" || type == "output_text" || type == "text")
+        const bool thought = type == "thinking" || type == "reasoning_text" || type == "summary_text";
+        if (thought) {
+            const std::string& text = part[type == "thinking" ? "thinking" : "text"].string();
+            if (reasoning)
+                *reasoning += text;
+            else
+                parts.push_back({"text", text});
+        } else if (type == "input_text" || type == "output_text" || type == "text") {
             parts.push_back({"text", part["text"].string()});
-        else if (type == "refusal")
+        } else if (type == "refusal") {
             parts.push_back({"text", part["refusal"].string()});
-        else  // "input_image" and the like
+        } else {  // "input_image" and the like
             parts.push_back({type.starts_with("input_") ? type.substr(6) : type, {}});
+        }
     }
     return parts;
 }
@@ -45,9 +51,22 @@ std::string joined_texts(const Field& list, std::string_view separator) {
     return all;
 }
 
+// Calls of tools that have items of their own, with what stands for their arguments. Their outputs are items of the type
+// with "_output" behind it.
+struct CallType {
+    std::string_view type;
+    const char* name;       // of the tool; none: the item says it
+    const char* arguments;  // the member that has them
+};
+constexpr CallType kCallTypes[] = {
+    {"function_call", nullptr, "arguments"},          {"custom_tool_call", nullptr, "input"},
+    {"local_shell_call", "local_shell", "action"},    {"shell_call", "shell", "action"},
+    {"apply_patch_call", "apply_patch", "operation"}, {"tool_search_call", "tool_search", "arguments"},
+};
+
 class Items {
   public:
-    explicit Items(std::vector<Message>& messages) : messages_(messages) {}
+    Items(std::vector<Message>& messages, const ToolSet& tools) : messages_(messages), tools_(tools) {}
 
     void read(const Field& item) {
         const Field type_field = item["type"];
@@ -57,15 +76,14 @@ class Items {
             read_message(item);
         else if (type == "reasoning")
             read_reasoning(item);
-        else if (type == "function_call")
-            add_call({non_empty(item["call_id"]), non_empty(item["name"]), item["arguments"].string_or("")});
-        else if (type == "custom_tool_call")
-            add_call({non_empty(item["call_id"]), non_empty(item["name"]),
-                      python_json({{"input", item["input"].string_or("")}})});
-        else if (type == "function_call_output" || type == "custom_tool_call_output")
-            read_output(item);
-        else if (type == "item_reference")
-            item.refuse("references to items need stored responses, which are not supported");
+        else if (type == "compaction" || type == "compaction_summary")
+            item.refuse("only the service that has written it can read it; send the conversation whole");
+        else
+            for (const CallType& call : kCallTypes)
+                if (type == call.type)
+                    read_call(item, call);
+                else if (type.starts_with(call.type) && type.substr(call.type.size()) == "_output")
+                    read_output(item);
         // Anything else tells of tools that run elsewhere.
     }
 
@@ -86,13 +104,13 @@ class Items {
 
     void read_message(const Field& item) {
         const Field role = item["role"];
-        std::vector<ContentPart> content = read_parts(item["content"]);
-        Message message;
         if (role.string() == "assistant") {
-            std::vector<ContentPart>& parts = assistant().content;
-            std::move(content.begin(), content.end(), std::back_inserter(parts));
+            Message& turn = assistant();
+            std::vector<ContentPart> parts = read_parts(item["content"], &turn.reasoning);
+            std::move(parts.begin(), parts.end(), std::back_inserter(turn.content));
             return;
         }
+        Message message;
         if (role.string() == "user")
             message.role = Role::user;
         else if (role.string() == "system")
@@ -101,7 +119,7 @@ class Items {
             message.role = Role::developer;
         else
             role.refuse("expected user, assistant, system or developer");
-        message.content = std::move(content);
+        message.content = read_parts(item["content"]);
         add(std::move(message));
     }
 
@@ -121,21 +139,40 @@ class Items {
             assistant().reasoning += summary;
     }
 
-    void add_call(ToolCall call) { assistant().tool_calls.push_back(std::move(call)); }
+    // As the model has made the call, whatever form it has for the client.
+    void read_call(const Field& item, const CallType& type) {
+        const Field arguments = item[type.arguments];
+        ToolCall call{non_empty(item["call_id"]), type.name ? type.name : non_empty(item["name"]), {}};
+        if (!type.name) call.name = tools_.prompt_name(call.name, item["namespace"].string_or(""));
+        if (type.type == "custom_tool_call")
+            call.arguments = custom_arguments(arguments.string_or(""));
+        else if (type.name && arguments && !arguments.is_string())
+            call.arguments = python_json(arguments.json());
+        else
+            call.arguments = arguments.string_or("");
+        assistant().tool_calls.push_back(std::move(call));
+    }
 
     void read_output(const Field& item) {
         Message message;
         message.role = Role::tool;
         message.tool_call_id = non_empty(item["call_id"]);
-        message.content = read_parts(item["output"]);
+        const Field output = item["output"];
+        const std::string type = item["type"].string();
+        const bool plain = type == "function_call_output" || type == "custom_tool_call_output";
+        if (plain || output.is_string())
+            message.content = read_parts(output);
+        else if (output)  // tools of other forms answer with objects
+            message.content = {{"text", python_json(output.json())}};
         add(std::move(message));
     }
 
     std::vector<Message>& messages_;
+    const ToolSet& tools_;
     bool in_turn_ = false;  // whether the last message is the model's turn that the next item may belong to
 };
 
-void read_conversation(const Field& body, std::vector<Message>& messages) {
+void read_conversation(const Field& body, const ToolSet& tools, std::vector<Message>& messages) {
     if (const Field instructions = body["instructions"])
         messages.push_back(text_message(Role::system, instructions.string()));
     const Field input = body["input"];
@@ -143,73 +180,19 @@ void read_conversation(const Field& body, std::vector<Message>& messages) {
         messages.push_back(text_message(Role::user, input.string()));
     } else if (input) {
         if (!input.is_array()) input.wrong("a string or an array of items");
-        Items items(messages);
+        Items items(messages, tools);
         for (std::size_t i = 0; i < input.size(); ++i) items.read(input[i]);
     }
     // Codex asks with nothing at all to see whether the server is there.
     if (messages.empty()) messages.push_back(text_message(Role::user, ""));
 }
 
-// Tools that are no functions (Codex lists some that OpenAI runs) are left out.
-ordered_json read_tools(const Field& list, std::vector<ordered_json>& functions) {
-    ordered_json repeated = ordered_json::array();
-    for (std::size_t i = 0; list && i < list.size(); ++i) {
-        const Field tool = list[i];
-        if (tool["type"].string() != "function") continue;
-        const std::string name = non_empty(tool["name"]);
-        const Field description = tool["description"], parameters = tool["parameters"];
-        ordered_json function = {{"name", name}};
-        if (description) function["description"] = description.string();
-        function["parameters"] =
-            parameters ? ordered_json(parameters.object())
-                       : ordered_json{{"type", "object"}, {"properties", ordered_json::object()}};
-        repeated.push_back(
-            {{"type", "function"},
-             {"name", name},
-             {"description", description ? ordered_json(description.string()) : ordered_json()},
-             {"parameters", function["parameters"]},
-             {"strict", tool["strict"].boolean_or(false)}});
-        functions.push_back(std::move(function));
-    }
-    return repeated;
-}
-
-void read_tool_choice(const Field& choice, const Field& tools, Request& request) {
-    if (!choice) return;
-    const std::vector<ordered_json>& functions = request.conversation.tools;
-    const bool named = choice.is_object() && choice["type"].string() == "function";
-    if (named) {
-        const Field name = choice["name"];
-        if (std::none_of(functions.begin(), functions.end(),
-                         [&](const ordered_json& f) { return f["name"] == name.string(); }))
-            name.refuse("there is no function of this name");
-        request.tool_choice = ToolChoice::named;
-        request.named_tool = name.string();
-        return;
-    }
-    Field mode = choice;
-    if (choice.is_object()) {
-        if (choice["type"].string() != "allowed_tools") return;  // a tool that was left out
-        mode = choice["mode"];
-    }
-    if (mode.string() == "none") {
-        request.tool_choice = ToolChoice::none;
-    } else if (mode.string() == "required") {
-        if (!tools || tools.size() == 0) mode.refuse("there are no tools");
-        if (!functions.empty()) request.tool_choice = ToolChoice::required;
-    } else if (mode.string() != "auto") {
-        mode.refuse("expected auto, none or required");
-    }
-}
-
 ordered_json read_reasoning(const Field& body, ResponsesRequest& result) {
     ordered_json repeated = {{"effort", nullptr}, {"summary", nullptr}};
+    read_thinking(body, result.request);
     const Field reasoning = body["reasoning"];
-    if (!reasoning) return repeated;
-    if (const Field effort = reasoning["effort"]) {
-        apply_effort(effort, result.request.chat);
-        repeated["effort"] = effort.string();
-    }
+    if (!reasoning.is_object()) return repeated;
+    if (const Field effort = reasoning["effort"]) repeated["effort"] = effort.string();
     if (const Field summary = reasoning["summary"]) {
         result.reasoning_summary = summary.string() != "none";
         repeated["summary"] = summary.string();
@@ -227,6 +210,9 @@ ordered_json read_text(const Field& body, Request& request) {
             type.refuse("json_schema is not supported; json_object is, with the schema in the instructions");
         if (type.string() != "text" && type.string() != "json_object")
             type.refuse("expected text or json_object");
+        for (const char* name : {"schema", "json_schema", "grammar", "regex"})
+            if (const Field constraint = format[name])
+                constraint.refuse("not supported: nothing constrains what the model writes");
         request.json_object = type.string() == "json_object";
         repeated["format"]["type"] = type.string();
     }
@@ -260,7 +246,9 @@ ResponsesRequest read_responses_request(const ordered_json& json, const ModelInf
     ResponsesRequest result;
     Request& request = result.request;
     refuse_stored_state(body);
-    read_conversation(body, request.conversation.messages);
+    check_fields(body, Dialect::responses);
+    ResponsesTools tools = read_responses_tools(body["tools"]);
+    read_conversation(body, tools.set, request.conversation.messages);
     if (info.remove_client_noise) remove_client_noise(request.conversation);
     request.priority = read_priority(body);
     request.chat = info.chat;
@@ -268,22 +256,22 @@ ResponsesRequest read_responses_request(const ordered_json& json, const ModelInf
     const Field include = body["include"];
     result.encrypted_reasoning = includes(include, "reasoning.encrypted_content");
     const Field top_logprobs = body["top_logprobs"];
-    if (top_logprobs || includes(include, "message.output_text.logprobs"))
-        request.generation.top_logprobs = static_cast<int>(top_logprobs.integer_or(0, 0, kMaxTopLogprobs));
-    body["store"].boolean_or(false);
+    const auto top = static_cast<int>(top_logprobs.integer_or(0, 0, kMaxTopLogprobs));
+    if (top > 0 || includes(include, "message.output_text.logprobs")) request.generation.top_logprobs = top;
+    result.remembered = body["store"].boolean_or(true);
     result.stream = body["stream"].boolean_or(false);
     request.parallel_tool_calls = body["parallel_tool_calls"].boolean_or(true);
     request.generation.sampling = read_sampling(body, info);
     const Field max_tokens = body["max_output_tokens"];
-    if (max_tokens) {
-        request.generation.max_tokens = max_tokens.integer(1, kMaxTokensLimit);
+    if (const auto limit = read_token_limit(max_tokens, 1)) {
+        request.generation.max_tokens = *limit;
         request.max_tokens_given = true;
     }
     const Field metadata = body["metadata"];
-    ordered_json tools = read_tools(body["tools"], request.conversation.tools);
-    read_tool_choice(body["tool_choice"], body["tools"], request);
-
     const Field choice = body["tool_choice"];
+    read_responses_tool_choice(choice, tools.set, request);
+    request.conversation.tools = tools.set.functions();
+    result.tools = std::move(tools.set);
     const SamplingOptions& sampling = request.generation.sampling;
     result.repeated = {
         {"model", body["model"].string_or(info.id)},
@@ -300,7 +288,7 @@ ResponsesRequest read_responses_request(const ordered_json& json, const ModelInf
         {"top_logprobs", std::max(request.generation.top_logprobs, 0)},
         {"text", read_text(body, request)},
         {"tool_choice", choice ? choice.json() : ordered_json("auto")},
-        {"tools", std::move(tools)},
+        {"tools", std::move(tools.repeated)},
         {"truncation", "disabled"},
         {"background", false},
         {"store", false},

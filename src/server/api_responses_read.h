@@ -8,13 +8,15 @@
 #include <string>
 #include <string_view>
 
-#include "server/service.h"
+#include "server/api_tools.h"
 
 namespace cachalot::server {
 
 struct ResponsesRequest {
     Request request;
+    ToolSet tools;
     bool stream = false;
+    bool remembered = true;            // the client may refer to the items of the answer
     bool reasoning_summary = false;    // show the reasoning as a summary
     bool encrypted_reasoning = false;  // give the client a copy to send back
     nlohmann::ordered_json repeated;   // the fields of the response that repeat what was asked for

@@ -23,9 +23,11 @@ ApiError in_terms_of_responses(const ApiError& error) {
         return renamed;
     }
     const std::string output = error.max_tokens > 0 ? fmt::format(" + {} of output", error.max_tokens) : "";
+    const std::string tokens = error.uncounted ? fmt::format("more than {} tokens", error.context)
+                                               : fmt::format("{} tokens", error.prompt_tokens);
     return {error.status, error.code,
-            fmt::format("Your input exceeds the context window of this model: {} tokens{} > {}.",
-                        error.prompt_tokens, output, error.context),
+            fmt::format("Your input exceeds the context window of this model: {}{} > {}.", tokens, output,
+                        error.context),
             "input"};
 }
 
@@ -53,8 +55,8 @@ std::string ResponsesAnswer::feed(const Event& event) {
     switch (event.kind) {
         case Event::Kind::reasoning: extend(Kind::reasoning, event); break;
         case Event::Kind::content: extend(Kind::message, event); break;
-        case Event::Kind::call_start: open({Kind::call, {}, event.id, event.text}); break;
-        case Event::Kind::call_arguments: extend(Kind::call, event); break;
+        case Event::Kind::call_start: open_call(event); break;
+        case Event::Kind::call_arguments: extend_call(event); break;
         case Event::Kind::finished:
             if (event.finish_reason == "length") incomplete_ = {{"reason", "max_output_tokens"}};
             close(incomplete_.is_null() ? "completed" : "incomplete");
@@ -132,21 +134,45 @@ void ResponsesAnswer::open(Item item) {
     if (last.kind == Kind::reasoning && options_.reasoning_summary)
         emit_for_item("response.reasoning_summary_part.added",
                       {{"summary_index", 0}, {"part", part(last, "")}});
-    else if (last.kind != Kind::call)
+    else if (last.kind == Kind::reasoning || last.kind == Kind::message)
         emit_for_item("response.content_part.added", {{"content_index", 0}, {"part", part(last, "")}});
+}
+
+void ResponsesAnswer::open_call(const Event& event) {
+    const ToolForm form = options_.tools.form(event.text);
+    const bool custom = form.kind == ToolForm::Kind::custom;
+    open({custom ? Kind::custom_call : Kind::call, {}, event.id, form.name, form.name_space});
+}
+
+void ResponsesAnswer::extend_call(const Event& event) {
+    if (event.text.empty() || !is_open()) return;
+    Item& item = items_.back();
+    if (item.kind == Kind::call) {
+        item.text += event.text;
+        emit_for_item("response.function_call_arguments.delta", {{"delta", event.text}});
+    } else if (item.kind == Kind::custom_call) {
+        const std::string text = item.input.feed(event.text);
+        item.text += text;
+        if (!text.empty()) emit_for_item("response.custom_tool_call_input.delta", {{"delta", text}});
+    }
+}
+
+void ResponsesAnswer::close_call(Item& item) {
+    if (item.kind == Kind::call)
+        return emit_for_item("response.function_call_arguments.done",
+                             {{"name", item.name}, {"arguments", item.text}});
+    const std::string rest = item.input.finish();
+    item.text += rest;
+    if (!rest.empty()) emit_for_item("response.custom_tool_call_input.delta", {{"delta", rest}});
+    emit_for_item("response.custom_tool_call_input.done", {{"input", item.text}});
 }
 
 void ResponsesAnswer::extend(Kind kind, const Event& event) {
     if (event.text.empty()) return;
-    if (!is_open() || items_.back().kind != kind) {
-        if (kind == Kind::call) return;  // arguments of no call
-        open({kind, {}, {}, {}});
-    }
+    if (!is_open() || items_.back().kind != kind) open({kind, {}, {}, {}, {}});
     Item& item = items_.back();
     item.text += event.text;
-    if (kind == Kind::call) {
-        emit_for_item("response.function_call_arguments.delta", {{"delta", event.text}});
-    } else if (kind == Kind::message) {
+    if (kind == Kind::message) {
         const ordered_json logprobs = this->logprobs(event);
         item.logprobs.insert(item.logprobs.end(), logprobs.begin(), logprobs.end());
         emit_for_item("response.output_text.delta",
@@ -162,10 +188,10 @@ void ResponsesAnswer::close(const char* status) {
     if (!is_open()) return;
     Item& item = items_.back();
     item.status = status;
-    const ordered_json part = item.kind == Kind::call ? ordered_json() : this->part(item, item.text);
-    if (item.kind == Kind::call) {
-        emit_for_item("response.function_call_arguments.done",
-                      {{"name", item.name}, {"arguments", item.text}});
+    const bool call = item.kind == Kind::call || item.kind == Kind::custom_call;
+    const ordered_json part = call ? ordered_json() : this->part(item, item.text);
+    if (call) {
+        close_call(item);
     } else if (item.kind == Kind::message) {
         emit_for_item("response.output_text.done",
                       {{"content_index", 0}, {"text", item.text}, {"logprobs", item.logprobs}});
@@ -190,6 +216,8 @@ void ResponsesAnswer::finish(const Usage& usage) {
               {"output_tokens", usage.completion_tokens},
               {"output_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}},
               {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
+    if (options_.remember)
+        for (std::size_t i = 0; i < items_.size(); ++i) options_.remember(item_json(i, true));
     emit(fmt::format("response.{}", status_), {{"response", whole()}});
 }
 
@@ -198,7 +226,7 @@ bool ResponsesAnswer::is_open() const {
 }
 
 std::string ResponsesAnswer::item_id(std::size_t index) const {
-    constexpr std::array<std::string_view, 3> kPrefixes = {"rs", "msg", "fc"};
+    constexpr std::array<std::string_view, 4> kPrefixes = {"rs", "msg", "fc", "ctc"};
     return fmt::format("{}_{}_{}", kPrefixes[static_cast<std::size_t>(items_[index].kind)], token_, index);
 }
 
@@ -206,7 +234,8 @@ std::string ResponsesAnswer::item_id(std::size_t index) const {
 ordered_json ResponsesAnswer::item_json(std::size_t index, bool with_parts) const {
     const Item& item = items_[index];
     ordered_json parts = ordered_json::array();
-    if (with_parts && item.kind != Kind::call) parts.push_back(part(item, item.text));
+    const bool has_parts = item.kind == Kind::reasoning || item.kind == Kind::message;
+    if (with_parts && has_parts) parts.push_back(part(item, item.text));
     ordered_json json = {{"id", item_id(index)}};
     switch (item.kind) {
         case Kind::call:
@@ -215,6 +244,13 @@ ordered_json ResponsesAnswer::item_json(std::size_t index, bool with_parts) cons
                          {"call_id", item.call_id},
                          {"name", item.name},
                          {"arguments", item.text}});
+            break;
+        case Kind::custom_call:
+            json.update({{"type", "custom_tool_call"},
+                         {"status", item.status},
+                         {"call_id", item.call_id},
+                         {"name", item.name},
+                         {"input", item.text}});
             break;
         case Kind::message:
             json.update({{"type", "message"},
@@ -229,6 +265,7 @@ ordered_json ResponsesAnswer::item_json(std::size_t index, bool with_parts) cons
                 json["encrypted_content"] =
                     with_parts ? ordered_json(std::string(kReasoningPrefix) + item.text) : ordered_json();
     }
+    if (!item.name_space.empty()) json["namespace"] = item.name_space;
     return json;
 }
 

@@ -6,6 +6,7 @@
 //                 or  reasoning_summary_part.added  reasoning_summary_text.delta* .done  reasoning_summary_part.done
 //         message     content_part.added  output_text.delta*  output_text.done  content_part.done
 //         call        function_call_arguments.delta*  function_call_arguments.done
+//                 or  custom_tool_call_input.delta*  custom_tool_call_input.done
 //       output_item.done
 //     response.completed | response.incomplete | error, response.failed
 //
@@ -25,6 +26,8 @@
 #include <vector>
 
 #include "server/api_answer.h"
+#include "server/api_tools.h"
+#include "server/custom_input.h"
 
 namespace cachalot::server {
 
@@ -33,6 +36,9 @@ struct ResponsesAnswerOptions {
         nlohmann::ordered_json::object();  // fields of the response that repeat the request
     bool reasoning_summary = false;
     bool encrypted_reasoning = false;
+    ToolSet tools = {};
+    // Told each item of a complete answer. May be empty.
+    std::function<void(const nlohmann::ordered_json& item)> remember = {};
     // The text of one token, for log-probabilities.
     std::function<std::string(std::int32_t)> token_text = {};
 };
@@ -51,11 +57,12 @@ class ResponsesAnswer : public Answer {
     bool fails_in_stream(const ApiError& error) const override;
 
   private:
-    enum class Kind { reasoning, message, call };
+    enum class Kind { reasoning, message, call, custom_call };
     struct Item {
         Kind kind;
-        std::string text;  // call: the arguments
-        std::string call_id, name;
+        std::string text;  // call: the arguments; custom_call: the input
+        std::string call_id, name, name_space;
+        CustomInput input = {};
         const char* status = "in_progress";
         nlohmann::ordered_json logprobs = nlohmann::ordered_json::array();
     };
@@ -63,6 +70,9 @@ class ResponsesAnswer : public Answer {
     void emit(std::string_view type, nlohmann::ordered_json fields);
     void emit_for_item(std::string_view type, nlohmann::ordered_json fields);
     void open(Item item);
+    void open_call(const Event& event);
+    void extend_call(const Event& event);
+    void close_call(Item& item);
     void extend(Kind kind, const Event& event);
     void close(const char* status);
     void finish(const Usage& usage);

@@ -6,6 +6,9 @@
 // Whatever a client sent is escaped by JSON, so it cannot forge a line. Texts appear only if asked for.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
+#include <functional>
 #include <mutex>
 #include <string>
 
@@ -13,24 +16,50 @@
 
 namespace cachalot::server {
 
-// The line without its end. Texts: as "request" and "response", invalid UTF-8 replaced.
-std::string audit_line(const Served& served, bool texts);
+// A line is written whole or not at all, and a line that cannot be written stops nothing: where the disk is full the
+// part that fitted is taken back, lines are counted, and the first one to be written again tells how many are missing
+// ("lost":12).
+
+// The line without its end. Texts: as "request" and "response", invalid UTF-8 replaced. `lost`: lines that are missing
+// before it.
+std::string audit_line(const Served& served, bool texts, std::int64_t lost = 0);
+
+// Appends lines to a file, a pipe or a device, each by one write. One thread at a time.
+class LineFile {
+  public:
+    // Creates the file readable by its owner only; begins on a line of its own if somebody else's last line has no end.
+    // Throws Error if it cannot be opened.
+    explicit LineFile(const std::string& path);
+    ~LineFile();
+    LineFile(const LineFile&) = delete;
+
+    // Without waiting: 0, or what is wrong as in errno (EAGAIN: a pipe that nobody empties). `line` has no end yet.
+    int append(std::string line);
+
+  private:
+    void take_back(std::size_t bytes);
+
+    int file_;
+    bool torn_ = false;  // the file ends within a line
+};
 
 class AuditLog {
   public:
-    // Appends to the file; creates it readable by its owner only. Throws Error if it cannot be opened.
-    AuditLog(const std::string& path, bool texts);
-    ~AuditLog();
-    AuditLog(const AuditLog&) = delete;
+    // `warn`: told once, when the first line is lost. Throws Error if the file cannot be opened.
+    AuditLog(const std::string& path, bool texts, std::function<void(const std::string&)> warn = {});
 
-    // Thread-safe; every line is written whole, at once. Throws Error if it cannot be written.
+    // Thread-safe.
     void write(const Served& served);
+    std::int64_t lost() const { return lost_; }  // lines, ever
 
   private:
-    std::string path_;
-    bool texts_;
-    int file_;
+    const std::string path_;
+    const bool texts_;
+    const std::function<void(const std::string&)> warn_;
     std::mutex mutex_;
+    LineFile file_;
+    std::int64_t untold_ = 0;  // lost lines that no line tells of yet
+    std::atomic<std::int64_t> lost_ = 0;
 };
 
 }  // namespace cachalot::server

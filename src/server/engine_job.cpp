@@ -18,6 +18,11 @@ struct EngineJob::Choice : Sequence {
     AnswerEvents events;
 };
 
+void check_model(const Engine& engine) {
+    if (const auto problem = engine.problem(); !problem.empty())
+        throw ApiError(500, "model_changed", problem);
+}
+
 EngineJob::EngineJob(Workshop& shop, Request request, PreparedPrompt prompt, Service::Sink sink)
     : QueuedJob(std::move(sink), request.priority, request.abandoned),
       shop_(shop),
@@ -58,7 +63,12 @@ void EngineJob::see(const SequenceEvent& event) {
         case SequenceEvent::Kind::read: read(choice, event); break;
         case SequenceEvent::Kind::wrote: wrote(choice, event); break;
         case SequenceEvent::Kind::failed:
-            fail(event.error);
+            try {
+                check_model(shop_.engine);  // a better reason, if there is one
+                fail(event.error);
+            } catch (const ApiError& e) {
+                fail(e);
+            }
             stop();
             break;
     }
@@ -120,9 +130,10 @@ void EngineJob::wrote(Choice& choice, const SequenceEvent& event) {
 void EngineJob::finish(Choice& choice) {
     usage_.completion_tokens += static_cast<std::int64_t>(choice.generation().completion_tokens());
     usage_.reasoning_tokens += reasoning_tokens(choice.generation());
-    choice.events.end_text();
+    const auto reason = choice.generation().reason();
+    choice.events.end_text(reason == FinishReason::length || reason == FinishReason::cancelled);
     remember(choice);  // before the client can know that the answer is complete, and come back with it
-    choice.events.finish(choice.generation().reason());
+    choice.events.finish(reason);
     if (++finished_ < request_.n) return;
     over_ = true;
     Event done{Event::Kind::done};
@@ -147,8 +158,8 @@ void EngineJob::remember(const Choice& choice) {
         turn.calls.push_back(
             {events.call_ids()[i], completion.tool_calls[i].name, completion.tool_calls[i].arguments});
     turn.reasoned = *prompt_.in_reasoning;
-    // A turn that was cut short is better written anew, properly closed.
-    if (generation.reason() == FinishReason::eos && !events.cut())
+    // A turn that was cut short or is misshapen is better written anew: the model copies what it finds in its prompt.
+    if (generation.reason() == FinishReason::eos && !events.cut() && completion.well_formed())
         turn.tokens.assign(
             generation.tokens().begin() + static_cast<std::ptrdiff_t>(generation.prompt_tokens()),
             generation.tokens().end());

@@ -22,6 +22,9 @@ struct Workshop {
     Scheduler scheduler;  // of the worker's thread
 };
 
+// Throws ApiError 500 "model_changed" once the engine has a problem().
+void check_model(const Engine& engine);
+
 // But for its base, which any thread may use, a job belongs to the worker's thread.
 class EngineJob : public QueuedJob {
   public:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/background.h"
 #include "base/memory_limit.h"
 #include "server/engine_job.h"
 
@@ -17,11 +18,12 @@ SchedulerOptions with_memory(SchedulerOptions options, const Engine& engine) {
 class EngineService : public Service {
   public:
     EngineService(Engine& engine, EngineServiceOptions options)
-        : shop_{engine, ToolMemory(options.memory),
+        : shop_{engine, ToolMemory(options.memory, options.turns),
                 Scheduler(engine, with_memory(options.scheduler, engine))},
           on_pass_(std::move(options.on_pass)),
+          late_disk_(std::move(options.late_disk)),
           queue_(options.queue),
-          worker_([this] { work(); }) {
+          worker_(start_thread("the model", [this] { work(); })) {
         const auto& config = engine.model().config;
         info_.id = !options.model_id.empty() ? options.model_id
                    : !config.name.empty()    ? config.name
@@ -45,8 +47,9 @@ class EngineService : public Service {
     bool ready() const override { return !queue_.draining(); }
 
     std::shared_ptr<Job> submit(Request request, Sink sink) override {
+        check_model(shop_.engine);
         queue_.check_room();  // before the work of preparing
-        auto prompt = prepare_prompt(request, tokenizer(), shop_.memory);
+        auto prompt = prepare_prompt(request, tokenizer(), shop_.memory, info_.context);
         check(request, prompt);
         apply_tool_choice(request, prompt, tokenizer());
         auto job = std::make_shared<EngineJob>(shop_, std::move(request), std::move(prompt), std::move(sink));
@@ -94,7 +97,7 @@ class EngineService : public Service {
             }
             if (jobs.empty()) return;
             for (const auto& job : jobs)
-                if (job->stopped()) static_cast<EngineJob&>(*job).stop();
+                if (job->stopped()) guarded(*job, [](EngineJob& j) { j.stop(); });
             try {
                 step();
             } catch (...) {
@@ -109,6 +112,10 @@ class EngineService : public Service {
     }
 
     void step() {
+        if (DiskTier* disk = late_disk_ ? late_disk_() : nullptr) {
+            shop_.scheduler.use(*disk);
+            late_disk_ = nullptr;
+        }
         for (const auto& event : shop_.scheduler.step()) {
             auto& job = EngineJob::of(event);
             if (event.kind == SequenceEvent::Kind::started) queue_.begun(job);
@@ -135,9 +142,6 @@ class EngineService : public Service {
 
     // Whatever a generation would refuse is refused now.
     void check(const Request& request, const PreparedPrompt& prompt) const {
-        auto tokens = static_cast<std::int64_t>(prompt.tokens.size());
-        if (tokens > info_.context)
-            throw context_exceeded(tokens, request.generation.max_tokens, info_.context);
         try {
             Generation(shop_.engine, prompt.tokens, request.generation);
         } catch (const ApiError&) {
@@ -150,6 +154,7 @@ class EngineService : public Service {
     ModelInfo info_;
     mutable Workshop shop_;
     const std::function<void(const PassReport&)> on_pass_;
+    std::function<DiskTier*()> late_disk_;  // empty once it has given what there is
     mutable JobQueue queue_;
     std::thread worker_;  // last: it uses the rest
 };

@@ -29,10 +29,13 @@ struct EngineServiceOptions {
     QueueOptions queue;
     SchedulerOptions scheduler;                      // memory 0: what suits the machine
     std::function<void(const PassReport&)> on_pass;  // on the worker's thread
+    // Prefixes on disk that are not open yet: asked between passes until it gives them. They must outlive the service.
+    std::function<DiskTier*()> late_disk;
     // Where requests start from that do not say otherwise.
     SamplingOptions sampling;
     ChatOptions chat;
     ToolMemory::Limits memory;
+    TurnStore* turns = nullptr;  // where that is kept on disk; null: nowhere. It must outlive the service.
     bool remove_client_noise = true;  // conversation_policy.h
 };
 

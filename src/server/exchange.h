@@ -59,8 +59,8 @@ class ResponseWriter {
     virtual void annotate(const Annotation& annotation) { (void)annotation; }
 };
 
-// Called on a transport thread; must not block: long work is queued and answered later through the writer, which the
-// endpoint keeps alive. An exception becomes the dialect-neutral JSON error 500 (or 400 for cachalot::Error).
+// Called on a transport thread, or if the request has a body on one of a few threads that are for reading bodies; must
+// not block: long work is queued and answered later through the writer, which the endpoint keeps alive. An exception becomes the dialect-neutral JSON error 500 (or 400 for cachalot::Error).
 using Endpoint = std::function<void(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer)>;
 
 struct Route {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "server/http_encoding.h"
+
 namespace cachalot::server {
 namespace {
 
@@ -18,6 +20,13 @@ Refusal preflight(const HttpRequest& request, const std::string& allowed, bool c
              {"Access-Control-Allow-Methods", allowed},
              {"Access-Control-Allow-Headers", names},
              {"Access-Control-Max-Age", "600"}}};
+}
+
+std::string nothing_at(const std::string& path) {
+    return fmt::format(
+        "There is nothing at '{}'. OpenAI's clients need a base URL that ends in /v1, Anthropic's one "
+        "without.",
+        path.substr(0, 200));
 }
 
 }  // namespace
@@ -49,10 +58,10 @@ Admission admit(const HttpRequest& request, const RequestReader& reader, const H
                           "origin_not_allowed");
     }
 
-    auto match = router.find(request.method, request.path);
+    auto match = router.find_repaired(request.method, request.path);
     if (request.method == "OPTIONS") {
         if (request.path == "*") match.allowed = "GET, HEAD, POST, OPTIONS";
-        if (match.allowed.empty()) return refuse(404, "There is nothing at this path.");
+        if (match.allowed.empty()) return refuse(404, nothing_at(request.path));
         result.refusal = preflight(request, match.allowed, !result.cors_headers.empty());
         return result;
     }
@@ -64,12 +73,21 @@ Admission admit(const HttpRequest& request, const RequestReader& reader, const H
                           {{"WWW-Authenticate", "Bearer"}});
         if (name) result.key_name = *name;
     }
-    if (match.allowed.empty()) return refuse(404, "There is nothing at this path.");
+    if (match.allowed.empty()) return refuse(404, nothing_at(request.path));
     if (!match.route)
         return refuse(405, "This path does not take " + request.method + ".", {}, {{"Allow", match.allowed}});
     result.route = match.route;
+    result.path = std::move(match.path);
     if (reader.content_length() > options.limits.body)
         return refuse(413, fmt::format("The body is larger than {} bytes.", options.limits.body));
+    if (const auto encoding = request.header("content-encoding");
+        !is_plain(encoding) && !can_decode(encoding))
+        return refuse(
+            415,
+            fmt::format(
+                "Bodies with the content encoding '{}' cannot be read. Send them plain, or as one of: {}.",
+                encoding.substr(0, 100), kBodyEncodings),
+            {}, {{"Accept-Encoding", std::string(kBodyEncodings)}});
     if (const std::string expect = reader.expect(); !expect.empty() && expect != "100-continue")
         return refuse(417, "Only '100-continue' can be expected.");
     return result;

@@ -16,6 +16,7 @@ namespace cachalot::server {
 struct Admission {
     std::optional<Refusal> refusal;  // or else `route`
     const Route* route = nullptr;    // lives as long as the router; with some refusals, too
+    std::string path;                // with `route`: the path that was meant, see Router::find_repaired
     std::string key_name;            // which key was used, if any was
     std::string cors_headers;        // complete lines for the answer, whatever it is
 };

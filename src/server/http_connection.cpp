@@ -14,9 +14,11 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include "base/error.h"
 #include "server/http_admission.h"
+#include "server/http_encoding.h"
 #include "server/http_error.h"
 #include "server/http_exchange.h"
 #include "server/http_request_reader.h"
@@ -37,7 +39,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     HttpConnection(std::unique_ptr<Socket> socket, std::shared_ptr<ConnectionContext> context, bool refuse)
         : context_(std::move(context)),
           limits_(context_->options.limits),
-          wire_(std::make_shared<Wire>(std::move(socket), limits_)),
+          wire_(std::make_shared<Wire>(std::move(socket), limits_, context_->large_requests)),
           local_address_(wire_->local_address()),
           refuse_(refuse) {}
 
@@ -67,7 +69,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
             // Out of memory, or a mistake of ours: this connection ends, the server goes on.
         }
         if (exchange_) end_exchange();
-        context_->bodies.give(std::exchange(held_, 0));
+        held_.reset();
         try {
             if (gentle) co_await wire_->close_gently();
         } catch (const std::exception&) {
@@ -90,23 +92,28 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     // Returns whether the connection can serve another request.
     net::awaitable<bool> serve_one() {
         RequestReader reader(limits_);
+        wire_->begin_request();
         request_ = HttpRequest();
         request_.id = random_id("");
         served_ = Served();
         served_.id = "req_" + request_.id;
         head_known_ = false;
         cors_headers_.clear();
+        held_ = std::make_shared<HeldBytes>(context_->bodies);
 
         Refusal refusal;
         if (!co_await read_header(reader, refusal)) {
             if (refusal.status == 0) co_return false;
             co_return co_await answer(reader, nullptr, refusal, false);
         }
-        const auto router = context_->router();
+        router_ = context_->router();
         Admission admission =
-            admit(request_, reader, context_->options, context_->hosts, *router, local_address_);
+            admit(request_, reader, context_->options, context_->hosts, *router_, local_address_);
         served_.key_name = request_.tenant = admission.key_name;
-        if (admission.route) served_.route = admission.route->path;
+        if (admission.route) {
+            served_.route = admission.route->path;
+            request_.path = std::move(admission.path);
+        }
         cors_headers_ = std::move(admission.cors_headers);
         if (admission.refusal)
             co_return co_await answer(reader, nullptr, *admission.refusal, !reader.has_body());
@@ -115,6 +122,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
             co_return co_await answer(reader, nullptr, refusal, false);
         }
         request_.body = reader.take_body();
+        if (!co_await decode_body(refusal)) co_return co_await answer(reader, nullptr, refusal, true);
         co_return co_await answer(reader, admission.route, refusal, true);
     }
 
@@ -162,11 +170,8 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         while (true) {
             const std::size_t before = wire_->input.size();
             if (!reader.feed(wire_->input, refusal)) co_return false;
-            if (!hold_memory(reader.body_size())) {
-                refusal = {503,
-                           "The server has no memory left for requests of this size.",
-                           "out_of_memory",
-                           {{"Retry-After", "1"}}};
+            if (!held_->grow(reader.body_size())) {
+                refusal = no_memory();
                 co_return false;
             }
             if (reader.done()) co_return true;
@@ -181,11 +186,43 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         }
     }
 
+    // Puts what the client has compressed in its place, within the same limits. Between the steps others have the thread.
+    net::awaitable<bool> decode_body(Refusal& refusal) {
+        const auto encoding = request_.header("content-encoding");
+        if (is_plain(encoding) || request_.body.empty()) co_return true;
+        const std::size_t received = request_.body.size();
+        std::string decoded;
+        try {
+            const auto decoder = make_body_decoder(encoding, std::move(request_.body));
+            for (bool more = true; more;) {
+                more = decoder->step(decoded);
+                if (decoded.size() > limits_.body) {
+                    refusal = {413,
+                               fmt::format("The body, decoded, is larger than {} bytes.", limits_.body),
+                               {},
+                               {}};
+                    co_return false;
+                }
+                if (!held_->grow(std::max(received, decoded.size()))) {
+                    refusal = no_memory();
+                    co_return false;
+                }
+                if (more) co_await net::post(wire_->executor(), net::use_awaitable);
+            }
+        } catch (const Error& error) {
+            refusal = {400, fmt::format("Content-Encoding {}: {}.", encoding, error.what()), {}, {}};
+            co_return false;
+        }
+        request_.body = std::move(decoded);
+        co_return true;
+    }
+
     // The memory of all requests is bounded together; a request gives its part back when it has been answered.
-    bool hold_memory(std::size_t size) {
-        if (!context_->bodies.take(size - held_)) return false;
-        held_ = size;
-        return true;
+    static Refusal no_memory() {
+        return {503,
+                "The server has no memory left for requests of this size.",
+                "out_of_memory",
+                {{"Retry-After", "1"}}};
     }
 
     // ---- the answer ----
@@ -220,21 +257,46 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
                                error_body(request_.path, refusal.status, refusal.message, refusal.code),
                                refusal.headers);
         request_ = HttpRequest();
+        probed_ = false;
         const bool delivered = co_await deliver();
         const bool keep = delivered && exchange_->keep_alive();
         end_exchange();
         co_return keep;
     }
 
+    // Calls the endpoint here, or if there is a body to be taken apart on a thread that is for that.
     void call(const Route& route) {
-        auto error = [&](int status, std::string_view text) {
-            exchange_->respond(status, "application/json", error_body(request_.path, status, text), {});
-            exchange_->abandon();  // a stream that had begun breaks off
+        if (request_.body.empty()) return call_endpoint(route, request_, exchange_);
+        const std::size_t bytes = request_.body.size();
+        // All that is needed, as the connection may end meanwhile.
+        struct Call {
+            std::shared_ptr<const Router> router;  // owns the route
+            const Route& route;
+            HttpRequest request;
+            std::shared_ptr<Exchange> exchange;
+            std::shared_ptr<HeldBytes> held;
         };
-        auto writer =
-            Exchange::writer(exchange_);  // outlives the call: dropped by an exception it would answer first
+        auto one = std::make_shared<Call>(Call{router_, route, std::move(request_), exchange_, held_});
+        const bool taken = context_->workers.post(bytes, [one] {
+            if (!one->exchange->client_gone()) call_endpoint(one->route, one->request, one->exchange);
+        });
+        if (taken) return;
+        exchange_->respond(503, "application/json",
+                           error_body(one->request.path, 503,
+                                      "Too many requests wait to be read; try again later.", "overloaded"),
+                           {{"Retry-After", "1"}});
+    }
+
+    static void call_endpoint(const Route& route, const HttpRequest& request,
+                              const std::shared_ptr<Exchange>& exchange) {
+        auto error = [&](int status, std::string_view text) {
+            exchange->respond(status, "application/json", error_body(request.path, status, text), {});
+            exchange->abandon();  // a stream that had begun breaks off
+        };
+        // outlives the call: dropped by an exception it would answer first
+        auto writer = Exchange::writer(exchange);
         try {
-            route.endpoint(request_, writer);
+            route.endpoint(request, writer);
         } catch (const Error& e) {
             error(400, e.what());
         } catch (...) {
@@ -245,7 +307,11 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     // Whether there is nobody to send to. Asked whenever the coroutine is woken.
     bool client_gone() {
         wire_->read_ahead();
-        if (wire_->ended()) exchange_->client_left();
+        if (wire_->broken()) exchange_->client_left();
+        if (wire_->ended() && !std::exchange(probed_, true)) {
+            exchange_->probe();
+            wire_->notice_reset();
+        }
         return wire_->aborted() || exchange_->client_gone();
     }
 
@@ -268,7 +334,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         exchange_->detach();
         auto result = exchange_->result();
         exchange_.reset();
-        context_->bodies.give(std::exchange(held_, 0));
+        held_.reset();
         if (!context_->options.on_served) return;
         served_.status = result.status;
         served_.complete = result.complete && !wire_->aborted() && !wire_->unsent();
@@ -289,8 +355,10 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     const bool refuse_;
 
     bool first_request_ = true, head_known_ = false;
+    bool probed_ = false;  // the client has closed its side; whether it still listens is being found out
     Clock::time_point start_ = Clock::now();
-    std::size_t held_ = 0;  // of context_->bodies
+    std::shared_ptr<HeldBytes> held_;       // of context_->bodies, by the request
+    std::shared_ptr<const Router> router_;  // of the request
     HttpRequest request_;
     Served served_;
     std::string cors_headers_;

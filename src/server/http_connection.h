@@ -9,6 +9,8 @@
 
 #include "server/http_router.h"
 #include "server/http_server.h"
+#include "server/pace.h"
+#include "server/request_workers.h"
 #include "server/tls.h"
 
 namespace cachalot::server {
@@ -38,6 +40,24 @@ class ByteBudget {
     std::atomic<std::size_t> left_;
 };
 
+// Bytes that are held of a budget, by whoever still needs them.
+class HeldBytes {
+  public:
+    explicit HeldBytes(ByteBudget& budget) : budget_(budget) {}
+    ~HeldBytes() { budget_.give(bytes_); }
+    HeldBytes(const HeldBytes&) = delete;
+    // Holds `bytes` in all, more than before. False if there are not so many.
+    bool grow(std::size_t bytes) {
+        if (!budget_.take(bytes - bytes_)) return false;
+        bytes_ = bytes;
+        return true;
+    }
+
+  private:
+    ByteBudget& budget_;
+    std::size_t bytes_ = 0;
+};
+
 // What all connections share; outlives them.
 struct ConnectionContext {
     explicit ConnectionContext(HttpOptions o) : options(std::move(o)) {}
@@ -46,6 +66,9 @@ struct ConnectionContext {
     HostList hosts;
     std::shared_ptr<TlsContext> tls;  // none: plain
     ByteBudget bodies{options.limits.bodies};
+    // Reading large requests as fast as they come would take the processors from the answers.
+    Pace large_requests{32e6};
+    RequestWorkers workers{options.request_threads, options.limits.unread};
     std::atomic<bool> draining{false};
     std::function<void(Connection*)> on_closed;  // on the connection's strand, the last thing it does
 

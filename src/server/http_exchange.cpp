@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <ctime>
+#include <utility>
 
 #include "server/http_error.h"
 
 namespace cachalot::server {
 namespace {
+
+constexpr std::string_view kVersion = "HTTP/1.1 ";
 
 std::string http_date() {
     std::time_t now = std::time(nullptr);
@@ -57,7 +60,8 @@ std::shared_ptr<ResponseWriter> Exchange::writer(std::shared_ptr<Exchange> excha
 
 void Exchange::append_head(int status, std::string_view content_type, const ResponseWriter::Headers& extra,
                            const std::string& framing) {
-    output_ += fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", status, status_text(status), http_date());
+    if (!std::exchange(begun_, true)) output_ += kVersion;
+    output_ += fmt::format("{} {}\r\nDate: {}\r\n", status, status_text(status), http_date());
     if (!content_type.empty()) output_ += fmt::format("Content-Type: {}\r\n", one_line(content_type));
     output_ += framing;
     for (const auto& [name, value] : extra)
@@ -165,6 +169,19 @@ bool Exchange::take(std::string& out) {
 void Exchange::client_left() {
     std::lock_guard lock(mutex_);
     if (state_ != State::complete) gone_ = true;
+}
+
+void Exchange::probe() {
+    {
+        std::lock_guard lock(mutex_);
+        if (state_ == State::complete || gone_) return;
+        if (state_ == State::waiting) {
+            if (!std::exchange(begun_, true)) output_ += kVersion;
+            wake();
+            return;
+        }
+    }
+    write(":\n\n");
 }
 
 void Exchange::detach() {

@@ -46,7 +46,10 @@ class Exchange {
     // is complete with them.
     bool take(std::string& out);
     void client_left();  // no effect on an answer that is complete
-    void detach();       // the connection has ended, or is done with this request
+    // Sends what every answer begins with, or a comment in a stream, if the answer is not complete: a client that has
+    // closed its side of the connection either waits for the answer, or is gone and refuses whatever it is sent.
+    void probe();
+    void detach();  // the connection has ended, or is done with this request
     void close_after() { keep_alive_.store(false); }  // an answer that has not begun says "Connection: close"
     bool keep_alive() const { return keep_alive_.load(); }
 
@@ -71,6 +74,7 @@ class Exchange {
     bool woken_ = false;  // and has not taken since
     State state_ = State::waiting;
     bool broken_ = false;  // the stream broke off
+    bool begun_ = false;   // the first bytes of the answer are out, by probe()
     std::string output_;
     Result result_;
     std::atomic<bool> gone_{false}, keep_alive_;

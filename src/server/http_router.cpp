@@ -34,6 +34,16 @@ bool fits(std::string_view pattern, std::string_view path) {
     }
 }
 
+constexpr std::string_view kVersion = "/v1";
+
+std::string without_extra_slashes(std::string_view path) {
+    std::string result;
+    for (const char c : path)
+        if (c != '/' || result.empty() || result.back() != '/') result += c;
+    if (result.size() > 1 && result.back() == '/') result.pop_back();
+    return result;
+}
+
 }  // namespace
 
 std::optional<Target> parse_target(std::string_view target) {
@@ -60,6 +70,7 @@ std::optional<Target> parse_target(std::string_view target) {
 Router::Match Router::find(std::string_view method, std::string_view path) const {
     std::string_view wanted = method == "HEAD" ? "GET" : method;
     Match match;
+    match.path = path;
     bool literal = false;
     std::vector<std::string_view> methods;
     for (const Route& route : routes_) {
@@ -75,6 +86,28 @@ Router::Match Router::find(std::string_view method, std::string_view path) const
     if (methods.empty()) return match;
     for (auto m : methods) match.allowed += std::string(m) + ", ";
     match.allowed += "OPTIONS";
+    return match;
+}
+
+Router::Match Router::find_repaired(std::string_view method, std::string_view path) const {
+    Match match = find(method, path);
+    const auto found = [&](std::string candidate) {
+        if (match.allowed.empty()) match = find(method, candidate);
+        return !match.allowed.empty();
+    };
+    if (found(std::string(path))) return match;
+    const std::string tidy = without_extra_slashes(path);
+    const auto last_version = tidy.rfind(std::string(kVersion) + "/");
+    if (found(tidy) || (last_version != tidy.npos && found(tidy.substr(last_version))) ||
+        found(std::string(kVersion) + tidy))
+        return match;
+    // A base URL that is an endpoint: /v1/chat/completions/chat/completions.
+    for (const Route& route : routes_)
+        if (tidy.starts_with(route.path + "/") &&
+            found(std::string(kVersion) + tidy.substr(route.path.size())))
+            return match;
+    match = Match();
+    match.path = path;
     return match;
 }
 

@@ -24,11 +24,16 @@ class Router {
     explicit Router(std::vector<Route> routes) : routes_(std::move(routes)) {}
 
     struct Match {
+        std::string path;              // to which it belongs
         const Route* route = nullptr;  // none: see `allowed`
         std::string allowed;  // "GET, HEAD, OPTIONS": what the path offers; empty if there is no such path
     };
     // Literal paths win over patterns, then the order of registration counts. HEAD finds the route of GET.
     Match find(std::string_view method, std::string_view path) const;
+
+    // The same for a path that was put together from a wrong base URL, if there is nothing at the path itself: without
+    // /v1, with two of them or with something before it, with slashes too many, or with an endpoint in it.
+    Match find_repaired(std::string_view method, std::string_view path) const;
 
   private:
     std::vector<Route> routes_;

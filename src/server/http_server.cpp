@@ -18,6 +18,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "base/background.h"
 #include "base/error.h"
 #include "server/http_connection.h"
 
@@ -75,9 +76,13 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
             }
             changed_.notify_all();
         };
+        context_->workers.start();
         net::co_spawn(
             strand_, [this] { return accept_loop(); }, net::detached);
-        for (int i = 0; i < std::max(1, o.threads); ++i) threads_.emplace_back([this] { run_io(); });
+        start_threads(threads_, std::max(1, o.threads), [this](int) { run_io(); });
+        if (threads_.empty()) fail("the network cannot be served: {}", kNoMoreThreads);
+        missing_threads_ =
+            o.threads + o.request_threads - static_cast<int>(threads_.size()) - context_->workers.threads();
     }
 
     void stop(std::chrono::steady_clock::time_point deadline) {
@@ -97,6 +102,7 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
             changed_.wait_for(lock, 20ms);
         }
         lock.unlock();
+        context_->workers.stop();  // an endpoint that runs may still want to wake its connection
         for (auto& thread : threads_) thread.join();
         threads_.clear();
     }
@@ -104,6 +110,7 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
     std::shared_ptr<ConnectionContext> context_;
     std::uint16_t port_ = 0;
     std::string url_;
+    int missing_threads_ = 0;
     std::size_t connections() const {
         std::lock_guard lock(mutex_);
         return admitted_;
@@ -199,6 +206,7 @@ void HttpServer::start() { impl_->start(); }
 std::uint16_t HttpServer::port() const { return impl_->port_; }
 std::string HttpServer::url() const { return impl_->url_; }
 std::size_t HttpServer::connections() const { return impl_->connections(); }
+int HttpServer::missing_threads() const { return impl_->missing_threads_; }
 void HttpServer::set_routes(std::vector<Route> routes) {
     impl_->context_->set_router(std::make_shared<const Router>(std::move(routes)));
 }

@@ -1,11 +1,13 @@
 // The HTTP/1.1 server: sockets, TLS, limits and access in front of a list of routes.
 //
 // Boost.Asio and Beast stay inside http_*.cpp. Each connection is one coroutine on a strand (http_connection.cpp); a few
-// threads run all of them. Endpoints are called on those threads and must not block.
+// threads run all of them. Endpoints are called on those threads, or with a body on others (request_workers.h), and must
+// not block.
 //
-// When is a client gone? While an answer is being made the connection keeps reading. A reset, or the end of the client's
-// side, means gone: curl, Python, Node and Go close the whole socket when a request is aborted, and none of them
-// half-closes while it waits. (An answer that is already complete is still sent to a client that half-closed.)
+// When is a client gone? While an answer is being made the connection keeps reading. A reset means gone. The end of the
+// client's side may mean that it has nothing more to say, and waits (shutdown(SHUT_WR), as `nc -N` does), or that it has
+// closed the whole socket, as most libraries do when a request is aborted. Then the first bytes of the answer are sent,
+// which are the same for all: a socket that is closed answers them with a reset.
 #pragma once
 
 #include <chrono>
@@ -28,6 +30,7 @@ struct HttpLimits {
     std::size_t bodies = 512 << 20;  // bytes of the bodies of all requests that are not answered yet
     std::size_t unsent = 1 << 20;    // bytes of a stream that wait for the client to read
     std::size_t connections = 1024;  // more are answered 503
+    std::size_t unread = 256;        // requests whose bodies wait to be taken apart; more are answered 503
     std::chrono::milliseconds header_time{
         10'000};  // from the first byte (or the connection) to the last header
     std::chrono::milliseconds body_time{30'000};   // for every 64 KiB of the body
@@ -51,8 +54,9 @@ struct Served {
 
 struct HttpOptions {
     std::string host = "127.0.0.1";
-    std::uint16_t port = 0;  // 0: a free one
-    int threads = 2;
+    std::uint16_t port = 0;   // 0: a free one
+    int threads = 2;          // for the network
+    int request_threads = 2;  // for endpoints of requests with a body
     HttpLimits limits;
     std::vector<std::string> allowed_hosts;  // beside loopback's names and `host`; "*": any
     Cors cors;
@@ -70,12 +74,13 @@ class HttpServer {
     HttpServer(const HttpServer&) = delete;
 
     // Binds and begins to serve. Throws Error if the address cannot be had, if it is reachable from outside but no key
-    // is required, or for bad TLS files.
+    // is required, for bad TLS files, or if the system has no thread left. With fewer threads than wanted it goes on.
     void start();
 
     std::uint16_t port() const;
     std::string url() const;  // "http://127.0.0.1:11440"
     std::size_t connections() const;
+    int missing_threads() const;  // that could not be started
 
     // Replaces the routes for requests to come.
     void set_routes(std::vector<Route> routes);

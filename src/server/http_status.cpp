@@ -19,6 +19,13 @@ void respond_error(const HttpRequest& request, const Writer& writer, int status,
     writer->respond(status, "application/json", error_body(request.path, status, message, code), headers);
 }
 
+// Whether there was a problem, which then is the answer.
+bool told_problem(const StatusOptions& o, const HttpRequest& request, const Writer& writer) {
+    const std::string problem = o.problem ? o.problem() : std::string();
+    if (!problem.empty()) respond_error(request, writer, 503, problem, "model_changed");
+    return !problem.empty();
+}
+
 }  // namespace
 
 std::vector<Route> status_routes(StatusOptions options) {
@@ -30,12 +37,14 @@ std::vector<Route> status_routes(StatusOptions options) {
                       },
                       true});
     routes.push_back({"GET", "/health",
-                      [](const HttpRequest&, Writer writer) {
-                          respond_json(writer, 200, {{"status", "ok"}});
+                      [o](const HttpRequest& request, Writer writer) {
+                          if (!told_problem(*o, request, writer))
+                              respond_json(writer, 200, {{"status", "ok"}});
                       },
                       true});
     routes.push_back({"GET", "/ready",
                       [o](const HttpRequest& request, Writer writer) {
+                          if (told_problem(*o, request, writer)) return;
                           if (!o->ready || o->ready())
                               respond_json(writer, 200, {{"status", "ready"}});
                           else

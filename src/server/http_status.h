@@ -15,6 +15,8 @@ struct StatusOptions {
     std::function<bool()> ready;  // thread-safe; false while loading or draining
     const Metrics* metrics = nullptr;
     bool metrics_open = true;  // without a key
+    // Thread-safe; why no request is answered until the server is started again; empty: there is no such reason.
+    std::function<std::string()> problem = {};
 };
 
 // GET /, /health, /ready, /version, /metrics; POST /v1/embeddings, /v1/rerank, /rerank: 501.

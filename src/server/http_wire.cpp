@@ -8,8 +8,11 @@ namespace cachalot::server {
 namespace net = boost::asio;
 using boost::system::error_code;
 
-Wire::Wire(std::unique_ptr<Socket> socket, const HttpLimits& limits)
-    : socket_(std::move(socket)), timer_(socket_->tcp().get_executor()), limits_(limits) {
+Wire::Wire(std::unique_ptr<Socket> socket, const HttpLimits& limits, Pace& large_requests)
+    : socket_(std::move(socket)),
+      timer_(socket_->tcp().get_executor()),
+      limits_(limits),
+      large_requests_(large_requests) {
     error_code ignored;
     socket_->tcp().set_option(net::ip::tcp::no_delay(true), ignored);
 }
@@ -39,9 +42,21 @@ net::awaitable<void> Wire::sleep() {
         late_ = true;
         co_return;
     }
+    co_await sleep_until(deadline_);
+}
+
+net::awaitable<void> Wire::sleep_until(Clock::time_point end) {
     error_code ignored;
-    timer_.expires_at(deadline_);
+    timer_.expires_at(end);
     co_await timer_.async_wait(net::redirect_error(net::use_awaitable, ignored));
+}
+
+net::awaitable<void> Wire::keep_pace() {
+    if (unpaced_ < kPaceStep) co_return;
+    const auto begin = Clock::now(), end = begin + large_requests_.after(unpaced_);
+    unpaced_ = 0;
+    while (Clock::now() < end && !aborted_) co_await sleep_until(end);
+    if (deadline_ != Clock::time_point::max()) deadline_ += Clock::now() - begin;
 }
 
 void Wire::abort() {
@@ -95,15 +110,25 @@ void Wire::read_ahead() {
     socket_->async_read_some(net::buffer(read_buffer_),
                              [self = shared_from_this()](error_code error, std::size_t size) {
                                  self->reading_ = false;
-                                 if (error)
-                                     self->ended_ = true;
-                                 else
-                                     self->input.append(self->read_buffer_.data(), size);
+                                 if (error) self->ended_ = true;
+                                 if (error && error != net::error::eof) self->broken_ = true;
+                                 if (!error) self->input.append(self->read_buffer_.data(), size);
+                                 self->received_ += size;
+                                 if (self->received_ > kUnpaced) self->unpaced_ += size;
                                  self->wake();
                              });
 }
 
+void Wire::notice_reset() {
+    if (broken_) return;
+    socket_->tcp().async_wait(net::ip::tcp::socket::wait_error, [self = shared_from_this()](error_code) {
+        self->broken_ = true;
+        self->wake();
+    });
+}
+
 net::awaitable<Wire::Read> Wire::more_input(Condition stop) {
+    co_await keep_pace();
     const std::size_t before = input.size();
     read_ahead();
     while (input.size() == before && !ended_ && !late_ && !aborted_ && !(stop && stop())) co_await sleep();

@@ -21,6 +21,7 @@
 
 #include "server/http_server.h"
 #include "server/http_socket.h"
+#include "server/pace.h"
 
 namespace cachalot::server {
 
@@ -29,8 +30,10 @@ class Wire : public std::enable_shared_from_this<Wire> {
     using Clock = std::chrono::steady_clock;
     using Condition = std::function<bool()>;
 
-    // `limits` must outlive the wire, which outlives its owner while an operation is under way.
-    Wire(std::unique_ptr<Socket> socket, const HttpLimits& limits);
+    // Both must outlive the wire, which outlives its owner while an operation is under way. `large_requests` is the
+    // pace of what is beyond kUnpaced bytes of a request.
+    Wire(std::unique_ptr<Socket> socket, const HttpLimits& limits, Pace& large_requests);
+    static constexpr std::size_t kUnpaced = std::size_t{1} << 20;
 
     auto executor() { return timer_.get_executor(); }
     std::string local_address();
@@ -61,12 +64,17 @@ class Wire : public std::enable_shared_from_this<Wire> {
 
     std::string input;  // received, not yet parsed
 
+    void begin_request() { received_ = 0; }
     // Has the socket read, unless it does already or enough waits in `input`. Wakes when something came.
     void read_ahead();
-    bool ended() const { return ended_; }  // the client has closed its side, or the connection is broken
+    bool ended() const { return ended_; }    // the client has closed its side, or the connection is broken
+    bool broken() const { return broken_; }  // nothing can be sent any more
+    // After the end of input: wakes when the client refuses what it is sent, after which the connection is broken.
+    void notice_reset();
 
     enum class Read { data, ended, late };
-    // Waits for more input than there is, until the deadline, or until `stop` when woken: then it counts as ended.
+    // Waits for more input than there is, until the deadline, or until `stop` when woken: then it counts as ended. The
+    // deadline moves by the time for which the pace of large requests kept the input waiting.
     boost::asio::awaitable<Read> more_input(Condition stop = {});
 
     // ---- output ----
@@ -84,17 +92,22 @@ class Wire : public std::enable_shared_from_this<Wire> {
         boost::system::error_code error;
     };
     Socket::Handler record(std::shared_ptr<Outcome> outcome);
+    boost::asio::awaitable<void> sleep_until(Clock::time_point end);
+    boost::asio::awaitable<void> keep_pace();
 
-    static constexpr std::size_t kReadSize = 16 << 10;
+    static constexpr std::size_t kReadSize = 16 << 10, kPaceStep = 64 << 10;
 
     std::unique_ptr<Socket> socket_;
     boost::asio::steady_timer timer_;
     const HttpLimits& limits_;
+    Pace& large_requests_;
+    std::size_t received_ = 0;  // of this request
+    std::size_t unpaced_ = 0;   // of it, beyond kUnpaced and since the last pause
     Clock::time_point deadline_ = Clock::time_point::max();
     bool late_ = false;     // the deadline has passed
     bool aborted_ = false;  // the server stops now
     bool ended_ = false;
-    bool broken_ = false;   // a write failed
+    bool broken_ = false;   // a write failed, or the client has reset the connection
     bool refused_ = false;  // the handshake failed
     bool reading_ = false, writing_ = false;
     std::size_t written_ = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/background.h"
+
 namespace cachalot::server {
 namespace {
 
@@ -29,8 +31,14 @@ void QueuedJob::send(const Event& event) {
     if (cancelled_ || !sink_) return;
     last_event_ = Clock::now();
     if (event.kind == Event::Kind::progress) progress_ = event;
-    sink_(event);
-    if (event.kind == Event::Kind::done || event.kind == Event::Kind::failed) sink_ = nullptr;
+    const bool last = event.kind == Event::Kind::done || event.kind == Event::Kind::failed;
+    try {
+        sink_(event);
+    } catch (...) {
+        if (!last) throw;  // the work ends, and says so
+        // Out of memory, or a mistake of the dialect's: whoever waits is let go of without a word.
+    }
+    if (last) sink_ = nullptr;
 }
 
 void QueuedJob::fail(const ApiError& error) {
@@ -55,7 +63,11 @@ void QueuedJob::heartbeat(std::chrono::milliseconds period) {
     std::lock_guard lock(mutex_);
     if (cancelled_ || !sink_ || Clock::now() - last_event_ < period) return;
     last_event_ = Clock::now();
-    sink_(progress_);
+    try {
+        sink_(progress_);
+    } catch (...) {
+        cancelled_ = true;  // on this thread nobody could be told
+    }
 }
 
 // Lets go of whoever waited: sinks often own what owns the job.
@@ -65,7 +77,8 @@ void QueuedJob::close() {
     abandoned_ = nullptr;
 }
 
-JobQueue::JobQueue(QueueOptions options) : options_(options), watcher_([this] { watch(); }) {}
+JobQueue::JobQueue(QueueOptions options)
+    : options_(options), watcher_(start_thread("the queue", [this] { watch(); })) {}
 
 JobQueue::~JobQueue() {
     {

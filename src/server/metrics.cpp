@@ -140,13 +140,15 @@ struct Metrics::Impl {
                                                       .Register(registry);
     std::atomic<std::int64_t> longest{0};  // request so far, in tokens
 
-    mutable std::mutex shown_mutex;                            // of the two
+    mutable std::mutex shown_mutex;                            // of the three
     std::function<std::optional<ExpertCacheStats>()> experts;  // may be empty
     std::function<std::optional<DiskTierStats>()> disk;        // likewise
+    std::function<std::int64_t()> lost_lines;                  // likewise
 
     std::vector<prometheus::MetricFamily> under_llamacpp_names() const;
     std::vector<prometheus::MetricFamily> of_experts() const;
     std::vector<prometheus::MetricFamily> of_disk() const;
+    std::vector<prometheus::MetricFamily> of_logs() const;
 };
 
 namespace {
@@ -253,6 +255,16 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::of_disk() const {
                 Type::Counter, stats->read_errors)};
 }
 
+std::vector<prometheus::MetricFamily> Metrics::Impl::of_logs() const {
+    std::lock_guard lock(shown_mutex);
+    if (!lost_lines) return {};
+    auto lost = family("", "Lines of the audit log that could not be written.",
+                       prometheus::MetricType::Counter, static_cast<double>(lost_lines()));
+    lost.name = prefix + "audit_lines_lost_total";
+    lost.metric.front().label = {{"model_name", labels.at("model_name")}};
+    return {lost};
+}
+
 Metrics::Metrics(const std::string& model, const std::string& prefix, bool llamacpp_names)
     : impl_(std::make_unique<Impl>(model, prefix, llamacpp_names)) {}
 Metrics::~Metrics() = default;
@@ -263,6 +275,7 @@ std::string Metrics::text() const {
         for (auto& family : impl_->under_llamacpp_names()) families.push_back(std::move(family));
     for (auto& family : impl_->of_experts()) families.push_back(std::move(family));
     for (auto& family : impl_->of_disk()) families.push_back(std::move(family));
+    for (auto& family : impl_->of_logs()) families.push_back(std::move(family));
     return prometheus::TextSerializer().Serialize(families);
 }
 
@@ -274,6 +287,11 @@ void Metrics::show_experts(std::function<std::optional<ExpertCacheStats>()> stat
 void Metrics::show_disk(std::function<std::optional<DiskTierStats>()> stats) {
     std::lock_guard lock(impl_->shown_mutex);
     impl_->disk = std::move(stats);
+}
+
+void Metrics::show_lost_lines(std::function<std::int64_t()> lost) {
+    std::lock_guard lock(impl_->shown_mutex);
+    impl_->lost_lines = std::move(lost);
 }
 
 void Metrics::http_request(std::string_view method, std::string_view route, int status, double seconds) {

@@ -39,6 +39,9 @@ class Metrics {
     // The same for the prefixes on disk.
     void show_disk(std::function<std::optional<DiskTierStats>()> stats);
 
+    // The same for lines of the audit log that could not be written, ever.
+    void show_lost_lines(std::function<std::int64_t()> lost);
+
     // One HTTP request that was answered. `route` is the pattern, not what a client sent: labels must stay few.
     void http_request(std::string_view method, std::string_view route, int status, double seconds);
 

@@ -1,19 +1,13 @@
 #include "server/prepared_prompt.h"
 
 #include <algorithm>
-#include <limits>
 
+#include "engine/call_rules.h"
 #include "server/conversation_policy.h"
 #include "text/prompt_protocol.h"
 
 namespace cachalot::server {
 namespace {
-
-bool any_tools(const Conversation& conversation) {
-    return !conversation.tools.empty() ||
-           std::any_of(conversation.messages.begin(), conversation.messages.end(),
-                       [](const Message& m) { return !m.tools.empty(); });
-}
 
 bool has_tool(const Conversation& conversation, const std::string& name) {
     auto named = [&](const nlohmann::ordered_json& tool) { return tool.value("name", "") == name; };
@@ -23,30 +17,55 @@ bool has_tool(const Conversation& conversation, const std::string& name) {
                        [&](const Message& m) { return among(m.tools); });
 }
 
-// Encodes the parts, with the tokens of remembered answers in their places. Every border is next to a special token,
-// so the pieces may be tokenised each on its own.
-std::vector<std::int32_t> encode_with(const Tokenizer& tokenizer, const Prompt& prompt,
-                                      const std::vector<ToolMemory::Turn>& turns, std::size_t end) {
-    std::vector<std::int32_t> tokens;
-    auto append = [&](const std::vector<std::int32_t>& more) {
-        tokens.insert(tokens.end(), more.begin(), more.end());
-    };
-    std::size_t done = 0;
+// Adds up tokens; too many for `most` are an error at once.
+class TokenList {
+  public:
+    TokenList(const Tokenizer& tokenizer, const Request& request, std::int64_t most)
+        : tokenizer_(tokenizer), request_(request), most_(most) {}
+
+    void append(std::span<const std::int32_t> more) {
+        if (more.size() > left()) refuse();
+        tokens_.insert(tokens_.end(), more.begin(), more.end());
+    }
+    void append(std::span<const TextPart> parts) {
+        const auto more = tokenizer_.encode_at_most(left(), parts);
+        if (!more) refuse();
+        append(*more);
+    }
+    std::size_t size() const { return tokens_.size(); }
+    std::vector<std::int32_t> take() { return std::move(tokens_); }
+
+  private:
+    std::size_t left() const { return static_cast<std::size_t>(most_) - tokens_.size(); }
+    [[noreturn]] void refuse() const {
+        throw context_exceeded(std::nullopt, request_.generation.max_tokens, most_);
+    }
+
+    const Tokenizer& tokenizer_;
+    const Request& request_;
+    const std::int64_t most_;
+    std::vector<std::int32_t> tokens_;
+};
+
+// Encodes the parts [begin, end), with the tokens of remembered answers in their places. Every border is next to a
+// special token, so the pieces may be tokenised each on its own.
+void append_parts(TokenList& tokens, const Prompt& prompt, const std::vector<ToolMemory::Turn>& turns,
+                  std::size_t begin, std::size_t end) {
+    const std::span<const TextPart> parts(prompt.parts);
     for (std::size_t i = 0; i < prompt.answers.size() && i < turns.size(); ++i) {
         const auto& answer = prompt.answers[i];
         bool verbatim = turns[i] && !turns[i]->tokens.empty() && turns[i]->reasoned == answer.reasoned;
-        if (!verbatim || answer.end > end) continue;
-        append(tokenizer.encode_parts(std::span(prompt.parts).subspan(done, answer.begin - done)));
-        append(turns[i]->tokens);
-        done = answer.end;
+        if (!verbatim || answer.begin < begin || answer.end > end) continue;
+        tokens.append(parts.subspan(begin, answer.begin - begin));
+        tokens.append(std::span<const std::int32_t>(turns[i]->tokens));
+        begin = answer.end;
     }
-    append(tokenizer.encode_parts(std::span(prompt.parts).subspan(done, end - done)));
-    return tokens;
+    tokens.append(parts.subspan(begin, end - begin));
 }
 
-PreparedPrompt prepare_raw(const Request& request, const Tokenizer& tokenizer) {
+PreparedPrompt prepare_raw(const Request& request, const Tokenizer& tokenizer, std::int64_t most) {
     PreparedPrompt prepared;
-    prepared.tokens = request.tokens;
+    TokenList tokens(tokenizer, request, most);
     for (auto token : request.tokens)
         if (token < 0 || token >= tokenizer.size())
             throw ApiError(
@@ -54,21 +73,29 @@ PreparedPrompt prepare_raw(const Request& request, const Tokenizer& tokenizer) {
                 fmt::format("prompt: token {} is not in the vocabulary of {}", token, tokenizer.size()),
                 "prompt");
     if (request.tokens.empty()) {
-        prepared.tokens = tokenizer.encode_parts(request.text);
-        prepared.tokens.insert(prepared.tokens.begin(), tokenizer.bos());
+        const std::int32_t bos = tokenizer.bos();
+        tokens.append(std::span(&bos, 1));
+        tokens.append(std::span<const TextPart>(request.text));
         prepared.hidden = 1;
+    } else {
+        tokens.append(std::span<const std::int32_t>(request.tokens));
     }
+    prepared.tokens = tokens.take();
     return prepared;
 }
 
-PreparedPrompt prepare_conversation(Request& request, const Tokenizer& tokenizer, ToolMemory& memory) {
+PreparedPrompt prepare_conversation(Request& request, const Tokenizer& tokenizer, ToolMemory& memory,
+                                    std::int64_t most) {
     complete_conversation(request);
     auto turns = memory.reattach(request.tenant, request.conversation);
     auto prompt = encode_conversation(request);
     PreparedPrompt prepared;
-    prepared.tokens = encode_with(tokenizer, prompt, turns, prompt.parts.size());
-    if (prompt.last_answer_header < prompt.parts.size())
-        prepared.header = encode_with(tokenizer, prompt, turns, prompt.last_answer_header).size();
+    TokenList tokens(tokenizer, request, most);
+    const std::size_t header = prompt.last_answer_header;
+    append_parts(tokens, prompt, turns, 0, header);
+    if (header < prompt.parts.size()) prepared.header = tokens.size();
+    append_parts(tokens, prompt, turns, header, prompt.parts.size());
+    prepared.tokens = tokens.take();
     if (prompt.continuation == Continuation::nothing)
         throw ApiError(400, "invalid_request", "messages: no message asks for an answer", "messages");
     prepared.in_reasoning = prompt.continuation == Continuation::reasoning;
@@ -85,15 +112,21 @@ void complete_conversation(Request& request) {
 
 Prompt encode_conversation(const Request& request) {
     try {
-        return encode_prompt(request.conversation, request.chat);
+        if (request.tool_choice != ToolChoice::none) return encode_prompt(request.conversation, request.chat);
+        // A model that is told of tools wants to call them, and writes fragments of calls where it cannot.
+        Conversation untold = request.conversation;
+        untold.tools = {};
+        for (Message& message : untold.messages) message.tools = {};
+        return encode_prompt(untold, request.chat);
     } catch (const Error& e) {
         throw ApiError(400, "invalid_request", e.what(), "messages");
     }
 }
 
-PreparedPrompt prepare_prompt(Request& request, const Tokenizer& tokenizer, ToolMemory& memory) {
-    auto prepared =
-        request.raw ? prepare_raw(request, tokenizer) : prepare_conversation(request, tokenizer, memory);
+PreparedPrompt prepare_prompt(Request& request, const Tokenizer& tokenizer, ToolMemory& memory,
+                              std::int64_t most) {
+    auto prepared = request.raw ? prepare_raw(request, tokenizer, most)
+                                : prepare_conversation(request, tokenizer, memory, most);
     if (request.sized) request.sized(static_cast<std::int64_t>(prepared.tokens.size()));
     return prepared;
 }
@@ -102,7 +135,7 @@ void check_tool_choice(const Request& request) {
     auto refuse = [](const std::string& problem) {
         throw ApiError(400, "invalid_request", "tool_choice: " + problem, "tool_choice");
     };
-    if (request.tool_choice == ToolChoice::required && !any_tools(request.conversation))
+    if (request.tool_choice == ToolChoice::required && !offers_tools(request.conversation))
         refuse("a call is required, but no tools are given");
     if (request.tool_choice == ToolChoice::named && !has_tool(request.conversation, request.named_tool))
         refuse("the named tool is not among the tools");
@@ -112,29 +145,30 @@ void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tok
     if (request.raw) return;
     check_tool_choice(request);
     auto& generation = request.generation;
-    if (request.tool_choice == ToolChoice::none || !any_tools(request.conversation)) {
-        if (auto dsml = tokenizer.find("｜DSML｜"))
-            generation.sampling.logit_bias.emplace_back(*dsml, -std::numeric_limits<float>::infinity());
-        return;
-    }
-    if (request.tool_choice == ToolChoice::automatic) return;
+    if (*prompt.in_reasoning) generation.reasoning_end = tokenizer.find(kThinkEnd);
+    const bool callable = request.tool_choice != ToolChoice::none && offers_tools(request.conversation);
+    restrict_calls(generation, *offered_tools(request.conversation, callable), tokenizer);
+    if (!callable || request.tool_choice == ToolChoice::automatic) return;
     const TextPart start{std::string(kCallsStart) + std::string(kInvokeStart), SpecialTokens::parse},
         tool{request.named_tool, SpecialTokens::literal},
         end{std::string(kInvokeNameEnd), SpecialTokens::parse};
     const std::vector<TextPart> parts =
         request.tool_choice == ToolChoice::named ? std::vector{start, tool, end} : std::vector{start};
     generation.forced = tokenizer.encode_parts(parts);
-    if (*prompt.in_reasoning) generation.forced_after = tokenizer.find(kThinkEnd);
 }
 
-ApiError context_exceeded(std::int64_t prompt_tokens, std::int64_t max_tokens, std::int64_t context) {
+ApiError context_exceeded(std::optional<std::int64_t> prompt_tokens, std::int64_t max_tokens,
+                          std::int64_t context) {
+    const std::string found =
+        prompt_tokens ? fmt::to_string(*prompt_tokens) : fmt::format("more than {}", context);
     ApiError error(
         400, "context_length_exceeded",
         fmt::format("This model's maximum context length is {} tokens. However, your messages resulted in "
                     "{} tokens. Please reduce the length of the messages.",
-                    context, prompt_tokens),
+                    context, found),
         "messages");
-    error.prompt_tokens = prompt_tokens;
+    error.prompt_tokens = prompt_tokens.value_or(context + 1);
+    error.uncounted = !prompt_tokens;
     error.max_tokens = max_tokens;
     error.context = context;
     return error;

@@ -4,6 +4,7 @@
 #include <limits>
 #include <thread>
 
+#include "base/background.h"
 #include "server/answer_events.h"
 #include "server/prepared_prompt.h"
 #include "server/script.h"
@@ -44,6 +45,14 @@ std::string decode(std::span<const std::int32_t> tokens) {
 
 std::int64_t count(std::string_view text) { return static_cast<std::int64_t>((text.size() + 2) / 3); }
 
+// As much of the text as so many tokens hold; -1: all.
+std::string_view beginning(std::string_view text, std::int64_t tokens) {
+    if (tokens < 0 || count(text) <= tokens) return text;
+    auto end = static_cast<std::size_t>(tokens) * 3;
+    while (end > 0 && (text[end] & 0xC0) == 0x80) --end;  // no half characters
+    return text.substr(0, end);
+}
+
 }  // namespace toy
 
 std::string raw_text(const Request& request) {
@@ -62,7 +71,7 @@ std::string answer_text(const Request& request, const ScriptedAnswer& answer, co
     if (messages.back().role == Role::assistant)
         return answer.content;  // a beginning that is to be continued
     Message message = text_message(Role::assistant, answer.content);
-    message.reasoning = answer.reasoning;
+    message.reasoning = toy::beginning(answer.reasoning, request.generation.max_reasoning);
     message.tool_calls = answer.tool_calls;
     if (request.tool_choice == ToolChoice::none) message.tool_calls.clear();
     message.without_eos = true;
@@ -153,7 +162,7 @@ class ScriptedJob : public QueuedJob {
             rest.remove_prefix(length);
         }
         usage_.completion_tokens += tokens;
-        events.end_text();
+        events.end_text(reason == FinishReason::length);
         events.finish(reason);
     }
 
@@ -179,7 +188,9 @@ class ScriptedJob : public QueuedJob {
 class ScriptedService : public Service {
   public:
     ScriptedService(Script script, const ScriptedServiceOptions& options)
-        : script_(std::move(script)), queue_(options.queue), worker_([this] { work(); }) {
+        : script_(std::move(script)),
+          queue_(options.queue),
+          worker_(start_thread("the script", [this] { work(); })) {
         info_.id = script_.model;
         info_.created = 1'767'225'600;  // fixed: everything about a script is
         info_.context = script_.context;

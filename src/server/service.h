@@ -33,6 +33,7 @@ class ApiError : public Error {
     int retry_after = 0;  // seconds, for 429 and 503
     // context_length_exceeded: the numbers, since each dialect has its own sentence for them
     std::int64_t prompt_tokens = 0, max_tokens = 0, context = 0;
+    bool uncounted = false;  // prompt_tokens is one more than the context, where counting stopped
 };
 
 enum class ToolChoice { automatic, none, required, named };
@@ -49,7 +50,8 @@ struct Request {
     ToolChoice tool_choice = ToolChoice::automatic;
     std::string named_tool;
     bool parallel_tool_calls = true;
-    bool json_object = false;  // response_format: the content shall be a JSON object
+    bool json_object = false;     // response_format: the content shall be a JSON object
+    bool hide_reasoning = false;  // the client does not want to see it
 
     GenerationOptions generation;
     bool max_tokens_given = false;  // else the answer may fill the context

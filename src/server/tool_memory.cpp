@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "server/turn_store.h"
 #include "text/chat_json.h"
 
 namespace cachalot::server {
@@ -37,6 +38,8 @@ bool same_turn(const Message& message, const RememberedTurn& turn) {
                       });
 }
 
+}  // namespace
+
 std::size_t size_of(const RememberedTurn& turn) {
     std::size_t bytes = sizeof turn + turn.reasoning.size() + turn.content.size() +
                         turn.tokens.size() * sizeof turn.tokens.front();
@@ -45,14 +48,20 @@ std::size_t size_of(const RememberedTurn& turn) {
     return bytes;
 }
 
-}  // namespace
-
 void ToolMemory::remember(const std::string& tenant, RememberedTurn turn) {
-    auto bytes = size_of(turn);
-    if (turn.calls.empty() || bytes > limits_.bytes || limits_.turns == 0) return;
+    if (turn.calls.empty()) return;
+    const auto shared = std::make_shared<const RememberedTurn>(std::move(turn));
+    insert(tenant, shared);
+    if (store_) store_->store(tenant, shared);
+}
+
+void ToolMemory::insert(const std::string& tenant, const Turn& turn) {
+    auto bytes = size_of(*turn);
+    if (bytes > limits_.bytes || limits_.turns == 0) return;
     std::lock_guard lock(mutex_);
+    if (by_key_.contains(key_of(tenant, turn->calls.front().id))) return;  // somebody else found it, too
     while (bytes_ + bytes > limits_.bytes || entries_.size() >= limits_.turns) forget_last();
-    Entry entry{{}, std::make_shared<const RememberedTurn>(std::move(turn)), bytes};
+    Entry entry{{}, turn, bytes};
     for (const auto& call : entry.turn->calls) entry.keys.push_back(key_of(tenant, call.id));
     entries_.push_front(std::move(entry));
     bytes_ += bytes;
@@ -66,11 +75,16 @@ void ToolMemory::forget_last() {
 }
 
 ToolMemory::Turn ToolMemory::find(const std::string& tenant, const std::string& id) {
-    std::lock_guard lock(mutex_);
-    auto found = by_key_.find(key_of(tenant, id));
-    if (found == by_key_.end()) return nullptr;
-    entries_.splice(entries_.begin(), entries_, found->second);
-    return entries_.front().turn;
+    {
+        std::lock_guard lock(mutex_);
+        if (auto found = by_key_.find(key_of(tenant, id)); found != by_key_.end()) {
+            entries_.splice(entries_.begin(), entries_, found->second);
+            return entries_.front().turn;
+        }
+    }
+    auto turn = store_ ? store_->find(tenant, id) : nullptr;
+    if (turn) insert(tenant, turn);
+    return turn;
 }
 
 std::vector<ToolMemory::Turn> ToolMemory::reattach(const std::string& tenant, Conversation& conversation) {

@@ -5,7 +5,8 @@
 // that the model's state holds, so nothing could be reused, and the model would see tool calls that it made without
 // having thought. So the server remembers each turn that called a tool, and puts it back when one of its ids returns.
 //
-// The ids are ours and cannot be guessed, and what one tenant wrote is not found for another.
+// The ids are ours and cannot be guessed, and what one tenant wrote is not found for another. A store on disk
+// (turn_store.h) makes it outlive the process.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,11 @@ struct RememberedTurn {
     bool reasoned = false;  // the header ended in `<think>`
 };
 
+// Bytes in memory.
+std::size_t size_of(const RememberedTurn& turn);
+
+class TurnStore;
+
 // May be used by several threads at once.
 class ToolMemory {
   public:
@@ -35,7 +41,8 @@ class ToolMemory {
         std::size_t turns = 10'000;
         std::size_t bytes = std::size_t{256} << 20;
     };
-    explicit ToolMemory(Limits limits) : limits_(limits) {}
+    // `store`: where turns are kept, too, and looked for that are not in memory; may be null, and must outlive the memory.
+    explicit ToolMemory(Limits limits, TurnStore* store = nullptr) : limits_(limits), store_(store) {}
 
     // Forgets the turns that have not been used for longest if there is no room.
     void remember(const std::string& tenant, RememberedTurn turn);
@@ -57,9 +64,11 @@ class ToolMemory {
     };
 
     Turn find(const std::string& tenant, const std::string& id);
+    void insert(const std::string& tenant, const Turn& turn);
     void forget_last();
 
     const Limits limits_;
+    TurnStore* const store_;
     std::mutex mutex_;
     std::list<Entry> entries_;  // the last used first
     std::unordered_map<std::string, std::list<Entry>::iterator> by_key_;

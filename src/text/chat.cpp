@@ -1,5 +1,7 @@
 #include "text/chat.h"
 
+#include <algorithm>
+
 #include <array>
 #include <utility>
 
@@ -87,21 +89,61 @@ Value named_value(const Field& field, std::string_view what,
     fail("{}: unknown {} {}", field.path, what, quoted(name));
 }
 
-std::vector<ContentPart> read_content(const Field& field) {
-    if (!field) return {};
-    if (field.value->is_string()) return {{"text", field.string()}};
-    if (!field.value->is_array()) field.wrong("a string or an array of parts");
-    std::vector<ContentPart> parts;
-    for (std::size_t i = 0; i < field.value->size(); i++) {
-        const Field part = field[i];
-        std::string type = part["type"].string();
-        std::string text = type == "text" ? part["text"].string() : std::string();
-        parts.push_back({std::move(type), std::move(text)});
-    }
-    return parts;
+// The text of a part that is reasoning: {"thinking": "..."}, {"reasoning": "..."}, {"text": "..."}, or a list of texts.
+std::string reasoning_text(const Field& part, const std::string& type) {
+    Field text = part[type.c_str()];
+    if (!text) text = part["text"];
+    if (!text || text.value->is_string()) return text.string();
+    std::string all;
+    for (std::size_t i = 0; i < text.array().size(); i++) all += text[i]["text"].string();
+    return all;
 }
 
+// Reads the parts of a message. Text has several names, as of other dialects whose messages are passed on; the reasoning
+// of an assistant becomes the message's.
+void read_content(const Field& field, Message& message) {
+    auto& parts = message.content;
+    if (!field) return;
+    if (field.value->is_string()) {
+        parts.push_back({"text", field.string()});
+        return;
+    }
+    if (!field.value->is_array()) field.wrong("a string or an array of parts");
+    for (std::size_t i = 0; i < field.value->size(); i++) {
+        const Field part = field[i];
+        const std::string& type = part["type"].string();
+        if (type == "text" || type == "input_text" || type == "output_text") {
+            parts.push_back({"text", part["text"].string()});
+        } else if (type == "refusal") {
+            parts.push_back({"text", part["refusal"].string()});
+        } else if (type == "thinking" || type == "reasoning") {
+            std::string text = reasoning_text(part, type);
+            if (message.role == Role::assistant)
+                message.reasoning += text;
+            else
+                parts.push_back({"text", std::move(text)});
+        } else if (type != "redacted_thinking") {  // which nobody but its author can read
+            parts.push_back({type, {}});
+        }
+    }
+}
+
+// What OpenRouter gives its clients to send back.
+std::string read_reasoning_details(const Field& details) {
+    std::string reasoning;
+    if (!details) return reasoning;
+    for (std::size_t i = 0; i < details.array().size(); i++) {
+        reasoning += string_or_empty(details[i]["text"]);
+        reasoning += string_or_empty(details[i]["summary"]);
+    }
+    return reasoning;
+}
+
+// A call of a function, or of a custom tool, which takes a text.
 ToolCall read_tool_call(const Field& field) {
+    if (const Field custom = field["custom"])
+        return {string_or_empty(field["id"]), custom["name"].string(),
+                python_json({{"input", string_or_empty(custom["input"])}})};
     const Field function = field["function"];
     ToolCall call{string_or_empty(field["id"]), function["name"].string(), {}};
     const Field arguments = function["arguments"];
@@ -116,9 +158,14 @@ ToolCall read_tool_call(const Field& field) {
 Message read_message(const Field& field) {
     Message message;
     message.role = named_value(field["role"], "role", kRoles);
-    message.content = read_content(field["content"]);
+    read_content(field["content"], message);
     const Field reasoning = field["reasoning_content"];
-    message.reasoning = string_or_empty(reasoning ? reasoning : field["reasoning"]);
+    const std::string given = string_or_empty(reasoning ? reasoning : field["reasoning"]);
+    if (!given.empty()) message.reasoning = given;  // parts repeat it
+    if (message.reasoning.empty()) message.reasoning = read_reasoning_details(field["reasoning_details"]);
+    if (const Field refusal = field["refusal"]; refusal && message.content.empty())
+        message.content.push_back({"text", refusal.string()});
+    if (field["function_call"]) fail("{}.function_call: not supported, send tool_calls", field.path);
     if (const Field calls = field["tool_calls"])
         for (std::size_t i = 0; i < calls.array().size(); i++)
             message.tool_calls.push_back(read_tool_call(calls[i]));
@@ -143,6 +190,12 @@ Message read_message(const Field& field) {
 }
 
 }  // namespace
+
+bool offers_tools(const Conversation& conversation) {
+    return !conversation.tools.empty() ||
+           std::any_of(conversation.messages.begin(), conversation.messages.end(),
+                       [](const Message& m) { return !m.tools.empty(); });
+}
 
 Message text_message(Role role, std::string text) {
     Message message;
@@ -173,6 +226,8 @@ std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_
         if (type && type.string() != "function") continue;
         const Field function = tool["function"];
         if (function["name"].string().empty()) fail("{}.name: must not be empty", function.path);
+        if (const Field description = function["description"]) description.string();
+        if (const Field parameters = function["parameters"]) parameters.object();
         functions.push_back(*function.value);
     }
     return functions;

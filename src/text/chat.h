@@ -47,6 +47,9 @@ struct Conversation {
     nlohmann::ordered_json response_format;     // goes there too; null if none
 };
 
+// Whether the model is told of any tool.
+bool offers_tools(const Conversation& conversation);
+
 // A message of one text part.
 Message text_message(Role role, std::string text);
 

@@ -1,28 +1,73 @@
 #include "text/dsml_tag.h"
 
+#include <algorithm>
 #include <array>
+#include <numeric>
 
 namespace cachalot {
 
 namespace {
 
-constexpr std::size_t kMaxTagName = 16;
-constexpr std::size_t kMaxSpaces = 4;  // before the tag's name
+constexpr std::size_t kMaxWord = 24;
+constexpr std::size_t kMaxSpaces = 4;  // before the tag's word
+constexpr std::string_view kBar = "｜";
+
+enum class Word { calls, invoke, parameter, other };
 
 struct Known {
-    std::string_view name;
-    DsmlKind start, end;
+    std::string_view text;
+    Word word;
+    std::size_t distance;  // of spellings that still count
 };
-constexpr std::array<Known, 5> kKnown = {{
-    {"tool_calls", DsmlKind::calls_start, DsmlKind::calls_end},
-    {"calls", DsmlKind::calls_start, DsmlKind::calls_end},
-    {"function_calls", DsmlKind::calls_start, DsmlKind::calls_end},
-    {"invoke", DsmlKind::invoke_start, DsmlKind::invoke_end},
-    {"parameter", DsmlKind::parameter_start, DsmlKind::parameter_end},
+// As words are compared: small letters only.
+constexpr std::array<Known, 8> kKnown = {{
+    {"toolcalls", Word::calls, 2},
+    {"functioncalls", Word::calls, 2},
+    {"calls", Word::calls, 1},
+    {"tools", Word::calls, 1},
+    {"invoke", Word::invoke, 2},
+    {"function", Word::invoke, 1},
+    {"parameter", Word::parameter, 3},
+    {"argument", Word::parameter, 2},
 }};
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-bool is_name_char(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_word_char(char c) { return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-'; }
+
+// How many letters have to be inserted, left out, replaced or swapped with the next.
+std::size_t distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> before(b.size() + 1), last(b.size() + 1), now(b.size() + 1);
+    std::iota(last.begin(), last.end(), std::size_t{0});
+    for (std::size_t i = 1; i <= a.size(); i++) {
+        now[0] = i;
+        for (std::size_t j = 1; j <= b.size(); j++) {
+            now[j] = std::min({last[j] + 1, now[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
+            const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped) now[j] = std::min(now[j], before[j - 2] + 1);
+        }
+        std::swap(before, last);
+        std::swap(last, now);
+    }
+    return last[b.size()];
+}
+
+Word meaning(std::string_view text) {
+    std::string letters;
+    for (const char c : text)
+        if (is_letter(c)) letters += static_cast<char>(c | 0x20);
+    const Known* best = nullptr;
+    std::size_t least = kMaxWord;
+    for (const Known& known : kKnown) {
+        const std::size_t away = distance(letters, known.text);
+        if (away > known.distance || away >= least) continue;
+        best = &known;
+        least = away;
+    }
+    if (best) return best->word;
+    if (letters.starts_with("param") || letters == "arg" || letters == "args") return Word::parameter;
+    return Word::other;
+}
 
 class Matcher {
   public:
@@ -30,15 +75,52 @@ class Matcher {
 
     DsmlMatch match() {
         DsmlMatch result;
-        if (!tag(result.tag)) {
-            // Cut off by the limit and not by the end of the text: there is no tag of that length.
-            const bool partial = ran_out_ && text_.size() < kMaxDsmlTag;
-            result.state = partial ? DsmlMatch::State::partial : DsmlMatch::State::none;
+        DsmlTag tag;
+        if (read(tag)) {
+            result.state = DsmlMatch::State::tag;
+        } else if (ran_out_ && text_.size() < kMaxDsmlTag) {
+            result.state = DsmlMatch::State::partial;
             result.sentinel = sentinel_;
+        } else if (bare_ > 0) {  // a sentinel and nothing that could be a tag
+            result.state = DsmlMatch::State::tag;
+            at_ = bare_;
+            tag = {};
+            tag.kind = DsmlKind::other_start;
+        } else {
+            return result;
+        }
+        result.length = at_;
+        result.tag = std::move(tag);
+        return result;
+    }
+
+    DsmlMatch match_plain() {
+        DsmlMatch result;
+        if (!text_.starts_with('<')) return result;
+        closing_ = text_.starts_with("</");
+        at_ = closing_ ? 2 : 1;
+        std::size_t end = at_;
+        while (end < text_.size() && is_word_char(text_[end]) && end - at_ < kMaxWord) end++;
+        const std::string_view word = text_.substr(at_, end - at_);
+        bool known = false, begins = false;
+        for (const std::string_view exact : {"tool_calls", "function_calls", "invoke", "parameter"}) {
+            known |= word == exact;
+            begins |= exact.starts_with(word);
+        }
+        if (end == text_.size()) {
+            if (begins) result.state = DsmlMatch::State::partial;
+            return result;
+        }
+        DsmlTag tag;
+        if (!known) return result;
+        if (!rest(tag) || text_[at_ - 1] != '>') {
+            const bool cut = ran_out_ && text_.size() < kMaxDsmlTag;
+            if (cut) result.state = DsmlMatch::State::partial;
             return result;
         }
         result.state = DsmlMatch::State::tag;
         result.length = at_;
+        result.tag = std::move(tag);
         return result;
     }
 
@@ -69,72 +151,144 @@ class Matcher {
         return false;
     }
 
-    // One bar or two, of either width.
-    bool skip_bars() {
-        for (int bars = 0; bars < 2; bars++) {
-            if (at_end()) return false;
-            if (text_[at_] == '|') {
-                at_++;
-            } else if (text_[at_] == '\xEF') {
-                if (!skip("｜")) return false;
-            } else {
-                return bars > 0;
-            }
+    bool skip_slash() {
+        if (at_end()) return false;
+        if (text_[at_] == '/') {
+            at_++;
+            closing_ = true;
         }
         return true;
     }
 
-    bool tag(DsmlTag& result) {
-        if (!skip("<")) return false;
-        if (at_end()) return false;
-        const bool closing = text_[at_] == '/';
-        if (closing) at_++;
-        if (!skip_bars() || !skip("DSML")) return false;
-        const std::size_t bars = at_;
-        const bool complete = skip_bars();
-        sentinel_ = at_ > bars;
-        if (!complete || !skip_spaces(kMaxSpaces)) return false;
-        const Known* known = tag_name();
-        if (!known) return false;
-        result.kind = closing ? known->end : known->start;
-        if (closing) return skip_spaces(kMaxDsmlTag) && skip(">");
-        if (!attributes(result)) return false;
-        return result.kind == DsmlKind::calls_start || !result.name.empty();
-    }
-
-    const Known* tag_name() {
-        const std::size_t start = at_;
-        while (at_ < text_.size() && at_ - start < kMaxTagName && is_name_char(text_[at_])) at_++;
-        const std::string_view name = text_.substr(start, at_ - start);
-        bool begins_a_name = false;
-        for (const Known& known : kKnown) {
-            if (at_ < text_.size() && known.name == name) return &known;
-            begins_a_name |= known.name.substr(0, name.size()) == name;
-        }
-        ran_out_ = at_ == text_.size() && begins_a_name;
-        return nullptr;
-    }
-
-    // The attributes and the closing ">".
-    bool attributes(DsmlTag& result) {
-        while (true) {
-            if (!skip_spaces(kMaxDsmlTag)) return false;
-            if (text_[at_] == '>') {
+    // Up to two bars of either width and a space beside them.
+    bool skip_bars(std::size_t& bars) {
+        for (bars = 0; bars < 2;) {
+            if (at_end()) return false;
+            if (text_[at_] == '|') {
                 at_++;
-                return true;
+            } else if (text_[at_] == kBar[0]) {
+                if (!skip(kBar)) return false;
+            } else {
+                break;
             }
-            const std::size_t start = at_;
-            while (at_ < text_.size() && is_name_char(text_[at_])) at_++;
-            const std::string_view key = text_.substr(start, at_ - start);
-            if (at_end() || key.empty() || !skip_spaces(kMaxDsmlTag) || !skip("=")) return false;
-            std::string_view value;
-            if (!skip_spaces(kMaxDsmlTag) || !attribute_value(value)) return false;
-            if (key == "name") result.name = value;
-            if (key == "string" && (value == "true" || value == "false")) result.is_string = value == "true";
+            bars++;
+        }
+        return true;
+    }
+
+    bool skip_sentinel() {
+        std::size_t left = 0, right = 0;
+        const bool bare = text_.starts_with(kBar[0]);
+        if (bare) {  // this much is sure to be the special token only if all of it is there
+            if (!skip("｜DSML｜")) return false;
+            bare_ = at_;
+            sentinel_ = true;
+            return skip_slash();
+        }
+        if (!skip("<") || !skip_slash()) return false;
+        const bool more = skip_bars(left);
+        sentinel_ = left > 0 && text_.substr(0, at_).ends_with(kBar);
+        if (!more) return false;
+        const std::string_view letters = text_.substr(at_, 4);
+        const bool small = letters.starts_with('d');
+        if (!skip(small ? "dsml" : "DSML")) return false;
+        const bool some = skip_bars(right);
+        if (left + right == 0 && some) return false;
+        sentinel_ = left + right > 0;
+        if (!some) return false;
+        bare_ = at_;
+        return skip_slash();
+    }
+
+    bool read(DsmlTag& tag) {
+        if (!skip_sentinel() || !skip_spaces(kMaxSpaces)) return false;
+        return rest(tag);
+    }
+
+    // The word, attributes and what ends the tag.
+    bool rest(DsmlTag& tag) {
+        const std::size_t start = at_;
+        while (at_ < text_.size() && at_ - start < kMaxWord && is_word_char(text_[at_])) at_++;
+        tag.word = text_.substr(start, at_ - start);
+        if (at_end()) return false;
+        const Word word = meaning(tag.word);
+        bare_names_ = word == Word::invoke || word == Word::parameter;
+        if (!attributes(tag)) return false;
+        if (word == Word::other && text_[at_ - 1] != '>') return false;
+        name_it(tag, word);
+        return true;
+    }
+
+    void name_it(DsmlTag& tag, Word word) {
+        if (closing_) {
+            constexpr std::array kEnds = {DsmlKind::calls_end, DsmlKind::invoke_end, DsmlKind::parameter_end,
+                                          DsmlKind::other_end};
+            tag.kind = kEnds[static_cast<std::size_t>(word)];
+            return;
+        }
+        if (tag.name.empty() && word != Word::calls) {  // under another key: tool="f"
+            auto named = std::find_if(tag.attributes.begin(), tag.attributes.end(),
+                                      [](const auto& attribute) { return attribute.first != "value"; });
+            if (named != tag.attributes.end() && word != Word::other) {
+                tag.name = std::move(named->second);
+                tag.attributes.erase(named);
+            }
+        }
+        if (word == Word::parameter) tag.kind = DsmlKind::parameter_start;
+        if (word == Word::other) tag.kind = DsmlKind::other_start;
+        if (word == Word::calls || word == Word::invoke)
+            tag.kind = tag.name.empty() ? DsmlKind::calls_start : DsmlKind::invoke_start;
+    }
+
+    // The attributes and the end: ">", "/>", or a place where nothing of a tag goes on.
+    bool attributes(DsmlTag& tag) {
+        while (true) {
+            const std::size_t end = at_;
+            if (!skip_spaces(kMaxDsmlTag)) return false;
+            const bool new_line = text_.substr(end, at_ - end).find('\n') != std::string_view::npos;
+            const char c = text_[at_];
+            if (c == '>' || c == '/') {
+                at_++;
+                if (c == '>') return true;
+                if (at_end()) return false;
+                tag.closed = text_[at_] == '>';
+                continue;
+            }
+            if (attribute(tag, bare_names_ && !new_line)) continue;
+            at_ = end;
+            return !ran_out_ && (new_line || c == '<' || c == '{' || c == '[');
         }
     }
 
-    bool attribute_value(std::string_view& value) {
+    // `bare`: one without a value will do. It is the name if there is no other.
+    bool attribute(DsmlTag& tag, bool bare) {
+        const std::size_t start = at_;
+        while (at_ < text_.size() && is_word_char(text_[at_])) at_++;
+        const std::size_t end = at_;
+        const std::string key(text_.substr(start, end - start));
+        if (!skip_spaces(kMaxDsmlTag)) return false;
+        if (text_[at_] != '=' && text_[at_] != ':') {
+            at_ = end;
+            if (!bare || key.empty() || (text_[end] != '>' && text_[end] != '/' && !is_space(text_[end])))
+                return false;
+            if (tag.name.empty()) tag.name = key;
+            return true;
+        }
+        at_++;
+        std::string value;
+        if (!skip_spaces(kMaxDsmlTag) || !attribute_value(value)) return false;
+        if (key == "name" || key.empty()) {
+            tag.name = std::move(value);
+        } else if (key == "string") {
+            if (value == "true" || value == "True") tag.is_string = true;
+            if (value == "false" || value == "False") tag.is_string = false;
+        } else {
+            tag.attributes.emplace_back(key, std::move(value));
+        }
+        return true;
+    }
+
+    bool attribute_value(std::string& value) {
         const char quote = text_[at_];
         const bool quoted = quote == '"' || quote == '\'';
         if (quoted) at_++;
@@ -144,15 +298,29 @@ class Matcher {
             if (quoted ? c == quote : is_space(c) || c == '>') {
                 value = text_.substr(start, at_ - start);
                 if (quoted) at_++;
+                while (!quoted && (value.ends_with('"') || value.ends_with('\''))) value.pop_back();
                 return true;
             }
-            if (c == '\n' || (!quoted && c == '<')) return false;  // a quote that is never closed
+            if (!quoted && c == '<') return false;
+            if (c == '\n') return unclosed_quote(start, value);
         }
         return false;
     }
 
+    // name="f> and the end of the line: the value ends before the ">".
+    bool unclosed_quote(std::size_t start, std::string& value) {
+        const std::size_t end = text_.substr(0, at_).rfind('>');
+        if (end == std::string_view::npos || end < start) return false;
+        value = text_.substr(start, end - start);
+        at_ = end;
+        return true;
+    }
+
     std::string_view text_;
     std::size_t at_ = 0;
+    std::size_t bare_ = 0;  // where the sentinel ends; 0: it is not complete
+    bool closing_ = false;
+    bool bare_names_ = false;  // <invoke f> has a name
     bool ran_out_ = false;
     bool sentinel_ = false;
 };
@@ -160,5 +328,7 @@ class Matcher {
 }  // namespace
 
 DsmlMatch match_dsml_tag(std::string_view text) { return Matcher(text).match(); }
+
+DsmlMatch match_plain_tag(std::string_view text) { return Matcher(text).match_plain(); }
 
 }  // namespace cachalot

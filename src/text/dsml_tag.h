@@ -1,14 +1,20 @@
-// Recognises one DSML tag at the start of a text that may still be growing.
+// Recognises one DSML tag at the start of a text that may still be growing, however it is spelt.
 //
 // The tags as DeepSeek V4 writes them, and what models make of them:
 //
-//     <｜DSML｜tool_calls>                          |DSML| with ASCII bars, or with two bars a side;
-//     <｜DSML｜invoke name="NAME">                  a space before the tag's name (V4.1 writes it always);
-//     <｜DSML｜parameter name="KEY" string="true">  `calls` (V4.1) or `function_calls` for `tool_calls`;
-//     </｜DSML｜parameter>                          no `string`, other quotes or none, spaces before `>`
+//     <｜DSML｜tool_calls>                          |DSML| with ASCII bars, with two bars a side or with one missing, in
+//     <｜DSML｜invoke name="NAME">                  small letters; `｜DSML｜` without `<`; spaces or the slash after it;
+//     <｜DSML｜parameter name="KEY" string="true">  `function_calls` (V3.2), `calls` (V4.1), `toolcalls`, `paramter`, ...;
+//     </｜DSML｜parameter>                          no `string`, other quotes or none, no `>`, `/>`
+//
+// So the word after the sentinel is compared with the known ones by distance, and a tag ends where nothing of
+// a tag follows. A sentinel that no word follows is a tag of kind `other`: it is no text either.
+//
+// Inside a block models also leave out the sentinel. match_plain_tag reads such tags; they have to be spelt
+// right, since they are ordinary text that may mean something else.
 //
 // The answer depends on nothing but the text up to the point where the tag is decided: once it is not
-// `partial`, more text does not change it. A tag longer than kMaxDsmlTag is no tag, which bounds what a
+// `partial`, more text does not change it. A tag longer than kMaxDsmlTag is none, which bounds what a
 // caller has to hold back.
 #pragma once
 
@@ -16,17 +22,31 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace cachalot {
 
 inline constexpr std::size_t kMaxDsmlTag = 1024;  // bytes
 
-enum class DsmlKind { calls_start, calls_end, invoke_start, invoke_end, parameter_start, parameter_end };
+enum class DsmlKind {
+    calls_start,  // also an invoke without a name
+    calls_end,
+    invoke_start,  // also `tool_call` and the like with a name
+    invoke_end,
+    parameter_start,
+    parameter_end,
+    other_start,  // another word, or none
+    other_end,
+};
 
 struct DsmlTag {
     DsmlKind kind = DsmlKind::calls_start;
-    std::string name;               // of invoke_start and parameter_start, never empty
+    std::string name;               // of invoke_start never empty; of parameter_start, other_start it may be
     std::optional<bool> is_string;  // of parameter_start, if the attribute is there
+    bool closed = false;            // `/>`
+    std::string word;               // "invoke", as it is spelt
+    std::vector<std::pair<std::string, std::string>> attributes;  // all others
 };
 
 struct DsmlMatch {
@@ -36,11 +56,14 @@ struct DsmlMatch {
         tag,
     };
     State state = State::none;
-    bool sentinel = false;   // partial: "<｜DSML｜" is complete, so this can hardly be anything but a tag
+    bool sentinel = false;   // partial: "<｜" is complete, so this can hardly be anything but a tag
     std::size_t length = 0;  // tag: its bytes
     DsmlTag tag;
 };
 
 DsmlMatch match_dsml_tag(std::string_view text);
+
+// `<tool_calls>`, `<invoke name="NAME">`, `</parameter>`, ... without the sentinel.
+DsmlMatch match_plain_tag(std::string_view text);
 
 }  // namespace cachalot

@@ -85,25 +85,23 @@ const Patterns& patterns() {
 
 class Splitter {
   public:
-    explicit Splitter(std::vector<std::string_view>& pieces)
-        : pieces_(pieces), match_(pcre2_match_data_create(1, nullptr)) {
+    explicit Splitter(const std::function<bool(std::string_view)>& visit)
+        : visit_(visit), match_(pcre2_match_data_create(1, nullptr)) {
         if (!match_) throw std::bad_alloc();
     }
 
-    // Applies the patterns from `level` on to `text`, which must be valid UTF-8.
-    void split(std::string_view text, std::size_t level) {
-        if (text.empty()) return;
-        if (level == patterns_.codes.size()) {
-            pieces_.push_back(text);
-            return;
-        }
+    // Applies the patterns from `level` on to `text`, which must be valid UTF-8. False once a visit has returned that.
+    bool split(std::string_view text, std::size_t level) {
+        if (text.empty()) return true;
+        if (level == patterns_.codes.size()) return visit_(text);
         std::size_t done = 0;
         while (const std::optional<Range> match = find(text, done, level)) {
-            split(text.substr(done, match->begin - done), level + 1);
-            split(text.substr(match->begin, match->end - match->begin), level + 1);
+            if (!split(text.substr(done, match->begin - done), level + 1) ||
+                !split(text.substr(match->begin, match->end - match->begin), level + 1))
+                return false;
             done = match->end;
         }
-        split(text.substr(done), level + 1);
+        return split(text.substr(done), level + 1);
     }
 
   private:
@@ -124,28 +122,36 @@ class Splitter {
     }
 
     const Patterns& patterns_ = patterns();
-    std::vector<std::string_view>& pieces_;
+    const std::function<bool(std::string_view)>& visit_;
     std::unique_ptr<pcre2_match_data, FreePcre2> match_;
 };
 
 }  // namespace
 
-std::vector<std::string_view> pretokenize(std::string_view text) {
-    std::vector<std::string_view> pieces;
-    Splitter splitter(pieces);
+void pretokenize(std::string_view text, const std::function<bool(std::string_view)>& visit) {
+    Splitter splitter(visit);
     while (true) {
         const std::size_t valid = valid_utf8_prefix(text);
-        splitter.split(text.substr(0, valid), 0);
+        if (!splitter.split(text.substr(0, valid), 0)) return;
         text.remove_prefix(valid);
-        if (text.empty()) return pieces;
+        if (text.empty()) return;
         std::size_t invalid = 0;
         for (Utf8Char c{}; invalid < text.size(); invalid += c.length) {
             c = decode_utf8(text.substr(invalid));
             if (c.valid) break;
         }
-        pieces.push_back(text.substr(0, invalid));
+        if (!visit(text.substr(0, invalid))) return;
         text.remove_prefix(invalid);
     }
+}
+
+std::vector<std::string_view> pretokenize(std::string_view text) {
+    std::vector<std::string_view> pieces;
+    pretokenize(text, [&](std::string_view piece) {
+        pieces.push_back(piece);
+        return true;
+    });
+    return pieces;
 }
 
 }  // namespace cachalot

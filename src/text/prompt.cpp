@@ -3,14 +3,16 @@
 #include "text/prompt.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
+#include "text/call_arguments.h"
 #include "text/chat_json.h"
 #include "text/prompt_protocol.h"
+#include "text/tool_schema.h"
 
 namespace cachalot {
 
@@ -66,7 +68,7 @@ std::vector<Turn> merge_messages(const std::vector<Message>& messages) {
 // Tool results arrive in the order in which the tools finished; the model saw them in the order of its calls.
 // Results change places among themselves only; one that answers no known call counts as answering the first.
 void order_tool_results(std::vector<Turn>& turns) {
-    std::unordered_map<std::string, std::size_t> order;  // of the latest calls, by id
+    std::map<std::string, std::size_t> order;  // of the latest calls, by id; clients choose those
     const auto rank = [&](const Block& block) {
         const auto found = order.find(block.tool_call_id);
         return found == order.end() ? std::size_t{0} : found->second;
@@ -140,8 +142,12 @@ std::string_view task_token(QuickTask task) {
 
 class Writer {
   public:
-    Writer(const std::vector<Turn>& turns, bool thinking, bool drop_thinking)
-        : turns_(turns), thinking_(thinking), drop_thinking_(drop_thinking), last_(last_question(turns)) {}
+    Writer(const std::vector<Turn>& turns, const ToolSchemas& tools, bool thinking, bool drop_thinking)
+        : turns_(turns),
+          tools_(tools),
+          thinking_(thinking),
+          drop_thinking_(drop_thinking),
+          last_(last_question(turns)) {}
 
     Prompt write(std::string_view effort) {
         prompt_.last_user_turn = prompt_.last_answer_header = kNowhere;
@@ -239,25 +245,35 @@ class Writer {
     }
 
     void write_tool_calls(const std::vector<ToolCall>& calls) {
-        if (calls.empty()) return;
-        fixed(kCallsStart);
+        struct Readable {
+            const ToolCall& call;
+            std::vector<ToolArgument> arguments;
+        };
+        std::vector<Readable> readable;
         for (const ToolCall& call : calls) {
+            auto arguments = arguments_of_history(call.arguments, tools_.find(call.name));
+            if (arguments) {
+                readable.push_back({call, std::move(*arguments)});
+            } else {
+                fixed("\n\n");
+                literal(call.name + " " + call.arguments);
+            }
+        }
+        if (readable.empty()) return;
+        fixed(kCallsStart);
+        for (const Readable& one : readable) {
             fixed(kInvokeStart);
-            literal(call.name);
+            literal(one.call.name);
             fixed(kInvokeNameEnd);
-            write_arguments(call.arguments);
+            write_arguments(one.arguments);
             fixed("\n</｜DSML｜invoke>\n");
         }
         fixed("</｜DSML｜tool_calls>");
     }
 
-    void write_arguments(const std::string& json) {
-        // Clients send "" for a call without arguments.
-        if (json.find_first_not_of(" \t\r\n") == std::string::npos) return;
-        std::optional<std::vector<ToolArgument>> arguments = parse_tool_arguments(json);
-        if (!arguments) arguments = std::vector<ToolArgument>{{"arguments", true, json}};
+    void write_arguments(const std::vector<ToolArgument>& arguments) {
         const char* separator = "";
-        for (const ToolArgument& argument : *arguments) {
+        for (const ToolArgument& argument : arguments) {
             fixed(std::exchange(separator, "\n"));
             fixed("<｜DSML｜parameter name=\"");
             literal(argument.name);
@@ -287,6 +303,7 @@ class Writer {
     }
 
     const std::vector<Turn>& turns_;
+    const ToolSchemas& tools_;
     const bool thinking_;
     const bool drop_thinking_;
     const std::optional<std::size_t> last_;
@@ -312,7 +329,8 @@ Prompt encode_prompt(const Conversation& conversation, const ChatOptions& option
     const bool drop_thinking = options.thinking && options.drop_thinking && !tools;
     if (drop_thinking) drop_old_developer_turns(turns);
     attach_instructions(turns, conversation);
-    return Writer(turns, options.thinking, drop_thinking).write(effort_prefix(options));
+    return Writer(turns, ToolSchemas(conversation), options.thinking, drop_thinking)
+        .write(effort_prefix(options));
 }
 
 }  // namespace cachalot

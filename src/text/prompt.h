@@ -74,8 +74,9 @@ struct Prompt {
 //   the same turn.
 // - The header of an answer follows a user or developer message that is last or precedes an assistant message or a
 //   latest_reminder; so a system message between question and answer suppresses the header, as in DeepSeek's encoder.
-// - Arguments that are no JSON object become one parameter "arguments" that holds their text; none at all become no
-//   parameter.
+// - Arguments that are no JSON object are read as those of a model are (text/call_arguments.h): mended, taken
+//   out of a wrapper, or as the one parameter of the tool. A call whose arguments cannot be read becomes text of
+//   the answer; it never becomes a form that the model should not learn. None at all become no parameter.
 Prompt encode_prompt(const Conversation& conversation, const ChatOptions& options = {});
 
 }  // namespace cachalot

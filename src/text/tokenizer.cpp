@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <functional>
+#include <limits>
 #include <utility>
 
 #include "base/error.h"
@@ -25,6 +26,9 @@ constexpr std::size_t kMaxBucketSize = 64;
 // Pieces whose tokens are remembered within one call, so that the frequent words of a text are merged once.
 constexpr std::size_t kMaxRememberedBytes = 64;
 constexpr std::size_t kMaxRememberedPieces = 4096;
+
+// A whole token, in the units of byte_shares_. Sums over 4 GiB of text do not overflow.
+constexpr std::uint64_t kWholeToken = std::uint64_t{1} << 31;
 
 bool is_special_type(int type) {
     return type == static_cast<int>(TokenType::control) || type == static_cast<int>(TokenType::user_defined);
@@ -85,6 +89,15 @@ void Tokenizer::read_tokens() {
             fail("{}: the tokenizer has no token for the byte 0x{:02X}", source_, b);
         byte_ids_[b] = found->second;
     }
+    std::array<std::uint64_t, 256> longest{};  // token with a byte
+    for (std::size_t i = 0; i < count; ++i) {
+        if (!is_ordinary_type(data_.types[i])) continue;
+        for (const char c : bytes_[i]) {
+            std::uint64_t& length = longest[static_cast<unsigned char>(c)];
+            length = std::max<std::uint64_t>(length, bytes_[i].size());
+        }
+    }
+    for (std::size_t b = 0; b < longest.size(); ++b) byte_shares_[b] = kWholeToken / longest[b];
     for (const auto& [name, id] : {std::pair("beginning", data_.bos), std::pair("end", data_.eos)}) {
         if (id < 0 || id >= size())
             fail("{}: the {}-of-sequence token {} is not below {}", source_, name, id, count);
@@ -133,6 +146,11 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, SpecialTokens
 }
 
 std::vector<std::int32_t> Tokenizer::encode_parts(std::span<const TextPart> parts) const {
+    return *encode_at_most(std::numeric_limits<std::size_t>::max(), parts);
+}
+
+std::optional<std::vector<std::int32_t>> Tokenizer::encode_at_most(std::size_t most,
+                                                                   std::span<const TextPart> parts) const {
     std::vector<std::int32_t> ids;
     std::string run;  // ordinary text since the last special token
     for (const TextPart& part : parts) {
@@ -140,7 +158,7 @@ std::vector<std::int32_t> Tokenizer::encode_parts(std::span<const TextPart> part
         if (part.mode == SpecialTokens::parse) {
             while (const std::optional<SpecialMatch> special = next_special(rest)) {
                 run.append(rest.substr(0, special->begin));
-                encode_ordinary(run, ids);
+                if (!encode_ordinary(run, most, ids) || ids.size() == most) return std::nullopt;
                 run.clear();
                 ids.push_back(special->id);
                 rest.remove_prefix(special->begin + special->length);
@@ -148,8 +166,16 @@ std::vector<std::int32_t> Tokenizer::encode_parts(std::span<const TextPart> part
         }
         run.append(rest);
     }
-    encode_ordinary(run, ids);
+    if (!encode_ordinary(run, most, ids)) return std::nullopt;
     return ids;
+}
+
+// A byte's share of a token is one over the length of the longest token that has this byte, rounded down. So the
+// shares of a token's bytes add up to no more than one.
+std::size_t Tokenizer::least_tokens(std::string_view text) const {
+    std::uint64_t shares = 0;
+    for (const char c : text) shares += byte_shares_[static_cast<unsigned char>(c)];
+    return static_cast<std::size_t>((shares + kWholeToken - 1) / kWholeToken);
 }
 
 // The specials that share the first n bytes with the text at some place are neighbours in the sorted list;
@@ -175,8 +201,11 @@ std::optional<Tokenizer::SpecialMatch> Tokenizer::next_special(std::string_view 
     return std::nullopt;
 }
 
-void Tokenizer::encode_ordinary(std::string_view text, std::vector<std::int32_t>& ids) const {
-    if (text.empty()) return;
+// Returns false if `ids` would become more than `most`; they are of no use then.
+bool Tokenizer::encode_ordinary(std::string_view text, std::size_t most,
+                                std::vector<std::int32_t>& ids) const {
+    if (text.empty()) return true;
+    if (least_tokens(text) > most - ids.size()) return false;
     struct Remembered {
         std::string_view piece;
         std::size_t begin, end;  // its tokens are ids[begin, end)
@@ -185,7 +214,7 @@ void Tokenizer::encode_ordinary(std::string_view text, std::vector<std::int32_t>
     std::vector<Remembered> memory(std::bit_ceil(std::min(kMaxRememberedPieces, text.size())));
     Merger merger(merges_);
     std::vector<std::int32_t> bytes;
-    for (const std::string_view piece : pretokenize(text)) {
+    pretokenize(text, [&](std::string_view piece) {
         Remembered& seen = memory[std::hash<std::string_view>()(piece) & (memory.size() - 1)];
         const std::size_t begin = ids.size();
         if (seen.piece == piece) {
@@ -196,7 +225,9 @@ void Tokenizer::encode_ordinary(std::string_view text, std::vector<std::int32_t>
             merger.merge(bytes, ids);
             if (piece.size() <= kMaxRememberedBytes) seen = {piece, begin, ids.size()};
         }
-    }
+        return ids.size() <= most;
+    });
+    return ids.size() <= most;
 }
 
 std::size_t Tokenizer::checked(std::int32_t id) const {

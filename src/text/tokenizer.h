@@ -61,6 +61,14 @@ class Tokenizer {
     // `parse` part; ordinary text is tokenised across the borders of parts as if they were not there.
     std::vector<std::int32_t> encode_parts(std::span<const TextPart> parts) const;
 
+    // The same if these are no more than `most` tokens, else nothing: a text that is too long costs no more than one
+    // that is not.
+    std::optional<std::vector<std::int32_t>> encode_at_most(std::size_t most,
+                                                            std::span<const TextPart> parts) const;
+
+    // A number of tokens that `text`, encoded as literal, has at least. Takes a glance at each byte.
+    std::size_t least_tokens(std::string_view text) const;
+
     // The bytes of the tokens one after the other: not always valid UTF-8, as a model may stop inside a
     // character. Throws Error for an id out of range.
     std::string decode(std::span<const std::int32_t> ids) const;
@@ -95,13 +103,14 @@ class Tokenizer {
     void read_merges();
     std::size_t checked(std::int32_t id) const;
     std::optional<SpecialMatch> next_special(std::string_view text) const;
-    void encode_ordinary(std::string_view text, std::vector<std::int32_t>& ids) const;
+    bool encode_ordinary(std::string_view text, std::size_t most, std::vector<std::int32_t>& ids) const;
 
     TokenizerData data_;
     std::string source_;
     std::vector<std::string> bytes_;                          // by id
     std::unordered_map<std::string_view, std::int32_t> ids_;  // by data_.tokens[id], which the keys point to
     std::array<std::int32_t, 256> byte_ids_{};                // the token of each single byte
+    std::array<std::uint64_t, 256> byte_shares_{};            // of a token, see least_tokens()
     std::vector<Special> specials_;                           // sorted by text
     std::array<bool, 256> starts_special_{};                  // first bytes of special tokens
     MergeTable merges_;

@@ -8,11 +8,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/error.h"
+
 namespace cachalot {
 namespace {
 
 constexpr std::int32_t kGone = -1;
-constexpr std::size_t kEnd = static_cast<std::size_t>(-1);
+constexpr std::uint32_t kEnd = static_cast<std::uint32_t>(-1);
 
 }  // namespace
 
@@ -45,11 +47,15 @@ std::optional<std::uint32_t> MergeTable::rank(std::int32_t left, std::int32_t ri
 }
 
 void Merger::merge(std::span<const std::int32_t> bytes, std::vector<std::int32_t>& out) {
+    if (bytes.size() >= kEnd) fail("a text of {} bytes without a border is too long", bytes.size());
+    const auto size = static_cast<std::uint32_t>(bytes.size());
     symbols_.clear();
     heap_.clear();
-    for (std::size_t i = 0; i < bytes.size(); ++i)
-        symbols_.push_back({bytes[i], i == 0 ? kEnd : i - 1, i + 1 == bytes.size() ? kEnd : i + 1});
-    for (std::size_t i = 0; i < bytes.size(); ++i) consider(i);
+    for (std::uint32_t i = 0; i < size; ++i)
+        symbols_.push_back({bytes[i], i == 0 ? kEnd : i - 1, i + 1 == size ? kEnd : i + 1});
+    for (std::uint32_t i = 0; i < size; ++i)
+        if (const auto pair = candidate(i)) heap_.push_back(*pair);
+    std::make_heap(heap_.begin(), heap_.end());
 
     while (!heap_.empty()) {
         const Candidate best = pop();
@@ -65,16 +71,21 @@ void Merger::merge(std::span<const std::int32_t> bytes, std::vector<std::int32_t
         consider(best.left);
         if (left.prev != kEnd) consider(left.prev);
     }
-    for (std::size_t i = symbols_.empty() ? kEnd : 0; i != kEnd; i = symbols_[i].next)
+    for (std::uint32_t i = symbols_.empty() ? kEnd : 0; i != kEnd; i = symbols_[i].next)
         out.push_back(symbols_[i].id);
 }
 
-// Pushes the pair that begins at symbol `left`, if there is a merge for it.
-void Merger::consider(std::size_t left) {
-    const std::size_t right = symbols_[left].next;
-    if (right == kEnd) return;
-    if (const auto rank = table_.rank(symbols_[left].id, symbols_[right].id)) {
-        heap_.push_back({*rank, left});
+// The pair that begins at symbol `left`, if there is a merge for it.
+std::optional<Merger::Candidate> Merger::candidate(std::uint32_t left) const {
+    const std::uint32_t right = symbols_[left].next;
+    if (right == kEnd) return std::nullopt;
+    const auto rank = table_.rank(symbols_[left].id, symbols_[right].id);
+    return rank ? std::optional(Candidate{*rank, left}) : std::nullopt;
+}
+
+void Merger::consider(std::uint32_t left) {
+    if (const auto pair = candidate(left)) {
+        heap_.push_back(*pair);
         std::push_heap(heap_.begin(), heap_.end());
     }
 }

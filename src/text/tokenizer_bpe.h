@@ -42,23 +42,25 @@ class Merger {
     explicit Merger(const MergeTable& table) : table_(table) {}
 
     // Merges the tokens of one piece, of which there is one for each byte, and appends the result to `out`.
-    // Always applies the merge of lowest rank, the leftmost of equals, until none is left. O(n log n).
+    // Always applies the merge of lowest rank, the leftmost of equals, until none is left. O(n log n). Throws Error for
+    // a piece of 4 GiB.
     void merge(std::span<const std::int32_t> bytes, std::vector<std::int32_t>& out);
 
   private:
     struct Symbol {
-        std::int32_t id;         // kGone once merged into the symbol before
-        std::size_t prev, next;  // indices; kEnd at the ends
+        std::int32_t id;           // kGone once merged into the symbol before
+        std::uint32_t prev, next;  // indices; kEnd at the ends
     };
     struct Candidate {
         std::uint32_t rank;
-        std::size_t left;  // index of the pair's left symbol
+        std::uint32_t left;  // index of the pair's left symbol
 
         // The heap algorithms keep the greatest on top, so "less" is "merged later".
         bool operator<(const Candidate& o) const { return rank != o.rank ? rank > o.rank : left > o.left; }
     };
 
-    void consider(std::size_t left);
+    std::optional<Candidate> candidate(std::uint32_t left) const;
+    void consider(std::uint32_t left);
     Candidate pop();
 
     const MergeTable& table_;

@@ -1,7 +1,12 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <numeric>
 
 #include "base/error.h"
@@ -80,6 +85,51 @@ TEST(ThreadPool, AnExceptionReachesTheCallerAndThePoolGoesOn) {
         EXPECT_EQ(count, 100);
     }
 }
+
+// As many threads as the system gives, and the work is done by them.
+void expect_to_work(ThreadPool& pool) {
+    std::vector<std::atomic<int>> hits(500);
+    pool.parallel_for(500, [&](std::int64_t i, int) { hits[static_cast<std::size_t>(i)].fetch_add(1); });
+    for (auto& h : hits) ASSERT_EQ(h.load(), 1);
+}
+
+// A stack that no machine has room for makes the creation of every thread fail.
+TEST(ThreadPool, DoesWithoutThreadsThatCannotBeCreated) {
+    pthread_attr_t usual, huge;
+    ASSERT_EQ(pthread_getattr_default_np(&usual), 0);
+    ASSERT_EQ(pthread_attr_init(&huge), 0);
+    ASSERT_EQ(pthread_attr_setstacksize(&huge, std::size_t(1) << 50), 0);
+    ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+    for (int threads : {2, 8, 100}) {
+        ThreadPool pool(threads);
+        EXPECT_EQ(pool.size(), 1);
+        expect_to_work(pool);
+    }
+    EXPECT_EQ(pthread_setattr_default_np(&usual), 0);
+    ThreadPool whole(4);
+    EXPECT_EQ(whole.size(), 4);
+    expect_to_work(whole);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+// Some fit, the others do not. For a process of its own, since the limit stays.
+[[noreturn]] void work_with_little_address_space() {
+    std::ifstream pages("/proc/self/statm");
+    rlim_t size = 0;
+    pages >> size;
+    size = size * static_cast<rlim_t>(getpagesize()) + (rlim_t(60) << 20);  // stacks are 8 MB each
+    const rlimit limit{size, size};
+    setrlimit(RLIMIT_AS, &limit);
+    ThreadPool pool(40);
+    expect_to_work(pool);
+    const bool right = pool.size() > 1 && pool.size() < 40;
+    std::_Exit(right && !testing::Test::HasFailure() ? 0 : 1);
+}
+
+TEST(ThreadPool, GoesOnWithFewerThreads) {
+    EXPECT_EXIT(work_with_little_address_space(), testing::ExitedWithCode(0), "");
+}
+#endif
 
 }  // namespace
 }  // namespace cachalot

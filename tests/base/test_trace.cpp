@@ -43,6 +43,29 @@ TEST(Trace, SpansNest) {
     EXPECT_THAT(trace.summary(), HasSubstr("waits for all threads: 32.0 in a pass, 10.0 in a layer"));
 }
 
+TEST(Trace, HoldsABoundedNumberOfSpans) {
+    Trace trace(5);
+    for (int pass = 0; pass < 3; ++pass) {
+        Traced outer(&trace, "pass");
+        for (int layer = 0; layer < 3; ++layer) {
+            Traced inner(&trace, "layer", layer);
+            trace.count(1, 1);
+            Traced innermost(&trace, "project", layer);
+            trace.count(10, 10);
+        }
+    }
+    ASSERT_EQ(trace.spans().size(), 5u);  // of 21
+    EXPECT_EQ(trace.dropped(), 16);
+    EXPECT_EQ(trace.spans()[3].bytes, 1);
+    EXPECT_EQ(trace.spans()[4].bytes, 10);
+    // What was recorded has ended; the third layer, which came too late, was counted for nobody.
+    for (const TraceSpan& span : trace.spans()) EXPECT_GE(span.end, span.begin);
+    EXPECT_EQ(trace.spans()[0].bytes, 0);
+    EXPECT_THAT(trace.summary(), HasSubstr("of the first 5 spans; 16 later ones were dropped"));
+    EXPECT_EQ(nlohmann::json::parse(trace.chrome_json())["otherData"]["dropped"], 16);
+    EXPECT_EQ(Trace().summary().find("dropped"), std::string::npos);
+}
+
 TEST(Trace, NothingIsRecordedWithoutOne) {
     Traced span(nullptr, "layer");
     EXPECT_EQ(nlohmann::json::parse(Trace().chrome_json())["traceEvents"].size(), 0u);

@@ -4,8 +4,11 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <set>
+
 #include "cache/disk_eviction.h"
 #include "support/disk_states.h"
+#include "support/refused_threads.h"
 #include "support/tiny_release.h"
 
 namespace cachalot {
@@ -174,6 +177,194 @@ TEST_F(Disk, MidwaySnapshotsGoFirst) {
     EXPECT_GT(chosen.clock, 0);
     EXPECT_EQ(choose_eviction(blocks, {snapshot(30, 3, 800)}, {}, 0, 1 << 20).blocks.size(), 5u);
 }
+
+// What choose_eviction() is to choose, with everything asked anew for every snapshot that goes.
+Eviction eviction_by_definition(const std::vector<StoredBlock>& blocks, std::vector<StoredSnapshot> left,
+                                const ChainKey& wanted, double clock, std::int64_t bytes) {
+    auto path = [&](ChainKey key) {  // the blocks up to this one, last first
+        std::vector<const StoredBlock*> found;
+        for (std::size_t i = 0; i < blocks.size();)
+            if (blocks[i].key == key) {
+                found.push_back(&blocks[i]);
+                key = blocks[i].parent;
+                i = 0;
+            } else {
+                ++i;
+            }
+        return found;
+    };
+    auto needed = [&](const StoredSnapshot* but) {
+        std::set<ChainKey> keys;
+        for (const auto* block : path(wanted)) keys.insert(block->key);
+        for (const auto& s : left)
+            if (&s != but)
+                for (const auto* block : path(s.base)) keys.insert(block->key);
+        return keys;
+    };
+    auto worth = [&](const StoredSnapshot& s) {
+        std::int64_t size = s.place.size, before = 0;
+        const auto others = needed(&s);
+        std::set<ChainKey> bases = {s.root};
+        for (const auto* block : path(s.base)) {
+            if (!others.contains(block->key)) size += block->place.size;
+            bases.insert(block->key);
+        }
+        for (const auto& other : left)
+            if (bases.contains(other.base) && other.length < s.length)
+                before = std::max(before, other.length);
+        return s.clock + s.uses * static_cast<double>(s.length - before) / static_cast<double>(size);
+    };
+    Eviction chosen;
+    chosen.clock = clock;
+    std::set<ChainKey> gone;
+    auto sweep = [&] {
+        const auto keys = needed(nullptr);
+        for (const auto& block : blocks)
+            if (!keys.contains(block.key) && gone.insert(block.key).second) {
+                chosen.blocks.push_back(block);
+                bytes -= block.place.size;
+            }
+    };
+    sweep();
+    while (bytes > 0 && !left.empty()) {
+        std::vector<double> worths;
+        for (const auto& s : left) worths.push_back(worth(s));
+        const auto least = std::min_element(worths.begin(), worths.end());
+        chosen.clock = std::max(chosen.clock, *least);
+        const auto which = left.begin() + (least - worths.begin());
+        chosen.snapshots.push_back(*which);
+        bytes -= which->place.size;
+        left.erase(which);
+        sweep();
+    }
+    return chosen;
+}
+
+TEST_F(Disk, EvictionIsWhatItsDefinitionSays) {
+    std::mt19937 random(21);
+    auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+    std::size_t several = 0;
+    for (int round = 0; round < 300; ++round) {
+        auto name = [](std::size_t number) {
+            ChainKey key{};
+            key[0] = static_cast<std::byte>(number);
+            return key;
+        };
+        const auto root = name(200);
+        std::vector<StoredBlock> blocks;
+        std::vector<std::int64_t> depths;
+        for (std::size_t i = 0; i < 1 + below(12); ++i) {
+            const auto parent = below(i + 1);  // i: the root
+            blocks.push_back({name(i),
+                              parent == i ? root : name(parent),
+                              {1, 0, static_cast<std::int64_t>(1 + below(4) * 500)}});
+            depths.push_back(parent == i ? 1 : depths[parent] + 1);
+        }
+        std::vector<StoredSnapshot> snapshots;
+        for (std::size_t i = 0; i < below(14); ++i) {
+            StoredSnapshot s;
+            s.key = name(100 + i);
+            const auto base = below(blocks.size() + 1);
+            s.base = base == blocks.size() ? root : blocks[base].key;
+            s.root = root;
+            s.length =
+                (base == blocks.size() ? 0 : depths[base] * 256) + static_cast<std::int64_t>(1 + below(4));
+            s.place.size = static_cast<std::int64_t>(1 + below(3) * 700);
+            s.uses = static_cast<double>(1 + below(3));
+            s.clock = static_cast<double>(below(3)) / 8;
+            snapshots.push_back(s);
+        }
+        const auto wanted = below(2) ? ChainKey{} : name(below(blocks.size()));
+        const auto bytes = static_cast<std::int64_t>(below(12000));
+        const auto got = choose_eviction(blocks, snapshots, wanted, 0.25, bytes);
+        const auto expected = eviction_by_definition(blocks, snapshots, wanted, 0.25, bytes);
+        auto keys = [](const auto& records) {
+            std::vector<ChainKey> all;
+            for (const auto& record : records) all.push_back(record.key);
+            return all;
+        };
+        auto sorted = [&](const auto& records) {
+            auto all = keys(records);
+            std::sort(all.begin(), all.end());
+            return all;
+        };
+        EXPECT_EQ(keys(got.snapshots), keys(expected.snapshots)) << round;
+        EXPECT_EQ(sorted(got.blocks), sorted(expected.blocks)) << round;
+        EXPECT_EQ(got.clock, expected.clock);
+        several += got.snapshots.size() > 2;
+    }
+    EXPECT_GT(several, 50u);
+}
+
+// Of ten thousand, half: asking all of them for each that goes took some minutes.
+TEST_F(Disk, EvictionOfThousandsIsQuick) {
+    auto name = [](std::uint64_t number) {
+        ChainKey key{};
+        std::memcpy(key.data(), &number, sizeof number);
+        return key;
+    };
+    std::vector<StoredBlock> blocks;
+    std::vector<StoredSnapshot> snapshots;
+    for (std::uint64_t i = 0; i < 10'000; ++i) {
+        StoredSnapshot s;
+        s.key = name(1'000'000 + i);
+        s.place.size = 1000;
+        s.uses = 1 + static_cast<double>(i % 5);
+        if (i % 2) {
+            blocks.push_back({name(1 + i), i % 100 == 1 ? name(0) : name(i - 1), {1, 0, 1000}});
+            s.base = name(1 + i);
+            s.length = 256 * static_cast<std::int64_t>(i % 100 / 2 + 1) + 7;
+        } else {
+            s.length = 1 + static_cast<std::int64_t>(i % 255);
+        }
+        s.root = name(0);
+        if (i % 2 == 0) s.base = name(0);
+        snapshots.push_back(s);
+    }
+    const auto start = std::chrono::steady_clock::now();
+    const auto chosen = choose_eviction(blocks, snapshots, {}, 0, 7'500'000);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    EXPECT_GT(chosen.snapshots.size(), 3000u);
+    EXPECT_LT(taken.count(), 10);
+    RecordProperty("milliseconds", static_cast<int>(taken.count() * 1000));
+}
+
+// However many prompts share a beginning, only so many lengths are asked for as a block has tokens.
+TEST_F(Disk, ManyShortPromptsDoNotSlowDownWhoeverAsks) {
+    auto tier = open();
+    const auto one = talk(1, 250);
+    store(*tier, first(one, 40));
+    for (int i = 0; i < 2000; ++i) {
+        auto other = talk(1, 250);
+        other.resize(static_cast<std::size_t>(20 + i % 200));
+        other[0] = 2000 + i;  // each its own
+        store(*tier, other);
+        if (i % 50 == 0) tier->flush();
+    }
+    tier->flush();
+    EXPECT_EQ(tier->stats().written, 2001);
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(tier->find("", one), 40);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    RecordProperty("microseconds_each", static_cast<int>(taken.count() * 1e4));
+    EXPECT_EQ(known(*tier, one), 40);
+}
+
+#if defined(CACHALOT_CAN_REFUSE_THREADS)
+TEST_F(Disk, AThreadThatIsRefusedIsAnError) {
+    store(*open(), talk(1, 600));
+    for (int given : {0, 1}) {
+        const RefusedThreads limit(given);
+        try {
+            open();
+            ADD_FAILURE() << "no Error was thrown";
+        } catch (const Error& e) {
+            EXPECT_THAT(e.what(), testing::HasSubstr("thread"));
+        }
+    }
+    EXPECT_EQ(known(*open(), talk(1, 600)), 600);
+}
+#endif
 
 TEST_F(Disk, OneProcessHasTheFolder) {
     auto tier = open();

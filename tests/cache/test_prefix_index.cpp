@@ -34,19 +34,18 @@ TEST(PrefixIndex, FindsTheDeepestCheckpointForEveryCut) {
     PrefixIndex index;
     Tokens talk(300);
     std::iota(talk.begin(), talk.end(), 10);
-    EXPECT_EQ(index.find("", talk).kept, 0);
-    EXPECT_EQ(index.take("", talk), nullptr);
+    EXPECT_EQ(index.find("", talk).kept(), 0);
+    EXPECT_EQ(index.find("", talk).state, nullptr);
     for (std::size_t n : {100, 40, 250}) insert(index, "", first(talk, n));
     for (std::size_t cut = 0; cut <= talk.size(); ++cut) {
         auto other = first(talk, cut);
         other.resize(cut + 3, 7);  // another text from here
         auto match = index.find("", other);
-        EXPECT_EQ(match.kept, cut >= 250 ? 250 : cut >= 100 ? 100 : cut >= 40 ? 40 : 0) << cut;
+        EXPECT_EQ(match.kept(), cut >= 250 ? 250 : cut >= 100 ? 100 : cut >= 40 ? 40 : 0) << cut;
         EXPECT_EQ(match.shared, static_cast<std::int64_t>(std::min<std::size_t>(cut, 250))) << cut;
         EXPECT_EQ(index.contains("", first(talk, cut)), cut == 40 || cut == 100 || cut == 250) << cut;
     }
-    ASSERT_NE(index.take("", talk), nullptr);
-    EXPECT_EQ(index.take("", talk)->length, 250);
+    EXPECT_EQ(index.find("", talk).kept(), 250);
     EXPECT_EQ(index.find("another", talk).shared, 0);
     while (index.evict()) {
     }
@@ -87,10 +86,45 @@ TEST(PrefixIndex, RandomTexts) {
                     deepest = std::max<std::int64_t>(deepest, same);
             }
             auto match = index.find(space, wanted);
-            ASSERT_EQ(match.kept, deepest);
+            ASSERT_EQ(match.kept(), deepest);
             ASSERT_EQ(match.shared, shared);
         }
     }
+}
+
+// Whatever is evicted while a match is held: what it tells of is there until it is let go.
+TEST(PrefixIndex, AMatchIsTrueWhileItIsHeld) {
+    PrefixIndex index;
+    const Tokens talk(400, 1);
+    for (std::size_t n : {100, 200, 300}) insert(index, "", first(talk, n));
+    for (std::int32_t other = 2; other < 6; ++other) insert(index, "", Tokens(500, other));
+    auto match = index.find("", first(talk, 250));
+    ASSERT_EQ(match.kept(), 200);
+    while (index.evict()) {
+    }
+    EXPECT_EQ(index.size(), 1u);
+    EXPECT_EQ(match.state->length, 200);
+    EXPECT_EQ(index.find("", talk).state, match.state);
+    match = {};
+    EXPECT_TRUE(index.evict());
+    EXPECT_FALSE(index.evict());
+    EXPECT_EQ(index.find("", talk).kept(), 0);
+}
+
+// Only the checkpoint of exactly these tokens is used, and it then outlives one that was worth the same.
+TEST(PrefixIndex, AUseIsWorthSomething) {
+    PrefixIndex index;
+    const Tokens a(500, 1), b(500, 2);
+    insert(index, "", a);
+    insert(index, "", b);
+    index.use("", a);
+    index.use("", first(b, 499));
+    index.use("another", b);
+    const auto before = index.changes();
+    EXPECT_TRUE(index.evict());
+    EXPECT_TRUE(index.contains("", a));
+    EXPECT_FALSE(index.contains("", b));
+    EXPECT_NE(index.changes(), before);
 }
 
 TEST(PrefixIndex, ShortPromptsGoBeforeConversations) {

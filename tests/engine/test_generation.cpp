@@ -191,6 +191,36 @@ TEST_F(ChatTest, TurnsReuseThePrefixAndAnswerTheSame) {
     }
 }
 
+// Tools that nano has never heard of: left alone it calls those of its training.
+TEST_F(ChatTest, CallsOnlyWhatIsOffered) {
+    for (const char* question :
+         {"What is the weather in Oslo?", "What is 12 + 30?", "What time is it in Rome?"}) {
+        auto conversation = ask(question);
+        for (const char* name : {"paint_fence", "paint_floor", "fold"})
+            conversation.tools.push_back({{"name", name}, {"description", "A tool."}});
+        auto options = greedy(60);
+        options.forced = engine.model().tokenizer.encode("\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"",
+                                                         SpecialTokens::parse);
+        const auto result = ChatSession(engine).answer(conversation, plain, options);
+        ASSERT_FALSE(result.completion.tool_calls.empty()) << question;
+        for (const auto& call : result.completion.tool_calls)
+            EXPECT_TRUE(call.name == "paint_fence" || call.name == "paint_floor" || call.name == "fold")
+                << call.name;
+    }
+}
+
+TEST_F(ChatTest, ATurnThatEndsInItsReasoningGoesOnToTheAnswer) {
+    const auto think_end = engine.model().tokenizer.find("</think>").value();
+    for (const char* question : {"What is the capital of Peru?", "What is the capital of Norway?"}) {
+        auto options = greedy(200);
+        options.sampling.logit_bias = {{think_end, -100.0f}};
+        const auto result = ChatSession(engine).answer(ask(question), {.thinking = true}, options);
+        EXPECT_EQ(result.finish_reason, "stop");
+        EXPECT_FALSE(result.completion.reasoning.empty());
+        EXPECT_FALSE(result.completion.content.empty()) << result.completion.reasoning;
+    }
+}
+
 TEST_F(ChatTest, AskingForNothingIsAnError) {
     ChatSession session(engine);
     EXPECT_THROW(session.answer({}, plain, greedy()), Error);

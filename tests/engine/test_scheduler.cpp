@@ -1,182 +1,13 @@
-// Many answers at once are what each would be alone, and nobody waits for ever.
-#include "engine/scheduler.h"
-
-#include <gtest/gtest.h>
-
+// Who runs when, and that nobody waits for ever.
 #include <algorithm>
-#include <random>
-#include <thread>
 
 #include "base/error.h"
-#include "engine/state_fingerprint.h"
-#include "support/nano.h"
-#include "support/tiny_release.h"
+#include "engine/scheduler_test.h"
 
 namespace cachalot {
 namespace {
 
-using Tokens = std::vector<std::int32_t>;
-using Kind = SequenceEvent::Kind;
-
-EngineOptions exact(std::int64_t context = 0, int chunk = 512) {
-    return {2, Precision::exact, KvPrecision::reference, chunk, context};
-}
-
-GenerationOptions greedy(std::int64_t tokens) {
-    GenerationOptions o;
-    o.sampling.temperature = 0;
-    o.max_tokens = tokens;
-    o.ignore_eos = true;
-    return o;
-}
-
-std::shared_ptr<Sequence> sequence(const Engine& engine, const Tokens& prompt, std::int64_t tokens,
-                                   SequenceOptions options = {}) {
-    return std::make_shared<Sequence>(Generation(engine, prompt, greedy(tokens)), std::move(options));
-}
-
-Tokens tokens_of(const Sequence& s) { return s.generation().tokens(); }
-
-// The tokens of the prompt and the answer if nothing else is done.
-Tokens alone(Engine& engine, const Tokens& prompt, std::int64_t tokens) {
-    Generation generation(engine, prompt, greedy(tokens));
-    auto state = engine.new_state();
-    run(engine, state, generation);
-    return generation.tokens();
-}
-
-Tokens part(const Tokens& all, std::size_t begin, std::size_t count) {
-    auto from = all.begin() + static_cast<std::ptrdiff_t>(begin);
-    return {from, from + static_cast<std::ptrdiff_t>(count)};
-}
-
-class SchedulerTest : public testing::Test {
-  protected:
-    const Tokens text = test::Golden::ids("prefix.ids");
-    const Tokens prose = test::Golden::ids("prose.ids");
-};
-
-// Now and then it takes its time.
-struct LazyDisk : FileCalls {
-    std::mt19937 random{3};  // of the thread that reads
-    ssize_t pread(int file, void* data, std::size_t size, off_t offset) override {
-        if (random() % 4 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(random() % 8));
-        return FileCalls::pread(file, data, size, offset);
-    }
-};
-
-// The property that everything else may not break: whatever comes when, goes when, is short of memory, and is known
-// from before, in memory or on disk.
-TEST_F(SchedulerTest, EveryMixtureGivesWhatEachGivesAlone) {
-    struct Case {
-        Tokens prompt, expected;
-        std::int64_t length;
-    };
-    std::vector<Case> cases;
-    {
-        Engine engine(test::nano(), exact());
-        auto add = [&](Tokens prompt, std::int64_t length) {
-            auto expected = alone(engine, prompt, length);
-            cases.push_back({std::move(prompt), std::move(expected), length});
-        };
-        for (std::size_t n : {1, 127, 129}) add(part(text, 0, n), 12);
-        for (std::size_t n : {0, 3, 7}) add(part(text, n, 251 - n), 12);  // which need another page soon
-        for (std::size_t n : {40, 150}) {  // beginnings that part from the others'
-            auto prompt = part(text, 0, n);
-            prompt.insert(prompt.end(), prose.begin(), prose.begin() + 50);
-            add(prompt, 20);
-        }
-        auto answered = cases.back().expected;  // a second turn, cut within the generated text
-        answered.resize(answered.size() - 5);
-        answered.insert(answered.end(), prose.begin(), prose.begin() + 9);
-        add(answered, 10);
-    }
-    std::mt19937 random(11);
-    auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
-    std::int64_t evictions = 0, reused = 0, from_disk = 0, preemptions = 0, cancelled = 0;
-    const test::TemporaryFolder folder;
-    for (int round = 0; round < 8; ++round) {
-        Engine engine(test::nano(), exact(320, 20 + static_cast<int>(below(100))));
-        SchedulerOptions options;
-        options.parallel = 1 + static_cast<int>(below(5));
-        options.beside = 1 + static_cast<int>(below(60));
-        options.headroom = 1;
-        std::size_t crowd = 0;  // that come first, all at once, and need another page at about the same time
-        if (round % 3) {
-            auto state = engine.new_state();
-            options.memory = Scheduler::least_memory(engine) +
-                             static_cast<std::int64_t>(below(3)) * state.bytes_at(0) +
-                             static_cast<std::int64_t>(below(3)) * state.growth(0);
-            if (round % 3 == 1) {
-                crowd = 3;
-                options.memory = Scheduler::least_memory(engine) + state.bytes_at(0) + state.growth(0) / 2;
-            }
-        }
-        LazyDisk calls;
-        std::optional<DiskTier> disk;
-        if (round % 2) {
-            DiskTierOptions o;
-            o.folder = folder.path() / "kv";
-            o.budget = 4 << 20;
-            o.model = state_fingerprint(engine);
-            o.calls = &calls;
-            auto shape = engine.new_state();
-            disk.emplace(o, shape);
-            options.disk = &*disk;
-        }
-        Scheduler scheduler(engine, options);
-        std::vector<std::pair<std::shared_ptr<Sequence>, const Case*>> live;
-        auto check = [&](const Sequence& s, const Case& c) {
-            auto got = tokens_of(s);
-            ASSERT_LE(got.size(), c.expected.size());
-            ASSERT_EQ(got, part(c.expected, 0, got.size()));
-        };
-        for (std::size_t sent = 0; sent < 8 || scheduler.busy();) {
-            const bool some = below(4) == 0 || !scheduler.busy();  // several at the same time, now and then
-            for (; sent < 8 && (sent < crowd || (some && (live.empty() || below(2)))); ++sent) {
-                const auto& c = cases[sent < crowd ? 3 + sent : below(cases.size())];
-                SequenceOptions place;
-                place.priority = static_cast<Priority>(below(3));
-                place.space = below(4) ? "" : "other";
-                place.all_logits = below(8) == 0;
-                place.header = static_cast<std::int64_t>(below(c.prompt.size()));
-                live.emplace_back(sequence(engine, c.prompt, c.length, place), &c);
-                scheduler.submit(live.back().first);
-            }
-            if (!live.empty() && below(25) == 0) {
-                auto victim = live.begin() + static_cast<std::ptrdiff_t>(below(live.size()));
-                scheduler.stop(victim->first);
-                ++cancelled;
-                check(*victim->first, *victim->second);
-                live.erase(victim);
-            }
-            for (const auto& event : scheduler.step()) {
-                ASSERT_NE(event.kind, Kind::failed);
-                if (event.kind == Kind::started) reused += event.sequence->cached();
-                if (event.kind != Kind::wrote || !event.sequence->generation().finished()) continue;
-                auto ended = std::find_if(live.begin(), live.end(),
-                                          [&](const auto& entry) { return entry.first == event.sequence; });
-                ASSERT_NE(ended, live.end());
-                check(*event.sequence, *ended->second);
-                EXPECT_EQ(tokens_of(*event.sequence).size(), ended->second->expected.size());
-                live.erase(ended);
-            }
-            ASSERT_LE(scheduler.running(), static_cast<std::size_t>(options.parallel));
-        }
-        EXPECT_TRUE(live.empty());
-        if (options.memory) {
-            EXPECT_LE(engine.kv_memory().peak(), options.memory) << round;
-        }
-        evictions += scheduler.prefixes().evictions();
-        preemptions += scheduler.preemptions();
-        from_disk += scheduler.hits_on_disk();
-    }
-    EXPECT_GT(evictions, 0);
-    EXPECT_GT(preemptions, 0);
-    EXPECT_GT(cancelled, 3);
-    EXPECT_GT(reused, 1000);
-    EXPECT_GT(from_disk, 300);
-}
+using namespace test;
 
 // Memory in which two sequences fit as they are, but somewhere not when both need their next pages.
 TEST_F(SchedulerTest, WhoeverHasToMakeRoomContinuesLater) {
@@ -328,29 +159,33 @@ TEST_F(SchedulerTest, WhatWasStoppedIsNotLost) {
     EXPECT_EQ(again->cached(), 200);
 }
 
-TEST_F(SchedulerTest, AFailedPassEndsThoseWhoTookPart) {
+// Each of them is tried once more, by itself.
+TEST_F(SchedulerTest, APassThatAlwaysFailsEndsThoseWhoTookPart) {
     Engine engine(test::nano(), exact());
-    SchedulerOptions options;
-    options.parallel = 2;
-    Scheduler scheduler(engine, options);
+    Scheduler scheduler(engine);
     std::vector<std::shared_ptr<Sequence>> all;
-    for (int i = 0; i < 3; ++i) {
-        all.push_back(sequence(engine, part(text, static_cast<std::size_t>(i), 50), 4));
+    for (std::size_t i = 0; i < 2; ++i) {
+        all.push_back(sequence(engine, part(text, i, 50), 4));
         scheduler.submit(all.back());
     }
     scheduler.step();
     engine.observe_layers(
         [](int, std::span<const float>, std::span<const std::int32_t>) { fail("no disk"); });
-    auto events = scheduler.step();
-    ASSERT_EQ(events.size(), 2u);
-    for (const auto& event : events) {
-        EXPECT_EQ(event.kind, Kind::failed);
-        EXPECT_THROW(std::rethrow_exception(event.error), Error);
+    EXPECT_EQ(scheduler.step().size(), 0u);
+    for (const auto& s : all) {
+        auto events = scheduler.step();
+        ASSERT_EQ(events.size(), 1u);
+        EXPECT_EQ(events[0].kind, Kind::failed);
+        EXPECT_EQ(events[0].sequence, s);
+        EXPECT_THROW(std::rethrow_exception(events[0].error), Error);
     }
+    EXPECT_FALSE(scheduler.busy());
     engine.observe_layers({});
+    auto next = sequence(engine, part(text, 2, 50), 4);
+    scheduler.submit(next);
     while (scheduler.busy())
         for (const auto& event : scheduler.step()) EXPECT_NE(event.kind, Kind::failed);
-    EXPECT_EQ(tokens_of(*all[2]), alone(engine, part(text, 2, 50), 4));
+    EXPECT_EQ(tokens_of(*next), alone(engine, part(text, 2, 50), 4));
 }
 
 TEST_F(SchedulerTest, ScoresPromptsAndWritesNothingIfToldSo) {

@@ -2,8 +2,14 @@
 // and rolled back exactly.
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <optional>
+#include <set>
+
 #include "base/error.h"
+#include "cache/route_trace.h"
 #include "support/nano.h"
+#include "support/tiny_release.h"
 
 namespace cachalot {
 namespace {
@@ -207,6 +213,53 @@ TEST_F(Chunks, InputThatCannotBeEvaluatedChangesNothing) {
     EXPECT_NO_THROW(small.prefill(state, std::span(ids).first(4)));
     EXPECT_THROW(Engine(test::nano(), {-1}), Error);
     EXPECT_THROW(Engine(test::nano(), {1, Precision::fast, KvPrecision::f32, 16, 1 << 30}), Error);
+}
+
+// Conversations are told apart in traces by the ids of their states, since memory is used again.
+TEST(StateIds, AreNeverUsedTwice) {
+    const Engine engine = test::exact_engine();
+    std::set<std::uint64_t> seen;
+    std::set<const KvState*> places;
+    auto place = std::make_unique<std::optional<KvState>>();
+    for (int i = 0; i < 20; ++i) {
+        place->emplace(engine.new_state());
+        EXPECT_TRUE(seen.insert((*place)->id()).second);
+        places.insert(&**place);
+    }
+    EXPECT_EQ(places.size(), 1u);  // all of them lay there
+    KvState first = engine.new_state(), second = first.fork();
+    EXPECT_NE(first.id(), second.id());
+    const auto id = first.id();
+    const KvState moved = std::move(first);
+    EXPECT_EQ(moved.id(), id);
+    second = moved;
+    EXPECT_NE(second.id(), id);
+}
+
+TEST(RouteTraces, TellConversationsApartThatUseTheSameMemory) {
+    test::TemporaryFolder folder;
+    const auto path = (folder.path() / "trace.route").string();
+    EngineOptions options{2};
+    options.route_trace = path;
+    {
+        Engine engine(test::nano(), options);
+        auto beginning = engine.new_state();
+        const std::vector<std::int32_t> tokens = {5, 6, 7};
+        engine.prefill(beginning, tokens);
+        const auto saved = beginning.checkpoint();
+        std::optional<KvState> place;
+        for (int i = 0; i < 3; ++i) {  // each continues from what is kept, where the one before was
+            place.emplace(engine.new_state());
+            place->restore(saved);
+            Segment segment{&*place, tokens};
+            engine.step({&segment, 1});
+            engine.step({&segment, 1});
+        }
+    }
+    std::vector<std::uint32_t> sequences;
+    for (const auto& token : read_route_trace(path).tokens) sequences.push_back(token.sequence);
+    EXPECT_EQ(sequences,
+              (std::vector<std::uint32_t>{0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3}));
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <map>
@@ -14,6 +16,7 @@
 #include "file/support.h"
 #include "file/waiting_reads.h"
 #include "support/faulty_queue.h"
+#include "support/refused_threads.h"
 
 namespace cachalot {
 namespace {
@@ -237,6 +240,98 @@ TEST(BlockReader, AFailingDiskIsAnErrorWhenAllPiecesAreBack) {
     ASSERT_TRUE(done);
     EXPECT_THAT(done->error, HasSubstr("interrupted"));
 }
+
+// What the kernel does not take at once is handed to it later, and nobody waits for that while others need the queue.
+TEST(UringQueue, AKernelThatIsShortOfMemoryIsAskedAgain) {
+    TempDir dir;
+    std::string bytes(9'000'000, ' ');
+    std::mt19937 random(8);
+    for (auto& c : bytes) c = static_cast<char>(random());
+    write_file(dir / "a", bytes);
+    const MappedFile file(dir / "a");
+    const MappedFile* files[] = {&file};
+    for (const int refusal : {-EAGAIN, -EBUSY, 0}) {
+        std::atomic<bool> refuses = true;
+        std::atomic<int> refused = 0;
+        auto queue = make_uring_queue([&](const std::function<int()>& real) {
+            const bool takes = !refuses && refused++ % 3 == 0;  // and now and then not
+            return takes ? real() : (++refused, refusal);
+        });
+        if (!queue) GTEST_SKIP() << "not on this system";
+        Blocks memory(9'100'000);
+        BlockReader reader(files, std::move(queue));
+        std::vector<BlockReader::Run> runs;
+        for (std::uint64_t i = 0; i < 30; ++i)
+            runs.push_back({0, i * 300'000, 250'000, memory.data() + i * 73 * 4096});
+        for (std::uint64_t i = 0; i < runs.size(); ++i)
+            reader.submit(i, {&runs[i], 1}, i % 2 ? ReadClass::demand : ReadClass::certain);
+        EXPECT_FALSE(reader.next(false));
+        EXPECT_GT(refused, 0);
+        refuses = false;
+        std::size_t finished = 0;
+        for (; const auto done = reader.next(true); ++finished) {
+            EXPECT_EQ(done->error, "");
+            const auto& run = runs[done->job];
+            EXPECT_EQ(std::memcmp(run.to + run.begin % 4096, bytes.data() + run.begin, run.size), 0);
+        }
+        EXPECT_EQ(finished, runs.size());
+    }
+}
+
+TEST(UringQueue, ARingThatIsBrokenIsAnErrorAndNoHang) {
+    TempDir dir;
+    write_file(dir / "a", std::string(500'000, 'x'));
+    const MappedFile file(dir / "a");
+    const MappedFile* files[] = {&file};
+    for (const int good : {0, 1}) {  // calls before it breaks
+        auto queue = make_uring_queue(
+            [left = good](const std::function<int()>& real) mutable { return left-- > 0 ? real() : -EBADF; });
+        if (!queue) GTEST_SKIP() << "not on this system";
+        Blocks memory(1'000'000);
+        const BlockReader::Run a{0, 0, 400'000, memory.data()}, b{0, 0, 400'000, memory.data() + 409'600};
+        BlockReader reader(files, std::move(queue));
+        reader.submit(1, {&a, 1});
+        if (good) reader.submit(2, {&b, 1});
+        auto all = [&] {
+            while (reader.next(true)) {
+            }
+        };
+        EXPECT_THROW(all(), Error);
+        // A job that is refused is not under way, so it may be asked for again.
+        const auto before = reader.under_way();
+        for (int i = 0; i < 2; ++i) EXPECT_THROW(reader.submit(3, {&a, 1}), Error);
+        EXPECT_EQ(reader.under_way(), before);
+    }
+}
+
+#if defined(CACHALOT_CAN_REFUSE_THREADS)
+TEST(ReadQueues, DoWithFewerThreadsOrSayThatThereIsNone) {
+    TempDir dir;
+    write_file(dir / "a", std::string(500'000, 'x'));
+    const MappedFile file(dir / "a");
+    const MappedFile* files[] = {&file};
+    for (int given : {0, 1, 3, 8}) {
+        std::unique_ptr<ReadQueue> queue;
+        {
+            const test::RefusedThreads limit(given);
+            if (given == 0) {
+                EXPECT_THROW(make_thread_queue(8), Error);
+                EXPECT_EQ(make_uring_queue(), nullptr);
+                EXPECT_THROW(make_read_queue(), Error);
+                continue;
+            }
+            queue = make_thread_queue(8);
+        }
+        Blocks memory(600'000);
+        const BlockReader::Run run{0, 0, 500'000, memory.data()};
+        BlockReader reader(files, std::move(queue));
+        reader.submit(1, {&run, 1});
+        const auto done = reader.next(true);
+        ASSERT_TRUE(done);
+        EXPECT_EQ(done->error, "");
+    }
+}
+#endif
 
 }  // namespace
 }  // namespace cachalot

@@ -92,12 +92,12 @@ TEST(Safetensors, KnowsTheTypesOfTheReleases) {
 }
 
 TEST(Safetensors, RefusesBadFraming) {
-    EXPECT_THAT(refused(""), HasSubstr("0 bytes are too few"));
-    EXPECT_THAT(refused("1234567"), HasSubstr("too few"));
+    EXPECT_THAT(refused(""), HasSubstr("is empty"));
+    EXPECT_THAT(refused("\1\2\3\4\5\6\7"), HasSubstr("too few"));
     EXPECT_THAT(refused(le<std::uint64_t>(3) + "{}"), HasSubstr("truncated"));
     EXPECT_THAT(refused(le<std::uint64_t>(100'000'001) + "{}"), HasSubstr("not a safetensors file"));
     EXPECT_THAT(refused(le<std::uint64_t>(~0ull) + "{}"), HasSubstr("not a safetensors file"));
-    EXPECT_THAT(refused(le<std::uint64_t>(0)), HasSubstr("does not start with '{'"));
+    EXPECT_THAT(refused(le<std::uint64_t>(0)), HasSubstr("nothing but zeros"));
     EXPECT_THAT(refused(" {}", ""), HasSubstr("does not start with '{'"));
     EXPECT_THAT(refused("{", ""), HasSubstr("parse error"));
     EXPECT_NO_THROW(Safetensors::parse(bytes_of(file_of("{}", "")), "m"));

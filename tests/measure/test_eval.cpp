@@ -224,6 +224,14 @@ TEST(EvalState, GoesOnAfterAKilledProcess) {
         state.add({"json-1", 0.25, {}, "", 1, 2, false});
     }
     EXPECT_EQ(EvalState(path, "run", "m.gguf").find("json-1")->score, 0.25);
+    for (const char* torn : {"", "{\"cachalot", "{\"cachalot_eval\":1,\"run\":\"r"}) {
+        write_file(path, torn);
+        EXPECT_EQ(EvalState(path, "run", "m.gguf").find("json-1"), nullptr) << torn;
+    }
+    write_file(path, "notes in one line");
+    EXPECT_THAT(error_of([&] { EvalState(path, "run", "m.gguf"); }), HasSubstr("not a state of eval"));
+    EXPECT_EQ(read_file(path), "notes in one line");
+    write_file(path, text);
     EXPECT_THAT(error_of([&] { EvalState(path, "another", "m.gguf"); }), HasSubstr("another run"));
     EXPECT_THAT(error_of([&] { parse_eval_record("", "s"); }), HasSubstr("not a state"));
     EXPECT_THAT(error_of([&] { parse_eval_record("{}\n", "s"); }), HasSubstr("line 1"));

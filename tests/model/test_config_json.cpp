@@ -298,7 +298,10 @@ TEST(Validate, RefusesWhatTheForwardPassCannotDo) {
     EXPECT_THAT(bad([](Config& c) { c.rope_dim = 63; }), HasSubstr("multiple of 2"));
     EXPECT_THAT(bad([](Config& c) { c.output_groups = 7; }), HasSubstr("multiple of 7"));
     EXPECT_THAT(bad([](Config& c) { c.index_head_dim = 96; }), HasSubstr("power of two"));
-    EXPECT_THAT(bad([](Config& c) { c.index_head_dim = 64; }), HasSubstr("above the rope dimension 64"));
+    EXPECT_THAT(bad([](Config& c) { c.index_head_dim = 32; }), HasSubstr("at least the rope dimension 64"));
+    Config rotated = good;
+    rotated.index_head_dim = rotated.rope_dim;  // all of it is rotated
+    validate(rotated, "test");
     EXPECT_THAT(bad([](Config& c) { c.experts_per_token = 257; }), HasSubstr("expected 1 to 256"));
     EXPECT_THAT(bad([](Config& c) { c.experts = 4097; }), HasSubstr("expected 1 to 4096"));
     EXPECT_THAT(bad([](Config& c) { c.layer_shapes.pop_back(); }),

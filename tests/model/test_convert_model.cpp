@@ -98,6 +98,47 @@ TEST_F(ConvertModel, ThereAndBackGivesTheSameFiles) {
                 HasSubstr("exists"));
 }
 
+TEST_F(ConvertModel, AReleaseIsWrittenIntoAnyNewOrEmptyFolder) {
+    make("m.gguf", {.dense = DType::f8_e4m3});
+    const GgufCheckpoint source(file("m.gguf"));
+    fs::create_directory(file("empty"));
+    fs::create_directory(file("far"));
+    fs::create_directory_symlink(file("far"), file("link"));
+    for (const auto& output : {file("slash") / "", file("empty"), file("link"), file("new")}) {
+        write_release(source, output);
+        EXPECT_EQ(read_text_file(output / "config.json"), read_text_file(release() / "config.json"));
+        EXPECT_FALSE(fs::exists(output / ".made-from"));
+    }
+    EXPECT_TRUE(fs::is_symlink(file("link")));
+    for (const auto& entry : fs::directory_iterator(file("")))
+        EXPECT_FALSE(entry.path().string().ends_with(".partial")) << entry.path();
+}
+
+TEST_F(ConvertModel, AReleaseGoesOnWhereItWasInterrupted) {
+    make("m.gguf", {.dense = DType::f8_e4m3});
+    const GgufCheckpoint source(file("m.gguf"));
+    int seen = 0;
+    EXPECT_THROW(write_release(source, file("back"),
+                               [&](std::uint64_t done, std::uint64_t total) {
+                                   EXPECT_LE(done, total);
+                                   if (++seen == 40) throw std::runtime_error("interrupted");
+                               }),
+                 std::runtime_error);
+    EXPECT_FALSE(fs::exists(file("back")));
+    ASSERT_TRUE(fs::exists(file("back.partial") / "config.json"));
+    const auto first = fs::last_write_time(file("back.partial") / "config.json");
+    write_release(source, file("back"));
+    EXPECT_EQ(fs::last_write_time(file("back") / "config.json"), first);
+    for (const auto& entry : fs::directory_iterator(release()))
+        EXPECT_EQ(read_text_file(file("back") / entry.path().filename()), read_text_file(entry.path()));
+
+    // Somebody else's folder is left alone.
+    fs::create_directory(file("other.partial"));
+    std::ofstream(file("other.partial") / "config.json") << "precious";
+    EXPECT_THAT(error_of([&] { write_release(source, file("other")); }), HasSubstr("other.partial"));
+    EXPECT_EQ(read_text_file(file("other.partial") / "config.json"), "precious");
+}
+
 TEST_F(ConvertModel, TensorsThatTheFileLacksAreLeftOutOfTheRelease) {
     fs::create_directory(file("tiny"));
     test::TinyRelease tiny(file("tiny"));  // has one tensor of a prediction block
@@ -279,9 +320,15 @@ TEST_F(ConvertModel, KilledAndResumed) {
     EXPECT_FALSE(fs::exists(file("m.gguf.partial")));
     EXPECT_FALSE(fs::exists(file("m.gguf.partial.journal")));
 
-    // What another conversion left is of no use.
+    // What another conversion left is of no use, but it may be hours of work.
     EXPECT_EQ(attempt(60), -SIGKILL);
-    EXPECT_EQ(convert(*Checkpoint::open(release()), file("m.gguf"), {.types = {.recipe = "q2"}}).resumed, 0u);
+    ConvertOptions other{.types = {.recipe = "q2"}};
+    const auto left = fs::file_size(file("m.gguf.partial"));
+    EXPECT_THAT(error_of([&] { convert(*Checkpoint::open(release()), file("m.gguf"), other); }),
+                HasSubstr("unfinished work"));
+    EXPECT_EQ(fs::file_size(file("m.gguf.partial")), left);
+    other.replace_unfinished = true;
+    EXPECT_EQ(convert(*Checkpoint::open(release()), file("m.gguf"), other).resumed, 0u);
     // Nor can two write the same file.
     GgufWriter first(file("n.gguf"), OutputFile::Resumable{});
     EXPECT_THAT(error_of([&] { GgufWriter second(file("n.gguf"), OutputFile::Resumable{}); }),

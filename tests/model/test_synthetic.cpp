@@ -163,6 +163,21 @@ TEST_F(Synthetic, RunsAlikeOnBothBackends) {
     }
 }
 
+TEST_F(Synthetic, AnIndexerThatIsRotatedAsAWholeRunsAlike) {
+    Config config = known_config("tiny");
+    config.index_head_dim = config.rope_dim;
+    const auto path = (folder.path() / "rotated.gguf").string();
+    write_synthetic(config, {}, path);
+    const auto expected = reference_logits(path, prompt(60));
+    for (float v : expected) ASSERT_TRUE(std::isfinite(v));
+    for (auto kv : {KvPrecision::f32, KvPrecision::reference}) {
+        Engine engine(Model::load(path), {2, Precision::exact, kv});
+        auto state = engine.new_state();
+        const auto logits = engine.prefill(state, prompt(60));
+        EXPECT_LT(test::largest_difference(logits, expected), kv == KvPrecision::f32 ? 1e-3 : 1.0);
+    }
+}
+
 TEST_F(Synthetic, ConvertsLikeAnyModel) {
     SyntheticOptions options;
     options.gate_up = DType::iq2_xxs, options.down = DType::q2_k, options.dense = DType::q4_k;

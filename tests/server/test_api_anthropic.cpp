@@ -171,7 +171,7 @@ TEST(AnthropicRequest, ReadsToolChoice) {
     EXPECT_EQ(choice(R"({"type": "none"})").tool_choice, ToolChoice::none);
     EXPECT_EQ(choice(R"({"type": "tool", "name": "ls"})").tool_choice, ToolChoice::named);
     EXPECT_EQ(choice(R"({"type": "tool", "name": "ls"})").named_tool, "ls");
-    EXPECT_EQ(choice(R"({"type": "tool", "name": "web_search"})").tool_choice, ToolChoice::automatic);
+    EXPECT_THROW(choice(R"({"type": "tool", "name": "web_search"})"), ApiError);
     EXPECT_TRUE(choice(R"({"type": "auto"})").parallel_tool_calls);
     EXPECT_FALSE(choice(R"({"type": "auto", "disable_parallel_tool_use": true})").parallel_tool_calls);
 }

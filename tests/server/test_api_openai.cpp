@@ -426,8 +426,8 @@ TEST_F(OpenAi, RefusesBadFieldsByName) {
         {"seed", "1e308"},
         {"seed", "\"1\""},
         {"max_tokens", "0"},
-        {"max_tokens", "-1"},
-        {"max_tokens", "1.0"},
+        {"max_tokens", "-2"},
+        {"max_tokens", "1.5"},
         {"max_tokens", "9223372036854775808"},
         {"max_tokens", "18446744073709551616"},
         {"max_tokens", "1e308"},
@@ -472,7 +472,7 @@ TEST_F(OpenAi, RefusesBadFieldsByName) {
         {"parallel_tool_calls", "\"no\""},
         {"reasoning_effort", "\"extreme\""},
         {"reasoning_effort", "3"},
-        {"thinking", "true"},
+        {"thinking", "5"},
         {"thinking.type", "{}"},
         {"thinking.type", R"({"type":"maybe"})"},
         {"chat_template_kwargs", "[]"},
@@ -525,7 +525,7 @@ TEST_F(OpenAi, RefusesBadFieldsByName) {
         {"logprobs", "-1"},
         {"logprobs", "21"},
         {"best_of", "3"},
-        {"max_tokens", "-1"},
+        {"max_tokens", "-2"},
         {"stream", "0"},
     };
     for (const auto& bad : completion_bad) {

@@ -125,10 +125,10 @@ TEST(ResponsesRequest, KeepsCallsOfCustomTools) {
     EXPECT_EQ(m[1].tool_call_id, "c");
 }
 
-TEST(ResponsesRequest, LeavesOutToolsThatAreNoFunctions) {
+TEST(ResponsesRequest, LeavesOutToolsOfProviders) {
     const ResponsesRequest r = read(R"({"input": "x", "tools": [
         {"type": "namespace", "name": "n", "tools": []}, {"type": "web_search"}, {"type": "image_generation"},
-        {"type": "custom", "name": "apply_patch"}, {"type": "local_shell"}, {"type": "tool_search"},
+        {"type": "shell", "environment": {"type": "container_auto"}}, {"type": "tool_search"},
         {"type": "function", "name": "ls", "description": "lists", "strict": true, "parameters": {"type": "object"}},
         {"type": "function", "name": "pwd", "parameters": null}]})");
     ASSERT_EQ(r.request.conversation.tools.size(), 2u);
@@ -136,8 +136,8 @@ TEST(ResponsesRequest, LeavesOutToolsThatAreNoFunctions) {
               R"({"name":"ls","description":"lists","parameters":{"type":"object"}})");
     EXPECT_EQ(r.request.conversation.tools[1].dump(),
               R"({"name":"pwd","parameters":{"type":"object","properties":{}}})");
-    EXPECT_EQ(r.repeated["tools"].size(), 2u);
-    EXPECT_EQ(r.repeated["tools"][0]["type"], "function");
+    EXPECT_EQ(r.repeated["tools"].size(), 3u);
+    EXPECT_EQ(r.repeated["tools"][1]["type"], "function");
 }
 
 TEST(ResponsesRequest, ReadsToolChoice) {
@@ -152,9 +152,8 @@ TEST(ResponsesRequest, ReadsToolChoice) {
     EXPECT_EQ(choice(R"("required")").tool_choice, ToolChoice::required);
     EXPECT_EQ(choice(R"({"type": "function", "name": "ls"})").tool_choice, ToolChoice::named);
     EXPECT_EQ(choice(R"({"type": "function", "name": "ls"})").named_tool, "ls");
-    EXPECT_EQ(choice(R"({"type": "web_search"})").tool_choice, ToolChoice::automatic);
-    EXPECT_EQ(choice(R"({"type": "allowed_tools", "mode": "required", "tools": []})").tool_choice,
-              ToolChoice::required);
+    EXPECT_THROW(choice(R"({"type": "web_search"})"), ApiError);
+    EXPECT_EQ(choice(R"({"type": "allowed_tools", "mode": "required"})").tool_choice, ToolChoice::required);
 }
 
 TEST(ResponsesRequest, ReadsReasoningOptions) {

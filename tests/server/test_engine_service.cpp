@@ -5,7 +5,9 @@
 #include <thread>
 
 #include "engine/chat.h"
+#include "server/api_anthropic.h"
 #include "server/api_openai.h"
+#include "server/api_responses.h"
 #include "server/support.h"
 #include "support/nano.h"
 
@@ -71,6 +73,25 @@ TEST_F(EngineService, AnswersAsAChatSessionDoes) {
     }
 }
 
+TEST_F(EngineService, HoldsReasoningToItsBudget) {
+    auto body = chat("What is the capital of France?", 60);
+    body["thinking"]["type"] = "enabled";
+    const auto thought = [](const ordered_json& answer) {
+        return answer["usage"]["completion_tokens_details"]["reasoning_tokens"].get<int>();
+    };
+    const auto free = ask(routes, "/v1/chat/completions", body);
+    ASSERT_GT(thought(free), 3);
+    for (const int budget : {1, 2, 3, 1000}) {
+        body["thinking_budget"] = budget;
+        const auto answer = ask(routes, "/v1/chat/completions", body);
+        EXPECT_EQ(thought(answer), std::min(budget, thought(free)));
+        EXPECT_FALSE(message(answer)["content"].get<std::string>().empty()) << answer;
+        EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
+    }
+    body["thinking_budget"] = 0;
+    EXPECT_FALSE(message(ask(routes, "/v1/chat/completions", body)).contains("reasoning_content"));
+}
+
 TEST_F(EngineService, ContinuesFromWhatItHasRead) {
     auto body = chat("What is the capital of France?");
     auto first = ask(routes, "/v1/chat/completions", body);
@@ -122,6 +143,43 @@ TEST_F(EngineService, CallsTools) {
     }
     body["tool_choice"] = "none";
     EXPECT_FALSE(message(ask(routes, "/v1/chat/completions", body)).contains("tool_calls"));
+}
+
+TEST_F(EngineService, WritesNothingOfACallIfThereMayBeNone) {
+    auto body = weather();
+    body["tool_choice"] = "none";
+    for (const char* question : {"What is the weather in Oslo?", "What is 12 + 30?", "Who are you?"})
+        for (bool thinking : {false, true}) {
+            body["messages"][0]["content"] = question;
+            body["thinking"]["type"] = thinking ? "enabled" : "disabled";
+            const auto answer = ask(routes, "/v1/chat/completions", body);
+            EXPECT_FALSE(message(answer).contains("tool_calls"));
+            const auto text = message(answer)["content"].get<std::string>();
+            for (const char* syntax : {"DSML", "<tool_", "invoke", "<parameter name"})
+                EXPECT_EQ(text.find(syntax), std::string::npos) << question << text;
+        }
+}
+
+TEST_F(EngineService, CallsOnlyToolsThatAreOffered) {
+    auto body = chat("What is the weather in Paris?", 120);
+    for (const char* name : {"paint_fence", "fold_paper"})
+        body["tools"].push_back(
+            {{"type", "function"}, {"function", {{"name", name}, {"description", "A tool."}}}});
+    for (const char* choice : {"required", "auto"})
+        for (const char* question : {"What is the weather in Oslo?", "What is 12 + 30?", "Who are you?"})
+            for (const double temperature : {0.0, 1.5}) {
+                body["tool_choice"] = choice;
+                body["messages"][0]["content"] = question;
+                body["temperature"] = temperature;
+                body["seed"] = 3;
+                const auto answer = ask(routes, "/v1/chat/completions", body);
+                const auto calls = message(answer).value("tool_calls", ordered_json::array());
+                EXPECT_TRUE(!calls.empty() || std::string(choice) == "auto") << question << answer;
+                for (const auto& call : calls) {
+                    const std::string name = call["function"]["name"];
+                    EXPECT_TRUE(name == "paint_fence" || name == "fold_paper") << question << name;
+                }
+            }
 }
 
 // The client drops the reasoning and writes the arguments in its own way; the model still finds its own tokens.
@@ -258,11 +316,51 @@ TEST_F(EngineService, GivesEachChoiceItsOwnSeed) {
     EXPECT_EQ(first["choices"], second["choices"]);
 }
 
+TEST_F(EngineService, MinusOneIsANewSeedInEveryDialect) {
+    for (auto& more : {anthropic_routes(*service, 0), responses_routes(*service)})
+        routes.insert(routes.end(), more.begin(), more.end());
+    const std::string story = "Write a story about the sea.";
+    const ordered_json turns = {{{"role", "user"}, {"content", story}}};
+    const std::vector<std::pair<std::string, ordered_json>> dialects = {
+        {"/v1/chat/completions", {{"messages", turns}, {"max_tokens", 16}}},
+        {"/v1/completions", {{"prompt", "It was a dark night"}, {"max_tokens", 16}}},
+        {"/v1/messages", {{"messages", turns}, {"max_tokens", 16}}},
+        {"/v1/responses", {{"input", story}, {"max_output_tokens", 16}}}};
+    for (const auto& dialect : dialects) {
+        const auto& path = dialect.first;
+        auto body = dialect.second;
+        body["temperature"] = 1.5;
+        auto texts = [&](const ordered_json& seed) {
+            body["seed"] = seed;
+            std::set<std::string> all;
+            for (int i = 0; i < 4; ++i) {
+                auto answer = ask(routes, path, body);
+                for (const char* name : {"choices", "content", "output"})
+                    if (answer.contains(name)) {
+                        auto part = answer[name][0];
+                        part.erase("id");
+                        all.insert(part.dump());
+                    }
+            }
+            return all.size();
+        };
+        EXPECT_GT(texts(-1), 1u) << path;
+        EXPECT_GT(texts(nullptr), 1u) << path;
+        for (std::int64_t seed : {std::int64_t{0}, std::int64_t{-2}, INT64_MIN, INT64_MAX})
+            EXPECT_EQ(texts(seed), 1u) << path << " " << seed;
+    }
+}
+
 TEST_F(EngineService, RefusesWhatDoesNotFit) {
     std::string words;
     for (int i = 0; i < engine.context() + 10; ++i) words += " word";
     auto error = ask(routes, "/v1/chat/completions", chat(words), 400)["error"];
     EXPECT_EQ(error["code"], "context_length_exceeded");
+    EXPECT_EQ(
+        error["message"],
+        fmt::format("This model's maximum context length is {0} tokens. However, your messages resulted in "
+                    "more than {0} tokens. Please reduce the length of the messages.",
+                    engine.context()));
     auto body = chat("hi");
     body["logit_bias"] = {{"0", 100}, {std::to_string(service->info().vocab_size), 1}};
     EXPECT_EQ(ask(routes, "/v1/chat/completions", body, 400)["error"]["param"], "logit_bias");

@@ -72,26 +72,10 @@ std::vector<Case> cases() {
          {"*", "hello", "http://localhost/hello", "https://evil.example/", "localhost:80", "?x", "#x", "/%",
           "/%4", "/%zz", "/%00", "/%0d%0aX:1", "/%0a", "/hello%", "\\hello", "//%", "/%%20", "/%7f"})
         add(fmt::format("target {}", target), request(fmt::format("GET {} HTTP/1.1", target)));
-    for (const char* target : {"/../../etc/passwd",
-                               "/%2e%2e/%2e%2e/etc/passwd",
-                               "/..%2f..%2fetc%2fpasswd",
-                               "/hello/",
-                               "//hello",
-                               "/HELLO",
-                               "/hello/..",
-                               "/./hello",
-                               "/hello;x",
-                               "/hello%20",
-                               "/\xff\xfe",
-                               "/%ff%fe",
-                               "/%C0%AF",
-                               "/<script>",
-                               "/hello\"",
-                               "/{id}",
-                               "/models/",
-                               "/${jndi:ldap://x}",
-                               "/'%20or%201=1",
-                               "/\xe2\x80\xae"})
+    for (const char* target :
+         {"/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc%2fpasswd", "/HELLO", "/hello/..",
+          "/./hello", "/hello;x", "/hello%20", "/\xff\xfe", "/%ff%fe", "/%C0%AF", "/<script>", "/hello\"",
+          "/{id}", "/models/", "/${jndi:ldap://x}", "/'%20or%201=1", "/\xe2\x80\xae"})
         add(fmt::format("path {}", target), request(fmt::format("GET {} HTTP/1.1", target)), {404, 400});
     for (const char* method : {"get", "BREW", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "X", "PRI"})
         add(fmt::format("method {}", method), request(fmt::format("{} /hello HTTP/1.1", method)), {405});
@@ -219,7 +203,9 @@ std::vector<Case> cases() {
         {200});
     add("get with a body", request("GET /hello HTTP/1.1", "Host: localhost\r\nContent-Length: 3\r\n", "abc"),
         {200});
-    add("encoded body", with("Content-Encoding: gzip\r\nContent-Length: 3", "\x1f\x8b\x08"), {200});
+    for (const char* target : {"/hello/", "//hello"})  // slashes too many are forgiven
+        add(target, request(fmt::format("GET {} HTTP/1.1", target)), {200});
+    add("encoded body", with("Content-Encoding: gzip\r\nContent-Length: 3", "\x1f\x8b\x08"), {400});
     add("connection junk",
         request("GET /hello HTTP/1.1", "Host: localhost\r\nConnection: ,,,close,keep-alive,\xff\r\n"),
         {200, 400});

@@ -283,7 +283,10 @@ class Recorder : public ResponseWriter {
 TEST(Status, Routes) {
     Metrics metrics("nano");
     bool ready = false;
-    Router router(status_routes({"1.2", [&] { return ready; }, &metrics}));
+    std::string problem;
+    StatusOptions options{"1.2", [&] { return ready; }, &metrics};
+    options.problem = [&] { return problem; };
+    Router router(status_routes(options));
     auto ask = [&](const char* method, const char* path) {
         auto writer = std::make_shared<Recorder>();
         auto match = router.find(method, path);
@@ -296,6 +299,13 @@ TEST(Status, Routes) {
     EXPECT_EQ(ask("GET", "/ready")->status, 503);
     ready = true;
     EXPECT_EQ(ask("GET", "/ready")->status, 200);
+    problem = "m.gguf: was changed";
+    for (const char* path : {"/health", "/ready"}) {
+        EXPECT_EQ(ask("GET", path)->status, 503);
+        EXPECT_NE(ask("GET", path)->body.find(problem), std::string::npos);
+    }
+    problem.clear();
+    EXPECT_EQ(ask("GET", "/health")->status, 200);
     EXPECT_EQ(ask("GET", "/version")->body, R"({"version":"1.2"})");
     EXPECT_EQ(ask("GET", "/")->status, 200);
     EXPECT_NE(ask("GET", "/metrics")->body.find("# TYPE"), std::string::npos);

@@ -256,19 +256,57 @@ TEST_F(Http, ResetsBeforeAnAnswerAreHarmless) {
     EXPECT_EQ(ask(get("/hello")).status, 200);
 }
 
-TEST_F(Http, HalfClosedClientsGetWhatIsReadyAtOnce) {
+TEST_F(Http, HalfClosedClientsGetTheirAnswer) {
     Client client(start());
     client.send(get("/hello"));
     client.shut_write();
     EXPECT_EQ(client.response().body, "hello");
     EXPECT_TRUE(client.at_end());
 
-    Client waiting(server->port());  // but are gone if it takes time
+    Client waiting(server->port());
     waiting.send(get("/wait"));
     auto writer = mailbox.take();
     waiting.shut_write();
-    EXPECT_TRUE(eventually([&] { return writer->client_gone(); }));
+    std::this_thread::sleep_for(100ms);
+    EXPECT_FALSE(writer->client_gone());
+    writer->respond(200, "text/plain", "late");
+    auto r = waiting.response();
+    EXPECT_EQ(r.status, 200);
+    EXPECT_EQ(r.headers["content-type"], "text/plain");
+    EXPECT_EQ(r.body, "late");
     EXPECT_TRUE(waiting.at_end());
+
+    Client reading(server->port());  // in the middle of a stream
+    reading.send(get("/wait"));
+    writer = mailbox.take();
+    writer->start_stream();
+    writer->write("data: 1\n\n");
+    EXPECT_EQ(reading.read_chunk_after_header(), "data: 1\n\n");
+    reading.shut_write();
+    std::this_thread::sleep_for(100ms);
+    EXPECT_FALSE(writer->client_gone());
+    writer->write("data: 2\n\n");
+    EXPECT_EQ(reading.read_chunk(), ":\n\n");
+    EXPECT_EQ(reading.read_chunk(), "data: 2\n\n");
+    writer->finish();
+    EXPECT_EQ(reading.read_chunk(), "");
+}
+
+TEST_F(Http, ClientsThatHaveClosedAreGone) {
+    start();
+    for (const bool streaming : {false, true}) {
+        Client client(server->port());
+        client.send(get("/wait"));
+        auto writer = mailbox.take();
+        if (streaming) {
+            writer->start_stream();
+            EXPECT_TRUE(client.receive());
+        }
+        EXPECT_FALSE(writer->client_gone());
+        client.close();
+        EXPECT_TRUE(eventually([&] { return writer->client_gone(); })) << streaming;
+        EXPECT_TRUE(eventually([&] { return server->connections() == 0; }));
+    }
 }
 
 TEST_F(Http, AClientThatDoesNotReadIsGone) {

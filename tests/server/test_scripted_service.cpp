@@ -62,7 +62,7 @@ TEST(ScriptedService, ChoosesTheFirstRuleThatMatches) {
         {"match": {"last_user": "exactly"}, "content": "equal"},
         {"match": {"contains": "needle", "turn": 1}, "content": "second turn"},
         {"match": {"contains": "needle"}, "content": "found", "chunk": "all"},
-        {"match": {"has_tools": true}, "content": "tools"},
+        {"match": {"has_tools": true, "last_user": "?"}, "content": "tools"},
         {"match": {"last_user": "raw"}, "raw": "why</think>\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n<｜DSML｜parameter name=\"x\" string=\"false\">[1</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>"}],
         "default": {"content": "else"}})");
     auto service = make_scripted_service(file.path);
@@ -78,7 +78,12 @@ TEST(ScriptedService, ChoosesTheFirstRuleThatMatches) {
     tools.conversation.tools.push_back({{"name", "f"}});
     EXPECT_EQ(answer(*service, tools), "tools");
     // Broken DSML goes through the real parser.
-    EXPECT_EQ(answer(*service, question("raw"), Event::Kind::call_arguments), R"({"x": "[1"})");
+    auto raw = question("raw");
+    raw.conversation.tools.push_back({{"name", "f"}});
+    EXPECT_EQ(answer(*service, raw, Event::Kind::call_arguments), R"({"x": "[1"})");
+    raw.tool_choice = ToolChoice::none;  // nothing is a call then, whatever the model writes
+    EXPECT_EQ(answer(*service, raw, Event::Kind::call_arguments), "");
+    EXPECT_EQ(answer(*service, raw), R"(f {"x": "[1"})");
 }
 
 TEST(ScriptedService, RefusesBadScripts) {

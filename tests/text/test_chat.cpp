@@ -21,6 +21,56 @@ std::string error_of(const std::string& json) {
     return "no error";
 }
 
+TEST(Chat, TextIsTextUnderEveryName) {
+    const auto part = [](const char* role, const char* json) {
+        return read(std::string(R"({"messages": [{"role": ")") + role + R"(", "content": [)" + json +
+                    R"(, {"type": "text", "text": "B"}]}]})")
+            .messages.at(0);
+    };
+    for (const char* json : {R"({"type": "text", "text": "A"})", R"({"type": "input_text", "text": "A"})",
+                             R"({"type": "output_text", "text": "A", "annotations": []})",
+                             R"({"type": "refusal", "refusal": "A"})"})
+        for (const char* role : {"system", "user", "assistant", "tool"})
+            EXPECT_EQ(content_text(part(role, json).content), "A\n\nB") << json;
+    for (const char* json :
+         {R"({"type": "thinking", "thinking": "A", "signature": "s"})",
+          R"({"type": "thinking", "thinking": [{"type": "text", "text": "A"}]})",
+          R"({"type": "reasoning", "text": "A"})", R"({"type": "reasoning", "reasoning": "A"})"}) {
+        EXPECT_EQ(part("assistant", json).reasoning, "A") << json;
+        EXPECT_EQ(content_text(part("assistant", json).content), "B") << json;
+        EXPECT_EQ(content_text(part("user", json).content), "A\n\nB") << json;
+    }
+    EXPECT_EQ(content_text(part("assistant", R"({"type": "redacted_thinking", "data": "x"})").content), "B");
+    EXPECT_EQ(content_text(part("user", R"({"type": "image_url"})").content), "[Unsupported image_url]\n\nB");
+    for (const char* json : {R"({"type": "input_text"})", R"({"type": "refusal", "text": "A"})",
+                             R"({"type": "thinking", "thinking": 5})", R"({"type": "reasoning"})"})
+        EXPECT_THROW(part("assistant", json), Error) << json;
+}
+
+TEST(Chat, ReadsReasoningAndCallsOfOtherServers) {
+    const auto message = [](const char* members) {
+        return read(std::string(R"({"messages": [{"role": "assistant", )") + members + "}]}").messages.at(0);
+    };
+    EXPECT_EQ(message(R"("reasoning_details": [{"type": "reasoning.summary", "summary": "A"},
+                         {"type": "reasoning.text", "text": "B"}, {"type": "reasoning.encrypted", "data": "x"}])")
+                  .reasoning,
+              "AB");
+    EXPECT_EQ(message(R"("reasoning": "R", "reasoning_details": [{"text": "R"}])").reasoning, "R");
+    EXPECT_EQ(message(R"("reasoning": "R", "content": [{"type": "thinking", "thinking": "R"}])").reasoning,
+              "R");
+    EXPECT_EQ(content_text(message(R"("content": null, "refusal": "No.")").content), "No.");
+    const auto call =
+        message(R"("tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "n", "input": "a\"b"}}])")
+            .tool_calls.at(0);
+    EXPECT_EQ(call.name, "n");
+    EXPECT_EQ(call.arguments, R"({"input": "a\"b"})");
+    EXPECT_THROW(message(R"("function_call": {"name": "f", "arguments": "{}"})"), Error);
+    EXPECT_EQ(error_of(R"({"messages": [], "tools": [{"function": {"name": "f", "parameters": []}}]})"),
+              "tools[0].function.parameters: expected an object, found array");
+    EXPECT_EQ(error_of(R"({"messages": [], "tools": [{"function": {"name": "f", "description": 5}}]})"),
+              "tools[0].function.description: expected a string, found number");
+}
+
 TEST(Chat, ReadsEveryField) {
     const Conversation conversation = read(R"({
         "model": "x", "tools": [{"type": "function", "function": {"name": "f", "z": 1, "a": 2}}],

@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "support/growth.h"
+#include "text/json_limits.h"
 
 namespace cachalot {
 namespace {
@@ -79,14 +81,75 @@ TEST(ParseJson, NamesTheProblem) {
     EXPECT_THAT([] { parse_json("\"\xff\"", "body"); }, ThrowsMessage<Error>(HasSubstr("not valid JSON")));
 }
 
-TEST(ParseJson, LimitsDepthAndKeys) {
+TEST(ParseJson, LimitsDepthKeysAndValues) {
     EXPECT_NO_THROW(parse_json(std::string(200, '[') + std::string(200, ']'), "body"));
     EXPECT_THAT([] { parse_json(std::string(100'000, '['), "body"); },
                 ThrowsMessage<Error>(HasSubstr("nested deeper than 200")));
-    std::string object = "{";
-    for (int i = 0; i < 30'000; i++) object += "\"k" + std::to_string(i) + "\":0,";
-    object.back() = '}';
-    EXPECT_THAT([&] { parse_json(object, "body"); }, ThrowsMessage<Error>(HasSubstr("too many keys")));
+    const auto object = [](std::size_t keys) {
+        std::string text = "{";
+        for (std::size_t i = 0; i < keys; i++) text += "\"k" + std::to_string(i) + "\":0,";
+        text.back() = '}';
+        return text;
+    };
+    EXPECT_EQ(parse_json(object(kMaxJsonKeys), "body").size(), kMaxJsonKeys);
+    EXPECT_THAT([&] { parse_json(object(kMaxJsonKeys + 1), "body"); },
+                ThrowsMessage<Error>(HasSubstr("body: a JSON object has more than 100000 keys")));
+    const auto array = [](std::size_t values) {  // itself one of them
+        std::string text = "[";
+        for (std::size_t i = 1; i < values; i++) text += "0,";
+        text.back() = ']';
+        return text;
+    };
+    EXPECT_EQ(parse_json(array(kMaxJsonValues), "body").size(), kMaxJsonValues - 1);
+    EXPECT_THAT([&] { parse_json(array(kMaxJsonValues + 1), "body"); },
+                ThrowsMessage<Error>(HasSubstr("body: JSON with more than 2000000 values")));
+}
+
+TEST(ParseJson, ReadsWhatTheLibraryWouldRead) {
+    for (const char* text :
+         {"0", "-1", "18446744073709551615", "1.5e3", "true", "null", "\"\\u00e9\\n\"", "[]", "{}",
+          " [1 , [ ] ] ", R"({"a":[1,{"b":[{},{}]},"s"],"c":{"d":null}})", R"({"a":{"x":1},"b":2})"})
+        EXPECT_EQ(parse_json(text, "x"), ordered_json::parse(text)) << text;
+}
+
+TEST(ParseJson, TheLastOfEqualKeysWinsInThePlaceOfTheFirst) {
+    EXPECT_EQ(
+        parse_json(R"({"a": 1, "b": {"x": 1, "y": 2, "x": [3]}, "a": "s", "c": 0, "a": "t"})", "x").dump(),
+        R"({"a":"t","b":{"x":[3],"y":2},"c":0})");
+}
+
+// What takes two bytes a time may not take the square of the time.
+TEST(ParseJson, TakesLinearTime) {
+    const auto list = [](const std::string& item) {
+        return [item](std::size_t n) {
+            std::string text = "[" + item;
+            for (std::size_t i = 1; i < n; i++) text += "," + item;
+            return text + "]";
+        };
+    };
+    const auto keys = [](std::size_t n) {
+        std::string text = "{\"k\":0";
+        for (std::size_t i = 0; i < n; i++) text += ",\"k" + std::to_string(i) + "\":0";
+        return text + "}";
+    };
+    const auto equal_keys = [](std::size_t n) {
+        std::string text = "{\"k\":0";
+        for (std::size_t i = 0; i < n; i++) text += ",\"k\":0";
+        return text + "}";
+    };
+    const auto parse = [](const std::string& text) { parse_json(text, "body"); };
+    const auto arguments = [](const std::string& text) {
+        EXPECT_TRUE(parse_tool_arguments("{\"a\":" + text + "}"));
+    };
+    using test::growth;
+    for (const char* item : {"{}", "[]", "{\"a\":{}}", "[[]]", "\"\\ud83d\"", "0"}) {
+        EXPECT_LT(growth(5'000, list(item), parse), test::kLinearGrowth) << item;
+        EXPECT_LT(growth(5'000, list(item), arguments), test::kLinearGrowth) << item;
+    }
+    EXPECT_LT(growth(5'000, keys, parse), test::kLinearGrowth);
+    EXPECT_LT(growth(5'000, keys, arguments), test::kLinearGrowth);
+    EXPECT_LT(growth(5'000, equal_keys, parse), test::kLinearGrowth);
+    EXPECT_LT(growth(5'000, equal_keys, arguments), test::kLinearGrowth);
 }
 
 TEST(ParseJson, HalvesOfSurrogatePairsBecomeReplacementCharacters) {
@@ -110,6 +173,19 @@ TEST(ToolArguments, ValuesAreRewrittenAsPythonWritesThem) {
 TEST(ToolArguments, TheLastOfEqualKeysWinsInThePlaceOfTheFirst) {
     EXPECT_EQ(parse_tool_arguments(R"({"a": 1, "b": {"x": 1, "x": 2}, "a": "s"})"),
               (std::vector<ToolArgument>{{"a", true, "s"}, {"b", false, R"({"x": 2})"}}));
+}
+
+// Each level was once written anew for the one around it.
+TEST(ToolArguments, DepthDoesNotMultiplyTheTime) {
+    const std::string text = "\"" + std::string(1'000'000, 'x') + "\"";
+    const auto nested = [&](std::size_t depth) {
+        return "{\"a\":" + std::string(depth, '[') + text + std::string(depth, ']') + "}";
+    };
+    const auto parse = [](const std::string& json) { EXPECT_TRUE(parse_tool_arguments(json)); };
+    EXPECT_LT(test::growth(24, nested, parse), 3);
+    EXPECT_EQ(parse_tool_arguments(nested(199))->front().value,
+              std::string(199, '[') + text + std::string(199, ']'));
+    EXPECT_EQ(parse_tool_arguments(nested(200)), std::nullopt);
 }
 
 TEST(ToolArguments, OnlyObjectsAreArguments) {

@@ -92,14 +92,13 @@ TEST(CompletionParser, TextIsReleasedAsSoonAsItIsNoTag) {
     EXPECT_EQ(fed("c"), "\n\nc");
     EXPECT_EQ(fed("\n\n<｜"), "");
     EXPECT_EQ(fed("DSML"), "");
-    EXPECT_EQ(fed("x"), "\n\n<｜DSMLx");
-    EXPECT_EQ(fed("<｜DSML｜invoke name=\"f\">"), "");
-    EXPECT_EQ(fed(" is"), "<｜DSML｜invoke name=\"f\"> is");
+    EXPECT_EQ(fed("｜ is"), "");
+    EXPECT_EQ(fed(" a token"), "\n\n is a token");
     EXPECT_EQ(fed("<｜DSML｜invoke name=\"" + std::string(900, 'x')), "");
-    EXPECT_EQ(fed(std::string(200, 'x')).size(), 900 + 200 + 24);
+    EXPECT_EQ(fed(std::string(200, 'x')), "invoke name=\"" + std::string(1100, 'x'));
     EXPECT_EQ(fed("\n<｜end"), "");
-    EXPECT_EQ(fed("▁of▁sentence｜>"), "");
-    EXPECT_EQ(fed("d"), "\n" + kEos + "d");
+    EXPECT_EQ(fed("▁of▁sentence｜>"), "\n");
+    EXPECT_EQ(fed("d"), "d");
 }
 
 TEST(CompletionParser, ArgumentsStream) {
@@ -120,13 +119,19 @@ TEST(CompletionParser, ArgumentsStream) {
 TEST(CompletionParser, ThinkTags) {
     expect("why", {.reasoning = "why", .repairs = {think_end_missing}}, true);
     expect("\n<think>why</think>\n</think>answer </think>",
-           {.reasoning = "why", .content = "answer </think>", .repairs = {stray_think_tag}}, true);
-    expect("why <think> not</think>a", {.reasoning = "why <think> not", .content = "a"}, true);
+           {.reasoning = "why", .content = "answer ", .repairs = {stray_think_tag}}, true);
+    expect("why <think>not</think>a", {.reasoning = "why not", .content = "a", .repairs = {stray_think_tag}},
+           true);
     expect("</think>answer", {.content = "answer", .repairs = {stray_think_tag}});
     expect("<think>why</think>answer",
            {.reasoning = "why", .content = "answer", .repairs = {stray_think_tag}});
-    expect("use <think>", {.content = "use <think>"});
-    expect("          </think>", {.content = "          </think>"});
+    expect("First. </think>Then.", {.content = "First. \n\nThen.", .repairs = {stray_think_tag}});
+    expect("First <think>2 + 2</think>\n\n4.",
+           {.content = "First 2 + 2\n\n4.", .repairs = {stray_think_tag}});
+    expect("use <think>", {.content = "use ", .repairs = {stray_think_tag}});
+    expect("          </think>", {.content = "          ", .repairs = {stray_think_tag}});
+    expect("a <｜User｜> b" + kEos + "c" + kEos, {.content = "a  bc", .repairs = {special_token}});
+    expect("a <｜b\nc", {.content = "a <｜b\nc"});
 }
 
 TEST(CompletionParser, ABlockEndsReasoning) {
@@ -148,13 +153,15 @@ TEST(CompletionParser, ABlockEndsReasoning) {
 }
 
 TEST(CompletionParser, TagsOutsideOfABlock) {
-    const std::string prose =
-        "Write \"<｜DSML｜tool_calls>\" and <｜DSML｜invoke name=\"f\"> and </|DSML|invoke>.";
-    expect(prose, {.content = prose, .repairs = {tag_as_text}});
-    expect("<｜DSML｜unknown>", {.content = "<｜DSML｜unknown>"});
+    expect("Write \"</|DSML|invoke>\", ｜DSML｜ and <｜DSML｜parameter name=\"f\">.",
+           {.content = "Write \"\",  and .", .repairs = {stray_tag}});
+    expect("<｜DSML｜unknown>", {.repairs = {stray_tag}});
+    // One without the sentinel is text, unless the call of a tool follows that is offered.
+    const std::string plain = "Write\n<tool_calls>\n<invoke name=\"f\">\n</invoke>\n</tool_calls>";
+    expect(plain, {.content = plain});
     expect("a" + kCalls + invoke("f", "") + kCallsEnd + kCallsEnd + "\n",
            {.content = "a", .calls = {{"f", "{}"}}, .repairs = {stray_tag}});
-    expect("a" + kCalls + kCallsEnd + "b", {.content = "ab", .repairs = {empty_block}});
+    expect("a" + kCalls + kCallsEnd + "b", {.content = "a\n\nb", .repairs = {empty_block}});
 }
 
 TEST(CompletionParser, MissingTags) {
@@ -184,12 +191,10 @@ TEST(CompletionParser, MissingTags) {
     // A second opening, text between the tags.
     expect(kCalls + "<｜DSML｜tool_calls>\n" + invoke("f", a) + kCallsEnd,
            {.calls = call, .repairs = {stray_tag}});
-    expect(kCalls + invoke("f", a + "and") + "then" + invoke("f", "{}" + a) + "</think>" + kCallsEnd,
-           {.calls = {call[0], call[0]}, .repairs = {text_in_block, stray_think_tag}});
+    expect(kCalls + invoke("f", a + "and") + "then" + invoke("f", "that: " + a) + "</think>" + kCallsEnd,
+           {.content = "then", .calls = {call[0], call[0]}, .repairs = {text_in_block, stray_think_tag}});
     expect(kCalls + "</｜DSML｜invoke>" + a + invoke("f", a) + kCallsEnd,
-           {.content = kCalls + "</｜DSML｜invoke>" + a,
-            .calls = call,
-            .repairs = {tag_as_text, calls_start_missing, stray_tag}});
+           {.content = "x", .calls = call, .repairs = {text_in_block, stray_tag}});
 }
 
 TEST(CompletionParser, TagsInValuesAreText) {
@@ -249,13 +254,16 @@ TEST(CompletionParser, TruncatedAnywhere) {
             EXPECT_EQ(call.complete, length >= after("</｜DSML｜invoke>")) << length;
             EXPECT_TRUE(nlohmann::json::parse(call.arguments).is_object());
         }
+        if (text[length - 1] != '>')
+            continue;  // EOS shows that a tag is none; a model's EOS is not part of its text
         const Completion with_eos = parse_completion(text.substr(0, length) + kEos, false);
         EXPECT_EQ(with_eos.tool_calls.size(), result.tool_calls.size()) << length;
     }
     expect(text.substr(0, text.find("y<")),
            {.content = "hi", .calls = {{"f", "{\"a\": \"x\\n\"}"}}, .repairs = {truncated}});
     expect("hi\n\n<｜DSML｜tool_c", {.content = "hi", .repairs = {truncated}});
-    expect("hi\n\n<｜DSM", {.content = "hi\n\n<｜DSM"});
+    expect("hi\n\n<｜DSM", {.content = "hi", .repairs = {truncated}});
+    expect("hi\n\n<", {.content = "hi\n\n<"});
 }
 
 TEST(CompletionParser, SpellingVariants) {

@@ -59,11 +59,12 @@ rc::Gen<std::string> join(rc::Gen<std::vector<std::string>> pieces) {
     });
 }
 
-// Text that looks like nothing but prose or code, with many beginnings of tags.
-rc::Gen<std::string> plain_text() {
+// Text that looks like nothing but prose or code, with many beginnings of tags; `<｜DSML｜` by itself in values only, where
+// it is text.
+rc::Gen<std::string> plain_text(bool value = false) {
     return join(rc::gen::container<std::vector<std::string>>(
-        rc::gen::element<std::string>("a", "B ", "<", "</", "｜", "<｜DSML", "<｜DSML｜", "\n", "\n\n", " ",
-                                      "é😀", "\"", "\\", "\x1f", "{}", "1")));
+        rc::gen::element<std::string>("a", "B ", "<", "</", "|", "<|DSM", value ? "<｜DSML｜" : "<x", "\n",
+                                      "\n\n", " ", "é😀", "\"", "\\", "\x1f", "{}", "1")));
 }
 
 rc::Gen<Message> answer() {
@@ -76,7 +77,7 @@ rc::Gen<Message> answer() {
             const auto names = *rc::gen::unique<std::vector<std::string>>(
                 rc::gen::element<std::string>("a", "key é", "arguments", "<x>", "name='n'"));
             for (const std::string& name : names) {
-                const std::string text = *plain_text();
+                const std::string text = *plain_text(true);
                 const nlohmann::ordered_json values[] = {
                     text, 1, -2.5e-7, true, nullptr, {{"k", {1, "</x>"}}}, nlohmann::ordered_json::array()};
                 arguments[name] = values[*rc::gen::inRange(0, 7)];

@@ -45,18 +45,70 @@ TEST(DsmlTag, SpellingsOfEveryTag) {
     }
 }
 
+TEST(DsmlTag, MisspeltTags) {
+    struct Case {
+        const char* text;
+        DsmlKind kind;
+        const char* name;
+        std::size_t length;  // 0: all
+    };
+    const Case cases[] = {
+        {"<｜DSML｜toolcalls>", DsmlKind::calls_start, "", 0},
+        {"<｜DSML｜tool_call>", DsmlKind::calls_start, "", 0},
+        {"</｜DSML｜Tool-Calls>", DsmlKind::calls_end, "", 0},
+        {"<｜DSML｜tool_clals>", DsmlKind::calls_start, "", 0},
+        {"<｜DSML｜function_call name=\"f\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invokes name=\"f\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke tool=\"f\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke f>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke=\"f\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name=\"f>\n", DsmlKind::invoke_start, "f", 26},
+        {"<｜DSML｜invoke name=f\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name=\"f\"\n{", DsmlKind::invoke_start, "f", 26},
+        {"<｜DSML｜invoke name=\"f\"<", DsmlKind::invoke_start, "f", 26},
+        {"<｜DSML｜invoke>", DsmlKind::calls_start, "", 0},
+        {"<｜DSML｜/invoke>", DsmlKind::invoke_end, "", 0},
+        {"｜DSML｜invoke name=\"f\">", DsmlKind::invoke_start, "f", 0},
+        {"<DSML｜invoke name=\"f\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML invoke name=\"f\">", DsmlKind::invoke_start, "f", 0},
+        {"<|dsml|invoke name=\"f\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜paramter name=\"k\">", DsmlKind::parameter_start, "k", 0},
+        {"</｜DSML｜args>", DsmlKind::parameter_end, "", 0},
+        {"<｜DSML｜city>", DsmlKind::other_start, "", 0},
+        {"</｜DSML｜city>", DsmlKind::other_end, "", 0},
+        {"<｜DSML｜>", DsmlKind::other_start, "", 0},
+        {"<｜DSML｜ is a token", DsmlKind::other_start, "", 11},
+        {"<｜DSML｜ tools are named", DsmlKind::other_start, "", 11},
+    };
+    for (const Case& expected : cases) {
+        const DsmlMatch match = match_dsml_tag(std::string(expected.text) + " rest");
+        ASSERT_EQ(match.state, State::tag) << expected.text;
+        EXPECT_EQ(match.length, expected.length > 0 ? expected.length : std::string(expected.text).size())
+            << expected.text;
+        EXPECT_EQ(match.tag.kind, expected.kind) << expected.text;
+        EXPECT_EQ(match.tag.name, expected.name) << expected.text;
+    }
+    const DsmlTag closed = match_dsml_tag("<｜DSML｜invoke name=\"f\" a=\"1\" b='2'/>").tag;
+    EXPECT_TRUE(closed.closed);
+    EXPECT_EQ(closed.attributes, (std::vector<std::pair<std::string, std::string>>{{"a", "1"}, {"b", "2"}}));
+}
+
 TEST(DsmlTag, OtherTextIsNone) {
-    for (const char* text :
-         {"x", "<think>", "<invoke name=\"f\">", "<｜User｜>", "<DSML｜invoke>", "<｜DSML invoke>",
-          "<｜DSML｜>", "<｜DSML｜unknown>", "<｜DSML｜invokes name=\"f\">", "<｜DSML｜invoke>",
-          "<｜DSML｜invoke name=\"\">", "<｜DSML｜invoke name=\"f\n", "<｜DSML｜parameter \"",
-          "</｜DSML｜invoke name=\"f\">", "<｜｜｜DSML｜invoke", "<｜DSML｜     invoke", "< ｜DSML｜invoke"})
+    for (const char* text : {"x", "<think>", "<invoke name=\"f\">", "<｜User｜>", "<DSML invoke>",
+                             "<｜｜｜DSML｜invoke", "< ｜DSML｜invoke", "｜DSM｜", "<Dx"})
         EXPECT_EQ(match_dsml_tag(text).state, State::none) << text;
+    for (const char* text : {"x", "<tool_call>", "<invokes name=\"f\">", "<parameter name=\"f\"\nx y",
+                             "< invoke name=\"f\">", "</b>", "<invoke name=\"f\"<"})
+        EXPECT_EQ(match_plain_tag(text).state, State::none) << text;
+    EXPECT_EQ(match_plain_tag("<invoke name=\"f\">x").tag.name, "f");
+    EXPECT_EQ(match_plain_tag("</parameter>").tag.kind, DsmlKind::parameter_end);
+    EXPECT_EQ(match_plain_tag("<param").state, State::partial);
 }
 
 TEST(DsmlTag, SaysWhenThePrefixCanHardlyBeAnythingElse) {
     EXPECT_FALSE(match_dsml_tag("<").sentinel);
-    EXPECT_FALSE(match_dsml_tag("</｜DSML").sentinel);
+    EXPECT_FALSE(match_dsml_tag("</|").sentinel);
+    EXPECT_TRUE(match_dsml_tag("<｜").sentinel);
     EXPECT_TRUE(match_dsml_tag("<｜DSML｜").sentinel);
     EXPECT_TRUE(match_dsml_tag("</|DSML|").sentinel);
     EXPECT_TRUE(match_dsml_tag("<｜DSML｜invoke name=\"f").sentinel);
@@ -67,8 +119,9 @@ TEST(DsmlTag, LengthIsLimited) {
     const std::string longest(kMaxDsmlTag - start.size() - end.size(), 'x');
     EXPECT_EQ(match_dsml_tag(start + longest + end).state, State::tag);
     EXPECT_EQ(match_dsml_tag(start + longest + "\"").state, State::partial);
-    EXPECT_EQ(match_dsml_tag(start + longest + "x" + end).state, State::none);
-    EXPECT_EQ(match_dsml_tag(start + longest + "xx").state, State::none);
+    for (const std::string& longer : {start + longest + "x" + end, start + longest + "xx"})
+        EXPECT_EQ(match_dsml_tag(longer).length, std::string("<|DSML|").size())
+            << longer;  // the sentinel alone
 }
 
 }  // namespace

@@ -63,6 +63,21 @@ RC_GTEST_PROP(Pretokenizer, PiecesMakeUpTheText, (const std::string& text)) {
     RC_ASSERT(joined == text);
 }
 
+TEST(Pretokenizer, StopsWhenTold) {
+    for (const char* text : {"a b c d", "1a2b3", "漢字a", "\xFFx\xFFy", "a 1 漢 b"}) {
+        const auto all = pretokenize(text);
+        for (std::size_t wanted = 1; wanted <= all.size(); ++wanted) {
+            std::vector<std::string_view> seen;
+            pretokenize(text, [&](std::string_view piece) {
+                seen.push_back(piece);
+                return seen.size() < wanted;
+            });
+            EXPECT_EQ(seen, std::vector<std::string_view>(all.begin(),
+                                                          all.begin() + static_cast<std::ptrdiff_t>(wanted)));
+        }
+    }
+}
+
 // Quadratic behaviour or a limit of the regex engine would show here.
 TEST(Pretokenizer, LongRuns) {
     constexpr std::size_t kCount = 1 << 20;

@@ -128,11 +128,38 @@ TEST(Prompt, ToolCalls) {
                   "<#parameter name=\"n\" string=\"false\">1.5</#parameter>\n"
                   "<#parameter name=\"o\" string=\"false\">{\"k\": [true, null]}</#parameter>" +
                   end);
-    EXPECT_EQ(call("{\"cut"),
-              start + "<#parameter name=\"arguments\" string=\"true\">{\"cut</#parameter>" + end);
-    EXPECT_EQ(call("[1]"), start + "<#parameter name=\"arguments\" string=\"true\">[1]</#parameter>" + end);
+    // What cannot be read is text: the model must not learn a form that no tool understands.
+    for (const char* unreadable : {"{\"cut", "[1]", "ls -l", "5"})
+        EXPECT_EQ(call(unreadable), std::string("[U][A][/T]C\n\nf ") + unreadable + "[EOS]");
+    EXPECT_EQ(call("{\"a\": \"x\", \"cut"),
+              start + "<#parameter name=\"a\" string=\"true\">x</#parameter>" + end);
+    EXPECT_EQ(call("null"), start + end);
     EXPECT_EQ(call("{}"), start + end);
     EXPECT_EQ(call(""), start + end);
+}
+
+// Other servers let wrapped arguments through, and clients send them back.
+TEST(Prompt, CallsOfTheHistoryHaveTheParametersOfTheirTool) {
+    const auto call = [](const std::string& arguments) {
+        const ordered_json conversation = {
+            {"tools", ordered_json::parse(R"([{"type": "function", "function": {"name": "f", "parameters":
+                {"type": "object", "properties": {"command": {"type": "string"}}}}}])")},
+            {"messages",
+             {{{"role", "user"}},
+              {{"role", "assistant"},
+               {"tool_calls", {{{"function", {{"name", "f"}, {"arguments", arguments}}}}}}}}}};
+        const std::string text =
+            encode_prompt(conversation_from_json(conversation), {.thinking = false}).text();
+        return text.substr(text.rfind("<｜Assistant｜>"));
+    };
+    const std::string expected = call(R"({"command": "ls -l"})");
+    EXPECT_THAT(expected,
+                HasSubstr("<｜DSML｜parameter name=\"command\" string=\"true\">ls -l</｜DSML｜parameter>"));
+    for (const char* arguments :
+         {"ls -l", "\"ls -l\"", R"({"command": "ls -l)", R"({"arguments": {"command": "ls -l"}})",
+          R"({"arguments": "{\"command\": \"ls -l\"}"})", R"({"input": "ls -l"})", "{'command': 'ls -l',}",
+          R"("{\"command\": \"ls -l\"}")"})
+        EXPECT_EQ(call(arguments), expected) << arguments;
 }
 
 TEST(Prompt, ToolResultsJoinTheUserTurnInTheOrderOfTheCalls) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "support/growth.h"
 #include "text/tokenizer_test_data.h"
 
 namespace cachalot {
@@ -187,6 +188,47 @@ RC_GTEST_PROP(Tokenizer, TemplatesAreImmuneToTheirContents, ()) {
     RC_ASSERT(nano().decode(ids) == "<｜User｜>" + text + "<｜Assistant｜><think>");
     std::erase_if(ids, [](std::int32_t id) { return !nano().is_special(id); });
     RC_ASSERT(ids == (std::vector<std::int32_t>{3, 4, 5}));
+}
+
+// At most so many tokens, or nothing; never more or fewer than encode_parts finds.
+RC_GTEST_PROP(Tokenizer, EncodesAtMostAsManyTokens, ()) {
+    const std::string text = *mixed_text();
+    const std::vector<TextPart> parts = {
+        {"<｜User｜>", kParse}, {text, kLiteral}, {"<｜Assistant｜><think>", kParse}};
+    const auto ids = nano().encode_parts(parts);
+    RC_ASSERT(nano().encode_at_most(ids.size(), parts) == ids);
+    RC_ASSERT(nano().encode_at_most(ids.size() + 1, parts) == ids);
+    const auto fewer = *rc::gen::inRange<std::size_t>(0, ids.size());
+    RC_ASSERT(nano().encode_at_most(fewer, parts) == std::nullopt);
+}
+
+RC_GTEST_PROP(Tokenizer, HasAtLeastAsManyTokensAsItsBytesNeed, ()) {
+    const std::string text = *mixed_text();
+    RC_ASSERT(nano().least_tokens(text) <= nano().encode(text, kLiteral).size());
+}
+
+TEST(Tokenizer, TheBoundOfTokensIsOfUse) {
+    EXPECT_EQ(nano().least_tokens(""), 0u);
+    EXPECT_EQ(nano().least_tokens("a"), 1u);
+    const Tokenizer t = small();
+    EXPECT_EQ(t.least_tokens(std::string(400, 'a')), 100u);  // "aaaa" is the longest token
+    EXPECT_EQ(t.encode(std::string(400, 'a'), kLiteral).size(), 100u);
+    EXPECT_EQ(t.least_tokens(std::string(7, 'x')), 7u);
+    EXPECT_EQ(t.least_tokens("thinkthink"), 2u);
+}
+
+// A text of any size costs what a text of the context's length costs, and a look at its bytes.
+TEST(Tokenizer, StopsCountingWhereNoMoreIsWanted) {
+    for (const char* unit : {" ", "a", "漢", "\n", "=", "1", "\xFF", "ab ", "<｜User｜>"}) {
+        std::string text;
+        while (text.size() < std::size_t{4} << 20) text += unit;
+        for (const auto mode : {kParse, kLiteral}) {
+            const TextPart part{text, mode};
+            const double begin = test::thread_seconds();
+            EXPECT_EQ(nano().encode_at_most(100, {&part, 1}), std::nullopt) << unit;
+            EXPECT_LT(test::thread_seconds() - begin, 1) << unit;
+        }
+    }
 }
 
 TEST(Tokenizer, LongRunsTakeLinearTime) {

@@ -34,9 +34,11 @@ std::vector<NumaNode> nodes_to_use(CpuOptions::Numa numa) {
 
 CpuBackend::CpuBackend(const Table& kernels, const CpuOptions& options)
     : kernels_(kernels), precision_(options.precision), pool_(options.threads, nodes_to_use(options.numa)) {
-    name_ = fmt::format("cpu {} x{}", kernels_.name, pool_.size());
+    name_ = fmt::format("{} x{}", CpuBackend::kernels(), pool_.size());
     scratch_.resize(static_cast<std::size_t>(pool_.size()));
 }
+
+std::string CpuBackend::kernels() const { return fmt::format("cpu {}", kernels_.name); }
 
 void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) {
     const std::int64_t hidden = table.columns, count = static_cast<std::int64_t>(tokens.size());

@@ -20,6 +20,7 @@ class CpuBackend final : public Backend {
                const CpuOptions& options);  // options.isa has been used to choose the table
 
     const char* name() const override { return name_.c_str(); }
+    std::string kernels() const override;
     int threads() const override { return pool_.size(); }
     MachineLimits measure_limits(const ReadingTarget& memory) override;
     double measure_reading(const ReadingTarget& memory) override;

@@ -9,6 +9,7 @@ namespace {
 class ReferenceBackend final : public Backend {
   public:
     const char* name() const override { return "reference"; }
+    std::string kernels() const override { return name(); }
     int threads() const override { return 1; }
     // Nobody asks how fast a specification is.
     MachineLimits measure_limits(const ReadingTarget&) override { return {}; }

@@ -170,9 +170,9 @@ describe('chat completions of a scripted model', {timeout: 120_000}, () => {
         }
     });
 
-    it('passes on as text a tag that is no call', async () => {
+    it('shows no tag that belongs to no call', async () => {
         const {message} = (await create('stray tag', {tools: [weather]})).choices[0];
-        assert.equal(message.content, 'The tag </｜DSML｜parameter> ends a parameter.');
+        assert.equal(message.content, 'The tag  ends a parameter.');
         assert.ok(!message.tool_calls);
     });
 

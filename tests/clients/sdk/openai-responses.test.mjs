@@ -153,15 +153,19 @@ describe('responses of a scripted model', {timeout: 120_000}, () => {
         assert.equal(second.output_text, 'Rome is warmer.');
     });
 
-    it('honours tool_choice and leaves out tools that are no functions', async () => {
-        const tools = [weather, {type: 'web_search'}, {type: 'custom', name: 'patch'}, {type: 'local_shell'}];
-        const choose = async tool_choice => (await create('weather in Paris', {tools, tool_choice})).output.map(i => i.type);
+    it('honours tool_choice and leaves out tools that run at a provider', async () => {
+        const tools = [weather, {type: 'web_search'}, {type: 'custom', name: 'patch'}];
+        const choose = async (tool_choice, more = []) =>
+            (await create('weather in Paris', {tools: [...tools, ...more], tool_choice})).output.map(i => i.type);
+        const refuses = (choice, param, more) => assert.rejects(
+            choose(choice, more), e => e instanceof OpenAI.BadRequestError && e.param === param);
         assert.deepEqual((await choose('none')).includes('function_call'), false);
         for (const choice of ['auto', 'required', {type: 'function', name: 'get_weather'},
-                              {type: 'allowed_tools', mode: 'auto', tools: [weather]}, {type: 'web_search'}])
+                              {type: 'allowed_tools', mode: 'auto', tools: [weather]}])
             assert.ok((await choose(choice)).includes('function_call'), JSON.stringify(choice));
-        await assert.rejects(choose({type: 'function', name: 'nope'}),
-                             e => e instanceof OpenAI.BadRequestError && e.param === 'tool_choice.name');
+        await refuses({type: 'function', name: 'nope'}, 'tool_choice.name');
+        await refuses({type: 'web_search'}, 'tool_choice.type');
+        await refuses('auto', 'tools[3].type', [{type: 'local_shell'}]);
     });
 
     it('repairs malformed calls and leaks no tags', async () => {

@@ -1,0 +1,274 @@
+#include "server/turn_store.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/background.h"
+#include "cache/private_folder.h"
+
+namespace cachalot::server {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kMostWaiting = std::size_t{32} << 20;  // bytes
+constexpr const char* kName = "turns.db";
+constexpr std::int64_t kVersion = 1;
+constexpr const char* kSchema = R"(
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = NORMAL;
+    PRAGMA journal_size_limit = 4194304;
+    CREATE TABLE IF NOT EXISTS turns (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, used INTEGER, bytes INTEGER, hash BLOB, payload BLOB
+    );
+    CREATE TABLE IF NOT EXISTS calls (
+        space BLOB, call BLOB, turn INTEGER, PRIMARY KEY (space, call)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS turns_by_use ON turns (used, bytes);
+    CREATE INDEX IF NOT EXISTS calls_of ON calls (turn);
+)";
+
+std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+
+std::string text_of(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::vector<std::uint8_t> packed(const RememberedTurn& turn) {
+    json calls = json::array();
+    for (const auto& call : turn.calls) calls.push_back({call.id, call.name, call.arguments});
+    return json::to_cbor(json{{"reasoning", turn.reasoning},
+                              {"content", turn.content},
+                              {"calls", std::move(calls)},
+                              {"tokens", turn.tokens},
+                              {"reasoned", turn.reasoned}});
+}
+
+RememberedTurn unpacked(std::span<const std::byte> payload) {
+    const auto* begin = reinterpret_cast<const std::uint8_t*>(payload.data());
+    const json turn = json::from_cbor(begin, begin + payload.size());
+    RememberedTurn result{
+        turn.at("reasoning"), turn.at("content"), {}, turn.at("tokens"), turn.at("reasoned")};
+    for (const auto& call : turn.at("calls")) result.calls.push_back({call.at(0), call.at(1), call.at(2)});
+    return result;
+}
+
+// Of a turn and whose it is: the rows that lead from one to the other may be damaged, too.
+std::string hash_of(const std::string& space, std::span<const std::byte> payload) {
+    Hasher128 hasher;
+    hasher.add(bytes_of(space));
+    hasher.add(payload);
+    return text_of(hasher.hash());
+}
+
+std::string database_path(const std::filesystem::path& folder) {
+    const std::string path = (folder / kName).string();
+    // SQLite's other files get the rights of this one.
+    if (int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600); file >= 0)
+        ::close(file);
+    return path;
+}
+
+Sqlite opened(const std::filesystem::path& folder) {
+    Sqlite database(database_path(folder), Sqlite::Open::write);
+    {
+        Statement pragma(database, "PRAGMA user_version");
+        const auto version = pragma.step() ? pragma.integer(0) : 0;
+        Statement check(database, "PRAGMA quick_check(1)");
+        if ((version != 0 && version != kVersion) || !check.step() || check.text(0) != "ok")
+            throw SqliteError(SQLITE_CORRUPT,
+                              fmt::format("{}: is damaged or of another version", (folder / kName).string()));
+    }
+    database.run(kSchema);
+    database.run(fmt::format("PRAGMA user_version = {}", kVersion));
+    return database;
+}
+
+}  // namespace
+
+TurnStore::TurnStore(const std::filesystem::path& folder, const Hash128& tokenizer, ToolMemory::Limits limits)
+    : folder_(folder), tokenizer_(tokenizer), limits_(limits) {
+    make_private_folder(folder);
+    try {
+        open();
+    } catch (const SqliteError& e) {
+        if (!e.broken()) throw;
+        written_.reset();
+        read_.reset();
+        known_.clear();
+        remove(folder);
+        open();
+    }
+    writer_ = start_thread("keeping calls of tools", [this] { work(); });
+}
+
+TurnStore::~TurnStore() {
+    {
+        std::lock_guard lock(mutex_);
+        quit_ = true;
+    }
+    changed_.notify_all();
+    writer_.join();
+}
+
+void TurnStore::open() {
+    written_.emplace(opened(folder_));
+    read_.emplace((folder_ / kName).string(), Sqlite::Open::read);
+    Statement select(*read_, "SELECT space, call FROM calls");
+    while (select.step()) known_.insert(text_of(select.bytes(0)) + text_of(select.bytes(1)));
+}
+
+// The length stands first, so that no two pairs of space and id are one text.
+std::string TurnStore::space_of(const std::string& tenant) const {
+    return text_of(tokenizer_) + fmt::format("{}:", tenant.size()) + tenant;
+}
+
+void TurnStore::store(const std::string& tenant, Turn turn) { push({space_of(tenant), std::move(turn)}); }
+
+TurnStore::Turn TurnStore::find(const std::string& tenant, const std::string& call_id) {
+    const auto space = space_of(tenant);
+    std::pair<std::int64_t, Turn> found;
+    {
+        std::lock_guard lock(read_mutex_);
+        const auto known = known_.find(space + call_id);
+        if (known == known_.end()) return nullptr;
+        found = read(space, call_id);
+        if (!found.second) known_.erase(known);
+    }
+    if (found.second) push({{}, nullptr, found.first});
+    return found.second;
+}
+
+std::pair<std::int64_t, TurnStore::Turn> TurnStore::read(const std::string& space,
+                                                         const std::string& call_id) {
+    try {
+        Statement select(*read_,
+                         "SELECT id, hash, payload FROM turns JOIN calls ON calls.turn = turns.id "
+                         "WHERE space = ? AND call = ?");
+        if (!select.start(bytes_of(space), bytes_of(call_id)).step()) return {};
+        const auto id = select.integer(0);
+        const auto hash = text_of(select.bytes(1));
+        const auto payload = select.bytes(2);
+        if (hash != hash_of(space, payload)) return {};
+        const auto turn = std::make_shared<const RememberedTurn>(unpacked(payload));
+        const bool made_it = std::any_of(turn->calls.begin(), turn->calls.end(),
+                                         [&](const auto& call) { return call.id == call_id; });
+        if (!made_it) return {};  // a damaged row leads to another turn
+        return {id, turn};
+    } catch (const SqliteError&) {
+    } catch (const json::exception&) {
+    }
+    return {};
+}
+
+void TurnStore::push(Job job) {
+    const auto bytes = job.turn ? size_of(*job.turn) : 0;
+    {
+        std::lock_guard lock(mutex_);
+        if (waiting_bytes_ + bytes > kMostWaiting && !jobs_.empty()) return;
+        waiting_bytes_ += bytes;
+        jobs_.push_back(std::move(job));
+    }
+    changed_.notify_all();
+}
+
+void TurnStore::flush() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return jobs_.empty(); });
+}
+
+void TurnStore::work() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+        changed_.wait(lock, [&] { return quit_ || !jobs_.empty(); });
+        if (jobs_.empty()) return;
+        const Job& job = jobs_.front();  // stays where it is: others are added behind it
+        lock.unlock();
+        try {
+            perform(job);
+        } catch (const std::exception&) {  // it is not kept, then
+        }
+        lock.lock();
+        waiting_bytes_ -= job.turn ? size_of(*job.turn) : 0;
+        jobs_.pop_front();
+        changed_.notify_all();
+    }
+}
+
+void TurnStore::perform(const Job& job) {
+    Sqlite& database = *written_;
+    Transaction transaction(database);
+    constexpr const char* kNow = "(SELECT COALESCE(MAX(used), 0) + 1 FROM turns)";
+    if (!job.turn) {
+        Statement(database, fmt::format("UPDATE turns SET used = {} WHERE id = ?", kNow)).start(job.id).run();
+        transaction.commit();
+        return;
+    }
+    const auto payload = packed(*job.turn);
+    const auto bytes = std::as_bytes(std::span(payload));
+    if (payload.size() > limits_.bytes || limits_.turns == 0) return;
+    const auto hash = hash_of(job.space, bytes);
+    make_room(static_cast<std::int64_t>(payload.size()));
+    Statement(database,
+              fmt::format("INSERT INTO turns (used, bytes, hash, payload) VALUES ({}, ?, ?, ?)", kNow))
+        .start(static_cast<std::int64_t>(payload.size()), bytes_of(hash), bytes)
+        .run();
+    Statement last(database, "SELECT last_insert_rowid()");
+    last.step();
+    const auto id = last.integer(0);
+    last.reset();
+    for (const auto& call : job.turn->calls)
+        Statement(database, "INSERT OR REPLACE INTO calls VALUES (?, ?, ?)")
+            .start(bytes_of(job.space), bytes_of(call.id), id)
+            .run();
+    transaction.commit();
+}
+
+// Forgets what has not been used for longest until there is room for one more turn of that many bytes.
+void TurnStore::make_room(std::int64_t bytes) {
+    Statement total(*written_, "SELECT COUNT(*), TOTAL(bytes) FROM turns");
+    total.step();
+    auto turns = total.integer(0);
+    auto held = static_cast<std::int64_t>(total.real(1));
+    total.reset();
+    while (turns > 0 &&
+           (std::cmp_greater_equal(turns, limits_.turns) || std::cmp_greater(held + bytes, limits_.bytes))) {
+        Statement oldest(*written_, "SELECT id, bytes FROM turns ORDER BY used LIMIT 1");
+        if (!oldest.step()) return;
+        const auto id = oldest.integer(0);
+        held -= oldest.integer(1);
+        --turns;
+        oldest.reset();
+        Statement(*written_, "DELETE FROM turns WHERE id = ?").start(id).run();
+        Statement(*written_, "DELETE FROM calls WHERE turn = ?").start(id).run();
+    }
+}
+
+bool TurnStore::exists(const std::filesystem::path& folder) {
+    std::error_code ignored;
+    return std::filesystem::exists(folder / kName, ignored);
+}
+
+TurnStore::Stats TurnStore::stats(const std::filesystem::path& folder) {
+    if (!exists(folder)) return {};
+    try {
+        Sqlite database((folder / kName).string(), Sqlite::Open::read);
+        Statement total(database, "SELECT COUNT(*), TOTAL(bytes) FROM turns");
+        if (total.step()) return {total.integer(0), static_cast<std::int64_t>(total.real(1))};
+    } catch (const SqliteError&) {
+    }
+    return {};
+}
+
+void TurnStore::remove(const std::filesystem::path& folder) {
+    for (const char* end : {"", "-wal", "-shm", "-journal"}) {
+        std::error_code ignored;
+        std::filesystem::remove(folder / (std::string(kName) + end), ignored);
+    }
+}
+
+}  // namespace cachalot::server

@@ -1,0 +1,287 @@
+// Fields that other servers and APIs have: refused by name, harmless, or understood under every name.
+#include "server/api_anthropic_read.h"
+#include "server/api_openai_parse.h"
+#include "server/api_responses_read.h"
+#include "server/fake_service.h"
+
+namespace cachalot::server {
+namespace {
+
+using nlohmann::ordered_json;
+
+const char* const kDialects[] = {"chat", "completions", "responses", "messages"};
+
+// The request that a body of this dialect with these members becomes.
+Request read(const std::string& dialect, const std::string& members) {
+    ordered_json body = ordered_json::parse(
+        dialect == "responses" ? R"({"input": "Hello"})"
+        : dialect == "completions"
+            ? R"({"prompt": "Hello"})"
+            : R"({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64})");
+    body.update(ordered_json::parse(members));
+    const ModelInfo info = FakeService().info();
+    if (dialect == "responses") return read_responses_request(body, info).request;
+    if (dialect == "messages") return read_anthropic_request(body, info, false).request;
+    HttpRequest http;
+    http.body = body.dump();
+    if (dialect == "completions") return openai::parse_completion(http, info).requests.at(0);
+    return openai::parse_chat(http, info).request;
+}
+
+void expect_refused(const std::string& dialect, const std::string& members, const std::string& param) {
+    try {
+        read(dialect, members);
+        ADD_FAILURE() << dialect << " accepts " << members;
+    } catch (const ApiError& error) {
+        EXPECT_EQ(error.status, 400);
+        EXPECT_EQ(error.param, param) << error.what();
+        EXPECT_TRUE(std::string(error.what()).starts_with(param + ": ")) << error.what();
+    }
+}
+
+void expect_accepted(const std::string& dialect, const std::string& members) {
+    EXPECT_NO_THROW(read(dialect, members)) << dialect << " " << members;
+}
+
+// clang-format off
+struct Asked {
+    const char* members;
+    const char* param;
+};
+const Asked kEverywhere[] = {
+    {R"({"guided_json": {"type": "object"}})", "guided_json"},
+    {R"({"guided_json": {}})", "guided_json"},
+    {R"({"guided_regex": "a+"})", "guided_regex"},
+    {R"({"guided_choice": ["a", "b"]})", "guided_choice"},
+    {R"({"guided_grammar": "root ::= 'a'"})", "guided_grammar"},
+    {R"({"structured_outputs": {"regex": "a"}})", "structured_outputs"},
+    {R"({"structural_tag": "{}"})", "structural_tag"},
+    {R"({"grammar": "root ::= 'a'"})", "grammar"},
+    {R"({"grammar": {"type": "json", "value": {}}})", "grammar"},
+    {R"({"ebnf": "root ::= 'a'"})", "ebnf"},
+    {R"({"regex": "a"})", "regex"},
+    {R"({"json_schema": {}})", "json_schema"},
+    {R"({"json_schema": "{}"})", "json_schema"},
+    {R"({"format": "json"})", "format"},
+    {R"({"format": {"type": "object"}})", "format"},
+    {R"({"output_format": {"type": "json_schema", "schema": {}}})", "output_format"},
+    {R"({"output_config": {"format": {"type": "json_schema", "schema": {}}}})", "output_config.format"},
+    {R"({"response_mime_type": "application/json"})", "response_mime_type"},
+    {R"({"extra_body": {"guided_json": {}}})", "extra_body"},
+    {R"({"options": {"temperature": 0}})", "options"},
+    {R"({"mirostat": 2})", "mirostat"},
+    {R"({"typical_p": 0.5})", "typical_p"},
+    {R"({"tfs_z": 0.9})", "tfs_z"},
+    {R"({"top_n_sigma": 1.5})", "top_n_sigma"},
+    {R"({"dry_multiplier": 0.8})", "dry_multiplier"},
+    {R"({"xtc_probability": 0.5})", "xtc_probability"},
+    {R"({"dynatemp_range": 0.5})", "dynatemp_range"},
+    {R"({"samplers": ["temperature"]})", "samplers"},
+    {R"({"use_beam_search": true})", "use_beam_search"},
+    {R"({"min_tokens": 5})", "min_tokens"},
+    {R"({"stop_token_ids": [1]})", "stop_token_ids"},
+    {R"({"bad_words": ["x"]})", "bad_words"},
+    {R"({"allowed_token_ids": [1]})", "allowed_token_ids"},
+    {R"({"include_stop_str_in_output": true})", "include_stop_str_in_output"},
+    {R"({"skip_special_tokens": false})", "skip_special_tokens"},
+    {R"({"prompt_logprobs": 1})", "prompt_logprobs"},
+    {R"({"n_probs": 5})", "n_probs"},
+    {R"({"modalities": ["text", "audio"]})", "modalities"},
+    {R"({"audio": {"voice": "x", "format": "wav"}})", "audio"},
+    {R"({"web_search_options": {}})", "web_search_options"},
+    {R"({"functions": [{"name": "f"}]})", "functions"},
+    {R"({"function_call": {"name": "f"}})", "function_call"},
+    {R"({"mcp_servers": [{"url": "x"}]})", "mcp_servers"},
+    {R"({"truncate_prompt_tokens": 5})", "truncate_prompt_tokens"},
+    {R"({"chat_template": "{{x}}"})", "chat_template"},
+    {R"({"n_predict": 5})", "n_predict"},
+    {R"({"repeat_penalty": 1.1, "repeat_last_n": 64})", "repeat_last_n"},
+};
+
+const Asked kSomewhere[] = {  // the dialect stands first
+    {R"(chat {"response_format": {"type": "json_schema", "json_schema": {}}})", "response_format.type"},
+    {R"(chat {"response_format": {"type": "json_object", "schema": {}}})", "response_format.schema"},
+    {R"(chat {"response_format": {"type": "json_object", "json_schema": {}}})", "response_format.json_schema"},
+    {R"(chat {"response_format": {"type": "text", "grammar": "x"}})", "response_format.grammar"},
+    {R"(chat {"response_format": {"type": "regex", "value": "x"}})", "response_format.type"},
+    {R"(completions {"response_format": {"type": "json_object"}})", "response_format"},
+    {R"(responses {"response_format": {"type": "json_object"}})", "response_format"},
+    {R"(messages {"response_format": {"type": "json_object"}})", "response_format"},
+    {R"(chat {"text": {"format": {"type": "json_schema"}}})", "text.format"},
+    {R"(responses {"text": {"format": {"type": "json_schema"}}})", "text.format.type"},
+    {R"(responses {"messages": [{"role": "user", "content": "x"}]})", "messages"},
+    {R"(chat {"input": "x"})", "input"},
+    {R"(chat {"system": "x"})", "system"},
+    {R"(chat {"instructions": "x"})", "instructions"},
+    {R"(chat {"best_of": 2})", "best_of"},
+    {R"(chat {"echo": true})", "echo"},
+    {R"(chat {"suffix": "x"})", "suffix"},
+    {R"(chat {"stop_sequences": ["x"]})", "stop_sequences"},
+    {R"(chat {"max_output_tokens": 5})", "max_output_tokens"},
+    {R"(chat {"continue_final_message": true})", "continue_final_message"},
+    {R"(chat {"add_generation_prompt": false})", "add_generation_prompt"},
+    {R"(chat {"messages": [{"role": "assistant", "content": "x"}], "continue_final_message": false})", "continue_final_message"},
+    {R"(chat {"messages": [{"role": "assistant", "function_call": {"name": "f"}}]})", "messages[0].function_call"},
+    {R"(chat {"messages": {"messages": [{"role": "user", "content": "x"}]}})", "messages"},
+    {R"(chat {"tools": [{"type": "function", "function": {"name": "f", "description": 5}}]})", "tools[0].function.description"},
+    {R"(chat {"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]})", "tools[0].function.parameters"},
+    {R"(chat {"tools": [{"type": "function", "function": {"name": "f", "strict": "yes"}}]})", "tools[0].function.strict"},
+    {R"(chat {"tools": [{"type": "function", "function": {"name": ""}}]})", "tools[0].function.name"},
+    {R"(completions {"max_completion_tokens": 5})", "max_completion_tokens"},
+    {R"(completions {"tools": [{"type": "function"}]})", "tools"},
+    {R"(responses {"max_tokens": 5})", "max_tokens"},
+    {R"(responses {"n": 2})", "n"},
+    {R"(responses {"stop": "x"})", "stop"},
+    {R"(messages {"n": 2})", "n"},
+    {R"(messages {"stop": "x"})", "stop"},
+    {R"(messages {"logprobs": true})", "logprobs"},
+};
+
+const char* const kHarmless[] = {
+    R"({"guided_json": null, "grammar": "", "guided_choice": [], "json_schema": null, "structured_outputs": {}})",
+    R"({"mirostat": 0, "typical_p": 1.0, "tfs_z": 1, "top_n_sigma": -1, "dry_multiplier": 0.0, "xtc_probability": 0})",
+    R"({"dry_base": 1.75, "dry_allowed_length": 2, "mirostat_tau": 5, "mirostat_eta": 0.1, "xtc_threshold": 0.1})",
+    R"({"best_of": 1, "n": 1, "use_beam_search": false, "min_tokens": 0, "stop_token_ids": [], "bad_words": []})",
+    R"({"skip_special_tokens": true, "spaces_between_special_tokens": true, "include_stop_str_in_output": false})",
+    R"({"repeat_last_n": 64, "repeat_penalty": 1.0})",
+    R"({"repeat_last_n": -1, "repeat_penalty": 1.1})",
+    R"({"cache_prompt": true, "id_slot": -1, "keep_alive": "5m", "request_id": "r", "user": "u", "store": true})",
+    R"({"modalities": ["text"], "audio": null, "prediction": {"type": "content", "content": "x"}, "functions": []})",
+    R"({"provider": {"order": []}, "route": "fallback", "transforms": [], "plugins": []})",
+    R"({"some_field_of_tomorrow": {"a": [1]}})",
+};
+// clang-format on
+
+TEST(ApiFields, WhatIsNotUnderstoodIsRefusedByNameEverywhere) {
+    for (const char* dialect : kDialects)
+        for (const auto& asked : kEverywhere) expect_refused(dialect, asked.members, asked.param);
+    for (const auto& asked : kSomewhere) {
+        const std::string text = asked.members;
+        const auto space = text.find(' ');
+        expect_refused(text.substr(0, space), text.substr(space + 1), asked.param);
+    }
+}
+
+TEST(ApiFields, ValuesThatAskForNothingAreHarmless) {
+    for (const char* dialect : kDialects)
+        for (const char* members : kHarmless) expect_accepted(dialect, members);
+    expect_accepted("completions", R"({"response_format": {"type": "text"}, "add_special_tokens": true})");
+    expect_accepted("responses",
+                    R"({"response_format": {"type": "text"}, "truncation": "auto", "messages": []})");
+    expect_accepted("chat", R"({"logprobs": false, "top_logprobs": 0})");
+    expect_accepted("chat", R"({"top_logprobs": 0})");
+    expect_accepted("chat", R"({"add_generation_prompt": true, "continue_final_message": false})");
+    expect_accepted("chat", R"({"messages": [{"role": "assistant", "content": "x"}],
+                                "continue_final_message": true, "add_generation_prompt": false})");
+    expect_accepted("chat",
+                    R"({"tools": [{"type": "function", "function": {"name": "f", "strict": true}}]})");
+    EXPECT_EQ(read("responses", R"({"top_logprobs": 0})").generation.top_logprobs, -1);
+    EXPECT_FLOAT_EQ(read("chat", R"({"repeat_penalty": 1.25})").generation.sampling.repetition_penalty,
+                    1.25f);
+}
+
+TEST(ApiFields, WholeNumbersMayBeWrittenWithAPoint) {
+    EXPECT_EQ(read("chat", R"({"max_tokens": 512.0})").generation.max_tokens, 512);
+    EXPECT_EQ(read("messages", R"({"max_tokens": 64.0})").generation.max_tokens, 64);
+    EXPECT_EQ(read("responses", R"({"max_output_tokens": 3e2})").generation.max_tokens, 300);
+    EXPECT_EQ(read("chat", R"({"top_k": 40.0})").generation.sampling.top_k, 40);
+    EXPECT_EQ(read("chat", R"({"seed": 7.0})").generation.sampling.seed, 7u);
+    EXPECT_EQ(read("completions", R"({"prompt": [1.0, 2]})").tokens, (std::vector<std::int32_t>{1, 2}));
+    for (const char* value : {"512.5", "1e308", "-1.5", "9223372036854775808.0", "1e19", "0.0"})
+        expect_refused("chat", fmt::format(R"({{"max_tokens": {}}})", value), "max_tokens");
+    try {
+        read("chat", R"({"max_tokens": 512.5})");
+    } catch (const ApiError& error) {
+        EXPECT_NE(std::string(error.what()).find("512.5"), std::string::npos);
+    }
+}
+
+TEST(ApiFields, MinusOneIsNoLimit) {
+    struct Limit {
+        const char *dialect, *field;
+    };
+    for (const auto& [dialect, field] :
+         {Limit{"chat", "max_tokens"}, Limit{"chat", "max_completion_tokens"},
+          Limit{"completions", "max_tokens"}, Limit{"responses", "max_output_tokens"}}) {
+        for (const char* none : {"-1", "-1.0"}) {
+            const auto request =
+                read(dialect, fmt::format(R"({{"max_tokens": null, "{}": {}}})", field, none));
+            EXPECT_EQ(request.generation.max_tokens, -1) << field;
+            EXPECT_FALSE(request.max_tokens_given);
+        }
+        expect_refused(dialect, fmt::format(R"({{"{}": -2}})", field), field);
+    }
+    EXPECT_EQ(read("completions", "{}").generation.max_tokens, 16);
+    EXPECT_EQ(read("completions", R"({"max_tokens": 0})").generation.max_tokens, 0);
+    EXPECT_EQ(read("chat", R"({"max_tokens": 9, "max_completion_tokens": -1})").generation.max_tokens, -1);
+    expect_refused("messages", R"({"max_tokens": -1})", "max_tokens");
+}
+
+TEST(ApiThinking, IsTurnedOffInEveryClientsWords) {
+    const char* const off[] = {
+        R"({"think": false})",
+        R"({"think": "none"})",
+        R"({"enable_thinking": false})",
+        R"({"thinking": {"type": "disabled"}})",
+        R"({"thinking": false})",
+        R"({"reasoning": {"enabled": false}})",
+        R"({"reasoning": {"effort": "none"}})",
+        R"({"reasoning": {"max_tokens": 0}})",
+        R"({"reasoning": false})",
+        R"({"reasoning_effort": "none"})",
+        R"({"disable_reasoning": true})",
+        R"({"chat_template_kwargs": {"thinking": false}})",
+        R"({"chat_template_kwargs": {"enable_thinking": false}})",
+        R"({"chat_template_kwargs": {"thinking_mode": "chat"}})",
+        R"({"thinking_budget": 0})",
+        R"({"thinking_token_budget": 0})",
+        R"({"reasoning_budget": 0})",
+    };
+    for (const char* dialect : {"chat", "responses", "messages"})
+        for (const char* members : off)
+            EXPECT_FALSE(read(dialect, members).chat.thinking) << dialect << members;
+    for (const char* members : off) expect_accepted("completions", members);
+}
+
+TEST(ApiThinking, IsTurnedOnAndLimited) {
+    for (const char* dialect : {"chat", "responses", "messages"}) {
+        for (const char* members :
+             {R"({"think": true})", R"({"think": "high"})", R"({"enable_thinking": true})",
+              R"({"thinking": true})", R"({"thinking": {"type": "enabled"}})",
+              R"({"reasoning": {"enabled": true}})", R"({"reasoning": {"max_tokens": 2000}})",
+              R"({"reasoning": {"effort": "high"}})"})
+            EXPECT_TRUE(read(dialect, members).chat.thinking) << dialect << members;
+        EXPECT_EQ(read(dialect, R"({"reasoning": {"effort": "high"}})").chat.effort, Effort::high);
+        EXPECT_EQ(read(dialect, R"({"think": "max"})").chat.effort, Effort::max);
+        for (const char* members :
+             {R"({"thinking": {"type": "enabled", "budget_tokens": 2000}})",
+              R"({"reasoning": {"max_tokens": 2000}})", R"({"thinking_budget": 2000.0})",
+              R"({"thinking_budget_tokens": 2000})", R"({"thinking_token_budget": 2000})",
+              R"({"max_reasoning_tokens": 2000})", R"({"chat_template_kwargs": {"thinking_budget": 2000}})"})
+            EXPECT_EQ(read(dialect, members).generation.max_reasoning, 2000) << dialect << members;
+        EXPECT_EQ(read(dialect, R"({"thinking_budget": -1})").generation.max_reasoning, -1);
+        expect_refused(dialect, R"({"thinking_budget": -2})", "thinking_budget");
+        expect_refused(dialect, R"({"thinking_budget": "many"})", "thinking_budget");
+        expect_refused(dialect, R"({"think": "hard"})", "think");
+        expect_refused(dialect, R"({"enable_thinking": "no"})", "enable_thinking");
+        expect_refused(dialect, R"({"reasoning": {"enabled": 1}})", "reasoning.enabled");
+    }
+    EXPECT_TRUE(read("chat", "{}").chat.thinking);
+    EXPECT_FALSE(read("messages", "{}").chat.thinking);
+}
+
+TEST(ApiThinking, CanBeHidden) {
+    for (const char* dialect : {"chat", "responses", "messages"}) {
+        for (const char* members : {R"({"include_reasoning": false})", R"({"reasoning": {"exclude": true}})",
+                                    R"({"reasoning_format": "hidden"})"})
+            EXPECT_TRUE(read(dialect, members).hide_reasoning) << dialect << members;
+        for (const char* members :
+             {"{}", R"({"include_reasoning": true})", R"({"reasoning": {"exclude": false}})",
+              R"({"reasoning_format": "parsed"})"})
+            EXPECT_FALSE(read(dialect, members).hide_reasoning) << dialect << members;
+        expect_refused(dialect, R"({"reasoning_format": "raw"})", "reasoning_format");
+    }
+}
+
+}  // namespace
+}  // namespace cachalot::server

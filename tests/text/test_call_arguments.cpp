@@ -1,0 +1,216 @@
+// Arguments read with the schema of their tool at hand.
+#include "text/call_arguments.h"
+
+#include <gtest/gtest.h>
+
+#include "text/completion_parser.h"
+#include "text/json_fit.h"
+#include "text/loose_json.h"
+
+namespace cachalot {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::shared_ptr<const ToolSchemas> tool(const char* parameters, bool callable = true) {
+    Conversation conversation;
+    conversation.tools = {{{"name", "f"}, {"parameters", ordered_json::parse(parameters)}}};
+    return std::make_shared<const ToolSchemas>(conversation, callable);
+}
+
+// The calls of a block that holds `inside` between the tags of an invoke of f, then what became content.
+std::string read(const std::string& inside, const std::shared_ptr<const ToolSchemas>& tools) {
+    const Completion result = parse_completion("<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n" +
+                                                   inside + "\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>",
+                                               false, tools);
+    std::string all;
+    for (const ParsedToolCall& call : result.tool_calls) all += call.name + call.arguments;
+    return result.content.empty() ? all : all + "|" + result.content;
+}
+
+std::string parameter(const std::string& name, const std::string& value, const std::string& string) {
+    return "<｜DSML｜parameter name=\"" + name + "\" string=\"" + string + "\">" + value +
+           "</｜DSML｜parameter>";
+}
+
+TEST(JsonFit, MakesValuesWhatTheSchemaWants) {
+    struct Case {
+        const char* schema;
+        const char* value;
+        bool is_string;
+        const char* expected;
+    };
+    const Case cases[] = {
+        {R"({"type": "integer"})", "5", true, "5"},
+        {R"({"type": "integer"})", " -5\n", true, "-5"},
+        {R"({"type": "integer"})", "5.0", true, "5"},
+        {R"({"type": "integer"})", "5.0", false, "5"},
+        {R"({"type": "integer"})", "5.5", true, "\"5.5\""},
+        {R"({"type": "integer"})", "5.5", false, "5.5"},
+        {R"({"type": "integer"})", "five", true, "\"five\""},
+        {R"({"type": "integer"})", "\"5\"", false, "5"},
+        {R"({"type": "integer"})", "12345678901234567890", false, "12345678901234567890"},
+        {R"({"type": "number"})", "1e-3", true, "0.001"},
+        {R"({"type": "number"})", "5", false, "5"},
+        {R"({"type": "boolean"})", "True", true, "true"},
+        {R"({"type": "boolean"})", "false", true, "false"},
+        {R"({"type": "boolean"})", "1", false, "true"},
+        {R"({"type": "boolean"})", "2", false, "2"},
+        {R"({"type": "boolean"})", "yes", true, "\"yes\""},
+        {R"({"type": "string"})", "1.50", false, "\"1.50\""},
+        {R"({"type": "string"})", "true", false, "\"true\""},
+        {R"({"type": "string"})", "{\"a\": 1}", false, R"("{\"a\": 1}")"},
+        {R"({"type": "string"})", "null", false, "null"},
+        {R"({"type": "string"})", "\"s\"", false, "\"s\""},
+        {R"({"type": "array"})", "[1, 2]", true, "[1, 2]"},
+        {R"({"type": "array", "items": {"type": "integer"}})", "[\"1\", 2.0]", false, "[1, 2]"},
+        {R"({"type": "array", "items": {"type": "string"}})", "[1, \"b\"]", false, "[\"1\", \"b\"]"},
+        {R"({"type": "array"})", "1, 2", true, "\"1, 2\""},
+        {R"({"type": "object"})", "{\"a\": 1}", true, "{\"a\": 1}"},
+        {R"({"type": "object"})", "\"{\\\"a\\\": 1}\"", false, "{\"a\": 1}"},
+        {R"({"properties": {"n": {"type": "integer"}}})", "{\"n\": \"5\", \"m\": \"6\"}", false,
+         "{\"n\": 5, \"m\": \"6\"}"},
+        {R"({"type": ["integer", "null"]})", "null", true, "null"},
+        {R"({"type": ["integer", "string"]})", "5", true, "\"5\""},
+        {R"({"type": ["integer", "string"]})", "5", false, "5"},
+        {R"({"anyOf": [{"type": "boolean"}, {"type": "null"}]})", "true", true, "true"},
+        {R"({"enum": [1, 2]})", "2", true, "2"},
+        {R"({"const": "1"})", "1", false, "\"1\""},
+        {R"({"allOf": [{"description": "x"}, {"type": "integer"}]})", "5", true, "5"},
+        {R"({"$ref": "#/$defs/n"})", "5", true, "5"},
+        {R"({"$ref": "#/$defs/loop"})", "5", true, "\"5\""},
+        {R"({"$ref": "#/nowhere"})", "5", true, "\"5\""},
+        {R"({"type": "integer", "nullable": true})", "None", true, "null"},
+        {R"({})", "5", true, "\"5\""},
+        {R"(true)", "5", false, "5"},
+        {R"({"type": "colour"})", "5", true, "\"5\""},
+        {R"({"type": 5})", "5", true, "\"5\""},
+    };
+    const auto root =
+        ordered_json::parse(R"({"$defs": {"n": {"type": "integer"}, "loop": {"$ref": "#/$defs/loop"}}})");
+    for (const Case& c : cases) {
+        const bool is_changed =
+            std::string(c.expected) != (c.is_string ? json_string(c.value) : std::string(c.value));
+        bool changed = false;
+        EXPECT_EQ(fit_json({"a", c.is_string, c.value}, ordered_json::parse(c.schema), root, &changed),
+                  c.expected)
+            << c.schema << c.value;
+        EXPECT_EQ(changed, is_changed) << c.schema << c.value;
+    }
+}
+
+TEST(LooseJson, IsMendedWhereNoDoubtIsLeft) {
+    const std::pair<const char*, const char*> cases[] = {
+        {" {\"a\": 1.50} ", "{\"a\": 1.50}"},
+        {"```json\n{\"a\": 1}\n```", "{\"a\": 1}"},
+        {"{\"a\": \"x\ny\tz\"}", "{\"a\": \"x\\ny\\tz\"}"},
+        {"{'a': 'it\\'s \"b\"', 'c': True, \"d\": None,}",
+         "{\"a\": \"it's \\\"b\\\"\", \"c\": true, \"d\": null}"},
+        {"{\"a\": [1, {\"b\": \"c", "{\"a\": [1, {\"b\": \"c\"}]}"},
+        {"{\"a\": 1, \"b\":", "{\"a\": 1}"},
+        {"{\"a\": 1, \"b", "{\"a\": 1}"},
+        {"{\"a\": 1,", "{\"a\": 1}"},
+        {"{\"a\": 1}}", "{\"a\": 1}"},
+        {"[1, 2,]", "[1, 2]"},
+    };
+    for (const auto& [text, expected] : cases) EXPECT_EQ(mend_json(text), expected) << text;
+    for (const char* text : {"", "x", "5", "\"{}\"", "{a", "{\"a\"", "{\"a\": \"b\" c\"}", "{\"a\": 1} and",
+                             "{]", "{\"a\": 1]", "awk '{print}'", "{ echo; }"})
+        EXPECT_EQ(mend_json(text), std::nullopt) << text;
+    EXPECT_EQ(mend_json(std::string(100'000, '[')), std::nullopt);
+}
+
+TEST(CallArguments, AWrapperIsWhatTheToolDoesNotHave) {
+    const auto two = tool(R"({"type": "object", "required": ["path", "n"], "properties":
+        {"path": {"type": "string"}, "n": {"type": "integer"}}})");
+    const std::string meant = "f{\"path\": \"a\", \"n\": 5}";
+    const std::string object = R"({"path": "a", "n": 5})";
+    for (const char* name :
+         {"arguments", "Arguments", "args", "input", "parameters", "params", "kwargs", "tool_input", "data"})
+        for (const char* string : {"true", "false"})
+            EXPECT_EQ(read(parameter(name, object, string), two), meant) << name;
+    EXPECT_EQ(read(parameter("anything", object, "false"), two), meant);
+    EXPECT_EQ(read(parameter("arguments", R"({"arguments": {"path": "a", "n": "5"}})", "false"), two), meant);
+    EXPECT_EQ(read(parameter("arguments", json_string(object), "false"), two), meant);
+    EXPECT_EQ(read(parameter("arguments", "{\"path\": \"a\", \"n\": 5", "true"), two), meant);
+    EXPECT_EQ(read(parameter("path", "b", "true") + parameter("arguments", object, "true"), two),
+              "f{\"path\": \"b\", \"n\": 5}");
+    // No wrapper: a parameter of the tool, and one that nobody knows.
+    EXPECT_EQ(read(parameter("path", object, "true"), two), "f{\"path\": " + json_string(object) + "}");
+    EXPECT_EQ(read(parameter("other", "{\"x\": 1}", "false"), two), "f{\"other\": {\"x\": 1}}");
+    EXPECT_EQ(read(parameter("arguments", "what?", "true"), two), "|f what?");
+    const auto own = tool(R"({"type": "object", "properties": {"arguments": {"type": "object"}}})");
+    EXPECT_EQ(read(parameter("arguments", object, "false"), own), "f{\"arguments\": " + object + "}");
+    const auto free = tool(R"({"type": "object"})");
+    EXPECT_EQ(read(parameter("input", object, "false"), free), "f{\"input\": " + object + "}");
+}
+
+TEST(CallArguments, ABodyIsReadIfTheToolCanUseIt) {
+    const auto shell = tool(R"({"type": "object", "required": ["command"], "properties":
+        {"command": {"type": "string"}, "timeout": {"type": "integer"}}})");
+    for (const char* body :
+         {"ls -l", "\"ls -l\"", R"({"command": "ls -l"})", R"({"arguments": {"command": "ls -l"}})",
+          R"({"input": "ls -l"})", R"({"name": "f", "arguments": {"command": "ls -l"}})",
+          "```json\n{\"command\": \"ls -l\"}\n```", "Now I run it: {\"command\": \"ls -l\"}"})
+        EXPECT_EQ(read(body, shell), R"(f{"command": "ls -l"})") << body;
+    EXPECT_EQ(read("{\"command\": \"ls\"}" + parameter("timeout", "5", "true"), shell),
+              R"(f{"command": "ls", "timeout": 5})");
+    EXPECT_EQ(read("First:\n" + parameter("command", "ls", "true") + "\nthat", shell),
+              R"(f{"command": "ls"})");
+    EXPECT_EQ(read("", shell), "|f");
+    const auto count = tool(R"({"type": "object", "properties": {"n": {"type": "integer"}}})");
+    EXPECT_EQ(read("5", count), "f{\"n\": 5}");
+    EXPECT_EQ(read("five", count), "|f five");
+    EXPECT_EQ(read("", count), "f{}");
+    const auto two =
+        tool(R"({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}})");
+    EXPECT_EQ(read("x", two), "|f x");
+    EXPECT_EQ(read("", two), "f{}");
+    EXPECT_EQ(read("Let me see.", tool(R"({"type": "object", "properties": {}})")), "f{}");
+    EXPECT_EQ(read("{\"x\": 1}", tool(R"({"type": "object"})")), "f{\"x\": 1}");
+    // Without a schema an object is all that can be read.
+    EXPECT_EQ(read("{\"x\": 1}", nullptr), "f{\"x\": 1}");
+    EXPECT_EQ(read("ls", nullptr), "|f ls");
+    EXPECT_EQ(read("", nullptr), "f{}");
+}
+
+TEST(CallArguments, NamesOfTheToolAreFound) {
+    Conversation conversation;
+    conversation.tools =
+        ordered_json::parse(R"([{"name": "get_weather"}, {"name": "get-time"}, {"name": "getTime"}, {}, 5])");
+    const ToolSchemas tools(conversation);
+    for (const char* name :
+         {"get_weather", "Get-Weather", "getWeather", "functions.get_weather", "tools:get weather"})
+        ASSERT_TRUE(tools.find(name) && tools.find(name)->name() == "get_weather") << name;
+    EXPECT_EQ(tools.find("getTime")->name(), "getTime");
+    EXPECT_EQ(tools.find("get_time"), nullptr);  // of two it could be
+    EXPECT_EQ(tools.find("weather"), nullptr);
+}
+
+TEST(CallArguments, WhatIsNotOfferedIsText) {
+    const std::string inside = parameter("a", "x", "true");
+    EXPECT_EQ(read(inside, tool("{}")), "f{\"a\": \"x\"}");
+    EXPECT_EQ(read(inside, tool("{}", false)), "|f {\"a\": \"x\"}");
+    EXPECT_EQ(read(inside, std::make_shared<const ToolSchemas>(Conversation())), "|f {\"a\": \"x\"}");
+}
+
+// What is sent while the text comes is never more than is certain.
+TEST(CallArguments, OnlyWhatIsCertainStreams) {
+    const auto tools = tool(R"({"type": "object", "required": ["s"], "properties":
+        {"s": {"type": "string"}, "n": {"type": "integer"}}})");
+    CompletionParser parser(false, tools);
+    const auto fed = [&](const std::string& text) {
+        std::string sent;
+        for (const CompletionEvent& event : parser.feed(text)) sent += event.text;
+        return sent;
+    };
+    EXPECT_EQ(fed("<｜DSML｜invoke name=\"f\">\n"), "");  // it may come to nothing
+    EXPECT_EQ(fed("<｜DSML｜parameter name=\"n\" string=\"true\">1"), "");
+    EXPECT_EQ(fed("2</｜DSML｜parameter>"), "f{\"n\": 12");
+    EXPECT_EQ(fed("<｜DSML｜parameter name=\"s\" string=\"true\">a b"), ", \"s\": \"a b");
+    EXPECT_EQ(fed("c</｜DSML｜parameter>"), "c\"");
+    EXPECT_EQ(fed("</｜DSML｜invoke>"), "}");
+}
+
+}  // namespace
+}  // namespace cachalot

@@ -16,8 +16,8 @@
 #include <thread>
 #include <vector>
 
-#include "cache/kv_codec.h"
 #include "cache/page_files.h"
+#include "state/kv_codec.h"
 
 namespace cachalot {
 

@@ -30,7 +30,7 @@
 #include "cache/disk_index.h"
 #include "cache/disk_reader.h"
 #include "cache/disk_tier_stats.h"
-#include "cache/kv_codec.h"
+#include "state/kv_codec.h"
 
 namespace cachalot {
 

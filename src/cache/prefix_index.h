@@ -22,7 +22,7 @@
 #include <string>
 #include <vector>
 
-#include "cache/kv_state.h"
+#include "state/kv_state.h"
 
 namespace cachalot {
 

@@ -16,11 +16,11 @@
 #include "cache/expert_heat.h"
 #include "cache/expert_records.h"
 #include "cache/expert_store.h"
-#include "cache/kv_state.h"
 #include "engine/route_recorder.h"
 #include "file/change_watch.h"
 #include "layers/forward.h"
 #include "model/model.h"
+#include "state/kv_state.h"
 
 namespace cachalot {
 

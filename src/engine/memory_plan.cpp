@@ -4,8 +4,8 @@
 
 #include "cache/expert_budget.h"
 #include "cache/expert_records.h"
-#include "cache/kv_state.h"
 #include "model/cost.h"
+#include "state/kv_state.h"
 
 namespace cachalot {
 namespace {

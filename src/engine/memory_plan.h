@@ -11,8 +11,8 @@
 
 #include <cstdint>
 
-#include "cache/kv_state.h"
 #include "model/model.h"
+#include "state/kv_state.h"
 
 namespace cachalot {
 

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "cache/kv_state.h"
+#include "state/kv_state.h"
 
 namespace cachalot {
 

@@ -14,9 +14,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "cache/paged_rows.h"
-#include "cache/row_ring.h"
 #include "model/config.h"
+#include "state/paged_rows.h"
+#include "state/row_ring.h"
 
 namespace cachalot {
 

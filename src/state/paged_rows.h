@@ -10,8 +10,8 @@
 #include <memory>
 #include <vector>
 
-#include "cache/memory_count.h"
 #include "kernels/views.h"
+#include "state/memory_count.h"
 
 namespace cachalot {
 

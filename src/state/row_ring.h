@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "base/aligned.h"
-#include "cache/memory_count.h"
 #include "kernels/views.h"
+#include "state/memory_count.h"
 
 namespace cachalot {
 

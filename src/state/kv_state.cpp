@@ -1,4 +1,4 @@
-#include "cache/kv_state.h"
+#include "state/kv_state.h"
 
 #include "base/error.h"
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/expert_cache.h"
-#include "cache/route_trace.h"
+#include "experts/expert_cache.h"
+#include "experts/route_trace.h"
 
 namespace cachalot {
 

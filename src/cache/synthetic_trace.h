@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "cache/route_trace.h"
+#include "experts/route_trace.h"
 
 namespace cachalot {
 

@@ -4,10 +4,10 @@
 
 #include "base/error.h"
 #include "base/memory_limit.h"
-#include "cache/expert_budget.h"
 #include "cli/command.h"
 #include "engine/memory_plan.h"
 #include "engine/speed_estimate.h"
+#include "experts/expert_budget.h"
 #include "text/visible_text.h"
 
 namespace cachalot::cli {

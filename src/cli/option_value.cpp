@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "cache/expert_budget.h"
+#include "experts/expert_budget.h"
 
 namespace cachalot::cli {
 namespace {

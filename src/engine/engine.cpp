@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "cache/streaming_expert_store.h"
+#include "experts/streaming_expert_store.h"
 #include "kernels/observing_backend.h"
 #include "kernels/tracing_backend.h"
 

@@ -12,11 +12,11 @@
 #include <string>
 
 #include "base/trace.h"
-#include "cache/expert_budget.h"
-#include "cache/expert_heat.h"
-#include "cache/expert_records.h"
-#include "cache/expert_store.h"
 #include "engine/route_recorder.h"
+#include "experts/expert_budget.h"
+#include "experts/expert_heat.h"
+#include "experts/expert_records.h"
+#include "experts/expert_store.h"
 #include "file/change_watch.h"
 #include "layers/forward.h"
 #include "model/model.h"

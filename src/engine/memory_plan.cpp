@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "cache/expert_budget.h"
-#include "cache/expert_records.h"
+#include "experts/expert_budget.h"
+#include "experts/expert_records.h"
 #include "model/cost.h"
 #include "state/kv_state.h"
 

@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "cache/route_trace.h"
+#include "experts/route_trace.h"
 #include "layers/batch.h"
 
 namespace cachalot {

@@ -5,8 +5,8 @@
 #include <random>
 
 #include "base/error.h"
-#include "cache/expert_records.h"
-#include "cache/slot_memory.h"
+#include "experts/expert_records.h"
+#include "experts/slot_memory.h"
 #include "model/cost.h"
 
 namespace cachalot {

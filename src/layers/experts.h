@@ -4,7 +4,7 @@
 
 #include <span>
 
-#include "cache/expert_store.h"
+#include "experts/expert_store.h"
 #include "layers/workspace.h"
 
 namespace cachalot {

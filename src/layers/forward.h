@@ -4,7 +4,7 @@
 #include <functional>
 #include <span>
 
-#include "cache/expert_store.h"
+#include "experts/expert_store.h"
 #include "layers/batch.h"
 #include "layers/workspace.h"
 

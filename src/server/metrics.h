@@ -13,7 +13,7 @@
 #include <string_view>
 
 #include "cache/disk_tier_stats.h"
-#include "cache/expert_store.h"
+#include "experts/expert_store.h"
 #include "server/pass_report.h"
 
 namespace cachalot {

@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "cache/expert_budget.h"
 #include "cache/synthetic_trace.h"
+#include "experts/expert_budget.h"
 
 namespace cachalot {
 namespace {

@@ -12,8 +12,8 @@
 
 #include "base/error.h"
 #include "cache/cache_simulator.h"
-#include "cache/streaming_expert_store.h"
 #include "engine/generation.h"
+#include "experts/streaming_expert_store.h"
 #include "file/gguf.h"
 #include "file/gguf_writer.h"
 #include "support/faulty_queue.h"

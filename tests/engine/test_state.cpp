@@ -7,7 +7,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "cache/route_trace.h"
+#include "experts/route_trace.h"
 #include "support/nano.h"
 #include "support/tiny_release.h"
 

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cache/streaming_expert_store.h"
+#include "experts/streaming_expert_store.h"
 #include "kernels/observing_backend.h"
 #include "kernels/random_data.h"
 #include "measure/text_windows.h"

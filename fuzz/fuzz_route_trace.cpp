@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "cache/cache_simulator.h"
+#include "measure/cache_simulator.h"
 
 using namespace cachalot;
 

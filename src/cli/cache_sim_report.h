@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cache/cache_simulator.h"
+#include "measure/cache_simulator.h"
 
 namespace cachalot::cli {
 

@@ -1,13 +1,13 @@
 // cachalot cache-sim: what a cache of experts would have done with recorded routes.
 #include "base/error.h"
-#include "cache/cache_simulator.h"
-#include "cache/synthetic_trace.h"
 #include "cli/cache_sim_plot.h"
 #include "cli/cache_sim_report.h"
 #include "cli/command.h"
 #include "cli/outputs.h"
 #include "cli/svg_figure.h"
 #include "experts/expert_budget.h"
+#include "measure/cache_simulator.h"
+#include "measure/synthetic_trace.h"
 
 namespace cachalot::cli {
 namespace {

@@ -1,7 +1,7 @@
 #include "cli/expert_cache_report.h"
 
-#include "cache/cache_simulator.h"
 #include "cli/command.h"
+#include "measure/cache_simulator.h"
 
 namespace cachalot::cli {
 namespace {

@@ -11,11 +11,11 @@
 #include <thread>
 
 #include "base/error.h"
-#include "cache/cache_simulator.h"
 #include "engine/generation.h"
 #include "experts/streaming_expert_store.h"
 #include "file/gguf.h"
 #include "file/gguf_writer.h"
+#include "measure/cache_simulator.h"
 #include "support/faulty_queue.h"
 #include "support/nano.h"
 #include "support/tiny_release.h"

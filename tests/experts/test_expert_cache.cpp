@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "cache/cache_simulator.h"
+#include "measure/cache_simulator.h"
 
 namespace cachalot {
 namespace {

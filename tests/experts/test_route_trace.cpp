@@ -5,8 +5,8 @@
 #include <rapidcheck/gtest.h>
 
 #include "base/error.h"
-#include "cache/synthetic_trace.h"
 #include "file/text_file.h"
+#include "measure/synthetic_trace.h"
 #include "support/tiny_release.h"
 
 namespace cachalot {

@@ -1,4 +1,4 @@
-#include "cache/cache_simulator.h"
+#include "measure/cache_simulator.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "cache/synthetic_trace.h"
 #include "experts/expert_budget.h"
+#include "measure/synthetic_trace.h"
 
 namespace cachalot {
 namespace {

@@ -1,4 +1,4 @@
-#include "cache/cache_simulator.h"
+#include "measure/cache_simulator.h"
 
 #include <algorithm>
 #include <utility>

@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "cache/disk_tier.h"
 #include "cli/command.h"
 #include "cli/user_folders.h"
+#include "prefix/disk_tier.h"
 #include "server/turn_store.h"
 #include "text/visible_text.h"
 

@@ -1,10 +1,10 @@
 #include "cli/serve_disk.h"
 
-#include "cache/private_folder.h"
 #include "cli/command.h"
 #include "cli/user_folders.h"
 #include "engine/state_fingerprint.h"
 #include "model/content_fingerprint.h"
+#include "prefix/private_folder.h"
 
 namespace cachalot::cli {
 namespace {

@@ -13,8 +13,8 @@
 #include <string>
 #include <thread>
 
-#include "cache/disk_tier.h"
 #include "engine/engine.h"
+#include "prefix/disk_tier.h"
 #include "server/turn_store.h"
 
 namespace cachalot::cli {

@@ -41,10 +41,10 @@
 #include <map>
 #include <set>
 
-#include "cache/disk_tier.h"
-#include "cache/prefix_index.h"
 #include "engine/generation.h"
 #include "engine/shared_tokens.h"
+#include "prefix/disk_tier.h"
+#include "prefix/prefix_index.h"
 
 namespace cachalot {
 

@@ -1,8 +1,8 @@
 // What the bytes of an attention state depend on, beside its tokens, as one number.
 #pragma once
 
-#include "cache/token_chain.h"
 #include "engine/engine.h"
+#include "prefix/token_chain.h"
 
 namespace cachalot {
 

@@ -12,8 +12,8 @@
 #include <string>
 #include <string_view>
 
-#include "cache/disk_tier_stats.h"
 #include "experts/expert_store.h"
+#include "prefix/disk_tier_stats.h"
 #include "server/pass_report.h"
 
 namespace cachalot {

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/background.h"
-#include "cache/private_folder.h"
+#include "prefix/private_folder.h"
 
 namespace cachalot::server {
 namespace {

@@ -23,7 +23,7 @@
 #include <unordered_set>
 
 #include "base/hash.h"
-#include "cache/sqlite.h"
+#include "prefix/sqlite.h"
 #include "server/tool_memory.h"
 
 namespace cachalot::server {

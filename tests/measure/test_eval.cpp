@@ -5,10 +5,10 @@
 
 #include <set>
 
-#include "cache/token_chain.h"
 #include "file/support.h"
 #include "measure/eval_run.h"
 #include "measure/eval_state.h"
+#include "prefix/token_chain.h"
 #include "support/nano.h"
 
 namespace cachalot {

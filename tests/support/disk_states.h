@@ -9,7 +9,7 @@
 #include <random>
 #include <vector>
 
-#include "cache/disk_tier.h"
+#include "prefix/disk_tier.h"
 
 namespace cachalot::test {
 

@@ -1,4 +1,4 @@
-#include "cache/private_folder.h"
+#include "prefix/private_folder.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

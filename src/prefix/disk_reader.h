@@ -16,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "cache/page_files.h"
+#include "prefix/page_files.h"
 #include "state/kv_codec.h"
 
 namespace cachalot {

@@ -1,5 +1,5 @@
 // What the tree finds is what a list of everything that was inserted says.
-#include "cache/prefix_index.h"
+#include "prefix/prefix_index.h"
 
 #include <gtest/gtest.h>
 

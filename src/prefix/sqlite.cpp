@@ -1,4 +1,4 @@
-#include "cache/sqlite.h"
+#include "prefix/sqlite.h"
 
 #include <sqlite3.h>
 

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/page_files.h"
-#include "cache/sqlite.h"
+#include "prefix/page_files.h"
+#include "prefix/sqlite.h"
 
 namespace cachalot {
 

@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "cache/token_chain.h"
+#include "prefix/token_chain.h"
 
 namespace cachalot {
 

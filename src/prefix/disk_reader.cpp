@@ -1,4 +1,4 @@
-#include "cache/disk_reader.h"
+#include "prefix/disk_reader.h"
 
 #include <algorithm>
 

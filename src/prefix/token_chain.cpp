@@ -1,4 +1,4 @@
-#include "cache/token_chain.h"
+#include "prefix/token_chain.h"
 
 #include "base/error.h"
 

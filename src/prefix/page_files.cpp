@@ -1,4 +1,4 @@
-#include "cache/page_files.h"
+#include "prefix/page_files.h"
 
 #include <fcntl.h>
 #include <unistd.h>

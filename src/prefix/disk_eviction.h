@@ -11,7 +11,7 @@
 
 #include <vector>
 
-#include "cache/disk_index.h"
+#include "prefix/disk_index.h"
 
 namespace cachalot {
 

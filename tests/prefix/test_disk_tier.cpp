@@ -1,12 +1,12 @@
 // What was written is found again, in this process and the next, and takes no more room than it should.
-#include "cache/disk_tier.h"
+#include "prefix/disk_tier.h"
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
 #include <set>
 
-#include "cache/disk_eviction.h"
+#include "prefix/disk_eviction.h"
 #include "support/disk_states.h"
 #include "support/refused_threads.h"
 #include "support/tiny_release.h"

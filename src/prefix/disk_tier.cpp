@@ -1,4 +1,4 @@
-#include "cache/disk_tier.h"
+#include "prefix/disk_tier.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -10,8 +10,8 @@
 #include <system_error>
 
 #include "base/background.h"
-#include "cache/disk_eviction.h"
-#include "cache/private_folder.h"
+#include "prefix/disk_eviction.h"
+#include "prefix/private_folder.h"
 
 namespace cachalot {
 namespace {

@@ -1,4 +1,4 @@
-#include "cache/disk_eviction.h"
+#include "prefix/disk_eviction.h"
 
 #include <algorithm>
 #include <iterator>

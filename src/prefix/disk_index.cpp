@@ -1,4 +1,4 @@
-#include "cache/disk_index.h"
+#include "prefix/disk_index.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>

@@ -27,9 +27,9 @@
 #include <set>
 #include <thread>
 
-#include "cache/disk_index.h"
-#include "cache/disk_reader.h"
-#include "cache/disk_tier_stats.h"
+#include "prefix/disk_index.h"
+#include "prefix/disk_reader.h"
+#include "prefix/disk_tier_stats.h"
 #include "state/kv_codec.h"
 
 namespace cachalot {

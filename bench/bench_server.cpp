@@ -17,8 +17,8 @@
 #include "base/error.h"
 #include "engine/generation.h"
 #include "server/api_openai.h"
-#include "server/engine_service.h"
 #include "server/http_server.h"
+#include "service/engine_service.h"
 
 using namespace cachalot;
 using Clock = std::chrono::steady_clock;

@@ -10,7 +10,7 @@
 #include "cli/command.h"
 #include "cli/user_folders.h"
 #include "prefix/disk_tier.h"
-#include "server/turn_store.h"
+#include "service/turn_store.h"
 #include "text/visible_text.h"
 
 namespace cachalot::cli {

@@ -11,7 +11,7 @@
 #include "cli/expert_cache_report.h"
 #include "cli/terminal_chat.h"
 #include "file/text_file.h"
-#include "server/conversation_policy.h"
+#include "service/conversation_policy.h"
 #include "text/chat_json.h"
 #include "text/utf8.h"
 

@@ -27,12 +27,12 @@
 #include "server/api_openai.h"
 #include "server/api_responses.h"
 #include "server/audit.h"
-#include "server/engine_service.h"
 #include "server/http_server.h"
 #include "server/http_status.h"
-#include "server/metered_service.h"
-#include "server/metrics.h"
-#include "server/scripted_service.h"
+#include "service/engine_service.h"
+#include "service/metered_service.h"
+#include "service/metrics.h"
+#include "service/scripted_service.h"
 
 namespace cachalot::cli {
 namespace {

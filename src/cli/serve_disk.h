@@ -15,7 +15,7 @@
 
 #include "engine/engine.h"
 #include "prefix/disk_tier.h"
-#include "server/turn_store.h"
+#include "service/turn_store.h"
 
 namespace cachalot::cli {
 

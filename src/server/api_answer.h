@@ -11,7 +11,7 @@
 #include <string>
 
 #include "server/exchange.h"
-#include "server/service.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "server/exchange.h"
-#include "server/service.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 

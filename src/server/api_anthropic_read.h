@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "server/service.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "server/exchange.h"
-#include "server/random_id.h"
-#include "server/service.h"
+#include "service/random_id.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "server/exchange.h"
-#include "server/service.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 

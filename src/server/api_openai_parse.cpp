@@ -3,7 +3,7 @@
 #include "sampling/stop.h"
 #include "server/api_fields.h"
 #include "server/api_thinking.h"
-#include "server/conversation_policy.h"
+#include "service/conversation_policy.h"
 
 namespace cachalot::server::openai {
 namespace {

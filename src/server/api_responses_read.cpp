@@ -7,7 +7,7 @@
 #include "server/api_fields.h"
 #include "server/api_responses_tools.h"
 #include "server/api_thinking.h"
-#include "server/conversation_policy.h"
+#include "service/conversation_policy.h"
 #include "text/chat_json.h"
 
 namespace cachalot::server {

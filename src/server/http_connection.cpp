@@ -23,7 +23,7 @@
 #include "server/http_exchange.h"
 #include "server/http_request_reader.h"
 #include "server/http_wire.h"
-#include "server/random_id.h"
+#include "service/random_id.h"
 
 namespace cachalot::server {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "server/exchange.h"
-#include "server/metrics.h"
+#include "service/metrics.h"
 
 namespace cachalot::server {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "server/exchange.h"
-#include "server/service.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 

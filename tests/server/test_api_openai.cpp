@@ -2,8 +2,8 @@
 #include "server/api_openai.h"
 
 #include "server/api_openai_parse.h"
-#include "server/scripted_service.h"
 #include "server/support.h"
+#include "service/scripted_service.h"
 
 namespace cachalot::server {
 namespace {

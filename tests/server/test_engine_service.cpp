@@ -1,5 +1,5 @@
 // The real model behind the Service interface, with the small model that the project ships.
-#include "server/engine_service.h"
+#include "service/engine_service.h"
 
 #include <set>
 #include <thread>

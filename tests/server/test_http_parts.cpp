@@ -14,8 +14,8 @@
 #include "server/http_exchange.h"
 #include "server/http_router.h"
 #include "server/http_status.h"
-#include "server/metered_service.h"
-#include "server/metrics.h"
+#include "service/metered_service.h"
+#include "service/metrics.h"
 
 namespace cachalot::server {
 namespace {

@@ -9,10 +9,10 @@
 #include "engine/state_fingerprint.h"
 #include "model/content_fingerprint.h"
 #include "server/api_openai.h"
-#include "server/engine_service.h"
-#include "server/prepared_prompt.h"
 #include "server/support.h"
-#include "server/turn_store.h"
+#include "service/engine_service.h"
+#include "service/prepared_prompt.h"
+#include "service/turn_store.h"
 #include "support/nano.h"
 #include "support/tiny_release.h"
 

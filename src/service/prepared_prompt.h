@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "server/service.h"
-#include "server/tool_memory.h"
+#include "service/service.h"
+#include "service/tool_memory.h"
 
 namespace cachalot::server {
 

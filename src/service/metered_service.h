@@ -3,8 +3,8 @@
 
 #include <memory>
 
-#include "server/metrics.h"
-#include "server/service.h"
+#include "service/metrics.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 

@@ -24,7 +24,7 @@
 
 #include "base/hash.h"
 #include "prefix/sqlite.h"
-#include "server/tool_memory.h"
+#include "service/tool_memory.h"
 
 namespace cachalot::server {
 

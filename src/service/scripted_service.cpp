@@ -1,13 +1,13 @@
-#include "server/scripted_service.h"
+#include "service/scripted_service.h"
 
 #include <algorithm>
 #include <limits>
 #include <thread>
 
 #include "base/background.h"
-#include "server/answer_events.h"
-#include "server/prepared_prompt.h"
-#include "server/script.h"
+#include "service/answer_events.h"
+#include "service/prepared_prompt.h"
+#include "service/script.h"
 #include "text/prompt_protocol.h"
 #include "text/utf8.h"
 

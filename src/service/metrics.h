@@ -14,7 +14,7 @@
 
 #include "experts/expert_store.h"
 #include "prefix/disk_tier_stats.h"
-#include "server/pass_report.h"
+#include "service/pass_report.h"
 
 namespace cachalot {
 enum class Priority;

@@ -1,9 +1,9 @@
-#include "server/tool_memory.h"
+#include "service/tool_memory.h"
 
 #include <algorithm>
 
 #include "base/error.h"
-#include "server/turn_store.h"
+#include "service/turn_store.h"
 #include "text/chat_json.h"
 
 namespace cachalot::server {

@@ -15,7 +15,7 @@
 #include <thread>
 #include <vector>
 
-#include "server/service.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 

@@ -1,4 +1,4 @@
-#include "server/turn_store.h"
+#include "service/turn_store.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>

@@ -1,4 +1,4 @@
-#include "server/job_queue.h"
+#include "service/job_queue.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,11 +1,11 @@
-#include "server/engine_service.h"
+#include "service/engine_service.h"
 
 #include <algorithm>
 #include <thread>
 
 #include "base/background.h"
 #include "base/memory_limit.h"
-#include "server/engine_job.h"
+#include "service/engine_job.h"
 
 namespace cachalot::server {
 namespace {

@@ -1,9 +1,9 @@
-#include "server/prepared_prompt.h"
+#include "service/prepared_prompt.h"
 
 #include <algorithm>
 
 #include "engine/call_rules.h"
-#include "server/conversation_policy.h"
+#include "service/conversation_policy.h"
 #include "text/prompt_protocol.h"
 
 namespace cachalot::server {

@@ -1,4 +1,4 @@
-#include "server/random_id.h"
+#include "service/random_id.h"
 
 #include <random>
 

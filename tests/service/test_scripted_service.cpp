@@ -1,11 +1,11 @@
 // The scripted model and the queue in front of it.
-#include "server/scripted_service.h"
+#include "service/scripted_service.h"
 
 #include <future>
 #include <thread>
 
-#include "server/conversation_policy.h"
 #include "server/support.h"
+#include "service/conversation_policy.h"
 
 namespace cachalot::server {
 namespace {

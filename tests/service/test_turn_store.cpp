@@ -1,5 +1,5 @@
 // Turns that called tools are found again after a restart, by whom they belong to, whatever has happened to the file.
-#include "server/turn_store.h"
+#include "service/turn_store.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "server/metered_service.h"
+#include "service/metered_service.h"
 
 #include <utility>
 

@@ -1,9 +1,8 @@
-#include "server/script.h"
+#include "service/script.h"
 
 #include <algorithm>
 
 #include "file/text_file.h"
-#include "server/api_common.h"
 #include "text/chat_json.h"
 
 namespace cachalot::server {

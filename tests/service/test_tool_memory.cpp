@@ -1,5 +1,5 @@
 // What is remembered of turns that called tools, and when it is put back.
-#include "server/tool_memory.h"
+#include "service/tool_memory.h"
 
 #include <gtest/gtest.h>
 

@@ -1,10 +1,10 @@
-#include "server/conversation_policy.h"
+#include "service/conversation_policy.h"
 
 #include <algorithm>
 #include <iterator>
 #include <string_view>
 
-#include "server/service.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 namespace {

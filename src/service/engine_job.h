@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "engine/scheduler.h"
-#include "server/answer_events.h"
-#include "server/job_queue.h"
-#include "server/prepared_prompt.h"
-#include "server/tool_memory.h"
+#include "service/answer_events.h"
+#include "service/job_queue.h"
+#include "service/prepared_prompt.h"
+#include "service/tool_memory.h"
 
 namespace cachalot::server {
 

@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <memory>
 
-#include "server/job_queue.h"
-#include "server/service.h"
+#include "service/job_queue.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 

@@ -18,9 +18,9 @@
 #include <string>
 
 #include "engine/scheduler.h"
-#include "server/job_queue.h"
-#include "server/pass_report.h"
-#include "server/tool_memory.h"
+#include "service/job_queue.h"
+#include "service/pass_report.h"
+#include "service/tool_memory.h"
 
 namespace cachalot::server {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "sampling/stop.h"
-#include "server/job_queue.h"
+#include "service/job_queue.h"
 #include "text/completion_parser.h"
 
 namespace cachalot::server {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "server/service.h"
+#include "service/service.h"
 
 namespace cachalot::server {
 

@@ -1,4 +1,4 @@
-#include "server/engine_job.h"
+#include "service/engine_job.h"
 
 #include <algorithm>
 #include <limits>

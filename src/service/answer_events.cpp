@@ -1,7 +1,7 @@
-#include "server/answer_events.h"
+#include "service/answer_events.h"
 
 #include "engine/call_rules.h"
-#include "server/random_id.h"
+#include "service/random_id.h"
 
 namespace cachalot::server {
 

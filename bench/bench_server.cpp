@@ -16,8 +16,8 @@
 
 #include "base/error.h"
 #include "engine/generation.h"
-#include "server/api_openai.h"
-#include "server/http_server.h"
+#include "server/api/openai.h"
+#include "server/http/server.h"
 #include "service/engine_service.h"
 
 using namespace cachalot;

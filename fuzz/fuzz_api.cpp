@@ -5,9 +5,9 @@
 #include <string>
 
 #include "base/error.h"
-#include "server/api_anthropic.h"
-#include "server/api_openai.h"
-#include "server/api_responses.h"
+#include "server/api/anthropic.h"
+#include "server/api/openai.h"
+#include "server/api/responses.h"
 
 using namespace cachalot;
 using namespace cachalot::server;

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "base/error.h"
-#include "server/http_admission.h"
-#include "server/http_request_reader.h"
+#include "server/http/admission.h"
+#include "server/http/request_reader.h"
 
 using namespace cachalot;
 using namespace cachalot::server;

@@ -14,8 +14,8 @@
 #include "cli/launch_clients.h"
 #include "cli/launch_process.h"
 #include "file/text_file.h"
-#include "server/access.h"
-#include "server/http_client.h"
+#include "server/http/access.h"
+#include "server/http/client.h"
 
 namespace cachalot::cli {
 namespace {

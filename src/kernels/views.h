@@ -1,4 +1,4 @@
-// Views of a sequence's attention state, as the kernels see it. The state itself lives in src/cache.
+// Views of a sequence's attention state, as the kernels see it. The state itself lives in src/state.
 //
 // A row is one cached vector. Its format is fixed for a run:
 //

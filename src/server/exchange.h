@@ -1,6 +1,6 @@
 // What an endpoint sees of HTTP: a request that has been read and checked, and a writer for the answer.
 //
-// The seam between transport (http_*.cpp: sockets, TLS, limits, keys) and dialects (api_*.cpp: JSON in, JSON or server-
+// The seam between transport (http/: sockets, TLS, limits, keys) and dialects (api/: JSON in, JSON or server-
 // sent events out). Neither knows the other; tests of the dialects need no socket.
 #pragma once
 

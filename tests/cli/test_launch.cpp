@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "file/text_file.h"
-#include "server/http_client.h"
+#include "server/http/client.h"
 #include "support/tiny_release.h"
 
 namespace cachalot {

@@ -17,7 +17,7 @@
 #include <thread>
 
 #include "base/error.h"
-#include "server/http_server.h"
+#include "server/http/server.h"
 
 namespace cachalot::server::test {
 

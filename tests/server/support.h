@@ -7,7 +7,7 @@
 #include <fstream>
 #include <mutex>
 
-#include "server/api_common.h"
+#include "server/api/common.h"
 #include "server/exchange.h"
 
 namespace cachalot::server::test {

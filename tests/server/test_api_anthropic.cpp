@@ -1,11 +1,11 @@
-#include "server/api_anthropic.h"
+#include "server/api/anthropic.h"
 
 #include <gmock/gmock.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
-#include "server/api_anthropic_read.h"
-#include "server/api_anthropic_write.h"
+#include "server/api/anthropic_read.h"
+#include "server/api/anthropic_write.h"
 #include "server/fake_service.h"
 #include "server/random_answer.h"
 

@@ -1,5 +1,5 @@
 // Bodies that are refused with a message that names the field.
-#include "server/api_anthropic.h"
+#include "server/api/anthropic.h"
 #include "server/fake_service.h"
 
 namespace cachalot::server {

@@ -4,7 +4,7 @@
 
 #include <thread>
 
-#include "server/api_openai.h"
+#include "server/api/openai.h"
 #include "server/fake_service.h"
 
 namespace cachalot::server {

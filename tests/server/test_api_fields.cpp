@@ -1,7 +1,7 @@
 // Fields that other servers and APIs have: refused by name, harmless, or understood under every name.
-#include "server/api_anthropic_read.h"
-#include "server/api_openai_parse.h"
-#include "server/api_responses_read.h"
+#include "server/api/anthropic_read.h"
+#include "server/api/openai_parse.h"
+#include "server/api/responses_read.h"
 #include "server/fake_service.h"
 
 namespace cachalot::server {

@@ -1,7 +1,7 @@
 // OpenAI's dialect over a scripted model: the shapes that its SDKs parse.
-#include "server/api_openai.h"
+#include "server/api/openai.h"
 
-#include "server/api_openai_parse.h"
+#include "server/api/openai_parse.h"
 #include "server/support.h"
 #include "service/scripted_service.h"
 

@@ -1,11 +1,11 @@
-#include "server/api_responses.h"
+#include "server/api/responses.h"
 
 #include <gmock/gmock.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
-#include "server/api_responses_read.h"
-#include "server/api_responses_write.h"
+#include "server/api/responses_read.h"
+#include "server/api/responses_write.h"
 #include "server/fake_service.h"
 #include "server/random_answer.h"
 

@@ -1,5 +1,5 @@
 // Bodies that are refused with a message and a `param` that name the field.
-#include "server/api_responses.h"
+#include "server/api/responses.h"
 #include "server/fake_service.h"
 
 namespace cachalot::server {

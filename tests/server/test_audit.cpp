@@ -1,4 +1,4 @@
-#include "server/audit.h"
+#include "server/http/audit.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>

@@ -5,9 +5,9 @@
 #include <thread>
 
 #include "engine/chat.h"
-#include "server/api_anthropic.h"
-#include "server/api_openai.h"
-#include "server/api_responses.h"
+#include "server/api/anthropic.h"
+#include "server/api/openai.h"
+#include "server/api/responses.h"
 #include "server/support.h"
 #include "support/nano.h"
 

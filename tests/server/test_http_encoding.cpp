@@ -1,10 +1,10 @@
 // Compressed bodies, and paths from wrong base URLs.
-#include "server/http_encoding.h"
+#include "server/http/encoding.h"
 
 #include <zlib.h>
 #include <zstd.h>
 
-#include "server/http_router.h"
+#include "server/http/router.h"
 #include "server/http_test.h"
 
 namespace cachalot::server {

@@ -7,13 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "server/access.h"
-#include "server/audit.h"
 #include "server/fake_service.h"
-#include "server/http_error.h"
-#include "server/http_exchange.h"
-#include "server/http_router.h"
-#include "server/http_status.h"
+#include "server/http/access.h"
+#include "server/http/audit.h"
+#include "server/http/error.h"
+#include "server/http/exchange.h"
+#include "server/http/router.h"
+#include "server/http/status.h"
 #include "service/metered_service.h"
 #include "service/metrics.h"
 

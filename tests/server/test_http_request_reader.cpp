@@ -1,4 +1,4 @@
-#include "server/http_request_reader.h"
+#include "server/http/request_reader.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>

@@ -1,4 +1,4 @@
-#include "server/pace.h"
+#include "server/http/pace.h"
 
 #include <gtest/gtest.h>
 

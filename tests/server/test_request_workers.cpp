@@ -1,4 +1,4 @@
-#include "server/request_workers.h"
+#include "server/http/request_workers.h"
 
 #include <gtest/gtest.h>
 

@@ -8,7 +8,7 @@
 
 #include "engine/state_fingerprint.h"
 #include "model/content_fingerprint.h"
-#include "server/api_openai.h"
+#include "server/api/openai.h"
 #include "server/support.h"
 #include "service/engine_service.h"
 #include "service/prepared_prompt.h"

@@ -1,0 +1,198 @@
+#include "server/api/anthropic_write.h"
+
+#include <utility>
+
+#include "server/api/anthropic_read.h"
+#include "server/api/common.h"
+#include "text/chat_json.h"
+
+namespace cachalot::server {
+
+using nlohmann::ordered_json;
+
+namespace {
+
+// Every event's data repeats the event's name as "type".
+std::string wire(std::string_view type, ordered_json data) {
+    ordered_json event = {{"type", type}};
+    event.update(data);
+    return sse_event(type, event);
+}
+
+// The input of a call. Arguments that are no JSON object, which only a cut answer has, become an empty one: the
+// client's types promise an object.
+ordered_json tool_input(const std::string& arguments) {
+    try {
+        ordered_json input = parse_json(arguments, "arguments");
+        if (input.is_object()) return input;
+    } catch (const Error&) {
+    }
+    return ordered_json::object();
+}
+
+std::string_view error_type(int status) {
+    switch (status) {
+        case 401: return "authentication_error";
+        case 403: return "permission_error";
+        case 404: return "not_found_error";
+        case 413: return "request_too_large";
+        case 429: return "rate_limit_error";
+        case 503:
+        case 529: return "overloaded_error";
+        default: return status < 500 ? "invalid_request_error" : "api_error";
+    }
+}
+
+// Agents recognise a full context by these two sentences, and compact the conversation.
+std::string error_message(const ApiError& error) {
+    if (error.code != "context_length_exceeded" || error.context == 0) return error.what();
+    if (error.prompt_tokens >= error.context || error.max_tokens <= 0)
+        return fmt::format("prompt is too long: {} tokens > {} maximum", error.prompt_tokens, error.context);
+    return fmt::format("input length and `max_tokens` exceed context limit: {} + {} > {}",
+                       error.prompt_tokens, error.max_tokens, error.context);
+}
+
+}  // namespace
+
+AnthropicAnswer::AnthropicAnswer(std::string id, std::string model, TokenScale scale)
+    : id_(std::move(id)), model_(std::move(model)), scale_(scale) {}
+
+std::string AnthropicAnswer::start() { return wire("message_start", {{"message", whole()}}); }
+
+std::string AnthropicAnswer::feed(const Event& event) {
+    switch (event.kind) {
+        case Event::Kind::reasoning: return extend(Block::thinking, event.text);
+        case Event::Kind::content: return extend(Block::text, event.text);
+        case Event::Kind::call_start: return open({Block::tool_use, {}, event.id, event.text});
+        case Event::Kind::call_arguments: return extend(Block::tool_use, event.text);
+        case Event::Kind::call_end: return close();
+        case Event::Kind::finished:
+            if (event.finish_reason == "length") {
+                stop_reason_ = "max_tokens";
+            } else if (event.finish_reason == "tool_calls") {
+                stop_reason_ = "tool_use";
+            } else if (!event.stop_text.empty()) {
+                stop_reason_ = "stop_sequence";
+                stop_sequence_ = event.stop_text;
+            } else {
+                stop_reason_ = "end_turn";
+            }
+            return close();
+        case Event::Kind::done: usage_ = event.usage; return finish();
+        case Event::Kind::started:
+        case Event::Kind::progress:
+        case Event::Kind::prompt_logprobs:
+        case Event::Kind::failed: return {};
+    }
+    return {};
+}
+
+std::string AnthropicAnswer::keep_alive(const Event&) { return wire("ping", ordered_json::object()); }
+
+std::string AnthropicAnswer::fail(const ApiError& error) { return sse_event("error", error_body(error)); }
+
+ordered_json AnthropicAnswer::error_body(const ApiError& error) const {
+    return anthropic_error(error, "req_" + id_);
+}
+
+ordered_json AnthropicAnswer::whole() const {
+    ordered_json content = ordered_json::array();
+    for (const Content& part : content_) {
+        switch (part.block) {
+            case Block::thinking:
+                content.push_back(
+                    {{"type", "thinking"}, {"thinking", part.text}, {"signature", signature()}});
+                break;
+            case Block::text: content.push_back({{"type", "text"}, {"text", part.text}}); break;
+            case Block::tool_use:
+                content.push_back({{"type", "tool_use"},
+                                   {"id", part.id},
+                                   {"name", part.name},
+                                   {"input", tool_input(part.text)}});
+        }
+    }
+    return {{"id", "msg_" + id_},
+            {"type", "message"},
+            {"role", "assistant"},
+            {"model", model_},
+            {"content", std::move(content)},
+            {"stop_reason", stop_reason_},
+            {"stop_sequence", stop_sequence_},
+            {"usage", usage()}};
+}
+
+std::string AnthropicAnswer::open(Content content) {
+    std::string bytes = close();
+    ordered_json block;
+    switch (content.block) {
+        case Block::thinking: block = {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}}; break;
+        case Block::text: block = {{"type", "text"}, {"text", ""}}; break;
+        case Block::tool_use:
+            block = {{"type", "tool_use"},
+                     {"id", content.id},
+                     {"name", content.name},
+                     {"input", ordered_json::object()}};
+    }
+    content_.push_back(std::move(content));
+    open_ = true;
+    return bytes +
+           wire("content_block_start", {{"index", content_.size() - 1}, {"content_block", std::move(block)}});
+}
+
+std::string AnthropicAnswer::extend(Block block, const std::string& text) {
+    if (text.empty()) return {};
+    std::string bytes;
+    if (!open_ || content_.back().block != block) {
+        if (block == Block::tool_use) return {};  // arguments of no call
+        bytes = open({block, {}, {}, {}});
+    }
+    content_.back().text += text;
+    switch (block) {
+        case Block::thinking: return bytes + delta({{"type", "thinking_delta"}, {"thinking", text}});
+        case Block::text: return bytes + delta({{"type", "text_delta"}, {"text", text}});
+        case Block::tool_use: return bytes + delta({{"type", "input_json_delta"}, {"partial_json", text}});
+    }
+    return bytes;
+}
+
+std::string AnthropicAnswer::close() {
+    if (!std::exchange(open_, false)) return {};
+    std::string bytes;
+    if (content_.back().block == Block::thinking)
+        bytes = delta({{"type", "signature_delta"}, {"signature", signature()}});
+    return bytes + wire("content_block_stop", {{"index", content_.size() - 1}});
+}
+
+std::string AnthropicAnswer::finish() {
+    std::string bytes = close();
+    if (stop_reason_.is_null()) stop_reason_ = "end_turn";
+    bytes += wire(
+        "message_delta",
+        {{"delta", {{"stop_reason", stop_reason_}, {"stop_sequence", stop_sequence_}}}, {"usage", usage()}});
+    return bytes + wire("message_stop", ordered_json::object());
+}
+
+std::string AnthropicAnswer::delta(ordered_json delta) const {
+    return wire("content_block_delta", {{"index", content_.size() - 1}, {"delta", std::move(delta)}});
+}
+
+// Anthropic counts what came from the cache apart, not as part of the input.
+ordered_json AnthropicAnswer::usage() const {
+    return {{"input_tokens", scale_(usage_.prompt_tokens - usage_.cached_tokens)},
+            {"cache_creation_input_tokens", 0},
+            {"cache_read_input_tokens", scale_(usage_.cached_tokens)},
+            {"output_tokens", scale_(usage_.completion_tokens)}};
+}
+
+// Clients want a signature and send it back; nothing here depends on it, so that a conversation begun with another
+// model can go on with this one.
+std::string AnthropicAnswer::signature() const { return "cachalot_" + id_; }
+
+ordered_json anthropic_error(const ApiError& error, std::string_view request_id) {
+    ordered_json json = {{"type", error_type(error.status)}, {"message", error_message(error)}};
+    if (error.code == kThreadUnsupported)
+        json["details"] = {{"error_code", error.code}, {"unsupported", ordered_json::array({error.param})}};
+    return {{"type", "error"}, {"error", std::move(json)}, {"request_id", request_id}};
+}
+
+}  // namespace cachalot::server

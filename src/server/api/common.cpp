@@ -1,0 +1,328 @@
+#include "server/api/common.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <random>
+
+#include "text/chat_json.h"
+
+namespace cachalot::server {
+namespace {
+
+const char* with_article(const ordered_json& value) {
+    switch (value.type()) {
+        case ordered_json::value_t::object: return "an object";
+        case ordered_json::value_t::array: return "an array";
+        case ordered_json::value_t::string: return "a string";
+        case ordered_json::value_t::boolean: return "true or false";
+        default: return "a number";
+    }
+}
+
+// What an error's text says about the field: "messages[3].role: unknown role" blames "messages[3].role".
+std::string blamed(std::string_view message) {
+    auto end = message.find_first_of(": ");
+    if (end == std::string_view::npos || message[end] != ':') return {};
+    return std::string(message.substr(0, end));
+}
+
+ApiError invalid(const std::string& message, std::string param) {
+    return {400, "invalid_request", message, std::move(param)};
+}
+
+// The value of a number that is whole and fits: also of 512.0, as languages with one type of number write it.
+std::optional<std::int64_t> whole_number(const ordered_json& number) {
+    constexpr double kBeyond = 9223372036854775808.0;  // 2^63
+    if (number.is_number_float()) {
+        const double value = number.get<double>();
+        if (!(value >= -kBeyond && value < kBeyond) || value != std::floor(value)) return std::nullopt;
+        return static_cast<std::int64_t>(value);
+    }
+    // A number that is unsigned to the parser may be beyond int64.
+    if (number.is_number_unsigned() && number.get<std::uint64_t>() > std::uint64_t{INT64_MAX})
+        return std::nullopt;
+    return number.get<std::int64_t>();
+}
+
+std::int32_t token_id(const std::string& text, const Field& bias, int vocab) {
+    std::int32_t id = -1;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+    if (error != std::errc() || end != text.data() + text.size() || id < 0 || id >= vocab)
+        bias.refuse(fmt::format("keys are token ids from 0 to {}", vocab - 1));
+    return id;
+}
+
+// Penalties look at the whole conversation. Without any it does not matter how far they would look.
+void check_penalty_window(const Field& body, const SamplingOptions& o) {
+    if (o.repetition_penalty == 1 && o.presence_penalty == 0 && o.frequency_penalty == 0) return;
+    for (const char* name : {"repeat_last_n", "penalty_last_n", "repetition_penalty_range"})
+        if (const auto window = body[name]; window && window.integer(-1, kMaxTokensLimit) != -1)
+            window.refuse("not supported: penalties look at the whole conversation (-1)");
+}
+
+// Passes on everything but reasoning. In its place there is progress from time to time: the connection must not look
+// dead while the model thinks.
+Service::Sink without_reasoning(Service::Sink sink) {
+    static constexpr std::chrono::seconds kPause{2};
+    return [sink = std::move(sink), last = std::chrono::steady_clock::now(),
+            size = std::int64_t{0}](const Event& event) mutable {
+        if (event.kind == Event::Kind::started) size = event.usage.prompt_tokens;
+        if (event.kind != Event::Kind::reasoning) return sink(event);
+        if (std::chrono::steady_clock::now() - last < kPause) return;
+        last = std::chrono::steady_clock::now();
+        Event progress{Event::Kind::progress};
+        progress.choice = event.choice;
+        progress.progress_done = progress.progress_total = size;
+        sink(progress);
+    };
+}
+
+}  // namespace
+
+Field Field::operator[](const char* name) const {
+    const auto& members = object();
+    auto found = members.find(name);
+    bool present = found != members.end() && !found->is_null();
+    return {present ? &*found : nullptr, path_.empty() ? name : path_ + "." + name};
+}
+
+Field Field::operator[](std::size_t index) const {
+    if (index >= size()) refuse(fmt::format("has {} elements", size()));
+    const auto& element = (*value_)[index];
+    return {element.is_null() ? nullptr : &element, fmt::format("{}[{}]", path_, index)};
+}
+
+std::size_t Field::size() const {
+    if (!is_array()) wrong("an array");
+    return value_->size();
+}
+
+void Field::wrong(std::string_view expected) const {
+    if (!value_) refuse(fmt::format("missing, expected {}", expected));
+    refuse(fmt::format("expected {}, found {}", expected, with_article(*value_)));
+}
+
+void Field::refuse(std::string_view problem) const {
+    if (path_.empty()) throw invalid(fmt::format("the request: {}", problem), {});
+    throw invalid(fmt::format("{}: {}", path_, problem), path_);
+}
+
+const ordered_json& Field::json() const {
+    if (!value_) wrong("a value");
+    return *value_;
+}
+
+const ordered_json& Field::object() const {
+    if (!is_object()) wrong("an object");
+    return *value_;
+}
+
+const std::string& Field::string() const {
+    if (!is_string()) wrong("a string");
+    return value_->get_ref<const std::string&>();
+}
+
+bool Field::boolean() const {
+    if (!value_ || !value_->is_boolean()) wrong("true or false");
+    return value_->get<bool>();
+}
+
+std::int64_t Field::integer(std::int64_t low, std::int64_t high) const {
+    const auto expected = fmt::format("an integer from {} to {}", low, high);
+    if (!is_number()) wrong(expected);
+    const auto found = whole_number(*value_);
+    if (!found || *found < low || *found > high)
+        refuse(fmt::format("expected {}, found {}", expected, value_->dump()));
+    return *found;
+}
+
+double Field::number(double low, double high) const {
+    if (!value_ || !value_->is_number()) wrong(fmt::format("a number from {} to {}", low, high));
+    double number = value_->get<double>();
+    if (!(number >= low && number <= high))
+        refuse(fmt::format("expected a number from {} to {}, found {}", low, high, value_->dump()));
+    return number;
+}
+
+std::vector<std::string> Field::string_or_array() const {
+    if (is_string()) return {string()};
+    if (!is_array()) wrong("a string or an array of strings");
+    std::vector<std::string> all;
+    for (std::size_t i = 0; i < size(); ++i) all.push_back((*this)[i].string());
+    return all;
+}
+
+std::string Field::string_or(std::string_view fallback) const {
+    return value_ ? string() : std::string(fallback);
+}
+bool Field::boolean_or(bool fallback) const { return value_ ? boolean() : fallback; }
+std::int64_t Field::integer_or(std::int64_t fallback, std::int64_t low, std::int64_t high) const {
+    return value_ ? integer(low, high) : fallback;
+}
+double Field::number_or(double fallback, double low, double high) const {
+    return value_ ? number(low, high) : fallback;
+}
+
+ordered_json parse_body(const HttpRequest& request) {
+    try {
+        auto body = parse_json(request.body, "the request body");
+        if (!body.is_object()) fail("the request body: expected a JSON object, found {}", body.type_name());
+        return body;
+    } catch (const Error& e) {
+        throw invalid(e.what(), {});
+    }
+}
+
+SamplingOptions read_sampling(const Field& body, const ModelInfo& model) {
+    auto o = model.sampling;
+    auto number = [&](const char* name, float& value, double low, double high) {
+        value = static_cast<float>(body[name].number_or(static_cast<double>(value), low, high));
+    };
+    number("temperature", o.temperature, 0, 2);
+    number("top_p", o.top_p, 0, 1);
+    number("min_p", o.min_p, 0, 1);
+    number("repeat_penalty", o.repetition_penalty, 0.01, 100);  // llama.cpp's name
+    number("repetition_penalty", o.repetition_penalty, 0.01, 100);
+    number("presence_penalty", o.presence_penalty, -2, 2);
+    number("frequency_penalty", o.frequency_penalty, -2, 2);
+    check_penalty_window(body, o);
+    // -1 is how some servers say "off"
+    o.top_k =
+        static_cast<int>(std::max<std::int64_t>(0, body["top_k"].integer_or(o.top_k, -1, kMaxTokensLimit)));
+    const auto seed = body["seed"].integer_or(-1, INT64_MIN, INT64_MAX);
+    o.seed = static_cast<std::uint64_t>(seed);
+    if (seed == -1)  // which is how many clients ask for a new one
+        o.seed = (std::uint64_t{std::random_device()()} << 32) | std::random_device()();
+    if (auto bias = body["logit_bias"]) {
+        constexpr std::size_t kMaxBiases = 4096;
+        if (bias.object().size() > kMaxBiases) bias.refuse(fmt::format("at most {} entries", kMaxBiases));
+        for (const auto& [key, value] : bias.object().items())
+            o.logit_bias.emplace_back(token_id(key, bias, model.vocab_size),
+                                      static_cast<float>(bias[key.c_str()].number(-100, 100)));
+    }
+    return o;
+}
+
+std::optional<std::int64_t> read_token_limit(const Field& limit, std::int64_t low) {
+    if (!limit) return std::nullopt;
+    if (limit.is_number() && limit.json() == -1) return std::nullopt;
+    return limit.integer(low, kMaxTokensLimit);
+}
+
+std::string non_empty(const Field& field) {
+    if (field.string().empty()) field.refuse("must not be empty");
+    return field.string();
+}
+
+Priority read_priority(const Field& body) {
+    if (const auto number = body["priority"].integer_or(0, INT32_MIN, INT32_MAX); number != 0)
+        return number < 0 ? Priority::interactive : Priority::background;
+    const std::string tier = body["service_tier"].string_or("");
+    return tier == "priority" ? Priority::interactive
+           : tier == "flex"   ? Priority::background
+                              : Priority::normal;
+}
+
+std::string read_space(const Field& body, const HttpRequest& http) {
+    const auto salt = body["cache_salt"];
+    return salt ? http.tenant + '\n' + salt.string() : http.tenant;  // no tenant's name has a line break
+}
+
+std::vector<Message> read_messages(const Field& messages) {
+    try {
+        if (!messages.is_array()) messages.wrong("an array");
+        auto read = conversation_from_json(messages.json()).messages;
+        if (read.empty()) fail("messages: at least one message is needed");
+        return read;
+    } catch (const Error& e) {
+        throw invalid(e.what(), blamed(e.what()));
+    }
+}
+
+ApiError to_api_error(const std::exception_ptr& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const ApiError& e) {
+        return e;
+    } catch (const Error& e) {
+        return invalid(e.what(), blamed(e.what()));
+    } catch (...) {
+        return {500, "internal_error", "an internal error; the server's log says more"};
+    }
+}
+
+std::string openai_error_type(const ApiError& error) {
+    switch (error.status) {
+        case 401: return "authentication_error";
+        case 403: return "permission_error";
+        case 404: return "not_found_error";
+        case 429: return "rate_limit_error";
+        case 501: return "not_implemented_error";
+        case 503: return "service_unavailable_error";
+        default: return error.status < 500 ? "invalid_request_error" : "server_error";
+    }
+}
+
+ordered_json openai_error_json(const ApiError& error) {
+    return {{"error",
+             {{"message", error.what()},
+              {"type", openai_error_type(error)},
+              {"param", error.param.empty() ? ordered_json() : ordered_json(error.param)},
+              {"code", error.code}}}};
+}
+
+std::shared_ptr<Job> submit(Service& service, Request request, std::shared_ptr<ResponseWriter> writer,
+                            Service::Sink sink) {
+    request.abandoned = [writer] { return writer->client_gone(); };
+    if (request.hide_reasoning) sink = without_reasoning(std::move(sink));
+    return service.submit(std::move(request),
+                          [writer, sink = std::move(sink), model = service.info().id](const Event& event) {
+                              const Usage& usage = event.usage;
+                              if (event.kind == Event::Kind::started)
+                                  writer->annotate({model, usage.prompt_tokens, usage.cached_tokens, 0});
+                              else if (event.kind == Event::Kind::done)
+                                  writer->annotate({model, 0, 0, usage.completion_tokens});
+                              sink(event);
+                          });
+}
+
+std::string dump(const ordered_json& json) {
+    return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+void respond_json(ResponseWriter& writer, const ordered_json& body, int status) {
+    writer.respond(status, "application/json", dump(body));
+}
+
+void respond_error(ResponseWriter& writer, const ApiError& error, const ordered_json& body) {
+    ResponseWriter::Headers headers;
+    if (error.retry_after > 0) headers.emplace_back("retry-after", std::to_string(error.retry_after));
+    writer.respond(error.status, "application/json", dump(body), headers);
+}
+
+std::string sse_data(const ordered_json& json) { return "data: " + dump(json) + "\n\n"; }
+
+std::string sse_event(std::string_view event, const ordered_json& json) {
+    return fmt::format("event: {}\ndata: {}\n\n", event, dump(json));
+}
+
+std::int64_t unix_time() {
+    auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::seconds>(now).count();
+}
+
+Endpoint with_errors(std::function<ordered_json(const ApiError&)> error_body, Endpoint endpoint) {
+    return [=](const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
+        try {
+            endpoint(request, writer);
+        } catch (...) {
+            auto error = to_api_error(std::current_exception());
+            respond_error(*writer, error, error_body(error));
+        }
+    };
+}
+
+}  // namespace cachalot::server

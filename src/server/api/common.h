@@ -1,0 +1,132 @@
+// What the dialects share: reading fields of a request, answering with JSON, reporting errors.
+//
+// Every field of a request is read through Field, which knows its place, so that every refusal names what is wrong:
+// "messages[3].role", "temperature". Absent and null are the same. Fields that nobody reads are ignored, but for those
+// that would change the answer: fields.h lists them.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/exchange.h"
+#include "service/random_id.h"
+#include "service/service.h"
+
+namespace cachalot::server {
+
+using nlohmann::ordered_json;
+
+// A value together with its place in the request.
+class Field {
+  public:
+    explicit Field(const ordered_json& value, std::string path = {})
+        : value_(&value), path_(std::move(path)) {}
+
+    explicit operator bool() const { return value_ != nullptr; }  // present and not null
+    const std::string& path() const { return path_; }
+
+    // The member of an object ("path.name"), the element of an array ("path[i]"). Throw ApiError if this is neither.
+    Field operator[](const char* name) const;
+    Field operator[](std::size_t index) const;
+    std::size_t size() const;  // of an array
+
+    bool is_string() const { return value_ && value_->is_string(); }
+    bool is_array() const { return value_ && value_->is_array(); }
+    bool is_object() const { return value_ && value_->is_object(); }
+    bool is_boolean() const { return value_ && value_->is_boolean(); }
+    bool is_number() const { return value_ && value_->is_number(); }
+
+    // The value. Throw ApiError 400 naming the field if it is absent, of another type or out of range.
+    const ordered_json& json() const;
+    const ordered_json& object() const;
+    const std::string& string() const;
+    bool boolean() const;
+    std::int64_t integer(std::int64_t low, std::int64_t high) const;  // 3.0 is 3
+    double number(double low, double high) const;
+    std::vector<std::string> string_or_array() const;
+
+    // The same, or the fallback if the field is absent.
+    std::string string_or(std::string_view fallback) const;
+    bool boolean_or(bool fallback) const;
+    std::int64_t integer_or(std::int64_t fallback, std::int64_t low, std::int64_t high) const;
+    double number_or(double fallback, double low, double high) const;
+
+    // Throw ApiError 400: "{path}: expected {what}, found a string"; "{path}: {what}".
+    [[noreturn]] void wrong(std::string_view expected) const;
+    [[noreturn]] void refuse(std::string_view problem) const;
+
+  private:
+    Field(const ordered_json* value, std::string path) : value_(value), path_(std::move(path)) {}
+
+    const ordered_json* value_;
+    std::string path_;
+};
+
+// The body of a request as JSON. Throws ApiError 400 if it is not an object.
+ordered_json parse_body(const HttpRequest& request);
+
+// The largest limit on tokens that is understood; clients that mean "no limit" send numbers around here.
+inline constexpr std::int64_t kMaxTokensLimit = (std::int64_t{1} << 31) - 1;
+
+// A limit on tokens, at least `low`. Nothing if it is absent or -1, which many clients send for "no limit".
+std::optional<std::int64_t> read_token_limit(const Field& limit, std::int64_t low);
+
+// A string that must not be empty.
+std::string non_empty(const Field& field);
+
+// temperature, top_p, top_k, min_p, the penalties, seed and logit_bias, on top of what the model recommends. Without a
+// seed, or with -1, a new one is drawn.
+SamplingOptions read_sampling(const Field& body, const ModelInfo& model);
+
+// How urgent the request is: OpenAI's service_tier "priority" or "flex", or a number below or above zero in `priority`,
+// which wins; as in other servers the lowest number comes first.
+Priority read_priority(const Field& body);
+
+// Whose cache it is: the tenant's, or a part of it if there is a `cache_salt`.
+std::string read_space(const Field& body, const HttpRequest& http);
+
+// The messages of a chat completion. Throws as ApiError what parsing of text/chat.h threw as Error: the text before ": "
+// becomes `param`.
+std::vector<Message> read_messages(const Field& messages);
+
+// --- errors
+
+// Whatever was thrown, as the client is to see it: ApiError as it is, Error as 400 "invalid_request" blaming the field
+// that its message begins with, anything else as 500 "internal_error" without details. `error` must not be null.
+ApiError to_api_error(const std::exception_ptr& error);
+
+// OpenAI's name for the kind of error: "invalid_request_error", "rate_limit_error", ...
+std::string openai_error_type(const ApiError& error);
+ordered_json openai_error_json(const ApiError& error);
+
+// --- answers
+
+// Hands a request to the service for the client behind `writer`: it is given up when the client goes, and its tokens are
+// noted for the audit log. Throws what Service::submit throws.
+std::shared_ptr<Job> submit(Service& service, Request request, std::shared_ptr<ResponseWriter> writer,
+                            Service::Sink sink);
+
+// Text from outside or from a model may be broken UTF-8; it is repaired rather than refused.
+std::string dump(const ordered_json& json);
+
+void respond_json(ResponseWriter& writer, const ordered_json& body, int status = 200);
+
+// Status and Retry-After from the error, the body from the dialect.
+void respond_error(ResponseWriter& writer, const ApiError& error, const ordered_json& body);
+
+std::string sse_data(const ordered_json& json);                           // "data: ...\n\n"
+std::string sse_event(std::string_view event, const ordered_json& json);  // "event: ...\ndata: ...\n\n"
+
+// Seconds since 1970.
+std::int64_t unix_time();
+
+// An endpoint whose exceptions are answered in the dialect's shape. They must be thrown before the answer has begun.
+Endpoint with_errors(std::function<ordered_json(const ApiError&)> error_body, Endpoint endpoint);
+
+}  // namespace cachalot::server

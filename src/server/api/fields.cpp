@@ -1,0 +1,239 @@
+#include "server/api/fields.h"
+
+#include <unordered_map>
+
+namespace cachalot::server {
+namespace {
+
+constexpr unsigned bit(Dialect dialect) { return 1u << static_cast<unsigned>(dialect); }
+constexpr unsigned kChat = bit(Dialect::chat), kCompletions = bit(Dialect::completions),
+                   kResponses = bit(Dialect::responses), kMessages = bit(Dialect::messages),
+                   kOpenAi = kChat | kCompletions, kTalks = kChat | kResponses | kMessages,
+                   kAll = kOpenAi | kResponses | kMessages;
+
+struct Rule {
+    const char* path;      // "output_config.format" is a member of a member
+    unsigned dialects;     // in which it is refused
+    const char* harmless;  // values that ask for nothing, as JSON; null always is one
+    const char* remedy;
+};
+
+constexpr const char* kNoForm = "nothing constrains what the model writes; describe the form in the prompt";
+constexpr const char* kNoSampler = "there is no such sampler; there are temperature, top_p, top_k and min_p";
+constexpr const char* kNoTokens = "what may be written is governed by logit_bias, stop and max_tokens alone";
+constexpr const char* kRunsElsewhere = "it runs at a provider, of which there is none here";
+constexpr const char* kReport = "this is not reported; logprobs and usage are";
+constexpr const char* kTemplate = "the prompt has the form that the model was trained on";
+constexpr const char* kMembers = "its members belong into the request itself";
+
+// clang-format off
+constexpr Rule kRules[] = {
+    // What an answer must look like.
+    {"guided_json", kAll, R"([false, ""])", kNoForm},
+    {"guided_regex", kAll, R"([false, ""])", kNoForm},
+    {"guided_choice", kAll, R"([false, "", []])", kNoForm},
+    {"guided_grammar", kAll, R"([false, ""])", kNoForm},
+    {"guided_json_object", kAll, "[false]", "use response_format json_object"},
+    {"structured_outputs", kAll, "[false, {}]", kNoForm},
+    {"structured_output", kAll, "[false, {}]", kNoForm},
+    {"structural_tag", kAll, R"([""])", kNoForm},
+    {"grammar", kAll, R"([""])", kNoForm},
+    {"gbnf", kAll, R"([""])", kNoForm},
+    {"ebnf", kAll, R"([""])", kNoForm},
+    {"regex", kAll, R"([""])", kNoForm},
+    {"choice", kAll, R"(["", []])", kNoForm},
+    {"json_schema", kAll, R"([false, ""])", kNoForm},
+    {"schema", kAll, R"([false, ""])", kNoForm},
+    {"response_schema", kAll, R"([false, ""])", kNoForm},
+    {"response_json_schema", kAll, R"([false, ""])", kNoForm},
+    {"format", kAll, R"([""])", kNoForm},  // Ollama's
+    {"output_format", kAll, R"([{"type": "text"}])", kNoForm},
+    {"output_config.format", kAll, R"([{"type": "text"}])", kNoForm},
+    {"text.format", kOpenAi | kMessages, R"([{"type": "text"}])", "use response_format, where there is one"},
+    {"response_format", kCompletions | kMessages, R"(["text", {"type": "text"}])", kNoForm},
+    {"response_format", kResponses, R"(["text", {"type": "text"}])", "here it is text.format"},
+    {"response_mime_type", kAll, R"(["text/plain"])", kNoForm},
+
+    // Samplers.
+    {"mirostat", kAll, "[0, false]", kNoSampler},
+    {"mirostat_mode", kAll, "[0, false]", kNoSampler},
+    {"typical_p", kAll, "[1, 0]", kNoSampler},
+    {"typical", kAll, "[1, 0]", kNoSampler},
+    {"tfs_z", kAll, "[1, 0]", kNoSampler},
+    {"tfs", kAll, "[1, 0]", kNoSampler},
+    {"top_a", kAll, "[0]", kNoSampler},
+    {"top_n_sigma", kAll, "[0, -1]", kNoSampler},
+    {"nsigma", kAll, "[0, -1]", kNoSampler},
+    {"dry_multiplier", kAll, "[0]", kNoSampler},
+    {"xtc_probability", kAll, "[0]", kNoSampler},
+    {"dynatemp_range", kAll, "[0]", kNoSampler},
+    {"dynamic_temperature", kAll, "[false]", kNoSampler},
+    {"adaptive_target", kAll, "[0, -1]", kNoSampler},
+    {"smoothing_factor", kAll, "[0]", kNoSampler},
+    {"epsilon_cutoff", kAll, "[0]", kNoSampler},
+    {"eta_cutoff", kAll, "[0]", kNoSampler},
+    {"penalty_alpha", kAll, "[0]", kNoSampler},
+    {"no_repeat_ngram_size", kAll, "[0]", kNoSampler},
+    {"encoder_repetition_penalty", kAll, "[1]", kNoSampler},
+    {"guidance_scale", kAll, "[1]", kNoSampler},
+    {"cfg_scale", kAll, "[1]", kNoSampler},
+    {"negative_prompt", kAll, R"([""])", kNoSampler},
+    {"do_sample", kAll, "[true]", "set temperature to 0 for the most likely token"},
+    {"use_beam_search", kAll, "[false]", kNoSampler},
+    {"num_beams", kAll, "[1, 0]", kNoSampler},
+    {"length_penalty", kAll, "[0, 1]", kNoSampler},
+    {"early_stopping", kAll, "[false]", kNoSampler},
+    {"temperature_last", kAll, "[false]", "the temperature comes first"},
+    {"samplers", kAll, "[[]]", "the order of the samplers is fixed"},
+    {"sampler_order", kAll, "[[]]", "the order of the samplers is fixed"},
+    {"sampler_priority", kAll, "[[]]", "the order of the samplers is fixed"},
+    {"logits_processors", kAll, "[[]]", kNoSampler},
+    {"custom_logit_processor", kAll, R"([""])", kNoSampler},
+
+    // Which tokens may be written, and when an answer ends.
+    {"min_tokens", kAll, "[0]", kNoTokens},
+    {"min_new_tokens", kAll, "[0]", kNoTokens},
+    {"min_length", kAll, "[0]", kNoTokens},
+    {"stop_token_ids", kAll, "[[]]", "name the text in stop"},
+    {"bad_words", kAll, R"([[], ""])", kNoTokens},
+    {"bad_words_ids", kAll, "[[]]", kNoTokens},
+    {"banned_tokens", kAll, R"([[], ""])", kNoTokens},
+    {"allowed_token_ids", kAll, "[[]]", kNoTokens},
+    {"include_stop_str_in_output", kAll, "[false]", "stop strings are never part of the text"},
+    {"no_stop_trim", kAll, "[false]", "stop strings are never part of the text"},
+    {"stop", kResponses, R"(["", []])", "this API has no stop strings"},
+    {"stop", kMessages, R"(["", []])", "here it is stop_sequences"},
+    {"stop_sequences", kOpenAi, "[[]]", "here it is stop"},
+    {"stop_sequences", kResponses, "[[]]", "this API has no stop strings"},
+    {"max_tokens", kResponses, "[-1]", "here it is max_output_tokens"},
+    {"max_completion_tokens", kResponses, "[-1]", "here it is max_output_tokens"},
+    {"max_completion_tokens", kCompletions | kMessages, "[-1]", "here it is max_tokens"},
+    {"max_output_tokens", kOpenAi | kMessages, "[-1]", "here it is max_tokens"},
+    {"max_new_tokens", kAll, "[-1]", "set max_tokens (max_output_tokens for responses)"},
+    {"n_predict", kAll, "[-1]", "set max_tokens (max_output_tokens for responses)"},
+    {"num_predict", kAll, "[-1]", "set max_tokens (max_output_tokens for responses)"},
+    {"t_max_predict_ms", kAll, "[0, -1]", "set max_tokens"},
+    {"ignore_eos", kResponses | kMessages, "[false]", "only chat and completions have it"},
+    {"skip_special_tokens", kAll, "[true]", "special tokens are never shown"},
+    {"n_indent", kAll, "[0]", "indentation is not checked"},
+    {"stream_reasoning", kAll, "[true]", "a stream has everything"},
+    {"separate_reasoning", kAll, "[true]", "reasoning is always apart from the content"},
+    {"parse_tool_calls", kAll, "[true]", "calls are always apart from the content"},
+    {"thinking_forced_open", kAll, "[false]", "whether the model thinks is said by thinking"},
+
+    // How many answers, and of what.
+    {"n", kResponses | kMessages, "[1]", "this API has one answer to a request"},
+    {"best_of", kChat | kResponses | kMessages, "[1]", "answers are not compared"},
+    {"modalities", kAll, R"([[], ["text"]])", "the model writes text only"},
+    {"audio", kAll, "[false]", "the model writes text only"},
+    {"images", kAll, "[[]]", "the model reads text only"},
+    {"image_data", kAll, "[[]]", "the model reads text only"},
+    {"multimodal_data", kAll, "[[], {}]", "the model reads text only"},
+    {"echo", kTalks, "[false]", "only completions have it"},
+    {"suffix", kTalks, R"([""])", "filling in the middle is not supported"},
+    {"input_prefix", kAll, R"([""])", "filling in the middle is not supported"},
+    {"input_suffix", kAll, R"([""])", "filling in the middle is not supported"},
+    {"logprobs", kResponses, "[false]", "set include to [\"message.output_text.logprobs\"] and top_logprobs"},
+    {"logprobs", kMessages, "[false, 0]", "this API has none"},
+    {"top_logprobs", kMessages, "[0]", "this API has none"},
+    {"top_logprobs", kCompletions, "[0]", "here it is logprobs with a number"},
+    {"prompt_logprobs", kAll, "[false]", "completions with echo and logprobs have them"},
+    {"n_probs", kAll, "[0]", "set logprobs"},
+    {"post_sampling_probs", kAll, "[false]", kReport},
+    {"return_tokens", kAll, "[false]", kReport},
+    {"return_token_ids", kAll, "[false]", kReport},
+    {"return_tokens_as_token_ids", kAll, "[false]", kReport},
+    {"return_hidden_states", kAll, "[false]", kReport},
+    {"response_fields", kAll, "[[]]", "answers are always whole"},
+
+    // What the model is to read.
+    {"messages", kResponses, "[[]]", "the conversation belongs into input"},
+    {"messages", kCompletions, "[[]]", "the text belongs into prompt"},
+    {"input", kChat | kMessages, R"(["", []])", "the conversation belongs into messages"},
+    {"input", kCompletions, R"(["", []])", "the text belongs into prompt"},
+    {"prompt", kChat | kMessages, R"(["", []])", "the conversation belongs into messages"},
+    {"instructions", kOpenAi, R"([""])", "they belong into a system message"},
+    {"instructions", kMessages, R"([""])", "here it is system"},
+    {"system", kChat, R"(["", []])", "it belongs into a system message"},
+    {"system", kResponses, R"(["", []])", "here it is instructions"},
+    {"system", kCompletions, R"([""])", "it belongs into the prompt"},
+    {"functions", kAll, "[[]]", "use tools"},
+    {"function_call", kAll, R"(["none", "auto"])", "use tool_choice"},
+    {"tools", kCompletions, "[[]]", "use chat completions"},
+    {"tool_choice", kCompletions, R"(["none", "auto"])", "use chat completions"},
+    {"documents", kAll, "[[]]", "they belong into a message"},
+    {"citation_options", kAll, "[{}]", "answers have no citations"},
+    {"web_search_options", kAll, "[false]", kRunsElsewhere},
+    {"search_parameters", kAll, R"([{}, {"mode": "off"}])", kRunsElsewhere},
+    {"search", kAll, "[false]", kRunsElsewhere},
+    {"enable_search", kAll, "[false]", kRunsElsewhere},
+    {"plugins", kAll, "[[]]", kRunsElsewhere},
+    {"mcp_servers", kAll, "[[]]", kRunsElsewhere},
+    {"container.skills", kAll, "[[]]", kRunsElsewhere},
+    {"transforms", kAll, "[[]]", "a conversation is never shortened"},
+    {"truncate_prompt_tokens", kAll, "[]", "a prompt is never shortened"},
+    {"truncate", kAll, "[false, 0]", "a prompt is never shortened"},
+    {"chat_template", kAll, R"([""])", kTemplate},
+    {"template", kAll, R"([""])", kTemplate},
+    {"raw", kAll, "[false]", "completions continue a text as it is"},
+    {"add_special_tokens", kTalks, "[false]", kTemplate},
+    {"add_special_tokens", kCompletions, "[true]", "a text begins with the token that begins every text"},
+    {"prompt_embeds", kAll, "[[]]", "prompts are text or tokens"},
+    {"lora", kAll, "[[]]", "there is one model"},
+    {"lora_path", kAll, R"(["", []])", "there is one model"},
+    {"lora_request", kAll, "[]", "there is one model"},
+    {"steering", kAll, "[]", "there is one model"},
+
+    // Members that are in the wrong place.
+    {"extra_body", kAll, "[{}]", kMembers},
+    {"options", kAll, "[{}]", kMembers},
+    {"parameters", kAll, "[{}]", kMembers},
+    {"sampling_params", kAll, "[{}]", kMembers},
+    {"generation_config", kAll, "[{}]", kMembers},
+};
+// clang-format on
+
+struct Known {
+    const Rule* rule;
+    ordered_json harmless;
+};
+
+// By the first name of the path.
+using Index = std::unordered_multimap<std::string_view, Known>;
+
+const Index& index_of_rules() {
+    static const Index index = [] {
+        Index made;
+        for (const Rule& rule : kRules) {
+            const std::string_view path = rule.path;
+            made.emplace(path.substr(0, path.find('.')), Known{&rule, ordered_json::parse(rule.harmless)});
+        }
+        return made;
+    }();
+    return index;
+}
+
+void check(const Known& known, Field field) {
+    if (!field) return;
+    std::string_view path = known.rule->path;
+    if (const auto dot = path.find('.'); dot != path.npos) {
+        if (!field.is_object()) return;  // of a wrong type, for others to say
+        field = field[std::string(path.substr(dot + 1)).c_str()];
+        if (!field) return;
+    }
+    for (const auto& value : known.harmless)
+        if (field.json() == value) return;
+    field.refuse(fmt::format("not supported: {}", known.rule->remedy));
+}
+
+}  // namespace
+
+void check_fields(const Field& body, Dialect dialect) {
+    for (const auto& [name, value] : body.object().items()) {
+        const auto [begin, end] = index_of_rules().equal_range(name);
+        for (auto it = begin; it != end; ++it)
+            if (it->second.rule->dialects & bit(dialect)) check(it->second, body[name.c_str()]);
+    }
+}
+
+}  // namespace cachalot::server

@@ -1,0 +1,25 @@
+// Events into the bytes of OpenAI's dialect.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "server/api/openai_parse.h"
+
+namespace cachalot::server::openai {
+
+// Submit the request and answer through the writer. Throw ApiError if it cannot even be queued.
+void answer_chat(Service& service, ChatRequest chat, std::shared_ptr<ResponseWriter> writer);
+void answer_completion(Service& service, CompletionRequest completion,
+                       std::shared_ptr<ResponseWriter> writer);
+
+// While nothing else is sent, signs of life are at least this far apart; with the service's own heartbeat never more
+// than 10 s.
+inline constexpr std::chrono::seconds kKeepAlive{4};
+
+ordered_json usage_json(const Usage& usage);
+
+// A log-probability as JSON can say it: -9999 for -infinity.
+double finite(double logprob);
+
+}  // namespace cachalot::server::openai

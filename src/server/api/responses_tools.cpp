@@ -1,0 +1,120 @@
+#include "server/api/responses_tools.h"
+
+namespace cachalot::server {
+namespace {
+
+// Run by the client, with calls in forms of their own. A shell may also be one of the provider's containers.
+bool runs_at_client(const Field& tool) {
+    const std::string& type = tool["type"].string();
+    if (type == "shell") {
+        const Field environment = tool["environment"];
+        return !environment || !environment["type"].string_or("").starts_with("container");
+    }
+    for (const char* known : {"local_shell", "apply_patch", "computer", "computer_use_preview"})
+        if (type == known) return true;
+    return false;
+}
+
+ordered_json repeated_function(const Field& tool, const ordered_json& function) {
+    return {{"type", "function"},
+            {"name", tool["name"].json()},
+            {"description", function.value("description", ordered_json())},
+            {"parameters", function["parameters"]},
+            {"strict", tool["strict"].boolean_or(false)}};
+}
+
+// What a group is about is told with the first of its tools.
+void describe_group(const Field& group, ordered_json& function) {
+    const Field description = group["description"];
+    if (!description || description.string().empty()) return;
+    std::string text = function.value("description", "");
+    if (!text.empty()) text += "\n\n";
+    text += fmt::format("Tools whose names begin with {}: {}", group["name"].string(), description.string());
+    function["description"] = text;
+}
+
+class Reader {
+  public:
+    ResponsesTools take() { return std::move(tools_); }
+
+    void read(const Field& tool) {
+        const std::string& type = tool["type"].string();
+        if (type == "function" || type == "custom") {
+            auto function = parts_of(tool);
+            tools_.repeated.push_back(type == "function" ? repeated_function(tool, function) : tool.json());
+            offer(tool, {}, std::move(function));
+        } else if (type == "namespace") {
+            read_group(tool);
+        } else if (runs_at_client(tool)) {
+            tool["type"].refuse(fmt::format("'{}' is not supported; offer a function instead", type));
+        } else {
+            tools_.set.leave_out(type);
+            if (const Field name = tool["name"]; name.is_string()) tools_.set.leave_out(name.string());
+        }
+    }
+
+  private:
+    static ordered_json parts_of(const Field& tool) {
+        non_empty(tool["name"]);
+        if (tool["type"].string() == "custom") return custom_function(tool["description"], tool["format"]);
+        return function_parts(tool["description"], tool["parameters"]);
+    }
+
+    void offer(const Field& tool, const std::string& name_space, ordered_json function) {
+        const bool custom = tool["type"].string() == "custom";
+        tools_.set.add(
+            {custom ? ToolForm::Kind::custom : ToolForm::Kind::function, tool["name"].string(), name_space},
+            std::move(function));
+    }
+
+    void read_group(const Field& group) {
+        const std::string name = non_empty(group["name"]);
+        const Field list = group["tools"];
+        for (std::size_t i = 0; list && i < list.size(); ++i) {
+            const Field tool = list[i];
+            const std::string& type = tool["type"].string();
+            if (type != "function" && type != "custom") tool["type"].refuse("expected function or custom");
+            auto function = parts_of(tool);
+            if (i == 0) describe_group(group, function);
+            offer(tool, name, std::move(function));
+        }
+        tools_.repeated.push_back(group.json());
+    }
+
+    ResponsesTools tools_;
+};
+
+}  // namespace
+
+ResponsesTools read_responses_tools(const Field& list) {
+    Reader reader;
+    for (std::size_t i = 0; list && i < list.size(); ++i) reader.read(list[i]);
+    return reader.take();
+}
+
+void read_responses_tool_choice(const Field& choice, ToolSet& tools, Request& request) {
+    if (!choice) return;
+    Field mode = choice;
+    if (choice.is_object()) {
+        const Field type = choice["type"];
+        if (type.string() == "function" || type.string() == "custom")
+            return tools.choose(choice["name"], choice["namespace"].string_or(""), true, request);
+        if (type.string() != "allowed_tools")
+            type.refuse(
+                fmt::format("'{}' runs at a provider, of which there is none here; it cannot be chosen",
+                            type.string().substr(0, 100)));
+        mode = choice["mode"];
+        mode.string();
+        if (const Field list = choice["tools"]) tools.restrict_to(list, false);
+    }
+    if (mode.string() == "none") {
+        request.tool_choice = ToolChoice::none;
+    } else if (mode.string() == "required") {
+        if (tools.functions().empty()) mode.refuse("there are no tools that the model could call");
+        request.tool_choice = ToolChoice::required;
+    } else if (mode.string() != "auto") {
+        mode.refuse("expected auto, none or required");
+    }
+}
+
+}  // namespace cachalot::server

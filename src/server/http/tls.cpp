@@ -1,0 +1,33 @@
+#include "server/http/tls.h"
+
+#include "base/error.h"
+
+#ifdef CACHALOT_TLS
+#include <openssl/ssl.h>
+#endif
+
+namespace cachalot::server {
+
+std::shared_ptr<TlsContext> make_tls_context(const std::string& certificate, const std::string& key) {
+    if (certificate.empty() || key.empty()) fail("TLS needs both a certificate and its key");
+#ifdef CACHALOT_TLS
+    namespace ssl = boost::asio::ssl;
+    auto context = std::make_shared<TlsContext>(ssl::context::tls_server);
+    boost::system::error_code error;
+    SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
+    SSL_CTX_set_options(context->native_handle(), SSL_OP_NO_RENEGOTIATION);
+    // A password would be asked for on the terminal, where nobody may be.
+    context->set_password_callback([](std::size_t, ssl::context::password_purpose) { return std::string(); },
+                                   error);
+    context->use_certificate_chain_file(certificate, error);
+    if (error) fail("{}: not a certificate in PEM format: {}", certificate, error.message());
+    context->use_private_key_file(key, ssl::context::pem, error);
+    if (error)
+        fail("{}: not a private key in PEM format, or not that of {}: {}", key, certificate, error.message());
+    return context;
+#else
+    fail("this program was built without OpenSSL: no TLS (put a proxy in front, or build it with OpenSSL)");
+#endif
+}
+
+}  // namespace cachalot::server

@@ -74,7 +74,6 @@ std::vector<std::int32_t> varied_tokens(std::int64_t count, int vocab, int run =
     return tokens;
 }
 
-// Passes of several tokens count as those of a prompt.
 std::optional<ExpertCacheStats::Traffic> expert_traffic(const Engine& engine, bool decode) {
     const auto stats = engine.expert_stats();
     if (!stats) return {};
@@ -83,11 +82,11 @@ std::optional<ExpertCacheStats::Traffic> expert_traffic(const Engine& engine, bo
 
 // Tokens for each of `parallel` sequences, one of each in every pass.
 void decode_together(Engine& engine, std::vector<KvState>& states, std::span<const std::int32_t> tokens) {
-    std::vector<Segment> segments(states.size());
     for (std::size_t done = 0; done < tokens.size(); done += states.size()) {
+        Batch batch;
         for (std::size_t i = 0; i < states.size(); ++i)
-            segments[i] = {&states[i], tokens.subspan(done + i, 1)};
-        engine.step(segments);
+            batch.add(states[i], tokens.subspan(done + i, 1), RowsKind::decode);
+        engine.step(batch);
     }
 }
 
@@ -106,7 +105,7 @@ Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& sta
     };
     std::optional<ExpertCacheStats::Traffic> experts;
     for (int i = -1; i < repetitions; ++i) {  // the first run warms up
-        if (i == 0) experts = expert_traffic(engine, decode || count == 1);
+        if (i == 0) experts = expert_traffic(engine, decode);
         std::vector<KvState> states(static_cast<std::size_t>(parallel), engine.new_state());
         for (auto& state : states) state.restore(start);
         const auto tokens = varied_tokens(count * parallel, engine.model().config.vocab_size, i + 1);
@@ -121,7 +120,7 @@ Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& sta
         if (i < 0) continue;
         all.push_back({rate, (before + read()) / 2});
     }
-    if (experts) experts = difference(*experts, *expert_traffic(engine, decode || count == 1));
+    if (experts) experts = difference(*experts, *expert_traffic(engine, decode));
     return {test, count, start.length, parallel, all, peak_rss_bytes() - ReadingTarget::kBytes, experts};
 }
 

@@ -27,8 +27,8 @@ void logits(const LogitsOptions& o) {
     Progress progress("evaluating", "tokens");
     auto chunk = static_cast<std::size_t>(o.step ? 1 : engine.options().chunk);
     for (std::size_t first = 0; first < ids.size(); first += chunk) {
-        Segment segment{&state, std::span(ids).subspan(first, std::min(chunk, ids.size() - first)), true};
-        file.write(std::as_bytes(engine.step({&segment, 1})));
+        const auto part = std::span(ids).subspan(first, std::min(chunk, ids.size() - first));
+        file.write(std::as_bytes(engine.step(state, part, RowsKind::prompt, Batch::Logits::all)));
         progress.update(std::min(first + chunk, ids.size()), ids.size());
     }
     file.commit();

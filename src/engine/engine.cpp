@@ -48,31 +48,37 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
     workspace_.trace = options_.trace;
 }
 
-std::span<float> Engine::step(std::span<const Segment> segments) {
+PassOutput Engine::step(const Batch& batch) {
     watch_->check();  // what is missing of a mapped file would end the program when it is touched
-    for (const auto& s : segments) {
-        auto length = s.state->length() + static_cast<std::int64_t>(s.tokens.size());
-        if (length > options_.context)
-            fail("the context is full: {} tokens, the limit is {}", length, options_.context);
-        for (auto token : s.tokens)
-            if (token < 0 || token >= model_->config.vocab_size)
-                fail("token {} is out of range (the vocabulary has {})", token, model_->config.vocab_size);
+    for (const auto& s : batch.sequences()) {
+        if (s.start + s.count > options_.context)
+            fail("the context is full: {} tokens, the limit is {}", s.start + s.count, options_.context);
         if (!s.state->intact()) fail("the state of this sequence was lost in a pass that failed");
     }
+    for (auto token : batch.tokens())
+        if (token < 0 || token >= model_->config.vocab_size)
+            fail("token {} is out of range (the vocabulary has {})", token, model_->config.vocab_size);
     auto run = [&](const LayerObserver& observer) {
-        auto logits =
-            forward(*backend_, model_->config, model_->weights, *experts_, segments, workspace_, observer);
+        auto output =
+            forward(*backend_, model_->config, model_->weights, *experts_, batch, workspace_, observer);
         watch_->check();
-        return logits;
+        return output;
     };
     if (!recorder_) return run(observer_);
-    recorder_->begin(segments);
-    auto logits = run([&](int layer, std::span<const float> streams, std::span<const std::int32_t> experts) {
+    recorder_->begin(batch);
+    auto output = run([&](int layer, std::span<const float> streams, std::span<const std::int32_t> experts) {
         recorder_->layer(layer, experts);
         if (observer_) observer_(layer, streams, experts);
     });
     recorder_->commit();
-    return logits;
+    return output;
+}
+
+std::span<float> Engine::step(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
+                              Batch::Logits wanted) {
+    Batch batch;
+    batch.add(state, tokens, kind, wanted);
+    return step(batch).logits;
 }
 
 std::span<float> Engine::prefill(KvState& state, std::span<const std::int32_t> tokens,
@@ -82,8 +88,7 @@ std::span<float> Engine::prefill(KvState& state, std::span<const std::int32_t> t
     std::span<float> logits;
     for (std::size_t done = 0; done < tokens.size();) {
         auto count = std::min<std::size_t>(static_cast<std::size_t>(options_.chunk), tokens.size() - done);
-        Segment segment{&state, tokens.subspan(done, count)};
-        logits = step({&segment, 1});
+        logits = step(state, tokens.subspan(done, count), RowsKind::prompt);
         done += count;
         if (progress && !progress(static_cast<std::int64_t>(done))) return {};
     }

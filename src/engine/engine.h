@@ -64,11 +64,15 @@ class Engine {
     // nothing. May be called by any thread.
     std::string problem() const { return watch_->problem(); }
 
-    // Runs one pass over the segments; see layers/forward.h. Throws Error, before anything is computed, if a token is
+    // Runs one pass over the batch; see layers/forward.h. Throws Error, before anything is computed, if a token is
     // out of range, a sequence would grow beyond the context or there is a problem(); in the middle of the pass, if an
     // expert cannot be read (then states may be lost, see KvState::intact); and after it, if there is a problem() now:
-    // what was computed is worth nothing then. The logits are valid until the next pass.
-    std::span<float> step(std::span<const Segment> segments);
+    // what was computed is worth nothing then. What it returns is valid until the next pass.
+    PassOutput step(const Batch& batch);
+
+    // A pass of one sequence; returns the logits [wanted rows, vocab].
+    std::span<float> step(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
+                          Batch::Logits wanted = Batch::Logits::last);
 
     // Evaluates any number of tokens in passes of at most `chunk`, and returns the logits [vocab] of the last. Calls
     // progress(tokens done) after each pass; if it returns false the rest is left out and the result is empty.

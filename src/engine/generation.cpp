@@ -153,8 +153,7 @@ Timings run(Engine& engine, KvState& state, Generation& generation, const Genera
             cancel();
             break;
         }
-        Segment segment{&state, generation.pending()};
-        logits = engine.step({&segment, 1});
+        logits = engine.step(state, generation.pending(), RowsKind::decode);
         ++timings.decode_tokens;
         generation.mark_evaluated(1);
         go_on = accept(logits);

@@ -18,13 +18,12 @@ std::uint32_t RouteRecorder::sequence_of(const KvState& state) {
     return known->second;
 }
 
-void RouteRecorder::begin(std::span<const Segment> segments) {
-    const bool prompt =
-        std::any_of(segments.begin(), segments.end(), [](const Segment& s) { return s.tokens.size() > 1; });
+void RouteRecorder::begin(const Batch& batch) {
+    const bool prompt = batch.has(RowsKind::prompt);
     tokens_.clear();
-    for (const Segment& s : segments) {
+    for (const BatchRows& s : batch.sequences()) {
         const std::uint32_t sequence = sequence_of(*s.state);
-        for (const std::int32_t token : s.tokens)
+        for (const std::int32_t token : batch.tokens().subspan(s.first, s.count))
             tokens_.push_back({token, sequence, prompt, !tokens_.empty()});
     }
     choices_.assign(tokens_.size() * layers_ * top_k_, kNoExpert);

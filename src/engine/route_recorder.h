@@ -1,4 +1,4 @@
-// Writes which experts were chosen, pass by pass, in the format of cache/route_trace.h.
+// Writes which experts were chosen, pass by pass, in the format of experts/route_trace.h.
 //
 // What the cache of experts is told about a pass is told to the trace: the replay of a trace by the simulator gives the
 // counters of the cache that was at work.
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "experts/route_trace.h"
-#include "layers/batch.h"
+#include "state/batch.h"
 
 namespace cachalot {
 
@@ -21,7 +21,7 @@ class RouteRecorder {
 
     // One pass: begin(), layer() for each layer with its experts [rows, k], commit(). A pass that is begun and not
     // committed is forgotten. commit() throws Error if the file cannot be written.
-    void begin(std::span<const Segment> segments);
+    void begin(const Batch& batch);
     void layer(int layer, std::span<const std::int32_t> experts);
     void commit();
 

@@ -133,29 +133,26 @@ std::int64_t Scheduler::cut_at_mark(const Sequence& s, std::int64_t rows) const 
 }
 
 void Scheduler::evaluate(const std::vector<Part>& parts) {
-    std::vector<Segment> segments;
+    Batch batch;
     for (const auto& [s, rows] : parts) {
         const auto pending = s->generation_.pending();
         CACHALOT_CHECK(s->state_->length() + size(pending) == size(s->tokens()));
-        auto tokens = pending.first(static_cast<std::size_t>(rows));
-        segments.push_back({&*s->state_, tokens, s->options_.all_logits});
-        rows_ += rows;
+        batch.add(*s->state_, pending.first(static_cast<std::size_t>(rows)), s->rows_kind(),
+                  s->options_.all_logits ? Batch::Logits::all : Batch::Logits::last);
     }
-    std::span<float> logits;
+    rows_ = batch.rows();
+    PassOutput output;
     try {
-        logits = engine_.step(segments);
+        output = engine_.step(batch);
     } catch (...) {
         return pass_failed(parts, std::current_exception());
     }
-    const auto vocab = static_cast<std::size_t>(engine_.model().config.vocab_size);
     for (std::size_t i = 0; i < parts.size(); ++i) {
-        auto count = (segments[i].all_logits ? segments[i].tokens.size() : 1) * vocab;
         try {
-            advance(parts[i], logits.first(count));
+            advance(parts[i], output.of(batch.sequences()[i]));
         } catch (...) {  // nothing can be chosen from such logits
             drop(parts[i].sequence, std::current_exception());
         }
-        logits = logits.subspan(count);
     }
 }
 

@@ -74,6 +74,10 @@ class Sequence {
 
     std::span<const std::int32_t> tokens() const { return generation_.tokens(); }
     bool reads() const { return generation_.pending().size() > 1; }
+    RowsKind rows_kind() const {
+        const bool written = tokens().size() > generation_.prompt_tokens();
+        return written && !reads() ? RowsKind::decode : RowsKind::prompt;
+    }
     bool in_doubt() const { return proven_at_ > 0; }
 
     // The tokens of which a state can be continued from.

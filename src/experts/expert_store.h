@@ -11,6 +11,7 @@
 
 #include "kernels/expert_supply.h"
 #include "model/weights.h"
+#include "state/batch.h"
 
 namespace cachalot {
 
@@ -40,8 +41,8 @@ class ExpertStore {
   public:
     virtual ~ExpertStore() = default;
 
-    // A pass over all layers begins that evaluates these tokens; of a prompt, if there are several of a sequence.
-    virtual void begin_pass(std::span<const std::int32_t> tokens, bool prompt) = 0;
+    // A pass over all layers begins.
+    virtual void begin_pass(const Batch& batch) = 0;
 
     // The experts of a layer; valid until the next call.
     virtual ExpertSupply& layer(int layer) = 0;
@@ -57,7 +58,7 @@ class ResidentExpertStore final : public ExpertStore {
         for (const auto& layer : weights.layers) layers_.emplace_back(layer.experts);
     }
 
-    void begin_pass(std::span<const std::int32_t>, bool) override {}
+    void begin_pass(const Batch&) override {}
     ExpertSupply& layer(int layer) override { return layers_[static_cast<std::size_t>(layer)]; }
 
   private:

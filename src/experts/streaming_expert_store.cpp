@@ -90,14 +90,14 @@ bool StreamingExpertStore::make_way() {
     return false;
 }
 
-void StreamingExpertStore::begin_pass(std::span<const std::int32_t> tokens, bool prompt) {
+void StreamingExpertStore::begin_pass(const Batch& batch) {
     settle();
-    const int count = static_cast<int>(tokens.size());
-    cache_.begin_pass(count, prompt);
+    const int count = batch.rows();
+    in_prompt_ = batch.has(RowsKind::prompt);
+    cache_.begin_pass(count, in_prompt_);
     heat_.begin_pass(count);
     if (unsaved_tokens_ >= kSaveEvery) save_heat();
     unsaved_tokens_ += count;
-    in_prompt_ = prompt;
     {
         std::lock_guard lock(stats_mutex_);
         traffic().tokens += count;
@@ -111,7 +111,7 @@ void StreamingExpertStore::begin_pass(std::span<const std::int32_t> tokens, bool
         const auto& table = model_.weights.layers[static_cast<std::size_t>(l)].table;
         if (table.empty()) continue;
         chosen.assign(static_cast<std::size_t>(header.experts), false);
-        for (const std::int32_t token : tokens)
+        for (const std::int32_t token : batch.tokens())
             for (std::size_t i = 0; i < k; ++i)
                 chosen[static_cast<std::size_t>(table[static_cast<std::size_t>(token) * k + i])] = true;
         for (int e = 0; e < header.experts; ++e)

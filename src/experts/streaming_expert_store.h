@@ -43,7 +43,7 @@ class StreamingExpertStore final : public ExpertStore, private ExpertSupply {
                          std::optional<HeatFile> heat = {}, ExpertPacks packs = {});
     ~StreamingExpertStore() override;
 
-    void begin_pass(std::span<const std::int32_t> tokens, bool prompt) override;
+    void begin_pass(const Batch& batch) override;
     ExpertSupply& layer(int layer) override;
     std::optional<ExpertCacheStats> stats() const override;  // by any thread
 

@@ -3,7 +3,7 @@
 namespace cachalot {
 namespace {
 
-// The rings of one segment while a chunk is computed (cache/row_ring.h).
+// The rings of one sequence while a chunk is computed (state/row_ring.h).
 struct OpenRings {
     RingView window, kv, score, index_kv, index_score;
 };
@@ -22,11 +22,11 @@ void each_ring(LayerState& state, OpenRings& open, const Use& use) {
     }
 }
 
-std::vector<OpenRings> open_rings(int layer, std::span<const BatchRows> segments, Workspace& ws) {
-    std::vector<OpenRings> open(segments.size());
+std::vector<OpenRings> open_rings(int layer, std::span<const BatchRows> sequences, Workspace& ws) {
+    std::vector<OpenRings> open(sequences.size());
     std::size_t next = 0;
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-        const auto& s = segments[i];
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+        const auto& s = sequences[i];
         each_ring(s.state->layer(layer), open[i], [&](RowRing& ring, RingView& view) {
             if (next == ws.rings.size()) ws.rings.emplace_back();
             view = ring.open(s.start, s.count, ws.rings[next++]);
@@ -35,9 +35,9 @@ std::vector<OpenRings> open_rings(int layer, std::span<const BatchRows> segments
     return open;
 }
 
-void close_rings(int layer, std::span<const BatchRows> segments, std::vector<OpenRings>& open) {
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-        const auto& s = segments[i];
+void close_rings(int layer, std::span<const BatchRows> sequences, std::vector<OpenRings>& open) {
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+        const auto& s = sequences[i];
         each_ring(s.state->layer(layer), open[i],
                   [&](RowRing& ring, const RingView& view) { ring.close(view, s.start, s.count); });
     }
@@ -71,15 +71,17 @@ CompressCall compressor(const Config& c, const CompressorWeights& w, CompressorS
 
 }  // namespace
 
-void attention(Backend& backend, const Config& c, const AttentionWeights& w, int layer,
-               std::span<const BatchRows> segments, int rows, Workspace& ws) {
+void attention(Backend& backend, const Config& c, const AttentionWeights& w, int layer, const Batch& batch,
+               Workspace& ws) {
     const Traced span(ws.trace, "attention", layer);
+    const std::span<const BatchRows> sequences = batch.sequences();
+    const int rows = batch.rows();
     const LayerShape& shape = c.shape(layer);
     const int ratio = shape.ratio;
     const bool indexed = shape.indexer;
     const std::int64_t H = c.hidden_size, D = c.head_dim, n = rows;
     const std::int64_t low = std::int64_t(c.output_groups) * c.output_lora_rank;
-    auto open = open_rings(layer, segments, ws);
+    auto open = open_rings(layer, sequences, ws);
 
     // Everything that reads x: [rows, H] ->
     auto into = [&](AlignedBuffer<float>& buffer, const Matrix& m, const float* x) -> Projection {
@@ -116,8 +118,8 @@ void attention(Backend& backend, const Config& c, const AttentionWeights& w, int
     float* attended = ws.attended.reserve(static_cast<std::size_t>(n * c.heads * D));
     std::int32_t* selected =
         indexed ? ws.selected.reserve(static_cast<std::size_t>(n * c.index_top_k)) : nullptr;
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-        const auto& s = segments[i];
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+        const auto& s = sequences[i];
         KvState& kv = *s.state;
         LayerState& state = kv.layer(layer);
         RotaryView rotary = ws.rope.rows(ratio != 0, s.first);
@@ -165,7 +167,7 @@ void attention(Backend& backend, const Config& c, const AttentionWeights& w, int
     backend.compress(pools);
     backend.index(choices);
     backend.attend(attends);
-    close_rings(layer, segments, open);
+    close_rings(layer, sequences, open);
 
     // Output: each group of heads through its own low-rank matrix, then all together. [rows, heads, D] -> [rows, H]
     std::vector<Projection> grouped;

@@ -4,14 +4,14 @@
 
 #include <span>
 
-#include "layers/batch.h"
 #include "layers/workspace.h"
 #include "model/weights.h"
+#include "state/batch.h"
 
 namespace cachalot {
 
-// ws.x [rows, H] -> ws.out [rows, H]; reads and extends the segments' states.
+// ws.x [rows, H] -> ws.out [rows, H]; reads and extends the states of the batch's sequences.
 void attention(Backend& backend, const Config& config, const AttentionWeights& weights, int layer,
-               std::span<const BatchRows> segments, int rows, Workspace& ws);
+               const Batch& batch, Workspace& ws);
 
 }  // namespace cachalot

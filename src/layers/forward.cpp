@@ -11,44 +11,27 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "layers/attention.h"
 #include "layers/experts.h"
 
 namespace cachalot {
 namespace {
 
-// Moves the streams [4, H] of the rows whose logits are wanted to the front; returns how many there are.
-int gather_head_rows(std::span<const Segment> segments, std::span<const BatchRows> rows, float* streams,
-                     std::int64_t row_size) {
-    int wanted = 0;
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-        int first = segments[i].all_logits ? 0 : rows[i].count - 1;
-        for (int r = first; r < rows[i].count; ++r, ++wanted)
-            if (int from = rows[i].first + r; from != wanted)
-                std::copy_n(streams + from * row_size, row_size, streams + wanted * row_size);
+// Moves the streams [4, H] of the rows whose logits are wanted to the front.
+void gather(std::span<const std::int32_t> wanted, float* streams, std::int64_t row_size) {
+    for (std::int64_t to = 0; std::int32_t from : wanted) {
+        if (from != to) std::copy_n(streams + from * row_size, row_size, streams + to * row_size);
+        ++to;
     }
-    return wanted;
 }
 
 }  // namespace
 
-std::span<float> forward(Backend& backend, const Config& c, const Weights& w, ExpertStore& store,
-                         std::span<const Segment> segments, Workspace& ws, const LayerObserver& observer) {
+PassOutput forward(Backend& backend, const Config& c, const Weights& w, ExpertStore& store,
+                   const Batch& batch, Workspace& ws, const LayerObserver& observer) {
     const Traced pass(ws.trace, "forward");
-    // The batch: tokens [rows] and where each segment lies.
-    std::vector<std::int32_t> tokens;
-    std::vector<BatchRows> batch;
-    bool prompt = false;
-    for (const auto& s : segments) {
-        CACHALOT_CHECK(!s.tokens.empty());
-        prompt = prompt || s.tokens.size() > 1;
-        batch.push_back(
-            {s.state, static_cast<int>(tokens.size()), static_cast<int>(s.tokens.size()), s.state->length()});
-        tokens.insert(tokens.end(), s.tokens.begin(), s.tokens.end());
-    }
-    const int rows = static_cast<int>(tokens.size());
-    const std::int64_t H = c.hidden_size, n = rows;
+    const int rows = batch.rows();
+    const std::int64_t H = c.hidden_size, n = rows, vocab = c.vocab_size;
     const HyperConnectionParams mixing{c.hidden_size, c.sinkhorn_iterations, c.hyper_connection_eps,
                                        c.norm_eps};
 
@@ -56,23 +39,23 @@ std::span<float> forward(Backend& backend, const Config& c, const Weights& w, Ex
     float* x = ws.x.reserve(static_cast<std::size_t>(n * H));                          // [rows, H]
     float* post = ws.post.reserve(static_cast<std::size_t>(n * kStreams));             // [rows, 4]
     float* comb = ws.comb.reserve(static_cast<std::size_t>(n * kStreams * kStreams));  // [rows, 4, 4]
-    ws.rope.prepare(batch, rows);
-    for (auto& s : batch) s.state->extend(s.count);
-    store.begin_pass(tokens, prompt);
+    ws.rope.prepare(batch.positions());
+    for (const auto& s : batch.sequences()) s.state->extend(s.count);
+    store.begin_pass(batch);
 
-    backend.embed(w.embedding, tokens, streams);
+    backend.embed(w.embedding, batch.tokens(), streams);
     for (int l = 0; l < c.layers; ++l) {
         const LayerWeights& layer = w.layers[static_cast<std::size_t>(l)];
         const Traced span(ws.trace, "layer", l);
 
         backend.hyper_connection_pre(layer.attention_mix, mixing, layer.attention_norm.data(), streams, rows,
                                      x, post, comb);
-        attention(backend, c, layer.attention, l, batch, rows, ws);
+        attention(backend, c, layer.attention, l, batch, ws);
         backend.hyper_connection_post(mixing, ws.out.data(), post, comb, streams, rows);
 
         backend.hyper_connection_pre(layer.expert_mix, mixing, layer.expert_norm.data(), streams, rows, x,
                                      post, comb);
-        mixture_of_experts(backend, c, layer, store, l, tokens, ws);
+        mixture_of_experts(backend, c, layer, store, l, batch.tokens(), ws);
         backend.hyper_connection_post(mixing, ws.out.data(), post, comb, streams, rows);
 
         if (observer)
@@ -80,15 +63,16 @@ std::span<float> forward(Backend& backend, const Config& c, const Weights& w, Ex
                      {ws.expert_ids.data(), static_cast<std::size_t>(rows * c.experts_per_token)});
     }
 
-    const int wanted = gather_head_rows(segments, batch, streams, kStreams * H);
+    const int wanted = static_cast<int>(batch.wanted().size());
+    gather(batch.wanted(), streams, kStreams * H);
     backend.hyper_connection_head(w.head_mix, mixing, w.norm.data(), streams, wanted, x);
-    float* logits =
-        ws.logits.reserve(static_cast<std::size_t>(wanted) * static_cast<std::size_t>(c.vocab_size));
-    Projection head{&w.head, x, H, logits, c.vocab_size};  // [wanted, vocab]
+    const auto size = static_cast<std::size_t>(wanted * vocab);
+    float* logits = ws.logits.reserve(size);  // [wanted, vocab]
+    Projection head{&w.head, x, H, logits, vocab};
     backend.project({&head, 1}, wanted);
 
-    for (auto& s : batch) s.state->advance(s.count);
-    return {logits, static_cast<std::size_t>(wanted) * static_cast<std::size_t>(c.vocab_size)};
+    for (const auto& s : batch.sequences()) s.state->advance(s.count);
+    return {{logits, size}, vocab};
 }
 
 }  // namespace cachalot

@@ -33,17 +33,17 @@ RopeTables::RopeTables(const Config& config) : half_(config.rope_dim / 2) {
         frequencies_[compressed] = rope_frequencies(config.rope, config.rope_dim, compressed);
 }
 
-void RopeTables::prepare(std::span<const BatchRows> segments, int rows) {
+void RopeTables::prepare(std::span<const std::int64_t> positions) {
+    const std::size_t size = positions.size() * static_cast<std::size_t>(half_);
     for (int table = 0; table < 2; ++table) {
-        float* cosine = cosine_[table].reserve(static_cast<std::size_t>(rows * half_));
-        float* sine = sine_[table].reserve(static_cast<std::size_t>(rows * half_));
-        for (const auto& s : segments)
-            for (int r = 0; r < s.count; ++r)
-                for (int i = 0; i < half_; ++i) {
-                    float angle = static_cast<float>(s.start + r) * frequencies_[table][i];
-                    cosine[(s.first + r) * half_ + i] = std::cos(angle);
-                    sine[(s.first + r) * half_ + i] = std::sin(angle);
-                }
+        float* cosine = cosine_[table].reserve(size);  // [rows, R/2]
+        float* sine = sine_[table].reserve(size);      // [rows, R/2]
+        for (const std::int64_t position : positions)
+            for (int i = 0; i < half_; ++i) {
+                const float angle = static_cast<float>(position) * frequencies_[table][i];
+                *cosine++ = std::cos(angle);
+                *sine++ = std::sin(angle);
+            }
     }
 }
 

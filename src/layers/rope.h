@@ -11,7 +11,6 @@
 
 #include "base/aligned.h"
 #include "kernels/views.h"
-#include "layers/batch.h"
 #include "model/config.h"
 
 namespace cachalot {
@@ -25,9 +24,9 @@ class RopeTables {
   public:
     explicit RopeTables(const Config& config);
 
-    // Fills the angles of a batch's rows. The angle is the float32 product of position and frequency, as in the
+    // Fills the angles of rows at these positions. The angle is the float32 product of position and frequency, as in the
     // reference: at a million tokens its rounding is visible, and the model was trained with it.
-    void prepare(std::span<const BatchRows> segments, int rows);
+    void prepare(std::span<const std::int64_t> positions);
 
     RotaryView rows(bool compressed, int first_row) const;
     const float* frequencies(bool compressed) const { return frequencies_[compressed].data(); }

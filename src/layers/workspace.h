@@ -31,7 +31,7 @@ struct Workspace {
     AlignedBuffer<float> expert_weights;          // [rows, k]
     AlignedBuffer<float> logits;                  // [rows asked for, vocab]
 
-    // Scratch of the rings that long chunks are computed in: one for each ring of each segment.
+    // Scratch of the rings that long chunks are computed in: one for each ring of each sequence.
     std::deque<AlignedBuffer<std::byte>> rings;
 };
 

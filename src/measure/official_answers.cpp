@@ -145,10 +145,7 @@ OfficialScore score_official(Engine& engine, const OfficialAnswer& answer, const
     auto state = engine.new_state();
     auto logits = engine.prefill(state, prompt, progress);
     for (std::size_t i = 0; i < answer.steps.size(); ++i) {
-        if (i > 0) {
-            const Segment segment{&state, std::span(official).subspan(i - 1, 1)};
-            logits = engine.step({&segment, 1});
-        }
+        if (i > 0) logits = engine.step(state, std::span(official).subspan(i - 1, 1), RowsKind::decode);
         score.steps.push_back(score_step(engine, answer, answer.steps[i], logits));
     }
     return score;

@@ -18,8 +18,8 @@ void evaluate_window(Engine& engine, std::span<const std::int32_t> window, const
     auto state = engine.new_state();
     for (std::size_t first = 0; first < window.size(); first += chunk) {
         const auto part = window.subspan(first, std::min(chunk, window.size() - first));
-        const Segment segment{&state, part, true};
-        const auto logits = engine.step({&segment, 1});  // [part, vocab]
+        // [part, vocab]
+        const auto logits = engine.step(state, part, RowsKind::prompt, Batch::Logits::all);
         for (std::size_t i = 0; i < part.size() && first + i + 1 < window.size(); ++i)
             use(first + i, logits.subspan(i * vocab, vocab));
         if (progress) progress(first + part.size());

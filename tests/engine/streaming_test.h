@@ -39,6 +39,14 @@ inline Engine streaming(std::shared_ptr<const Model> model, int slots, std::uniq
 // sanitizers a token takes a tenth of a second.
 inline constexpr std::size_t kPrompt = 18, kAnswer = 4;
 
+// A pass of one token at the beginning of an answer.
+inline void begin_pass(ExpertStore& store, std::int32_t token) {
+    KvState state(nano()->config, KvPrecision::f32);
+    Batch batch;
+    batch.add(state, {&token, 1}, RowsKind::decode);
+    store.begin_pass(batch);
+}
+
 inline std::vector<float> evaluate(Engine& engine, std::span<const std::int32_t> ids) {
     auto state = engine.new_state();
     auto logits = all_logits(engine, state, ids.first(kPrompt), 15);

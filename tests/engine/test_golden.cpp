@@ -31,8 +31,7 @@ TEST_P(GoldenPrompt, LogProbabilitiesInExactArithmetic) {
     constexpr std::size_t kChunk = 256;
     for (std::size_t first = 0; first < ids.size(); first += kChunk) {
         auto chunk = std::span(ids).subspan(first, std::min(kChunk, ids.size() - first));
-        Segment segment{&state, chunk, true};
-        auto logits = engine.step({&segment, 1});
+        auto logits = engine.step(state, chunk, RowsKind::prompt, Batch::Logits::all);
         for (std::size_t i = 0; i < chunk.size(); ++i) {
             auto row = logits.subspan(i * vocab, vocab);
             agree += test::argmax(row) == argmax[first + i];
@@ -119,8 +118,8 @@ TEST(GoldenNll, DefaultPrecisionCostsLittle) {
     auto state = engine.new_state();
     double sum = 0;
     for (std::size_t first = 0; first < 2048; first += 256) {
-        Segment segment{&state, std::span(ids).subspan(first, 256), true};
-        auto logits = engine.step({&segment, 1});
+        auto logits =
+            engine.step(state, std::span(ids).subspan(first, 256), RowsKind::prompt, Batch::Logits::all);
         for (std::size_t i = 0; i < 256 && first + i < 2047; ++i) {
             auto row = logits.subspan(i * vocab, vocab);
             sum += log_sum_exp(row) - row[static_cast<std::size_t>(ids[first + i + 1])];

@@ -71,8 +71,10 @@ TEST_F(Chunks, SequencesInOneBatchDoNotMeet) {
     auto alone_a = test::all_logits(engine, a, std::span(ids).first(140), 140);
     auto alone_b = test::all_logits(engine, b, std::span(other).first(90), 90);
     auto c = engine.new_state(), d = engine.new_state();
-    Segment segments[] = {{&c, std::span(ids).first(140), true}, {&d, std::span(other).first(90), true}};
-    auto both = copy(engine.step(segments));
+    Batch batch;
+    batch.add(c, std::span(ids).first(140), RowsKind::prompt, Batch::Logits::all);
+    batch.add(d, std::span(other).first(90), RowsKind::prompt, Batch::Logits::all);
+    auto both = copy(engine.step(batch).logits);
     alone_a.insert(alone_a.end(), alone_b.begin(), alone_b.end());
     EXPECT_EQ(both, alone_a);
 }
@@ -251,9 +253,7 @@ TEST(RouteTraces, TellConversationsApartThatUseTheSameMemory) {
         for (int i = 0; i < 3; ++i) {  // each continues from what is kept, where the one before was
             place.emplace(engine.new_state());
             place->restore(saved);
-            Segment segment{&*place, tokens};
-            engine.step({&segment, 1});
-            engine.step({&segment, 1});
+            for (int pass = 0; pass < 2; ++pass) engine.step(*place, tokens, RowsKind::prompt);
         }
     }
     std::vector<std::uint32_t> sequences;

@@ -72,7 +72,7 @@ TEST_F(Streaming, ReadsWhatIsKnownBeforeItIsAskedFor) {
         EXPECT_LE(answers.hits + answers.ahead, answers.lookups);
         // All that the tables name is known; there is a place for at least so many at a time.
         StreamingExpertStore store(*test::nano(), slots, make_thread_queue(2));
-        store.begin_pass(std::span(ids).first(1), false);
+        test::begin_pass(store, ids[0]);
         const auto& table = test::nano()->weights.layers[0].table;
         std::vector<std::int32_t> experts(table.begin() + ids[0] * c.experts_per_token,
                                           table.begin() + (ids[0] + 1) * c.experts_per_token);
@@ -200,11 +200,15 @@ TEST_F(Streaming, CountersAreThoseOfTheSimulator) {
         auto a = engine.new_state(), b = engine.new_state();
         auto other = Golden::ids("capital.ids");
         engine.prefill(a, std::span(ids).first(20));
-        for (std::size_t i = 20; i < 28; ++i) engine.prefill(a, std::span(ids).subspan(i, 1));
-        Segment mixed[] = {{&a, std::span(ids).subspan(28, 1)}, {&b, std::span(other).first(9)}};
+        for (std::size_t i = 20; i < 28; ++i) engine.step(a, std::span(ids).subspan(i, 1), RowsKind::decode);
+        Batch mixed;
+        mixed.add(a, std::span(ids).subspan(28, 1), RowsKind::decode);
+        mixed.add(b, std::span(other).first(9), RowsKind::prompt);
         engine.step(mixed);
         for (std::size_t i = 0; i < 5; ++i) {
-            Segment both[] = {{&a, std::span(ids).subspan(29 + i, 1)}, {&b, std::span(ids).subspan(i, 1)}};
+            Batch both;
+            both.add(a, std::span(ids).subspan(29 + i, 1), RowsKind::decode);
+            both.add(b, std::span(ids).subspan(i, 1), RowsKind::decode);
             engine.step(both);
         }
         const RouteTrace trace = read_route_trace(options.route_trace);
@@ -320,7 +324,7 @@ TEST_F(Streaming, AFileThatIsCutOffWhileItIsOpenIsAnErrorUntilItIsWhole) {
                 }
             }
         };
-        store.begin_pass(std::span(ids).first(1), false);
+        test::begin_pass(store, ids[0]);
         read_all(3);
         std::filesystem::resize_file(path, 4096);
         for (int layer : {4, 5}) {
@@ -350,14 +354,14 @@ TEST_F(Streaming, AFileThatWasCutOffIsAnErrorBeforeAPass) {
         engine.prefill(state, std::span(ids).first(5));
         std::filesystem::resize_file(path, 4096);
         try {
-            engine.prefill(state, std::span(ids).subspan(5, 1));
+            engine.step(state, std::span(ids).subspan(5, 1), RowsKind::decode);
             ADD_FAILURE() << "no Error was thrown";
         } catch (const Error& e) {
             EXPECT_THAT(e.what(), AllOf(HasSubstr(path.string()), HasSubstr("truncated")));
         }
         // Whole again it is still a file that has changed while in use: nobody knows what else was changed.
         std::filesystem::copy_file(test::kNanoPath, path, std::filesystem::copy_options::overwrite_existing);
-        EXPECT_THROW(engine.prefill(state, std::span(ids).subspan(5, 1)), Error);
+        EXPECT_THROW(engine.step(state, std::span(ids).subspan(5, 1), RowsKind::decode), Error);
         EXPECT_EQ(state.length(), 5);
     }
 }
@@ -378,12 +382,12 @@ TEST_F(Streaming, ASequenceGoesOnAfterAFailedStepButNotAfterAFailedChunk) {
         if (left-- > 0) return {};
         return -EIO;
     };
-    EXPECT_THROW(engine.prefill(state, std::span(ids).subspan(kPrompt, 1)), Error);
+    EXPECT_THROW(engine.step(state, std::span(ids).subspan(kPrompt, 1), RowsKind::decode), Error);
     disk->fault = {};
     EXPECT_EQ(state.length(), kPrompt);
     EXPECT_TRUE(state.intact());
     for (std::size_t i = kPrompt; i < kPrompt + kAnswer; ++i) {
-        const auto logits = engine.prefill(state, std::span(ids).subspan(i, 1));
+        const auto logits = engine.step(state, std::span(ids).subspan(i, 1), RowsKind::decode);
         EXPECT_EQ(std::vector<float>(logits.begin(), logits.end()),
                   std::vector<float>(expected.begin() + static_cast<std::ptrdiff_t>(i * vocab),
                                      expected.begin() + static_cast<std::ptrdiff_t>((i + 1) * vocab)));
@@ -397,9 +401,9 @@ TEST_F(Streaming, ASequenceGoesOnAfterAFailedStepButNotAfterAFailedChunk) {
     EXPECT_THROW(engine.prefill(state, std::span(ids).subspan(kPrompt + kAnswer, 150)), Error);
     disk->fault = {};
     EXPECT_FALSE(state.intact());
-    EXPECT_THROW(engine.prefill(state, std::span(ids).subspan(kPrompt + kAnswer, 1)), Error);
+    EXPECT_THROW(engine.step(state, std::span(ids).subspan(kPrompt + kAnswer, 1), RowsKind::decode), Error);
     state.restore(saved);
-    EXPECT_NO_THROW(engine.prefill(state, std::span(ids).subspan(kPrompt + kAnswer, 1)));
+    EXPECT_NO_THROW(engine.step(state, std::span(ids).subspan(kPrompt + kAnswer, 1), RowsKind::decode));
 }
 
 // Whatever ends a pass half way, reads that are under way come to rest and are of use later.
@@ -419,7 +423,7 @@ TEST_F(Streaming, APassThatIsGivenUpLeavesTheCacheInOrder) {
     }
     // Given up within a layer: asked for, and never fetched.
     StreamingExpertStore store(*test::nano(), 6, std::make_unique<test::FaultyQueue>());
-    store.begin_pass(std::span(ids).first(1), false);
+    test::begin_pass(store, ids[0]);
     const std::int32_t experts[] = {1, 2, 3, 9}, rows[] = {1, 1, 1, 1};
     for (int round = 0; round < 3; ++round)
         for (int layer = 0; layer < 8; ++layer) {

@@ -97,8 +97,9 @@ class Synthetic : public testing::Test {
         ResidentExpertStore experts(model->weights);
         Workspace workspace(model->config);
         KvState state(model->config, KvPrecision::f32);
-        Segment segment{&state, tokens};
-        auto logits = forward(*backend, model->config, model->weights, experts, {&segment, 1}, workspace);
+        Batch batch;
+        batch.add(state, tokens, RowsKind::prompt);
+        auto logits = forward(*backend, model->config, model->weights, experts, batch, workspace).logits;
         return {logits.begin(), logits.end()};
     }
 

@@ -48,13 +48,13 @@ inline std::int32_t argmax(std::span<const float> logits) {
     return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-// All logits [tokens, vocab] of a prompt, evaluated in chunks of the given size.
+// All logits [tokens, vocab] of tokens that are read in chunks of the given size, or with 1 evaluated as those of an answer.
 inline std::vector<float> all_logits(Engine& engine, KvState& state, std::span<const std::int32_t> ids,
                                      std::size_t chunk) {
     std::vector<float> logits;
     for (std::size_t first = 0; first < ids.size(); first += chunk) {
-        Segment segment{&state, ids.subspan(first, std::min(chunk, ids.size() - first)), true};
-        auto part = engine.step({&segment, 1});
+        auto part = engine.step(state, ids.subspan(first, std::min(chunk, ids.size() - first)),
+                                chunk == 1 ? RowsKind::decode : RowsKind::prompt, Batch::Logits::all);
         logits.insert(logits.end(), part.begin(), part.end());
     }
     return logits;

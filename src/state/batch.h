@@ -1,0 +1,74 @@
+// One forward pass as data: a flat list of rows, each a token of one of several sequences.
+//
+// Prompts and answers go through the dense matrices together; attention looks at one sequence after the other, experts at
+// the rows that chose them. What the rows of a sequence are for is said here and nowhere guessed: caches of experts keep
+// other books for prompts than for answers, and rows of a draft may be taken back.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "state/kv_state.h"
+
+namespace cachalot {
+
+enum class RowsKind : std::uint8_t {
+    prompt,  // tokens that are read
+    decode,  // the newest token of an answer
+    verify,  // the newest token of an answer, and drafted ones that may follow it
+};
+
+// The rows of one sequence inside the batch.
+struct BatchRows {
+    KvState* state;
+    RowsKind kind;
+    int first;           // row of the batch
+    int count;           //
+    std::int64_t start;  // position of the first
+    int first_wanted;    // of the rows whose logits are wanted, the first of this sequence
+    int wanted;          // so many: the last ones of the sequence
+};
+
+class Batch {
+  public:
+    enum class Logits { last, all };
+
+    // Appends tokens that follow those in `state`, which must outlive the batch and be in it once. Not empty.
+    void add(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
+             Logits wanted = Logits::last);
+
+    int rows() const { return static_cast<int>(tokens_.size()); }
+    std::span<const std::int32_t> tokens() const { return tokens_; }        // [rows]
+    std::span<const std::int64_t> positions() const { return positions_; }  // [rows]
+    std::span<const BatchRows> sequences() const { return sequences_; }     // in the order of their rows
+    std::span<const std::int32_t> wanted() const {
+        return wanted_;
+    }  // rows whose logits are wanted, ascending
+
+    bool has(RowsKind kind) const {
+        return std::any_of(sequences_.begin(), sequences_.end(),
+                           [&](const BatchRows& s) { return s.kind == kind; });
+    }
+
+  private:
+    std::vector<std::int32_t> tokens_;
+    std::vector<std::int64_t> positions_;
+    std::vector<BatchRows> sequences_;
+    std::vector<std::int32_t> wanted_;
+};
+
+// What a pass computed, until the next one.
+struct PassOutput {
+    std::span<float> logits;  // [wanted rows, vocab]
+    std::int64_t vocab = 0;
+
+    // [wanted rows of this sequence, vocab]
+    std::span<float> of(const BatchRows& sequence) const {
+        return logits.subspan(static_cast<std::size_t>(sequence.first_wanted * vocab),
+                              static_cast<std::size_t>(sequence.wanted * vocab));
+    }
+};
+
+}  // namespace cachalot

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "file/text_file.h"
+#include "service/json_field.h"
 #include "text/chat_json.h"
 
 namespace cachalot::server {

@@ -22,7 +22,8 @@ void for_each_block(const Field& content, Text text, Visit visit) {
     for (std::size_t i = 0; i < content.size(); ++i) {
         const Field block = content[i];
         const std::string& type = block["type"].string();
-        if (type == "text")
+        // Also under the names that OpenAI's Responses have for it.
+        if (type == "text" || type == "input_text" || type == "output_text")
             text(block["text"].string());
         else
             visit(block, type);
@@ -132,8 +133,12 @@ Message read_assistant(const Field& content) {
     for_each_block(
         content, [&](const std::string& text) { add_text(assistant.content, text); },
         [&](const Field& block, const std::string& type) {
-            if (type == "thinking") assistant.reasoning += block["thinking"].string();
-            if (type == "tool_use") assistant.tool_calls.push_back(read_tool_use(block));
+            if (type == "thinking")
+                assistant.reasoning += block["thinking"].string();
+            else if (type == "tool_use")
+                assistant.tool_calls.push_back(read_tool_use(block));
+            else if (block["text"])
+                block["type"].refuse("not supported: text is a block of the type text");
             // Anything else was written by another service: redacted thinking, calls of its own tools.
         });
     return assistant;

@@ -262,6 +262,18 @@ TEST(AnthropicStream, NamesWhyItStopped) {
 }
 
 TEST(AnthropicStream, AnswersOfNothingAreWhole) {
+TEST(AnthropicRequest, TextIsReadUnderTheNamesOfResponses) {
+    const auto r = read(R"({"system": [{"type": "input_text", "text": "S"}], "messages": [
+        {"role": "user", "content": [{"type": "input_text", "text": "Q"}]},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "A"}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [
+            {"type": "input_text", "text": "R"}]}]}]})");
+    std::vector<std::string> texts;
+    for (const auto& message : r.request.conversation.messages)
+        texts.push_back(content_text(message.content));
+    EXPECT_EQ(texts, (std::vector<std::string>{"S", "Q", "A", "R"}));
+}
+
     AnthropicAnswer answer("T", "m");
     std::string bytes = answer.start() + answer.feed(finished("stop")) + answer.feed(done());
     EXPECT_THAT(names(read_sse(bytes)), ElementsAre("message_start", "message_delta", "message_stop"));

@@ -162,15 +162,6 @@ std::vector<Message> read_turns(const Field& list) {
     return messages;
 }
 
-// Effort says how hard to think, if thinking is on; and that is off unless the request asks for it.
-void read_effort(const Field& body, Request& request) {
-    const Field config = body["output_config"];
-    const Field effort = config ? config["effort"] : body["effort"];
-    if (effort) apply_effort(effort, request.chat);
-    request.chat.thinking = false;
-    read_thinking(body, request, true);
-}
-
 // A conversation that the server keeps. Ignored it would silently lose what came before; a client that is refused in
 // just this way sends everything instead.
 void refuse_thread(const Field& thread) {
@@ -211,7 +202,7 @@ AnthropicRequest read_anthropic_request(const ordered_json& json, const ModelInf
     request.conversation.tools = tools.functions();
     read_anthropic_tool_choice(body["tool_choice"], tools, request);
     request.chat = info.chat;
-    read_effort(body, request);
+    read_thinking(body, request, true);
     request.priority = read_priority(body);
     if (counting) return result;
 

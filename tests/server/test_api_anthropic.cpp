@@ -61,10 +61,11 @@ TEST(AnthropicRequest, ReadsAPlainConversation) {
     EXPECT_FALSE(r.request.chat.thinking);
 }
 
-TEST(AnthropicRequest, ThinksIfAskedWhateverTheModeIsCalled) {
+TEST(AnthropicRequest, ThinksIfAsked) {
     EXPECT_TRUE(read(R"({"thinking": {"type": "enabled", "budget_tokens": 2000}})").request.chat.thinking);
     EXPECT_TRUE(read(R"({"thinking": {"type": "adaptive"}})").request.chat.thinking);
-    EXPECT_TRUE(read(R"({"thinking": {"type": "of_tomorrow"}})").request.chat.thinking);
+    EXPECT_TRUE(read(R"({"thinking": {"type": "auto"}})").request.chat.thinking);
+    EXPECT_THROW(read(R"({"thinking": {"type": "of_tomorrow"}})"), ApiError);
     EXPECT_FALSE(read(R"({"thinking": {"type": "disabled"}})").request.chat.thinking);
     EXPECT_FALSE(read(R"({"output_config": {"effort": "high"}})").request.chat.thinking);
     EXPECT_EQ(read(R"({"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}})")
@@ -261,7 +262,6 @@ TEST(AnthropicStream, NamesWhyItStopped) {
     EXPECT_EQ(stop(finished("tool_calls")), R"("tool_use"null)");
 }
 
-TEST(AnthropicStream, AnswersOfNothingAreWhole) {
 TEST(AnthropicRequest, TextIsReadUnderTheNamesOfResponses) {
     const auto r = read(R"({"system": [{"type": "input_text", "text": "S"}], "messages": [
         {"role": "user", "content": [{"type": "input_text", "text": "Q"}]},
@@ -274,6 +274,7 @@ TEST(AnthropicRequest, TextIsReadUnderTheNamesOfResponses) {
     EXPECT_EQ(texts, (std::vector<std::string>{"S", "Q", "A", "R"}));
 }
 
+TEST(AnthropicStream, AnswersOfNothingAreWhole) {
     AnthropicAnswer answer("T", "m");
     std::string bytes = answer.start() + answer.feed(finished("stop")) + answer.feed(done());
     EXPECT_THAT(names(read_sse(bytes)), ElementsAre("message_start", "message_delta", "message_stop"));

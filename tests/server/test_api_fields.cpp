@@ -329,6 +329,37 @@ TEST(ApiThinking, IsTurnedOffInEveryClientsWords) {
         R"({"thinking_budget": 0})",
         R"({"thinking_token_budget": 0})",
         R"({"reasoning_budget": 0})",
+        R"({"chat_template_args": {"enable_thinking": false}})",
+        R"({"chatTemplateKwargs": {"enableThinking": false}})",
+        R"({"disable_thinking": true})",
+        R"({"enable_reasoning": false})",
+        R"({"thinking_config": {"thinking_budget": 0}})",
+        R"({"thinkingConfig": {"thinkingBudget": 0}})",
+        R"({"google": {"thinking_config": {"thinking_budget": 0}}})",
+        R"({"google": {"thinkingConfig": {"thinkingLevel": "none"}}})",
+        R"({"thinking_mode": "chat"})",
+        R"({"reasoning": {"type": "disabled"}})",
+        R"({"reasoning": {"budget_tokens": 0}})",
+        R"({"reasoning": {"enable": false}})",
+        R"({"reasoning": {"enabled": true, "max_tokens": 0}})",
+        R"({"thinking": {"type": "enabled", "thinking_budget": 0}})",
+        R"({"thinking": {"type": "enabled", "budget_tokens": 0}})",
+        R"({"thinking": {"type": "disabled", "budget_tokens": 2000}})",
+        R"({"thinking": {"type": "none"}})",
+        R"({"chat_template_kwargs": {"think": false}})",
+        R"({"chat_template_kwargs": {"enable_reasoning": false}})",
+        R"({"chat_template_kwargs": {"disable_thinking": true}})",
+        R"({"chat_template_kwargs": {"reasoning_budget": 0}})",
+        R"({"chat_template_kwargs": {"thinking": {"type": "disabled"}}})",
+        R"({"effort": "none"})",
+        R"({"output_config": {"effort": "none"}})",
+        R"({"outputConfig": {"effort": "none"}})",
+        R"({"reasoningEffort": "none"})",
+        R"({"enableThinking": false})",
+        R"({"thinkingBudget": 0})",
+        R"({"max_thinking_tokens": 0})",
+        R"({"reasoning_max_tokens": 0})",
+        R"({"thinking_level": "none"})",
     };
     for (const char* dialect : {"chat", "responses", "messages"})
         for (const char* members : off)
@@ -361,6 +392,50 @@ TEST(ApiThinking, IsTurnedOnAndLimited) {
     }
     EXPECT_TRUE(read("chat", "{}").chat.thinking);
     EXPECT_FALSE(read("messages", "{}").chat.thinking);
+}
+
+TEST(ApiThinking, UnknownMembersAndValuesAreRefused) {
+    // clang-format off
+    const Asked unknown[] = {
+        {R"({"chat_template_kwargs": {"thinkk": false}})", "chat_template_kwargs.thinkk"},
+        {R"({"chat_template_args": {"x": 1}})", "chat_template_args.x"},
+        {R"({"reasoning": {"thinks": false}})", "reasoning.thinks"},
+        {R"({"reasoning": {"type": "bogus"}})", "reasoning.type"},
+        {R"({"thinking": {"type": "enabled", "budget_token": 0}})", "thinking.budget_token"},
+        {R"({"thinking": {"type": "bogus"}})", "thinking.type"},
+        {R"({"thinking": {"type": "adaptive", "display": "bogus"}})", "thinking.display"},
+        {R"({"thinking": {}})", "thinking.type"},
+        {R"({"thinking": "off"})", "thinking"},
+        {R"({"thinking_config": {"budgets": 0}})", "thinking_config.budgets"},
+        {R"({"google": {"cached_content": "x"}})", "google.cached_content"},
+        {R"({"thinking_mode": "none"})", "thinking_mode"},
+        {R"({"thinking_level": "bogus"})", "thinking_level"},
+        {R"({"effort": "bogus"})", "effort"},
+        {R"({"output_config": {}, "effort": "bogus"})", "effort"},
+        {R"({"output_config": {"effort": "bogus"}})", "output_config.effort"},
+        {R"({"output_config": {"efort": "low"}})", "output_config.efort"},
+        {R"({"reasoningEffort": "bogus"})", "reasoningEffort"},
+        {R"({"enableThinking": "no"})", "enableThinking"},
+    };
+    // clang-format on
+    for (const char* dialect : {"chat", "responses", "messages"})
+        for (const auto& asked : unknown) expect_refused(dialect, asked.members, asked.param);
+    std::string deep = R"({"type": "disabled"})";
+    for (int i = 0; i < 150; ++i) deep = R"({"reasoning": )" + deep + "}";
+    for (const char* dialect : {"chat", "responses", "messages"}) {
+        EXPECT_FALSE(read(dialect, deep).chat.thinking);
+        for (const char* members : {R"({"reasoning": {"x": null}})", R"({"chat_template_kwargs": {}})",
+                                    R"({"output_config": {}})", R"({"disable_thinking": false})",
+                                    R"({"reasoning": {"summary": "auto", "generate_summary": null}})"})
+            EXPECT_EQ(read(dialect, members).chat.thinking, read(dialect, "{}").chat.thinking)
+                << dialect << members;
+    }
+    // An effort does not ask Anthropic's messages for thinking; the type does.
+    EXPECT_FALSE(read("messages", R"({"effort": "high"})").chat.thinking);
+    const auto asked =
+        read("messages", R"({"output_config": {"effort": "max"}, "thinking": {"type": "adaptive"}})");
+    EXPECT_TRUE(asked.chat.thinking);
+    EXPECT_EQ(asked.chat.effort, Effort::max);
 }
 
 TEST(ApiThinking, CanBeHidden) {

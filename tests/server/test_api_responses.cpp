@@ -479,10 +479,17 @@ TEST(ResponsesRoutes, SharedRefusalsNameTheInput) {
 
 TEST(ResponsesRoutes, NothingIsStored) {
     FakeService service;
-    for (const char* method : {"GET", "POST", "DELETE"}) {
-        const auto writer = ask(responses_routes(service), method, "/v1/responses/{id}", "");
+    for (const auto& [method, path] : {std::pair{"GET", "/v1/responses/{id}"},
+                                       {"POST", "/v1/responses/{id}/cancel"},
+                                       {"DELETE", "/v1/responses/{id}"}}) {
+        const auto writer = ask(responses_routes(service), method, path, "");
         EXPECT_EQ(writer->status, 404);
         EXPECT_EQ(writer->json()["error"]["message"], "Responses are not stored by this server.");
+    }
+    for (const char* path : {"/v1/responses/input_tokens", "/v1/responses/compact"}) {
+        const auto writer = ask(responses_routes(service), "POST", path, R"({"input": "x"})");
+        EXPECT_EQ(writer->status, 404);
+        EXPECT_NE(writer->json()["error"]["message"].get<std::string>().find("/v1/"), std::string::npos);
     }
 }
 

@@ -20,9 +20,9 @@ std::string wire(std::string_view type, ordered_json data) {
     return sse_event(type, event);
 }
 
-// The input of a call, in the bytes that a stream has: read and written again large numbers would lose digits. Half of a
-// surrogate pair is mended, as strict readers refuse it. Arguments that are no JSON object, which only a cut answer has,
-// become an empty one: the client's types promise an object.
+// The input of a call, in the bytes that a stream has: read and written again large numbers would lose
+// digits. Half of a surrogate pair is mended, as strict readers refuse it. Arguments that are no JSON object,
+// which only a cut answer has, become an empty one: the client's types promise an object.
 std::string tool_input(const std::string& arguments) {
     std::string text = repair_utf8(arguments);
     const auto begin = text.find_first_not_of(" \t\r\n");

@@ -177,7 +177,8 @@ constexpr Word kWords[] = {
     {"context", kInside, read_elsewhere},
 };
 
-// An object about thinking has no members that are not understood. Nested ones are as deep as the request may be.
+// An object about thinking has no members that are not understood. They may be nested as deep as
+// the request.
 void Reader::read(const Field& object, unsigned place) {
     std::vector<std::pair<const Word*, Field>> found;
     for (const auto& [name, value] : object.object().items()) {

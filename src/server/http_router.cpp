@@ -94,7 +94,8 @@ Router::Match Router::find(std::string_view method, std::string_view path) const
     return match;
 }
 
-// A path that exists for other methods only is repaired, too: /v1/responses/responses looks like the id of a response.
+// A path that exists for other methods only is repaired, too: /v1/responses/responses looks like
+// the id of a response.
 Router::Match Router::find_repaired(std::string_view method, std::string_view path) const {
     Match first;
     for (const std::string& candidate : candidates(path)) {

@@ -61,10 +61,11 @@ TEST(AnthropicRequest, ReadsAPlainConversation) {
     EXPECT_FALSE(r.request.chat.thinking);
 }
 
-TEST(AnthropicRequest, ThinksIfAskedWhateverTheModeIsCalled) {
+TEST(AnthropicRequest, ThinksIfAsked) {
     EXPECT_TRUE(read(R"({"thinking": {"type": "enabled", "budget_tokens": 2000}})").request.chat.thinking);
     EXPECT_TRUE(read(R"({"thinking": {"type": "adaptive"}})").request.chat.thinking);
-    EXPECT_TRUE(read(R"({"thinking": {"type": "of_tomorrow"}})").request.chat.thinking);
+    EXPECT_TRUE(read(R"({"thinking": {"type": "auto"}})").request.chat.thinking);
+    EXPECT_THROW(read(R"({"thinking": {"type": "of_tomorrow"}})"), ApiError);
     EXPECT_FALSE(read(R"({"thinking": {"type": "disabled"}})").request.chat.thinking);
     EXPECT_FALSE(read(R"({"output_config": {"effort": "high"}})").request.chat.thinking);
     EXPECT_EQ(read(R"({"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}})")
@@ -244,21 +245,33 @@ data: {"type":"message_stop"}
 
 )");
     EXPECT_EQ(
-        answer.whole().dump(),
-        R"({"id":"msg_T","type":"message","role":"assistant","model":"claude-x","content":[{"type":"thinking","thinking":"Let me see.","signature":"cachalot_T"},{"type":"text","text":"Looking."},{"type":"tool_use","id":"call_1","name":"ls","input":{"path":"/tmp"}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":40,"cache_creation_input_tokens":0,"cache_read_input_tokens":60,"output_tokens":20}})");
+        answer.whole(),
+        R"({"id":"msg_T","type":"message","role":"assistant","model":"claude-x","content":[{"type":"thinking","thinking":"Let me see.","signature":"cachalot_T"},{"type":"text","text":"Looking."},{"type":"tool_use","id":"call_1","name":"ls","input":{"path": "/tmp"}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":40,"cache_creation_input_tokens":0,"cache_read_input_tokens":60,"output_tokens":20}})");
 }
 
 TEST(AnthropicStream, NamesWhyItStopped) {
     const auto stop = [](Event event) {
         AnthropicAnswer answer("T", "m");
         answer.feed(event);
-        const ordered_json message = answer.whole();
+        const ordered_json message = ordered_json::parse(answer.whole());
         return message["stop_reason"].dump() + message["stop_sequence"].dump();
     };
     EXPECT_EQ(stop(finished("stop")), R"("end_turn"null)");
     EXPECT_EQ(stop(finished("length")), R"("max_tokens"null)");
     EXPECT_EQ(stop(finished("stop", "END")), R"("stop_sequence""END")");
     EXPECT_EQ(stop(finished("tool_calls")), R"("tool_use"null)");
+}
+
+TEST(AnthropicRequest, TextIsReadUnderTheNamesOfResponses) {
+    const auto r = read(R"({"system": [{"type": "input_text", "text": "S"}], "messages": [
+        {"role": "user", "content": [{"type": "input_text", "text": "Q"}]},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "A"}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [
+            {"type": "input_text", "text": "R"}]}]}]})");
+    std::vector<std::string> texts;
+    for (const auto& message : r.request.conversation.messages)
+        texts.push_back(content_text(message.content));
+    EXPECT_EQ(texts, (std::vector<std::string>{"S", "Q", "A", "R"}));
 }
 
 TEST(AnthropicStream, AnswersOfNothingAreWhole) {
@@ -271,7 +284,38 @@ TEST(AnthropicStream, ACutOrBrokenCallStillHasAnObjectAsInput) {
     AnthropicAnswer answer("T", "m");
     answer.feed(call_start(0, "c", "ls"));
     answer.feed(call_arguments(0, "{\"path\": \"/t"));
-    EXPECT_EQ(answer.whole()["content"][0]["input"].dump(), "{}");
+    EXPECT_EQ(ordered_json::parse(answer.whole())["content"][0]["input"].dump(), "{}");
+}
+
+TEST(AnthropicStream, TheInputOfACallHasTheBytesOfTheStream) {
+    for (const std::string& arguments :
+         {std::string(R"({"n": 12345678901234567890123, "m": -98765432109876543210, "f": 0.1000, "e": 1E2})"),
+          R"({"deep": )" + std::string(300, '[') + std::string(300, ']') + "}",
+          R"({"deep": )" + std::string(100000, '[') + std::string(100000, ']') + "}",
+          std::string(R"({"a": 1, "a": "twice", "é": "\u00e9"})"), std::string(" {\n}\n")}) {
+        AnthropicAnswer answer("T", "m");
+        answer.feed(make_event(Kind::content, "Hi"));
+        answer.feed(call_start(0, "c", "ls"));
+        std::string streamed;
+        for (std::size_t at = 0; at < arguments.size(); at += 5000)
+            for (const auto& event : read_sse(answer.feed(call_arguments(0, arguments.substr(at, 5000)))))
+                streamed += event.data["delta"]["partial_json"];
+        EXPECT_EQ(streamed, arguments);
+        answer.feed(call_end(0));
+        answer.feed(finished("tool_calls"));
+        EXPECT_NE(answer.whole().find(R"("name":"ls","input":)" + arguments + "}],"), std::string::npos)
+            << answer.whole().substr(0, 1000);
+    }
+    AnthropicAnswer half("T", "m");  // of a surrogate pair, which strict readers refuse
+    half.feed(call_start(0, "c", "ls"));
+    half.feed(call_arguments(0, R"({"a": "\ud83d"})"));
+    EXPECT_EQ(ordered_json::parse(half.whole())["content"][0]["input"].dump(), "{\"a\":\"\uFFFD\"}");
+    for (const char* arguments : {"[1]", "5", "\"{}\"", "{} {}", "", "{\"a\": NaN}"}) {
+        AnthropicAnswer answer("T", "m");
+        answer.feed(call_start(0, "c", "ls"));
+        answer.feed(call_arguments(0, arguments));
+        EXPECT_EQ(ordered_json::parse(answer.whole())["content"][0]["input"].dump(), "{}") << arguments;
+    }
 }
 
 // What an SDK makes of a stream; fails where one would.

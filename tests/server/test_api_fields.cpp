@@ -96,6 +96,62 @@ const Asked kEverywhere[] = {
     {R"({"chat_template": "{{x}}"})", "chat_template"},
     {R"({"n_predict": 5})", "n_predict"},
     {R"({"repeat_penalty": 1.1, "repeat_last_n": 64})", "repeat_last_n"},
+    {R"({"nvext": {"guided_json": {}}})", "nvext"},
+    {R"({"guided_decoding": {"regex": "a"}})", "guided_decoding"},
+    {R"({"grammar_string": "root ::= x"})", "grammar_string"},
+    {R"({"output_schema": {}})", "output_schema"},
+    {R"({"outputSchema": {}})", "outputSchema"},
+    {R"({"responseSchema": {}})", "responseSchema"},
+    {R"({"responseMimeType": "application/json"})", "responseMimeType"},
+    {R"({"guidedJson": {}})", "guidedJson"},
+    {R"({"jsonSchema": {}})", "jsonSchema"},
+    {R"({"json_mode": true})", "json_mode"},
+    {R"({"jsonMode": true})", "jsonMode"},
+    {R"({"constraint": {"type": "regex"}})", "constraint"},
+    {R"({"regex_pattern": "a"})", "regex_pattern"},
+    {R"({"stop_sequence": "x"})", "stop_sequence"},
+    {R"({"stopping_strings": ["x"]})", "stopping_strings"},
+    {R"({"custom_stopping_strings": ["x"]})", "custom_stopping_strings"},
+    {R"({"stop_regex": "x"})", "stop_regex"},
+    {R"({"stop_words": ["x"]})", "stop_words"},
+    {R"({"stop_strings": ["x"]})", "stop_strings"},
+    {R"({"stopStrings": ["x"]})", "stopStrings"},
+    {R"({"stopSequences": ["x"]})", "stopSequences"},
+    {R"({"eos_token_id": 1})", "eos_token_id"},
+    {R"({"ban_eos_token": true})", "ban_eos_token"},
+    {R"({"banned_strings": ["x"]})", "banned_strings"},
+    {R"({"custom_token_bans": "1,2"})", "custom_token_bans"},
+    {R"({"max_length": 5})", "max_length"},
+    {R"({"maxTokens": 5})", "maxTokens"},
+    {R"({"max-tokens": 5})", "max-tokens"},
+    {R"({"maxOutputTokens": 5})", "maxOutputTokens"},
+    {R"({"maxNewTokens": 5})", "maxNewTokens"},
+    {R"({"max_gen_toks": 5})", "max_gen_toks"},
+    {R"({"max_time": 5})", "max_time"},
+    {R"({"rep_pen": 1.1})", "rep_pen"},
+    {R"({"topP": 0.5})", "topP"},
+    {R"({"topK": 5})", "topK"},
+    {R"({"frequencyPenalty": 0.5})", "frequencyPenalty"},
+    {R"({"random_seed": 5})", "random_seed"},
+    {R"({"sampling_seed": 5})", "sampling_seed"},
+    {R"({"dynatemp_low": 0.5, "dynatemp_high": 1.5})", "dynatemp_low"},
+    {R"({"dynatemp_high": 1.5})", "dynatemp_high"},
+    {R"({"num_return_sequences": 2})", "num_return_sequences"},
+    {R"({"candidate_count": 2})", "candidate_count"},
+    {R"({"candidateCount": 2})", "candidateCount"},
+    {R"({"system_prompt": "x"})", "system_prompt"},
+    {R"({"system_instruction": {"parts": []}})", "system_instruction"},
+    {R"({"systemInstruction": "x"})", "systemInstruction"},
+    {R"({"contents": [{"parts": []}]})", "contents"},
+    {R"({"lora_adapters": ["x"]})", "lora_adapters"},
+    {R"({"previous_response_id": "resp_1"})", "previous_response_id"},
+    {R"({"previousResponseId": "resp_1"})", "previousResponseId"},
+    {R"({"conversation": "conv_1"})", "conversation"},
+    {R"({"background": true})", "background"},
+    {R"({"disable_parallel_tool_use": true})", "disable_parallel_tool_use"},
+    {R"({"parallel_function_calls": false})", "parallel_function_calls"},
+    {R"({"max_tool_calls": 1})", "max_tool_calls"},
+    {R"({"mcpServers": [{"url": "x"}]})", "mcpServers"},
 };
 
 const Asked kSomewhere[] = {  // the dialect stands first
@@ -135,6 +191,31 @@ const Asked kSomewhere[] = {  // the dialect stands first
     {R"(messages {"n": 2})", "n"},
     {R"(messages {"stop": "x"})", "stop"},
     {R"(messages {"logprobs": true})", "logprobs"},
+    {R"(messages {"parallel_tool_calls": false})", "parallel_tool_calls"},
+    {R"(messages {"tool_choice": {"type": "auto", "parallel_function_calls": false}})", "tool_choice.parallel_function_calls"},
+    {R"(chat {"tool_choice": {"type": "auto", "disable_parallel_tool_use": true}})", "tool_choice.disable_parallel_tool_use"},
+    {R"(chat {"tool_choice": {"type": "auto", "parallel_tool_calls": false}})", "tool_choice.parallel_tool_calls"},
+    {R"(responses {"tool_choice": {"type": "auto", "disable_parallel_tool_use": true}})", "tool_choice.disable_parallel_tool_use"},
+    {R"(chat {"responseFormat": {"type": "json_object"}})", "responseFormat"},
+    {R"(chat {"toolChoice": "none"})", "toolChoice"},
+    {R"(chat {"parallelToolCalls": false})", "parallelToolCalls"},
+    {R"(responses {"text": {"grammar": "x"}})", "text.grammar"},
+    {R"(responses {"text": {"json_schema": {}}})", "text.json_schema"},
+    {R"(responses {"text": {"something": 1}})", "text.something"},
+    {R"(responses {"text": {"format": {"type": "text", "strict": true}}})", "text.format.strict"},
+    {R"(responses {"text": {"format": {"type": "json_object", "value": {}}}})", "text.format.value"},
+    {R"(chat {"messages": [{"role": "user", "content": "x", "images": ["data"]}]})", "messages[0].images"},
+    {R"(chat {"messages": [{"role": "user", "text": "x"}]})", "messages[0].text"},
+    {R"(chat {"messages": [{"role": "user", "content": "", "parts": [{"text": "x"}]}]})", "messages[0].parts"},
+    {R"(chat {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "prefix": false}]})", "messages[1].prefix"},
+    {R"(responses {"input": [{"role": "user", "text": "x"}]})", "input[0].text"},
+    {R"(responses {"input": [{"role": "user", "content": "", "parts": ["x"]}]})", "input[0].parts"},
+    {R"(responses {"input": [{"type": "mesage", "role": "user", "content": "x"}]})", "input[0].type"},
+    {R"(responses {"input": [{"type": "Message", "role": "user", "content": "x"}]})", "input[0].type"},
+    {R"(responses {"input": [{"type": "input_text", "text": "x"}]})", "input[0].type"},
+    {R"(responses {"input": [{"type": "output_text", "text": "x"}]})", "input[0].type"},
+    {R"(responses {"input": [{"type": "tool_result", "output": "x"}]})", "input[0].type"},
+    {R"(messages {"messages": [{"role": "assistant", "content": [{"type": "texts", "text": "x"}]}]})", "messages[0].content[0].type"},
 };
 
 const char* const kHarmless[] = {
@@ -148,7 +229,12 @@ const char* const kHarmless[] = {
     R"({"cache_prompt": true, "id_slot": -1, "keep_alive": "5m", "request_id": "r", "user": "u", "store": true})",
     R"({"modalities": ["text"], "audio": null, "prediction": {"type": "content", "content": "x"}, "functions": []})",
     R"({"provider": {"order": []}, "route": "fallback", "transforms": [], "plugins": []})",
-    R"({"some_field_of_tomorrow": {"a": [1]}})",
+    R"({"some_field_of_tomorrow": {"a": [1]}, "someOtherField": 5})",
+    R"({"nvext": {}, "json_mode": false, "constraint": "", "stop_sequence": "", "stopping_strings": [], "max_length": -1})",
+    R"({"ban_eos_token": false, "custom_token_bans": "", "max_time": 0, "rep_pen": 1.0, "topP": 1, "topK": -1, "maxTokens": null})",
+    R"({"random_seed": -1, "dynatemp_low": 1, "dynatemp_high": 1, "num_return_sequences": 1, "candidateCount": 1})",
+    R"({"system_prompt": "", "contents": [], "lora_adapters": [], "previous_response_id": null, "background": false})",
+    R"({"disable_parallel_tool_use": false, "parallel_function_calls": true, "max_tool_calls": null})",
 };
 // clang-format on
 
@@ -175,6 +261,13 @@ TEST(ApiFields, ValuesThatAskForNothingAreHarmless) {
                                 "continue_final_message": true, "add_generation_prompt": false})");
     expect_accepted("chat",
                     R"({"tools": [{"type": "function", "function": {"name": "f", "strict": true}}]})");
+    expect_accepted(
+        "chat",
+        R"({"messages": [{"role": "user", "content": "x", "images": [], "text": null, "prefix": false}],
+                                "tool_choice": {"type": "auto", "disable_parallel_tool_use": false}})");
+    expect_accepted("responses", R"({"text": {"format": {"type": "text", "schema": null}, "verbosity": "low"},
+        "input": [{"type": "web_search_call", "action": {}, "output": "x"}, {"type": "of_tomorrow", "status": "done"},
+                  {"type": "mcp_call", "arguments": "{}", "output": "x"}, {"role": "user", "content": "x"}]})");
     EXPECT_EQ(read("responses", R"({"top_logprobs": 0})").generation.top_logprobs, -1);
     EXPECT_FLOAT_EQ(read("chat", R"({"repeat_penalty": 1.25})").generation.sampling.repetition_penalty,
                     1.25f);
@@ -236,6 +329,37 @@ TEST(ApiThinking, IsTurnedOffInEveryClientsWords) {
         R"({"thinking_budget": 0})",
         R"({"thinking_token_budget": 0})",
         R"({"reasoning_budget": 0})",
+        R"({"chat_template_args": {"enable_thinking": false}})",
+        R"({"chatTemplateKwargs": {"enableThinking": false}})",
+        R"({"disable_thinking": true})",
+        R"({"enable_reasoning": false})",
+        R"({"thinking_config": {"thinking_budget": 0}})",
+        R"({"thinkingConfig": {"thinkingBudget": 0}})",
+        R"({"google": {"thinking_config": {"thinking_budget": 0}}})",
+        R"({"google": {"thinkingConfig": {"thinkingLevel": "none"}}})",
+        R"({"thinking_mode": "chat"})",
+        R"({"reasoning": {"type": "disabled"}})",
+        R"({"reasoning": {"budget_tokens": 0}})",
+        R"({"reasoning": {"enable": false}})",
+        R"({"reasoning": {"enabled": true, "max_tokens": 0}})",
+        R"({"thinking": {"type": "enabled", "thinking_budget": 0}})",
+        R"({"thinking": {"type": "enabled", "budget_tokens": 0}})",
+        R"({"thinking": {"type": "disabled", "budget_tokens": 2000}})",
+        R"({"thinking": {"type": "none"}})",
+        R"({"chat_template_kwargs": {"think": false}})",
+        R"({"chat_template_kwargs": {"enable_reasoning": false}})",
+        R"({"chat_template_kwargs": {"disable_thinking": true}})",
+        R"({"chat_template_kwargs": {"reasoning_budget": 0}})",
+        R"({"chat_template_kwargs": {"thinking": {"type": "disabled"}}})",
+        R"({"effort": "none"})",
+        R"({"output_config": {"effort": "none"}})",
+        R"({"outputConfig": {"effort": "none"}})",
+        R"({"reasoningEffort": "none"})",
+        R"({"enableThinking": false})",
+        R"({"thinkingBudget": 0})",
+        R"({"max_thinking_tokens": 0})",
+        R"({"reasoning_max_tokens": 0})",
+        R"({"thinking_level": "none"})",
     };
     for (const char* dialect : {"chat", "responses", "messages"})
         for (const char* members : off)
@@ -268,6 +392,50 @@ TEST(ApiThinking, IsTurnedOnAndLimited) {
     }
     EXPECT_TRUE(read("chat", "{}").chat.thinking);
     EXPECT_FALSE(read("messages", "{}").chat.thinking);
+}
+
+TEST(ApiThinking, UnknownMembersAndValuesAreRefused) {
+    // clang-format off
+    const Asked unknown[] = {
+        {R"({"chat_template_kwargs": {"thinkk": false}})", "chat_template_kwargs.thinkk"},
+        {R"({"chat_template_args": {"x": 1}})", "chat_template_args.x"},
+        {R"({"reasoning": {"thinks": false}})", "reasoning.thinks"},
+        {R"({"reasoning": {"type": "bogus"}})", "reasoning.type"},
+        {R"({"thinking": {"type": "enabled", "budget_token": 0}})", "thinking.budget_token"},
+        {R"({"thinking": {"type": "bogus"}})", "thinking.type"},
+        {R"({"thinking": {"type": "adaptive", "display": "bogus"}})", "thinking.display"},
+        {R"({"thinking": {}})", "thinking.type"},
+        {R"({"thinking": "off"})", "thinking"},
+        {R"({"thinking_config": {"budgets": 0}})", "thinking_config.budgets"},
+        {R"({"google": {"cached_content": "x"}})", "google.cached_content"},
+        {R"({"thinking_mode": "none"})", "thinking_mode"},
+        {R"({"thinking_level": "bogus"})", "thinking_level"},
+        {R"({"effort": "bogus"})", "effort"},
+        {R"({"output_config": {}, "effort": "bogus"})", "effort"},
+        {R"({"output_config": {"effort": "bogus"}})", "output_config.effort"},
+        {R"({"output_config": {"efort": "low"}})", "output_config.efort"},
+        {R"({"reasoningEffort": "bogus"})", "reasoningEffort"},
+        {R"({"enableThinking": "no"})", "enableThinking"},
+    };
+    // clang-format on
+    for (const char* dialect : {"chat", "responses", "messages"})
+        for (const auto& asked : unknown) expect_refused(dialect, asked.members, asked.param);
+    std::string deep = R"({"type": "disabled"})";
+    for (int i = 0; i < 150; ++i) deep = R"({"reasoning": )" + deep + "}";
+    for (const char* dialect : {"chat", "responses", "messages"}) {
+        EXPECT_FALSE(read(dialect, deep).chat.thinking);
+        for (const char* members : {R"({"reasoning": {"x": null}})", R"({"chat_template_kwargs": {}})",
+                                    R"({"output_config": {}})", R"({"disable_thinking": false})",
+                                    R"({"reasoning": {"summary": "auto", "generate_summary": null}})"})
+            EXPECT_EQ(read(dialect, members).chat.thinking, read(dialect, "{}").chat.thinking)
+                << dialect << members;
+    }
+    // An effort does not ask Anthropic's messages for thinking; the type does.
+    EXPECT_FALSE(read("messages", R"({"effort": "high"})").chat.thinking);
+    const auto asked =
+        read("messages", R"({"output_config": {"effort": "max"}, "thinking": {"type": "adaptive"}})");
+    EXPECT_TRUE(asked.chat.thinking);
+    EXPECT_EQ(asked.chat.effort, Effort::max);
 }
 
 TEST(ApiThinking, CanBeHidden) {

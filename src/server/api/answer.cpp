@@ -66,7 +66,7 @@ class Run {
         if (event.kind == Event::Kind::failed)
             return respond_error(*writer_, *event.error, answer_->error_body(*event.error));
         answer_->feed(event);
-        if (over_) respond_json(*writer_, answer_->whole());
+        if (over_) writer_->respond(200, "application/json", answer_->whole());
     }
 
     void send(std::string bytes) {

@@ -30,8 +30,8 @@ class Answer {
     virtual std::string keep_alive(const Event& progress) = 0;
     virtual std::string fail(const ApiError& error) = 0;
 
-    // What all events so far add up to.
-    virtual nlohmann::ordered_json whole() const = 0;
+    // What all events so far add up to, as JSON text: arguments of calls may be in it as they were written.
+    virtual std::string whole() const = 0;
 
     virtual nlohmann::ordered_json error_body(const ApiError& error) const = 0;
 

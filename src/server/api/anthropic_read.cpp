@@ -22,7 +22,8 @@ void for_each_block(const Field& content, Text text, Visit visit) {
     for (std::size_t i = 0; i < content.size(); ++i) {
         const Field block = content[i];
         const std::string& type = block["type"].string();
-        if (type == "text")
+        // Also under the names that OpenAI's Responses have for it.
+        if (type == "text" || type == "input_text" || type == "output_text")
             text(block["text"].string());
         else
             visit(block, type);
@@ -132,8 +133,12 @@ Message read_assistant(const Field& content) {
     for_each_block(
         content, [&](const std::string& text) { add_text(assistant.content, text); },
         [&](const Field& block, const std::string& type) {
-            if (type == "thinking") assistant.reasoning += block["thinking"].string();
-            if (type == "tool_use") assistant.tool_calls.push_back(read_tool_use(block));
+            if (type == "thinking")
+                assistant.reasoning += block["thinking"].string();
+            else if (type == "tool_use")
+                assistant.tool_calls.push_back(read_tool_use(block));
+            else if (block["text"])
+                block["type"].refuse("not supported: text is a block of the type text");
             // Anything else was written by another service: redacted thinking, calls of its own tools.
         });
     return assistant;
@@ -155,15 +160,6 @@ std::vector<Message> read_turns(const Field& list) {
             role.refuse("expected user, assistant or system");
     }
     return messages;
-}
-
-// Effort says how hard to think, if thinking is on; and that is off unless the request asks for it.
-void read_effort(const Field& body, Request& request) {
-    const Field config = body["output_config"];
-    const Field effort = config ? config["effort"] : body["effort"];
-    if (effort) apply_effort(effort, request.chat);
-    request.chat.thinking = false;
-    read_thinking(body, request, true);
 }
 
 // A conversation that the server keeps. Ignored it would silently lose what came before; a client that is refused in
@@ -206,7 +202,7 @@ AnthropicRequest read_anthropic_request(const ordered_json& json, const ModelInf
     request.conversation.tools = tools.functions();
     read_anthropic_tool_choice(body["tool_choice"], tools, request);
     request.chat = info.chat;
-    read_effort(body, request);
+    read_thinking(body, request, true);
     request.priority = read_priority(body);
     if (counting) return result;
 

@@ -80,12 +80,16 @@ ToolSet read_anthropic_tools(const Field& list) {
         tool["strict"].boolean_or(false);
         if (type == "custom") {
             tool["input_schema"].object();
-            tools.add({ToolForm::Kind::function, non_empty(name), {}},
-                      function_parts(tool["description"], tool["input_schema"]));
+            tools.add({ToolForm::Kind::function, tool_name(name), {}}, function_parts(tool));
+        } else if (type == "function") {  // OpenAI's form, also with its members at the top
+            const Field function = tool["function"] ? tool["function"] : tool;
+            tools.add({ToolForm::Kind::function, tool_name(function["name"]), {}}, function_parts(function));
         } else if (const Defined* defined = find_defined(type)) {
-            tools.add({ToolForm::Kind::function, non_empty(name), {}}, parts_of(*defined));
+            tools.add({ToolForm::Kind::function, tool_name(name), {}}, parts_of(*defined));
         } else if (type.starts_with("computer_")) {
             tool["type"].refuse("a computer cannot be used: the model does not read images");
+        } else if (!runs_at_provider(tool)) {
+            refuse_tool_type(tool["type"], "custom, or one of Anthropic's types");
         } else {
             tools.leave_out(name.string_or(type));
         }

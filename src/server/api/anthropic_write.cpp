@@ -5,6 +5,7 @@
 #include "server/api/anthropic_read.h"
 #include "server/api/common.h"
 #include "text/chat_json.h"
+#include "text/utf8.h"
 
 namespace cachalot::server {
 
@@ -19,15 +20,26 @@ std::string wire(std::string_view type, ordered_json data) {
     return sse_event(type, event);
 }
 
-// The input of a call. Arguments that are no JSON object, which only a cut answer has, become an empty one: the
-// client's types promise an object.
-ordered_json tool_input(const std::string& arguments) {
+// The input of a call, in the bytes that a stream has: read and written again large numbers would lose
+// digits. Half of a surrogate pair is mended, as strict readers refuse it. Arguments that are no JSON object,
+// which only a cut answer has, become an empty one: the client's types promise an object.
+std::string tool_input(const std::string& arguments) {
+    std::string text = repair_utf8(arguments);
+    const auto begin = text.find_first_not_of(" \t\r\n");
+    if (begin == text.npos || text[begin] != '{') return "{}";
+    if (is_json(text)) return text;
     try {
-        ordered_json input = parse_json(arguments, "arguments");
-        if (input.is_object()) return input;
+        return dump(parse_json(text, "arguments"));
     } catch (const Error&) {
+        return "{}";
     }
-    return ordered_json::object();
+}
+
+// `object`, which has members, with one more.
+std::string with_member(const ordered_json& object, std::string_view name, std::string_view value) {
+    std::string text = dump(object);
+    text.pop_back();
+    return fmt::format("{},\"{}\":{}}}", text, name, value);
 }
 
 std::string_view error_type(int status) {
@@ -57,7 +69,10 @@ std::string error_message(const ApiError& error) {
 AnthropicAnswer::AnthropicAnswer(std::string id, std::string model, TokenScale scale)
     : id_(std::move(id)), model_(std::move(model)), scale_(scale) {}
 
-std::string AnthropicAnswer::start() { return wire("message_start", {{"message", whole()}}); }
+std::string AnthropicAnswer::start() {
+    return fmt::format("event: message_start\ndata: {}\n\n",
+                       with_member({{"type", "message_start"}}, "message", message("[]")));
+}
 
 std::string AnthropicAnswer::feed(const Event& event) {
     switch (event.kind) {
@@ -95,30 +110,31 @@ ordered_json AnthropicAnswer::error_body(const ApiError& error) const {
     return anthropic_error(error, "req_" + id_);
 }
 
-ordered_json AnthropicAnswer::whole() const {
-    ordered_json content = ordered_json::array();
+std::string AnthropicAnswer::whole() const {
+    std::string list;
     for (const Content& part : content_) {
+        if (!list.empty()) list += ',';
         switch (part.block) {
             case Block::thinking:
-                content.push_back(
-                    {{"type", "thinking"}, {"thinking", part.text}, {"signature", signature()}});
+                list += dump({{"type", "thinking"}, {"thinking", part.text}, {"signature", signature()}});
                 break;
-            case Block::text: content.push_back({{"type", "text"}, {"text", part.text}}); break;
+            case Block::text: list += dump({{"type", "text"}, {"text", part.text}}); break;
             case Block::tool_use:
-                content.push_back({{"type", "tool_use"},
-                                   {"id", part.id},
-                                   {"name", part.name},
-                                   {"input", tool_input(part.text)}});
+                list += with_member({{"type", "tool_use"}, {"id", part.id}, {"name", part.name}}, "input",
+                                    tool_input(part.text));
         }
     }
-    return {{"id", "msg_" + id_},
-            {"type", "message"},
-            {"role", "assistant"},
-            {"model", model_},
-            {"content", std::move(content)},
-            {"stop_reason", stop_reason_},
-            {"stop_sequence", stop_sequence_},
-            {"usage", usage()}};
+    return message("[" + list + "]");
+}
+
+// `content` is JSON text.
+std::string AnthropicAnswer::message(const std::string& content) const {
+    std::string text =
+        with_member({{"id", "msg_" + id_}, {"type", "message"}, {"role", "assistant"}, {"model", model_}},
+                    "content", content);
+    text.back() = ',';
+    return text + dump({{"stop_reason", stop_reason_}, {"stop_sequence", stop_sequence_}, {"usage", usage()}})
+                      .substr(1);
 }
 
 std::string AnthropicAnswer::open(Content content) {

@@ -32,7 +32,7 @@ class AnthropicAnswer : public Answer {
     std::string feed(const Event& event) override;
     std::string keep_alive(const Event& progress) override;
     std::string fail(const ApiError& error) override;
-    nlohmann::ordered_json whole() const override;
+    std::string whole() const override;
     nlohmann::ordered_json error_body(const ApiError& error) const override;
 
   private:
@@ -43,6 +43,7 @@ class AnthropicAnswer : public Answer {
         std::string id, name;
     };
 
+    std::string message(const std::string& content) const;
     std::string open(Content content);
     std::string extend(Block block, const std::string& text);
     std::string close();

@@ -1,5 +1,6 @@
 #include "server/api/fields.h"
 
+#include <span>
 #include <unordered_map>
 
 namespace cachalot::server {
@@ -24,6 +25,13 @@ constexpr const char* kNoTokens = "what may be written is governed by logit_bias
 constexpr const char* kRunsElsewhere = "it runs at a provider, of which there is none here";
 constexpr const char* kReport = "this is not reported; logprobs and usage are";
 constexpr const char* kTemplate = "the prompt has the form that the model was trained on";
+constexpr const char* kStop = "the text belongs into stop (stop_sequences for messages; responses have none)";
+constexpr const char* kLimit = "set max_tokens (max_output_tokens for responses)";
+constexpr const char* kSystem =
+    "it belongs into a system message (system for messages, instructions for responses)";
+constexpr const char* kNotStored = "answers are not stored, send the whole conversation";
+constexpr const char* kParallel =
+    "set parallel_tool_calls to false (tool_choice.disable_parallel_tool_use for messages)";
 constexpr const char* kMembers = "its members belong into the request itself";
 
 // clang-format off
@@ -37,6 +45,16 @@ constexpr Rule kRules[] = {
     {"structured_outputs", kAll, "[false, {}]", kNoForm},
     {"structured_output", kAll, "[false, {}]", kNoForm},
     {"structural_tag", kAll, R"([""])", kNoForm},
+    {"nvext", kAll, "[{}]", "it constrains or samples in ways that are not known here"},
+    {"guided_decoding", kAll, "[false, {}]", kNoForm},
+    {"guided_whitespace_pattern", kAll, R"([""])", kNoForm},
+    {"grammar_string", kAll, R"([""])", kNoForm},
+    {"grammar_file", kAll, R"([""])", kNoForm},
+    {"constraint", kAll, R"(["", {}])", kNoForm},
+    {"constraints", kAll, R"(["", {}, []])", kNoForm},
+    {"regex_pattern", kAll, R"([""])", kNoForm},
+    {"output_schema", kAll, R"([false, ""])", kNoForm},
+    {"json_mode", kAll, "[false]", "use response_format json_object"},
     {"grammar", kAll, R"([""])", kNoForm},
     {"gbnf", kAll, R"([""])", kNoForm},
     {"ebnf", kAll, R"([""])", kNoForm},
@@ -52,6 +70,10 @@ constexpr Rule kRules[] = {
     {"text.format", kOpenAi | kMessages, R"([{"type": "text"}])", "use response_format, where there is one"},
     {"response_format", kCompletions | kMessages, R"(["text", {"type": "text"}])", kNoForm},
     {"response_format", kResponses, R"(["text", {"type": "text"}])", "here it is text.format"},
+    {"text.grammar", kOpenAi | kMessages, R"([""])", kNoForm},
+    {"text.json_schema", kOpenAi | kMessages, R"([false, ""])", kNoForm},
+    {"text.schema", kOpenAi | kMessages, R"([false, ""])", kNoForm},
+    {"text.regex", kOpenAi | kMessages, R"([""])", kNoForm},
     {"response_mime_type", kAll, R"(["text/plain"])", kNoForm},
 
     // Samplers.
@@ -67,6 +89,11 @@ constexpr Rule kRules[] = {
     {"dry_multiplier", kAll, "[0]", kNoSampler},
     {"xtc_probability", kAll, "[0]", kNoSampler},
     {"dynatemp_range", kAll, "[0]", kNoSampler},
+    {"dynatemp_low", kAll, "[0, 1]", kNoSampler},
+    {"dynatemp_high", kAll, "[0, 1]", kNoSampler},
+    {"rep_pen", kAll, "[1]", "it is repetition_penalty"},
+    {"random_seed", kAll, "[-1]", "it is seed"},
+    {"sampling_seed", kAll, "[-1]", "it is seed"},
     {"dynamic_temperature", kAll, "[false]", kNoSampler},
     {"adaptive_target", kAll, "[0, -1]", kNoSampler},
     {"smoothing_factor", kAll, "[0]", kNoSampler},
@@ -95,12 +122,22 @@ constexpr Rule kRules[] = {
     {"min_new_tokens", kAll, "[0]", kNoTokens},
     {"min_length", kAll, "[0]", kNoTokens},
     {"stop_token_ids", kAll, "[[]]", "name the text in stop"},
+    {"eos_token_id", kAll, "[]", "the token that ends an answer is the model's"},
+    {"ban_eos_token", kAll, "[false]", "it is ignore_eos, for chat and completions"},
     {"bad_words", kAll, R"([[], ""])", kNoTokens},
+    {"banned_strings", kAll, R"([[], ""])", kNoTokens},
+    {"custom_token_bans", kAll, R"(["", []])", kNoTokens},
     {"bad_words_ids", kAll, "[[]]", kNoTokens},
     {"banned_tokens", kAll, R"([[], ""])", kNoTokens},
     {"allowed_token_ids", kAll, "[[]]", kNoTokens},
     {"include_stop_str_in_output", kAll, "[false]", "stop strings are never part of the text"},
     {"no_stop_trim", kAll, "[false]", "stop strings are never part of the text"},
+    {"stop_sequence", kAll, R"(["", []])", kStop},
+    {"stopping_strings", kAll, R"(["", []])", kStop},
+    {"custom_stopping_strings", kAll, R"(["", []])", kStop},
+    {"stop_regex", kAll, R"(["", []])", kStop},
+    {"stop_words", kAll, R"(["", []])", kStop},
+    {"stop_strings", kAll, R"(["", []])", kStop},
     {"stop", kResponses, R"(["", []])", "this API has no stop strings"},
     {"stop", kMessages, R"(["", []])", "here it is stop_sequences"},
     {"stop_sequences", kOpenAi, "[[]]", "here it is stop"},
@@ -109,10 +146,13 @@ constexpr Rule kRules[] = {
     {"max_completion_tokens", kResponses, "[-1]", "here it is max_output_tokens"},
     {"max_completion_tokens", kCompletions | kMessages, "[-1]", "here it is max_tokens"},
     {"max_output_tokens", kOpenAi | kMessages, "[-1]", "here it is max_tokens"},
-    {"max_new_tokens", kAll, "[-1]", "set max_tokens (max_output_tokens for responses)"},
-    {"n_predict", kAll, "[-1]", "set max_tokens (max_output_tokens for responses)"},
-    {"num_predict", kAll, "[-1]", "set max_tokens (max_output_tokens for responses)"},
-    {"t_max_predict_ms", kAll, "[0, -1]", "set max_tokens"},
+    {"max_new_tokens", kAll, "[-1]", kLimit},
+    {"max_gen_toks", kAll, "[-1]", kLimit},
+    {"max_length", kAll, "[-1]", kLimit},
+    {"n_predict", kAll, "[-1]", kLimit},
+    {"num_predict", kAll, "[-1]", kLimit},
+    {"t_max_predict_ms", kAll, "[0, -1]", kLimit},
+    {"max_time", kAll, "[0, -1]", kLimit},
     {"ignore_eos", kResponses | kMessages, "[false]", "only chat and completions have it"},
     {"skip_special_tokens", kAll, "[true]", "special tokens are never shown"},
     {"n_indent", kAll, "[0]", "indentation is not checked"},
@@ -123,6 +163,8 @@ constexpr Rule kRules[] = {
 
     // How many answers, and of what.
     {"n", kResponses | kMessages, "[1]", "this API has one answer to a request"},
+    {"num_return_sequences", kAll, "[1]", "it is n, for chat and completions"},
+    {"candidate_count", kAll, "[1]", "it is n, for chat and completions"},
     {"best_of", kChat | kResponses | kMessages, "[1]", "answers are not compared"},
     {"modalities", kAll, R"([[], ["text"]])", "the model writes text only"},
     {"audio", kAll, "[false]", "the model writes text only"},
@@ -157,6 +199,19 @@ constexpr Rule kRules[] = {
     {"system", kChat, R"(["", []])", "it belongs into a system message"},
     {"system", kResponses, R"(["", []])", "here it is instructions"},
     {"system", kCompletions, R"([""])", "it belongs into the prompt"},
+    {"system_prompt", kAll, R"(["", []])", kSystem},
+    {"system_instruction", kAll, R"(["", []])", kSystem},
+    {"contents", kAll, R"(["", []])", "the conversation belongs into messages, input or prompt"},
+    {"previous_response_id", kOpenAi | kMessages, R"([""])", kNotStored},
+    {"conversation", kOpenAi | kMessages, R"([""])", kNotStored},
+    {"background", kOpenAi | kMessages, "[false]", "an answer needs a client that waits for it"},
+    {"parallel_tool_calls", kMessages, "[true]", "here it is tool_choice.disable_parallel_tool_use"},
+    {"disable_parallel_tool_use", kAll, "[false]", kParallel},
+    {"parallel_function_calls", kAll, "[true]", kParallel},
+    {"tool_choice.disable_parallel_tool_use", kChat | kResponses, "[false]", kParallel},
+    {"tool_choice.parallel_function_calls", kTalks, "[true]", kParallel},
+    {"tool_choice.parallel_tool_calls", kTalks, "[true]", kParallel},
+    {"max_tool_calls", kAll, "[]", "calls are not counted; parallel_tool_calls may be false"},
     {"functions", kAll, "[[]]", "use tools"},
     {"function_call", kAll, R"(["none", "auto"])", "use tool_choice"},
     {"tools", kCompletions, "[[]]", "use chat completions"},
@@ -180,6 +235,7 @@ constexpr Rule kRules[] = {
     {"add_special_tokens", kCompletions, "[true]", "a text begins with the token that begins every text"},
     {"prompt_embeds", kAll, "[[]]", "prompts are text or tokens"},
     {"lora", kAll, "[[]]", "there is one model"},
+    {"lora_adapters", kAll, "[[], {}]", "there is one model"},
     {"lora_path", kAll, R"(["", []])", "there is one model"},
     {"lora_request", kAll, "[]", "there is one model"},
     {"steering", kAll, "[]", "there is one model"},
@@ -191,6 +247,33 @@ constexpr Rule kRules[] = {
     {"sampling_params", kAll, "[{}]", kMembers},
     {"generation_config", kAll, "[{}]", kMembers},
 };
+
+// Read under these names only: a client that spells them otherwise is told so.
+constexpr Rule kSpelled[] = {
+    {"top_p", kAll, "[1]", ""},
+    {"top_k", kAll, "[0, -1]", ""},
+    {"min_p", kAll, "[0]", ""},
+    {"repetition_penalty", kAll, "[1]", ""},
+    {"repeat_penalty", kAll, "[1]", ""},
+    {"presence_penalty", kAll, "[0]", ""},
+    {"frequency_penalty", kAll, "[0]", ""},
+    {"logit_bias", kAll, "[{}]", ""},
+    {"ignore_eos", kOpenAi, "[false]", ""},
+    {"max_tokens", kOpenAi | kMessages, "[-1]", ""},
+    {"max_completion_tokens", kChat, "[-1]", ""},
+    {"max_output_tokens", kResponses, "[-1]", ""},
+    {"stop_sequences", kMessages, "[[]]", ""},
+    {"response_format", kChat, R"(["text", {"type": "text"}])", ""},
+    {"tool_choice", kTalks, R"(["auto"])", ""},
+    {"parallel_tool_calls", kChat | kResponses, "[true]", ""},
+    {"top_logprobs", kChat | kResponses, "[0]", ""},
+    {"best_of", kCompletions, "[1]", ""},
+    {"stream_options", kOpenAi, "[{}]", ""},
+    {"previous_response_id", kResponses, R"([""])", ""},
+    {"continue_final_message", kChat, "[false]", ""},
+    {"add_generation_prompt", kChat, "[true]", ""},
+    {"cache_salt", kAll, R"([""])", ""},
+};
 // clang-format on
 
 struct Known {
@@ -201,16 +284,13 @@ struct Known {
 // By the first name of the path.
 using Index = std::unordered_multimap<std::string_view, Known>;
 
-const Index& index_of_rules() {
-    static const Index index = [] {
-        Index made;
-        for (const Rule& rule : kRules) {
-            const std::string_view path = rule.path;
-            made.emplace(path.substr(0, path.find('.')), Known{&rule, ordered_json::parse(rule.harmless)});
-        }
-        return made;
-    }();
-    return index;
+Index index_of(std::span<const Rule> rules) {
+    Index made;
+    for (const Rule& rule : rules) {
+        const std::string_view path = rule.path;
+        made.emplace(path.substr(0, path.find('.')), Known{&rule, ordered_json::parse(rule.harmless)});
+    }
+    return made;
 }
 
 void check(const Known& known, Field field) {
@@ -223,16 +303,36 @@ void check(const Known& known, Field field) {
     }
     for (const auto& value : known.harmless)
         if (field.json() == value) return;
+    if (*known.rule->remedy == '\0') field.refuse(fmt::format("not supported: write {}", known.rule->path));
     field.refuse(fmt::format("not supported: {}", known.rule->remedy));
+}
+
+void check_all(const Index& index, std::string_view name, const Field& field, Dialect dialect) {
+    const auto [begin, end] = index.equal_range(name);
+    for (auto it = begin; it != end; ++it)
+        if (it->second.rule->dialects & bit(dialect)) check(it->second, field);
 }
 
 }  // namespace
 
+std::string snake_case(std::string_view name) {
+    std::string snake;
+    for (const char c : name) {
+        const bool upper = c >= 'A' && c <= 'Z';
+        if (upper && !snake.empty() && snake.back() != '_') snake += '_';
+        snake += upper ? static_cast<char>(c - 'A' + 'a') : c == '-' ? '_' : c;
+    }
+    return snake;
+}
+
 void check_fields(const Field& body, Dialect dialect) {
+    static const Index refused = index_of(kRules), spelled = index_of(kSpelled);
     for (const auto& [name, value] : body.object().items()) {
-        const auto [begin, end] = index_of_rules().equal_range(name);
-        for (auto it = begin; it != end; ++it)
-            if (it->second.rule->dialects & bit(dialect)) check(it->second, body[name.c_str()]);
+        if (value.is_null()) continue;
+        const std::string common = snake_case(name);
+        const Field field(value, name);
+        check_all(refused, common, field, dialect);
+        if (name != common) check_all(spelled, common, field, dialect);
     }
 }
 

@@ -34,6 +34,14 @@ void create(Service& service, const std::shared_ptr<AnsweredItems>& items, const
     throw ApiError(404, "response_not_found", "Responses are not stored by this server.", "response_id");
 }
 
+// An endpoint of the original that is not served.
+Endpoint absent(const char* instead) {
+    return with_errors(responses_error,
+                       [instead](const HttpRequest&, const std::shared_ptr<ResponseWriter>&) {
+                           throw ApiError(404, "not_found", instead);
+                       });
+}
+
 }  // namespace
 
 std::vector<Route> responses_routes(Service& service) {
@@ -45,7 +53,11 @@ std::vector<Route> responses_routes(Service& service) {
                          create(service, items, http, std::move(writer));
                      })},
         {"GET", "/v1/responses/{id}", with_errors(responses_error, not_stored)},
-        {"POST", "/v1/responses/{id}", with_errors(responses_error, not_stored)},  // {id}/cancel
+        {"POST", "/v1/responses/{id}/cancel", with_errors(responses_error, not_stored)},
+        {"POST", "/v1/responses/input_tokens",
+         absent("Tokens are counted by /v1/messages/count_tokens and /tokenize.")},
+        {"POST", "/v1/responses/compact",
+         absent("Conversations are not compacted by this server; send a shorter one to /v1/responses.")},
         {"DELETE", "/v1/responses/{id}", with_errors(responses_error, not_stored)},
     };
 }

@@ -64,6 +64,28 @@ constexpr CallType kCallTypes[] = {
     {"apply_patch_call", "apply_patch", "operation"}, {"tool_search_call", "tool_search", "arguments"},
 };
 
+// Items that tell of tools which ran elsewhere, or of what a client keeps for itself.
+constexpr std::string_view kSkippedTypes[] = {"web_search_call",       "file_search_call",
+                                              "code_interpreter_call", "image_generation_call",
+                                              "computer_call",         "computer_call_output",
+                                              "mcp_list_tools",        "mcp_approval_request",
+                                              "mcp_approval_response", "mcp_call",
+                                              "ghost_snapshot",        "item_reference",
+                                              "compaction_trigger",    "other"};
+
+// An item of another type may be skipped as long as it does not say anything.
+void check_skipped(const Field& item, const std::string& type) {
+    if (std::find(std::begin(kSkippedTypes), std::end(kSkippedTypes), type) != std::end(kSkippedTypes))
+        return;
+    for (const char* name : {"role", "content", "text", "parts", "message", "input", "output", "arguments",
+                             "summary", "refusal"})
+        if (item[name])
+            item["type"].refuse(
+                fmt::format("there is no item of the type '{}'; text belongs into the content of a "
+                            "message, and parts of one into its list",
+                            type.substr(0, 100)));
+}
+
 class Items {
   public:
     Items(std::vector<Message>& messages, const ToolSet& tools) : messages_(messages), tools_(tools) {}
@@ -78,13 +100,8 @@ class Items {
             read_reasoning(item);
         else if (type == "compaction" || type == "compaction_summary")
             item.refuse("only the service that has written it can read it; send the conversation whole");
-        else
-            for (const CallType& call : kCallTypes)
-                if (type == call.type)
-                    read_call(item, call);
-                else if (type.starts_with(call.type) && type.substr(call.type.size()) == "_output")
-                    read_output(item);
-        // Anything else tells of tools that run elsewhere.
+        else if (!read_call_or_output(item, type))
+            check_skipped(item, type);
     }
 
   private:
@@ -102,8 +119,19 @@ class Items {
         in_turn_ = false;
     }
 
+    bool read_call_or_output(const Field& item, const std::string& type) {
+        for (const CallType& call : kCallTypes) {
+            if (type == call.type) return read_call(item, call), true;
+            if (type.starts_with(call.type) && type.substr(call.type.size()) == "_output")
+                return read_output(item), true;
+        }
+        return false;
+    }
+
     void read_message(const Field& item) {
         const Field role = item["role"];
+        for (const char* name : {"text", "parts"})
+            if (const Field text = item[name]) text.refuse("not supported: it belongs into content");
         if (role.string() == "assistant") {
             Message& turn = assistant();
             std::vector<ContentPart> parts = read_parts(item["content"], &turn.reasoning);
@@ -200,6 +228,13 @@ ordered_json read_reasoning(const Field& body, ResponsesRequest& result) {
     return repeated;
 }
 
+// Other servers take a schema, a grammar and so on as further members.
+void refuse_others(const Field& object, std::initializer_list<std::string_view> known) {
+    for (const auto& [name, value] : object.object().items())
+        if (!value.is_null() && std::find(known.begin(), known.end(), name) == known.end())
+            object[name.c_str()].refuse("not supported: nothing constrains what the model writes");
+}
+
 ordered_json read_text(const Field& body, Request& request) {
     ordered_json repeated = {{"format", {{"type", "text"}}}};
     const Field text = body["text"];
@@ -210,12 +245,11 @@ ordered_json read_text(const Field& body, Request& request) {
             type.refuse("json_schema is not supported; json_object is, with the schema in the instructions");
         if (type.string() != "text" && type.string() != "json_object")
             type.refuse("expected text or json_object");
-        for (const char* name : {"schema", "json_schema", "grammar", "regex"})
-            if (const Field constraint = format[name])
-                constraint.refuse("not supported: nothing constrains what the model writes");
+        refuse_others(format, {"type"});
         request.json_object = type.string() == "json_object";
         repeated["format"]["type"] = type.string();
     }
+    refuse_others(text, {"format", "verbosity"});
     if (const Field verbosity = text["verbosity"]) repeated["verbosity"] = verbosity.string();
     return repeated;
 }

@@ -3,18 +3,6 @@
 namespace cachalot::server {
 namespace {
 
-// Run by the client, with calls in forms of their own. A shell may also be one of the provider's containers.
-bool runs_at_client(const Field& tool) {
-    const std::string& type = tool["type"].string();
-    if (type == "shell") {
-        const Field environment = tool["environment"];
-        return !environment || !environment["type"].string_or("").starts_with("container");
-    }
-    for (const char* known : {"local_shell", "apply_patch", "computer", "computer_use_preview"})
-        if (type == known) return true;
-    return false;
-}
-
 ordered_json repeated_function(const Field& tool, const ordered_json& function) {
     return {{"type", "function"},
             {"name", tool["name"].json()},
@@ -45,8 +33,8 @@ class Reader {
             offer(tool, {}, std::move(function));
         } else if (type == "namespace") {
             read_group(tool);
-        } else if (runs_at_client(tool)) {
-            tool["type"].refuse(fmt::format("'{}' is not supported; offer a function instead", type));
+        } else if (!runs_at_provider(tool)) {
+            refuse_tool_type(tool["type"], "function, custom or namespace");
         } else {
             tools_.set.leave_out(type);
             if (const Field name = tool["name"]; name.is_string()) tools_.set.leave_out(name.string());
@@ -55,9 +43,9 @@ class Reader {
 
   private:
     static ordered_json parts_of(const Field& tool) {
-        non_empty(tool["name"]);
+        tool_name(tool["name"]);
         if (tool["type"].string() == "custom") return custom_function(tool["description"], tool["format"]);
-        return function_parts(tool["description"], tool["parameters"]);
+        return function_parts(tool);
     }
 
     void offer(const Field& tool, const std::string& name_space, ordered_json function) {
@@ -68,7 +56,7 @@ class Reader {
     }
 
     void read_group(const Field& group) {
-        const std::string name = non_empty(group["name"]);
+        const std::string name = tool_name(group["name"]);
         const Field list = group["tools"];
         for (std::size_t i = 0; list && i < list.size(); ++i) {
             const Field tool = list[i];
@@ -84,6 +72,17 @@ class Reader {
     ResponsesTools tools_;
 };
 
+void read_mode(const Field& mode, const ToolSet& tools, Request& request) {
+    if (mode.string() == "none") {
+        request.tool_choice = ToolChoice::none;
+    } else if (mode.string() == "required") {
+        if (tools.functions().empty()) mode.refuse("there are no tools that the model could call");
+        request.tool_choice = ToolChoice::required;
+    } else if (mode.string() != "auto") {
+        mode.refuse("expected auto, none or required");
+    }
+}
+
 }  // namespace
 
 ResponsesTools read_responses_tools(const Field& list) {
@@ -97,6 +96,8 @@ void read_responses_tool_choice(const Field& choice, ToolSet& tools, Request& re
     Field mode = choice;
     if (choice.is_object()) {
         const Field type = choice["type"];
+        for (const char* name : {"auto", "none", "required"})  // as chat's clients write them
+            if (type.string() == name) return read_mode(type, tools, request);
         if (type.string() == "function" || type.string() == "custom")
             return tools.choose(choice["name"], choice["namespace"].string_or(""), true, request);
         if (type.string() != "allowed_tools")
@@ -107,14 +108,7 @@ void read_responses_tool_choice(const Field& choice, ToolSet& tools, Request& re
         mode.string();
         if (const Field list = choice["tools"]) tools.restrict_to(list, false);
     }
-    if (mode.string() == "none") {
-        request.tool_choice = ToolChoice::none;
-    } else if (mode.string() == "required") {
-        if (tools.functions().empty()) mode.refuse("there are no tools that the model could call");
-        request.tool_choice = ToolChoice::required;
-    } else if (mode.string() != "auto") {
-        mode.refuse("expected auto, none or required");
-    }
+    read_mode(mode, tools, request);
 }
 
 }  // namespace cachalot::server

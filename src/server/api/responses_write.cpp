@@ -46,8 +46,8 @@ ResponsesAnswer::ResponsesAnswer(std::string token, std::int64_t created, Respon
     : token_(std::move(token)), created_(created), options_(std::move(options)) {}
 
 std::string ResponsesAnswer::start() {
-    emit("response.created", {{"response", whole()}});
-    emit("response.in_progress", {{"response", whole()}});
+    emit("response.created", {{"response", response()}});
+    emit("response.in_progress", {{"response", response()}});
     return std::exchange(bytes_, {});
 }
 
@@ -74,7 +74,7 @@ std::string ResponsesAnswer::feed(const Event& event) {
 // A real event, because clients do not count comments as activity.
 std::string ResponsesAnswer::keep_alive(const Event& progress) {
     emit("response.in_progress",
-         {{"response", whole()},
+         {{"response", response()},
           {"prompt_progress", {{"processed", progress.progress_done}, {"total", progress.progress_total}}}});
     return std::exchange(bytes_, {});
 }
@@ -87,11 +87,11 @@ std::string ResponsesAnswer::fail(const ApiError& error) {
     error_ = {{"code", body["code"]}, {"message", body["message"]}};
     emit("error",
          {{"code", body["code"]}, {"message", body["message"]}, {"param", body["param"]}, {"error", body}});
-    emit("response.failed", {{"response", whole()}});
+    emit("response.failed", {{"response", response()}});
     return std::exchange(bytes_, {});
 }
 
-ordered_json ResponsesAnswer::whole() const {
+ordered_json ResponsesAnswer::response() const {
     ordered_json output = ordered_json::array();
     for (std::size_t i = 0; i < items_.size(); ++i) output.push_back(item_json(i, true));
     ordered_json response = {{"id", "resp_" + token_},
@@ -218,7 +218,7 @@ void ResponsesAnswer::finish(const Usage& usage) {
               {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
     if (options_.remember)
         for (std::size_t i = 0; i < items_.size(); ++i) options_.remember(item_json(i, true));
-    emit(fmt::format("response.{}", status_), {{"response", whole()}});
+    emit(fmt::format("response.{}", status_), {{"response", response()}});
 }
 
 bool ResponsesAnswer::is_open() const {

@@ -52,11 +52,13 @@ class ResponsesAnswer : public Answer {
     std::string feed(const Event& event) override;
     std::string keep_alive(const Event& progress) override;
     std::string fail(const ApiError& error) override;
-    nlohmann::ordered_json whole() const override;
+    std::string whole() const override { return dump(response()); }
     nlohmann::ordered_json error_body(const ApiError& error) const override;
     bool fails_in_stream(const ApiError& error) const override;
 
   private:
+    nlohmann::ordered_json response() const;
+
     enum class Kind { reasoning, message, call, custom_call };
     struct Item {
         Kind kind;

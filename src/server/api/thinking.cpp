@@ -1,109 +1,211 @@
 #include "server/api/thinking.h"
 
+#include <algorithm>
 #include <array>
+
+#include "server/api_fields.h"
 
 namespace cachalot::server {
 namespace {
 
-// After how many tokens of reasoning the answer begins.
-void apply_budget(const Field& budget, Request& request) {
-    if (!budget) return;
-    const auto tokens = budget.integer(-1, kMaxTokensLimit);
-    if (tokens == 0) request.chat.thinking = false;
-    request.generation.max_reasoning = tokens > 0 ? tokens : -1;
+// Where a word may stand: as a member of the request, or of one of the objects that are about thinking.
+constexpr unsigned kBody = 1, kInside = 2, kBoth = kBody | kInside;
+
+struct Reader {
+    Request& request;
+    const bool if_asked;  // thinking is off unless the request asks for it
+
+    void read(const Field& object, unsigned place);
+};
+
+void turn_on(const Field& on, Reader& r) { r.request.chat.thinking = on.boolean(); }
+void turn_off(const Field& off, Reader& r) {
+    if (off.boolean()) r.request.chat.thinking = false;
 }
 
-void apply_switch(const Field& on, ChatOptions& chat) { chat.thinking = on.boolean_or(chat.thinking); }
-
-void read_template_arguments(const Field& arguments, Request& request) {
-    if (!arguments) return;
-    auto& chat = request.chat;
-    apply_switch(arguments["enable_thinking"], chat);
-    apply_switch(arguments["thinking"], chat);
-    if (const auto mode = arguments["thinking_mode"]) {
-        if (mode.string() != "chat" && mode.string() != "thinking") mode.refuse("expected chat or thinking");
-        chat.thinking = mode.string() == "thinking";
-    }
-    if (const auto effort = arguments["reasoning_effort"]) apply_effort(effort, chat);
-    apply_budget(arguments["thinking_budget"], request);
-    chat.drop_thinking = arguments["drop_thinking"].boolean_or(chat.drop_thinking);
-}
-
-void read_reasoning(const Field& reasoning, Request& request) {
-    if (!reasoning) return;
-    auto& chat = request.chat;
-    if (reasoning.is_boolean()) return apply_switch(reasoning, chat);
-    if (const auto effort = reasoning["effort"]) apply_effort(effort, chat);
-    if (const auto budget = reasoning["max_tokens"]) {
-        chat.thinking = true;
-        apply_budget(budget, request);
-    }
-    apply_switch(reasoning["enabled"], chat);
-    request.hide_reasoning = reasoning["exclude"].boolean_or(request.hide_reasoning);
-}
-
-void read_thinking_type(const Field& thinking, Request& request, bool any_type) {
-    if (!thinking) return;
-    auto& chat = request.chat;
-    if (thinking.is_boolean()) return apply_switch(thinking, chat);
-    const auto type = thinking["type"];
-    if (type.string() == "disabled")
-        chat.thinking = false;
-    else if (type.string() == "enabled" || any_type)
-        chat.thinking = true;
-    else if (type.string() != "adaptive" && type.string() != "auto")
-        type.refuse("expected enabled, disabled, adaptive or auto");
-    const bool off = type.string() == "disabled";
-    if (const auto budget = thinking["budget_tokens"]; budget && !off) apply_budget(budget, request);
-}
-
-void read_visibility(const Field& body, Request& request) {
-    if (const auto include = body["include_reasoning"]) request.hide_reasoning = !include.boolean();
-    const auto format = body["reasoning_format"];
-    if (!format) return;
-    const auto& name = format.string();
-    if (name == "hidden")
-        request.hide_reasoning = true;
-    else if (name != "parsed" && name != "auto" && name != "deepseek" && name != "deepseek-legacy")
-        format.refuse("reasoning is shown apart (parsed, deepseek, auto) or not at all (hidden)");
-}
-
-}  // namespace
-
-void apply_effort(const Field& effort, ChatOptions& chat) {
+// How hard to think, if at all.
+void read_effort(const Field& effort, Reader& r) {
+    auto& chat = r.request.chat;
     static constexpr std::array<std::pair<std::string_view, Effort>, 6> kEfforts = {{{"minimal", Effort::low},
                                                                                      {"low", Effort::low},
                                                                                      {"medium", Effort::low},
                                                                                      {"high", Effort::high},
                                                                                      {"xhigh", Effort::max},
                                                                                      {"max", Effort::max}}};
-    if (effort.string() == "none") {
-        chat.thinking = false;
-        return;
-    }
-    for (const auto& [name, value] : kEfforts) {
-        if (effort.string() != name) continue;
-        chat.thinking = true;
-        chat.effort = value;
-        return;
-    }
-    effort.refuse("expected none, minimal, low, medium, high, xhigh or max");
+    chat.thinking = effort.string() != "none";
+    if (!chat.thinking) return;
+    const auto found = std::find_if(kEfforts.begin(), kEfforts.end(),
+                                    [&](const auto& known) { return effort.string() == known.first; });
+    if (found == kEfforts.end()) effort.refuse("expected none, minimal, low, medium, high, xhigh or max");
+    chat.effort = found->second;
 }
 
-void read_thinking(const Field& body, Request& request, bool any_type) {
-    auto& chat = request.chat;
-    read_template_arguments(body["chat_template_kwargs"], request);
-    if (const auto effort = body["reasoning_effort"]) apply_effort(effort, chat);
-    read_reasoning(body["reasoning"], request);
-    apply_switch(body["enable_thinking"], chat);
-    if (const auto off = body["disable_reasoning"]) chat.thinking = !off.boolean();
-    if (const auto think = body["think"])
-        think.is_string() ? apply_effort(think, chat) : apply_switch(think, chat);
-    read_thinking_type(body["thinking"], request, any_type);
-    for (const char* name : {"thinking_budget", "thinking_budget_tokens", "thinking_token_budget",
-                             "reasoning_budget", "max_reasoning_tokens"})
-        apply_budget(body[name], request);
-    read_visibility(body, request);
+// Anthropic's effort does not ask for thinking.
+void read_bare_effort(const Field& effort, Reader& r) {
+    read_effort(effort, r);
+    if (r.if_asked) r.request.chat.thinking = false;
+}
+
+void read_output_config(const Field& config, Reader& r) {
+    for (const auto& [name, value] : config.object().items()) {
+        if (name == "effort" && !value.is_null())
+            read_bare_effort(config["effort"], r);
+        else if (name != "effort" && name != "format" && name != "task_budget" && !value.is_null())
+            config[name.c_str()].refuse("not supported, expected effort");
+    }
+}
+
+// After how many tokens of reasoning the answer begins.
+void read_budget(const Field& budget, Reader& r) {
+    const auto tokens = budget.integer(-1, kMaxTokensLimit);
+    if (tokens == 0) r.request.chat.thinking = false;
+    r.request.generation.max_reasoning = tokens > 0 ? tokens : -1;
+}
+
+void read_mode(const Field& mode, Reader& r) {
+    if (mode.string() != "chat" && mode.string() != "thinking") mode.refuse("expected chat or thinking");
+    r.request.chat.thinking = mode.string() == "thinking";
+}
+
+void read_think(const Field& think, Reader& r) {
+    think.is_string() ? read_effort(think, r) : turn_on(think, r);
+}
+
+void read_type(const Field& type, Reader& r) {
+    const std::string& name = type.string();
+    if (name == "disabled" || name == "none" || name == "off")
+        r.request.chat.thinking = false;
+    else if (name == "enabled" || name == "on")
+        r.request.chat.thinking = true;
+    else if (name != "adaptive" && name != "auto")
+        type.refuse("expected enabled, disabled, adaptive or auto");
+    else if (r.if_asked)
+        r.request.chat.thinking = true;
+}
+
+void read_object(const Field& object, Reader& r) { r.read(object, kInside); }
+
+void read_switch_or_object(const Field& field, Reader& r) {
+    if (field.is_boolean()) return turn_on(field, r);
+    if (!field.is_object()) field.wrong("true, false or an object");
+    r.read(field, kInside);
+}
+
+void read_thinking_object(const Field& thinking, Reader& r) {
+    if (thinking.is_object() && thinking.object().empty())
+        thinking["type"].string();  // says that it is missing
+    read_switch_or_object(thinking, r);
+}
+
+void hide(const Field& hidden, Reader& r) { r.request.hide_reasoning = hidden.boolean(); }
+void show(const Field& shown, Reader& r) { r.request.hide_reasoning = !shown.boolean(); }
+
+void read_display(const Field& display, Reader& r) {
+    if (display.string() != "omitted" && display.string() != "summarized")
+        display.refuse("expected summarized or omitted");
+    r.request.hide_reasoning = display.string() == "omitted";
+}
+
+void read_format(const Field& format, Reader& r) {
+    const std::string& name = format.string();
+    if (name == "hidden")
+        r.request.hide_reasoning = true;
+    else if (name != "parsed" && name != "auto" && name != "deepseek" && name != "deepseek-legacy")
+        format.refuse("reasoning is shown apart (parsed, deepseek, auto) or not at all (hidden)");
+}
+
+// Whether the reasoning of earlier turns is left out.
+void drop(const Field& dropped, Reader& r) { r.request.chat.drop_thinking = dropped.boolean(); }
+void keep(const Field& kept, Reader& r) {
+    if (kept.is_string() && kept.string() != "all") kept.refuse("expected all, true or false");
+    r.request.chat.drop_thinking = !kept.is_string() && !kept.boolean();
+}
+
+void read_elsewhere(const Field&, Reader&) {}
+
+struct Word {
+    std::string_view name;
+    unsigned places;
+    void (*read)(const Field&, Reader&);
+};
+
+// In the order in which they are read: of several that contradict each other the last one counts.
+constexpr Word kWords[] = {
+    {"output_config", kBody, read_output_config},
+    {"effort", kBody, read_bare_effort},
+    {"effort", kInside, read_effort},
+    {"chat_template_kwargs", kBody, read_object},
+    {"chat_template_args", kBody, read_object},
+    {"reasoning_effort", kBoth, read_effort},
+    {"thinking_level", kBoth, read_effort},
+    {"thinking_mode", kBoth, read_mode},
+    {"reasoning", kBoth, read_switch_or_object},
+    {"enabled", kInside, turn_on},
+    {"enable", kInside, turn_on},
+    {"enable_thinking", kBoth, turn_on},
+    {"enable_reasoning", kBoth, turn_on},
+    {"disabled", kInside, turn_off},
+    {"disable", kInside, turn_off},
+    {"disable_thinking", kBoth, turn_off},
+    {"disable_reasoning", kBoth, turn_off},
+    {"think", kBoth, read_think},
+    {"type", kInside, read_type},
+    {"thinking", kBoth, read_thinking_object},
+    {"thinking_config", kBoth, read_object},
+    {"google", kBody, read_object},
+    {"max_tokens", kInside, read_budget},
+    {"budget_tokens", kInside, read_budget},
+    {"budget", kInside, read_budget},
+    {"thinking_budget", kBoth, read_budget},
+    {"thinking_budget_tokens", kBoth, read_budget},
+    {"thinking_token_budget", kBoth, read_budget},
+    {"reasoning_budget", kBoth, read_budget},
+    {"max_reasoning_tokens", kBoth, read_budget},
+    {"reasoning_max_tokens", kBoth, read_budget},
+    {"max_thinking_tokens", kBoth, read_budget},
+    {"exclude", kInside, hide},
+    {"display", kInside, read_display},
+    {"include_thoughts", kInside, show},
+    {"include_reasoning", kBoth, show},
+    {"reasoning_format", kBoth, read_format},
+    {"drop_thinking", kBoth, drop},
+    {"clear_thinking", kBoth, drop},
+    {"preserve_thinking", kBoth, keep},
+    {"keep", kInside, keep},
+    {"summary", kInside, read_elsewhere},
+    {"generate_summary", kInside, read_elsewhere},
+    {"context", kInside, read_elsewhere},
+};
+
+// An object about thinking has no members that are not understood. They may be nested as deep as
+// the request.
+void Reader::read(const Field& object, unsigned place) {
+    std::vector<std::pair<const Word*, Field>> found;
+    for (const auto& [name, value] : object.object().items()) {
+        if (value.is_null()) continue;
+        const std::string common = snake_case(name);
+        const auto word = std::find_if(std::begin(kWords), std::end(kWords), [&](const Word& known) {
+            return known.name == common && (known.places & place) != 0;
+        });
+        if (word != std::end(kWords))
+            found.emplace_back(word, object[name.c_str()]);
+        else if (place == kInside)
+            object[name.c_str()].refuse("not supported here");
+    }
+    std::stable_sort(found.begin(), found.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    // Who limits reasoning wants it, unless something says otherwise.
+    for (const auto& [word, value] : found)
+        if (place == kInside && word->read == read_budget && value.is_number() && value.json() > 0)
+            request.chat.thinking = true;
+    for (const auto& [word, value] : found) word->read(value, *this);
+}
+
+}  // namespace
+
+void read_thinking(const Field& body, Request& request, bool if_asked) {
+    if (if_asked) request.chat.thinking = false;
+    Reader{request, if_asked}.read(body, kBody);
 }
 
 }  // namespace cachalot::server

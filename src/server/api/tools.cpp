@@ -9,6 +9,14 @@ namespace {
 
 constexpr std::string_view kSeparator = "__";
 
+// Behind these may be a date or a variant: web_search_20250305, mcp_toolset.
+constexpr std::string_view kProviderTypes[] = {
+    "web_search",       "web_fetch",     "code_interpreter",   "code_execution",
+    "image_generation", "file_search",   "tool_search",        "mcp",
+    "advisor",          "google_search", "google_maps",        "url_context",
+    "x_search",         "live_search",   "collections_search", "retrieval",
+    "browser_search"};
+
 std::string joined(const std::string& name_space, const std::string& name) {
     if (name_space.empty()) return name;
     if (name_space.ends_with(kSeparator)) return name_space + name;
@@ -45,7 +53,7 @@ std::string ToolSet::prompt_name(const std::string& name, const std::string& nam
 }
 
 void ToolSet::choose(const Field& name, const std::string& name_space, bool known, Request& request) const {
-    const auto wanted = prompt_name(name.string(), name_space);
+    const auto wanted = prompt_name(tool_name(name), name_space);
     if (!offers(wanted)) {
         if (is_left_out(name.string()))
             name.refuse("this tool runs at a provider, of which there is none here; it cannot be chosen");
@@ -67,7 +75,7 @@ void ToolSet::restrict_to(const Field& list, bool nested) {
         }
         if (type != "function" && type != "custom") continue;  // runs elsewhere
         const Field name = nested ? entry[type.c_str()]["name"] : entry["name"];
-        const auto wanted = prompt_name(name.string(), entry["namespace"].string_or(""));
+        const auto wanted = prompt_name(tool_name(name), entry["namespace"].string_or(""));
         if (!offers(wanted)) name.refuse("there is no tool of this name");
         kept.insert(wanted);
     }
@@ -76,13 +84,45 @@ void ToolSet::restrict_to(const Field& list, bool nested) {
     std::erase_if(forms_, [&](const auto& entry) { return !kept.contains(entry.first); });
 }
 
-ordered_json function_parts(const Field& description, const Field& parameters) {
-    ordered_json function = ordered_json::object();
-    if (description) function["description"] = description.string();
-    function["parameters"] = parameters
-                                 ? ordered_json(parameters.object())
-                                 : ordered_json{{"type", "object"}, {"properties", ordered_json::object()}};
-    return function;
+std::string tool_name(const Field& name) {
+    static constexpr std::size_t kMaxBytes = 256;
+    const std::string& text = non_empty(name);
+    if (text.size() > kMaxBytes) name.refuse(fmt::format("at most {} bytes are allowed", kMaxBytes));
+    const auto is_allowed = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               std::string_view("_-.:/").find(c) != std::string_view::npos;
+    };
+    if (!std::all_of(text.begin(), text.end(), is_allowed))
+        name.refuse("only letters, digits, '_', '-', '.', ':' and '/' are allowed in a tool's name");
+    return text;
+}
+
+bool runs_at_provider(const Field& tool) {
+    const std::string& type = tool["type"].string();
+    // A shell may be one of the provider's containers, and a search for tools may be left to the client.
+    if (type == "shell") {
+        const Field environment = tool["environment"];
+        return environment && environment["type"].string_or("").starts_with("container");
+    }
+    if (type == "tool_search") return tool["execution"].string_or("server") == "server";
+    return type.starts_with("openrouter:") ||
+           std::any_of(std::begin(kProviderTypes), std::end(kProviderTypes), [&](std::string_view known) {
+               return type.starts_with(known) && (type.size() == known.size() || type[known.size()] == '_');
+           });
+}
+
+void refuse_tool_type(const Field& type, std::string_view expected) {
+    type.refuse(fmt::format("'{}' is not supported, expected {}; offer a function instead",
+                            type.string().substr(0, 100), expected));
+}
+
+ordered_json function_parts(const Field& function) {
+    ordered_json parts = ordered_json::object();
+    if (const Field description = function["description"]) parts["description"] = description.string();
+    parts["parameters"] = {{"type", "object"}, {"properties", ordered_json::object()}};
+    for (const char* name : {"inputSchema", "input_schema", "parameters"})
+        if (const Field schema = function[name]) parts["parameters"] = schema.object();
+    return parts;
 }
 
 ordered_json custom_function(const Field& description, const Field& format) {

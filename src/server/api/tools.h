@@ -8,8 +8,9 @@
 //     custom apply_patch                apply_patch(input: string)     the input is the text itself
 //     namespace mcp__notes, lookup      mcp__notes__lookup(...)        name and namespace apart
 //
-// Tools that only a provider can run (web search, a sandbox for code) are left out, since agents list them for whatever
-// server they talk to; but a request that insists on one is refused.
+// Tools that only a provider can run (web search, a sandbox for code) are left out, since agents list them
+// for whatever server they talk to; but a request that insists on one is refused. A tool of any other type is
+// refused: left out, the client would wait for calls that never come.
 #pragma once
 
 #include <map>
@@ -58,6 +59,16 @@ class ToolSet {
     std::set<std::string> left_out_;
 };
 
+// The name of a tool. Throws ApiError 400 for one that the form of calls in a prompt cannot hold: letters,
+// digits and "_-.:/" are what the originals and real clients use.
+std::string tool_name(const Field& name);
+
+// Whether a tool of this type, of OpenAI, Anthropic or others, runs at a provider.
+bool runs_at_provider(const Field& tool);
+
+// Throws ApiError 400 for the type of a tool that is neither offered nor left out.
+[[noreturn]] void refuse_tool_type(const Field& type, std::string_view expected);
+
 // A custom tool as a function with one string. `format`: none, or what the text must be like; a grammar is told to the
 // model, and not enforced. Throws ApiError 400.
 ordered_json custom_function(const Field& description, const Field& format);
@@ -65,7 +76,8 @@ ordered_json custom_function(const Field& description, const Field& format);
 // The arguments of a call of such a function.
 std::string custom_arguments(const std::string& input);
 
-// The description and the parameters of a function. Throws ApiError 400 if they are of a wrong type.
-ordered_json function_parts(const Field& description, const Field& parameters);
+// The description and the parameters of a function; these have the name that one dialect or another gives
+// them. Throws ApiError 400 if they are of a wrong type.
+ordered_json function_parts(const Field& function);
 
 }  // namespace cachalot::server

@@ -2,6 +2,7 @@
 
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <algorithm>
 #include <limits>
@@ -82,6 +83,12 @@ class ZstdDecoder final : public BodyDecoder {
         const std::size_t result = ZSTD_decompressStream(stream_.get(), &to, &from);
         out.resize(before + to.pos);
         at_ = from.pos;
+        if (ZSTD_getErrorCode(result) == ZSTD_error_frameParameter_windowTooLarge)
+            fail(
+                "the compressed body has a window of more than {} MiB: compress it with a smaller one (zstd "
+                "without "
+                "--long or --ultra)",
+                (1 << kZstdWindowLog) >> 20);
         if (ZSTD_isError(result)) fail("the compressed body is damaged: {}", ZSTD_getErrorName(result));
         if (result == 0) return at_ < body_.size();  // a frame is over; another may follow
         if (at_ == body_.size() && to.pos < kStep) fail("the compressed body is cut off");

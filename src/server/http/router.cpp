@@ -36,6 +36,11 @@ bool fits(std::string_view pattern, std::string_view path) {
 
 constexpr std::string_view kVersion = "/v1";
 
+// Whether it begins with the segment of a version, "v2/": another API's.
+bool is_version(std::string_view path) {
+    return path.size() >= 2 && path[0] == 'v' && path[1] >= '0' && path[1] <= '9';
+}
+
 std::string without_extra_slashes(std::string_view path) {
     std::string result;
     for (const char c : path)
@@ -89,26 +94,39 @@ Router::Match Router::find(std::string_view method, std::string_view path) const
     return match;
 }
 
+// A path that exists for other methods only is repaired, too: /v1/responses/responses looks like
+// the id of a response.
 Router::Match Router::find_repaired(std::string_view method, std::string_view path) const {
-    Match match = find(method, path);
-    const auto found = [&](std::string candidate) {
-        if (match.allowed.empty()) match = find(method, candidate);
-        return !match.allowed.empty();
-    };
-    if (found(std::string(path))) return match;
-    const std::string tidy = without_extra_slashes(path);
-    const auto last_version = tidy.rfind(std::string(kVersion) + "/");
-    if (found(tidy) || (last_version != tidy.npos && found(tidy.substr(last_version))) ||
-        found(std::string(kVersion) + tidy))
-        return match;
+    Match first;
+    for (const std::string& candidate : candidates(path)) {
+        Match match = find(method, candidate);
+        if (match.route) return match;
+        if (first.allowed.empty()) first = std::move(match);
+    }
+    if (first.allowed.empty()) first.path = path;
+    return first;
+}
+
+// What may have been meant by a path, the likeliest first.
+std::vector<std::string> Router::candidates(std::string_view path) const {
+    constexpr int kMaxPrefix = 8;  // segments
+    const std::string tidy = without_extra_slashes(path), version(kVersion);
+    std::vector<std::string> all = {std::string(path), tidy};
+    const auto last_version = tidy.rfind(version + "/");
+    all.push_back(last_version != tidy.npos ? tidy.substr(last_version) : version + tidy);
+    // A prefix of its own, as of providers with several dialects: /anthropic/messages.
+    std::string_view rest = tidy;
+    for (int i = 0; last_version == tidy.npos && i < kMaxPrefix; ++i) {
+        const auto slash = rest.find('/', 1);
+        if (slash == rest.npos || is_version(rest.substr(1))) break;
+        rest.remove_prefix(slash);
+        all.push_back(version + std::string(rest));
+    }
     // A base URL that is an endpoint: /v1/chat/completions/chat/completions.
-    for (const Route& route : routes_)
-        if (tidy.starts_with(route.path + "/") &&
-            found(std::string(kVersion) + tidy.substr(route.path.size())))
-            return match;
-    match = Match();
-    match.path = path;
-    return match;
+    for (const std::string& whole : {tidy, version + tidy})
+        for (const Route& route : routes_)
+            if (whole.starts_with(route.path + "/")) all.push_back(version + whole.substr(route.path.size()));
+    return all;
 }
 
 }  // namespace cachalot::server

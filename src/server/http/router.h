@@ -31,11 +31,14 @@ class Router {
     // Literal paths win over patterns, then the order of registration counts. HEAD finds the route of GET.
     Match find(std::string_view method, std::string_view path) const;
 
-    // The same for a path that was put together from a wrong base URL, if there is nothing at the path itself: without
-    // /v1, with two of them or with something before it, with slashes too many, or with an endpoint in it.
+    // The same for a path that was put together from a wrong base URL, if nothing at the path itself takes
+    // the method: without /v1, with two of them or with something before it or in its place, with slashes too
+    // many, or with an endpoint in it.
     Match find_repaired(std::string_view method, std::string_view path) const;
 
   private:
+    std::vector<std::string> candidates(std::string_view path) const;
+
     std::vector<Route> routes_;
 };
 

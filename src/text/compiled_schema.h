@@ -1,7 +1,8 @@
 // A JSON schema, as far as values are made to fit it, read once.
 //
-// Schemas come from clients, so a node may refer to itself, or four times to one that does the same, and a value may meet
-// a node once for each of its items. Therefore every node is looked at once, and what a value meets is a lookup.
+// Schemas come from clients, so a node may refer to itself, or four times to one that does the same, and a
+// value may meet a node once for each of its items. Therefore every node is looked at once, and what a value
+// meets is a lookup.
 #pragma once
 
 #include <deque>
@@ -52,7 +53,8 @@ struct SchemaNode {
 
 class CompiledSchema {
   public:
-    // `schema` is also what its references are about. It has to stay where it is. Linear in its size, but for sorting.
+    // `schema` is also what its references are about. It has to stay where it is. Linear in its size, but for
+    // sorting.
     explicit CompiledSchema(const nlohmann::ordered_json& schema);
     CompiledSchema(const CompiledSchema&) = delete;  // nodes point at each other
     CompiledSchema& operator=(const CompiledSchema&) = delete;

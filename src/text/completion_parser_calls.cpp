@@ -66,6 +66,7 @@ void CompletionParser::tag_in_call(const Mark& item) {
             open_parameter(tag.name, item);
             return;
         case DsmlKind::other_start:
+            if (tag.word.empty()) call_.broken_tag();
             if (!call_.has_parameter(tag.word)) break;
             completion_.repairs.insert(Repair::name_misspelt);
             open_parameter(tag.word, item);
@@ -93,9 +94,10 @@ void CompletionParser::open_parameter(const std::string& name, const Mark& item)
     plain_parameter_ = item.plain;
     value_empty_ = true;
     scanned_ = 0;
-    call_.open_parameter(name, item.tag.is_string);
+    std::string_view attribute;
     for (const auto& [key, value] : item.tag.attributes)
-        if (item.tag.closed && key == "value") call_.value(value);
+        if (key == "value") attribute = value;
+    call_.open_parameter(name, item.tag.is_string, attribute);
     if (item.tag.closed) close_parameter();
     take_call_events();
 }

@@ -33,6 +33,8 @@ class ToolSchema {
 
     const std::string& name() const { return name_; }
 
+    const std::vector<Parameter>& parameters() const { return parameters_; }
+
     // Whether the parameters are listed, so that a name that is not among them is wrong.
     bool lists_parameters() const { return !parameters_.empty(); }
     bool takes_nothing() const { return takes_nothing_; }

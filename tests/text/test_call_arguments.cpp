@@ -300,13 +300,56 @@ TEST(CallArguments, TagsOfParametersThatAreNotClosed) {
     const std::string start = "<｜DSML｜parameter name=\"command\" string=\"true\"",
                       end = "</｜DSML｜parameter>";
     for (const std::string value :
-         {" value=\"ls\">", " value='ls'>", " value=\"ls\">\n", " value=\"ls\" >"})
+         {" value=\"ls\">", " value='ls'>", " value=\"ls\">\n", " value=\"ls\" >", "ls"})
         EXPECT_EQ(read(start + value + end, shell()), R"(f{"command": "ls"})") << value;
     EXPECT_EQ(read(start + " value=\"x\">ls" + end, shell()), R"(f{"command": "ls"})");
     EXPECT_EQ(read(start + " value=\"ls\"/>", shell()), R"(f{"command": "ls"})");
     // What cannot be told from the tag is not run.
     EXPECT_TRUE(read(start + " rm -r x" + end, shell()).starts_with("|f"));
     EXPECT_TRUE(read("<｜DSML｜parameter command rm -r x" + end, shell()).starts_with("|f"));
+}
+
+TEST(CallArguments, CallsInOtherShapes) {
+    const std::string ls = R"(f{"command": "ls"})";
+    const std::string value = parameter("command", "ls", "true"), end = "\n</｜DSML｜invoke>";
+    const auto calls = [](const std::string& inside) {
+        const Completion result =
+            parse_completion("<｜DSML｜tool_calls>\n" + inside + "\n</｜DSML｜tool_calls>", false, shell());
+        std::string all;
+        for (const ParsedToolCall& call : result.tool_calls) all += call.name + call.arguments;
+        return result.content.empty() ? all : all + "|" + result.content;
+    };
+    // A head that closes itself though it does not.
+    for (const char* head :
+         {"<｜DSML｜invoke name=\"f\"/>", "<｜DSML｜invoke name=\"f\" />", "<invoke name=\"f\"/>"}) {
+        EXPECT_EQ(calls(head + ("\n" + value) + end), ls) << head;
+        EXPECT_EQ(calls(head + value + end + head + value + end), ls + ls) << head;
+    }
+    EXPECT_EQ(
+        calls("<｜DSML｜invoke name=\"f\" command=\"ls\"/>\n<｜DSML｜invoke name=\"f\" command=\"ls\"/>"),
+        ls + ls);
+    // Without the sentinel, within a block.
+    EXPECT_EQ(calls("<invoke functions.f>\n" + value + end), ls);
+    EXPECT_EQ(calls("<invoke>\n" + value + end).find('<'), std::string::npos);
+    // JSON, one after the other.
+    const std::string json = R"({"name": "f", "arguments": {"command": "ls"}})";
+    for (const char* between : {"\n", "\n\n", ",\n", " ", ""})
+        EXPECT_EQ(calls(json + between + json), ls + ls);
+    EXPECT_EQ(calls("[" + json + ", " + json + "]"), ls + ls);
+    EXPECT_EQ(calls("```json\n" + json + "\n" + json + "\n```"), ls + ls);
+    EXPECT_EQ(calls(json + "\nand"), "|" + json + "\nand");
+}
+
+TEST(CallArguments, WhatIsGivenBackHasNoMarks) {
+    for (const char* mark :
+         {"</think>", "<think>", "<｜User｜>", "<｜DSML｜foo>", "</｜DSML｜invoke>", "</thi<think>nk>"}) {
+        EXPECT_EQ(read(parameter("a", std::string("1") + mark + "2", "true"), tool("{}", false)),
+                  "|f {\"a\": \"12\"}")
+            << mark;
+        const std::string call = "<｜DSML｜invoke name=\"g" + std::string(mark) + "\">\n" +
+                                 parameter("a", "1", "true") + "\n</｜DSML｜invoke>";
+        EXPECT_EQ(parse_completion(call, false, shell()).content, "g {\"a\": \"1\"}") << mark;
+    }
 }
 
 // What is sent while the text comes is never more than is certain.

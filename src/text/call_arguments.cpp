@@ -21,6 +21,64 @@ constexpr std::array<std::string_view, 18> kWrappers = {
     "params",    "param",    "parameters", "parameter",     "kwargs",       "json",
     "payload",   "data",     "toolinput",  "toolarguments", "functionargs", "object"};
 
+constexpr std::size_t kMaxIndent = 64;  // before a value's bracket, to be recognised
+constexpr std::string_view kSpaces = " \t\r\n";
+
+bool is_word_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
+std::size_t skip_spaces(std::string_view text, std::size_t at) {
+    return std::min(text.find_first_not_of(kSpaces, at), text.size());
+}
+
+std::size_t skip_word(std::string_view text, std::size_t at) {
+    while (at < text.size() && is_word_char(text[at])) at++;
+    return at;
+}
+
+bool is_one_of(char c, std::string_view chars) { return chars.find(c) != std::string_view::npos; }
+
+// Not the group of a shell, `{ echo; }`.
+bool begins_like_object(std::string_view text) {
+    const std::size_t at = skip_spaces(text, 1), end = skip_word(text, at);
+    if (at == 1 || end == text.size()) return true;
+    if (at == end) return is_one_of(text[at], "\"'\\{}");
+    const std::size_t next = skip_spaces(text, end);
+    return next == text.size() || is_one_of(text[next], ":=");
+}
+
+// Not the test of a shell, `[ -f x ]`, and not the mark of a note, "[draft] ...".
+bool begins_like_array(std::string_view text) {
+    const std::size_t at = text.find_first_not_of(" \t\r\n[");
+    if (at == std::string_view::npos || is_one_of(text[at], "\"'\\{]")) return true;
+    const std::string_view word = text.substr(at, skip_word(text, at) - at);
+    for (const char* value : {"true", "false", "null", "True", "False", "None"})
+        if (word == value) return true;
+    const std::string_view digits = word.starts_with('-') ? word.substr(1) : word;
+    return !digits.empty() && digits[0] >= '0' && digits[0] <= '9';
+}
+
+// Not the redirection of a shell, `<in sort`.
+bool begins_like_tag(std::string_view text) {
+    const std::size_t start = text.find_first_not_of("/!?", 1);
+    const std::size_t end = start == std::string_view::npos ? text.size() : skip_word(text, start);
+    if (end == text.size()) return true;
+    if (end == start) return text.starts_with("</");
+    if (text[end] == '>' || text[end] == '/' || text[end] == ':') return true;
+    return kSpaces.find(text[end]) != std::string_view::npos && text.find('>', end) != std::string_view::npos;
+}
+
+// Whether the text is no bare one: it was to be an object, an array, a tag, or a fence around something.
+bool begins_like_structure(std::string_view text) {
+    text = without_fence(text);
+    return (text.starts_with('{') && begins_like_object(text)) ||
+           (text.starts_with('[') && begins_like_array(text)) ||
+           (text.starts_with('<') && begins_like_tag(text)) || text.starts_with("```");
+}
+
+bool is_nothing(std::string_view text) { return text.empty() || text == "null" || text == "None"; }
+
 // The text of an object: `text` itself, or what a JSON string holds.
 std::optional<std::string> object_text(std::string_view text) {
     std::string inner(without_fence(text));
@@ -33,15 +91,19 @@ std::optional<std::string> object_text(std::string_view text) {
 
 std::optional<Arguments> read(std::string_view text, const ToolSchema* tool, int wraps);
 
-// Members that are no parameters of the tool may hold what is meant.
-Arguments unwrapped(Arguments members, const ToolSchema* tool, int wraps) {
-    if (!tool || wraps >= kMaxWraps) return members;
+// Members that are no parameters of the tool may hold what is meant, and one that is may hold itself.
+std::optional<Arguments> unwrapped(Arguments members, const ToolSchema* tool, int wraps) {
+    if (!tool || wraps >= kMaxWraps || !tool->lists_parameters()) return members;
+    if (members.size() == 1)
+        if (auto inner = unwrap_own(members.front().name, members.front().value, *tool)) return inner;
     if (std::any_of(members.begin(), members.end(), [&](const auto& m) { return tool->parameter(m.name); }))
         return members;
     const auto wrapper = std::find_if(members.begin(), members.end(),
                                       [](const ToolArgument& m) { return is_wrapper_name(m.name); });
-    if (wrapper == members.end() || !tool->lists_parameters()) return members;
-    if (auto inner = read(wrapper->value, tool, wraps + 1)) return *inner;
+    if (wrapper == members.end()) return members;
+    if (is_nothing(without_fence(wrapper->value))) return Arguments{};
+    if (auto inner = read(wrapper->value, tool, wraps + 1)) return inner;
+    if (members.size() == 1) return std::nullopt;
     return members;
 }
 
@@ -59,18 +121,52 @@ std::optional<Arguments> embedded(std::string_view text, const ToolSchema* tool)
     return members;
 }
 
+std::optional<Arguments> bare_value(std::string_view bare, const ToolSchema* tool) {
+    if (!tool || !tool->only() || bare.empty()) return std::nullopt;
+    const ToolSchema::Parameter& only = *tool->only();
+    const bool quoted = bare.starts_with('"') && is_json(bare);
+    const std::string value = quoted ? parse_json(bare, "text").get<std::string>() : std::string(bare);
+    if (begins_like_structure(value)) {
+        const std::optional<std::string> json = mend_json(value);
+        const bool array = json && json->starts_with('[') && only.schema->types.has(JsonTypes::array);
+        return array ? std::optional(Arguments{{only.name, false, *json}}) : std::nullopt;
+    }
+    if (tool->takes_string(only) && is_nothing(value)) return std::nullopt;
+    if (!tool->fits_text(only, value)) return std::nullopt;
+    return Arguments{{only.name, true, value}};
+}
+
 std::optional<Arguments> read(std::string_view text, const ToolSchema* tool, int wraps) {
     if (const std::optional<std::string> json = object_text(text))
         if (std::optional<Arguments> members = parse_tool_arguments(*json))
             return unwrapped(std::move(*members), tool, wraps);
     if (std::optional<Arguments> members = embedded(text, tool)) return members;
-    const std::string_view bare = without_fence(text);
-    if (!tool || !tool->only() || bare.empty()) return std::nullopt;
-    const ToolSchema::Parameter& only = *tool->only();
-    const bool quoted = bare.starts_with('"') && is_json(bare);
-    const std::string value = quoted ? parse_json(bare, "text").get<std::string>() : std::string(bare);
-    if (!tool->fits_text(only, value)) return std::nullopt;
-    return Arguments{{only.name, true, value}};
+    return bare_value(without_fence(text), tool);
+}
+
+// The objects and lists of a text that has nothing else, but for commas between them.
+std::vector<std::string_view> json_values(std::string_view text) {
+    std::vector<std::string_view> values;
+    std::size_t depth = 0, start = 0;
+    bool in_string = false;
+    for (std::size_t at = 0; at < text.size(); at++) {
+        const char c = text[at];
+        if (in_string) {
+            if (c == '\\') at++;
+            in_string = c != '"';
+        } else if (c == '{' || c == '[') {
+            if (depth++ == 0) start = at;
+        } else if (c == '}' || c == ']') {
+            if (depth == 0) return {};
+            if (--depth == 0) values.push_back(text.substr(start, at + 1 - start));
+        } else if (c == '"') {
+            in_string = true;
+        }
+        const bool between = depth == 0 && c != '}' && c != ']';
+        if (between && c != ',' && kSpaces.find(c) == std::string_view::npos) return {};
+    }
+    if (depth > 0) values.push_back(text.substr(start));
+    return values;
 }
 
 std::optional<JsonCall> json_call(const ordered_json& json) {
@@ -124,15 +220,64 @@ std::optional<Arguments> unwrap_parameter(std::string_view name, std::string_vie
     return inner;
 }
 
+std::optional<Arguments> unwrap_own(std::string_view name, std::string_view text, const ToolSchema& tool) {
+    const ToolSchema::Parameter* own = tool.parameter(name);
+    if (!own || !tool.takes_string(*own) || own->schema->types.has(JsonTypes::object)) return std::nullopt;
+    std::optional<Arguments> found;
+    std::string inner(text);
+    for (int i = 0; i < kMaxWraps; i++) {
+        if (skip_spaces(inner, 0) == inner.size() || inner[skip_spaces(inner, 0)] != '{') break;
+        const std::optional<std::string> json = mend_json(inner);
+        const std::optional<Arguments> members = json ? parse_tool_arguments(*json) : std::nullopt;
+        if (!members) break;
+        const auto member = [&](std::string_view key) {
+            return std::find_if(members->begin(), members->end(),
+                                [&](const auto& m) { return m.name == key; });
+        };
+        const auto missing = [&](const auto& p) { return p.required && member(p.name) == members->end(); };
+        const auto unknown = [&](const auto& m) { return !tool.parameter(m.name); };
+        const auto itself = member(own->name);
+        if (itself == members->end() || !itself->is_string ||
+            std::any_of(members->begin(), members->end(), unknown) ||
+            std::any_of(tool.parameters().begin(), tool.parameters().end(), missing))
+            break;
+        inner = itself->value;
+        found = members;
+    }
+    return found;
+}
+
+bool may_wrap_own(std::string_view text, const ToolSchema& tool) {
+    std::size_t at = skip_spaces(text, 0);
+    if (at == text.size()) return at <= kMaxIndent;
+    if (at > kMaxIndent || text[at] != '{') return false;
+    at = skip_spaces(text, at + 1);
+    if (at == text.size()) return at <= 2 * kMaxIndent;
+    const char quote = text[at];
+    if (quote != '"' && quote != '\'') return false;
+    const std::size_t end = text.find(quote, ++at);
+    const std::string_view key = text.substr(at, end == std::string_view::npos ? end : end - at);
+    return std::any_of(tool.parameters().begin(), tool.parameters().end(), [&](const auto& p) {
+        return end == std::string_view::npos ? p.name.starts_with(key) : p.name == key;
+    });
+}
+
 std::vector<JsonCall> read_json_calls(std::string_view text) {
     std::vector<JsonCall> calls;
-    const std::optional<std::string> json = mend_json(text);
-    if (!json) return calls;
-    ordered_json parsed;
-    try {
-        parsed = parse_json(*json, "text");
-    } catch (const Error&) {
-        return calls;
+    ordered_json parsed = ordered_json::array();
+    const std::vector<std::string_view> values = json_values(without_fence(text));
+    for (const std::string_view value : values.empty() ? std::vector{text} : values) {
+        const std::optional<std::string> json = mend_json(value);
+        if (!json) return calls;
+        try {
+            ordered_json item = parse_json(*json, "text");
+            if (values.size() > 1)
+                parsed.push_back(std::move(item));
+            else
+                parsed = std::move(item);
+        } catch (const Error&) {
+            return calls;
+        }
     }
     if (!parsed.is_array()) parsed = ordered_json::array({parsed});
     for (const ordered_json& item : parsed) {

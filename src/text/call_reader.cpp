@@ -28,7 +28,7 @@ void CallReader::open(const DsmlTag& invoke) {
     rejected_ = !offered(invoke.name);
     name_ = tool_ ? tool_->name() : invoke.name;
     if (name_ != invoke.name) repairs_.insert(Repair::name_misspelt);
-    announced_ = false;
+    announced_ = broken_tag_ = false;
     arguments_.clear();
     body_.clear();
     names_.clear();
@@ -42,12 +42,14 @@ void CallReader::open(const DsmlTag& invoke) {
 
 // ---- Parameters
 
-void CallReader::open_parameter(std::string_view name, std::optional<bool> is_string) {
+void CallReader::open_parameter(std::string_view name, std::optional<bool> is_string,
+                                std::string_view attribute) {
     add_body(true);
     const ToolSchema::Parameter* parameter = tool_ ? tool_->parameter(name) : nullptr;
     parameter_ = parameter ? parameter->name : std::string(name);
     if (parameter_ != name) repairs_.insert(Repair::name_misspelt);
     is_string_ = is_string;
+    attribute_ = attribute;
     held_.clear();
     const bool plain = parameter ? tool_->takes_string(*parameter) : !tool_ || !tool_->lists_parameters();
     mode_ = names_.contains(parameter_)          ? Value::dropped
@@ -55,34 +57,38 @@ void CallReader::open_parameter(std::string_view name, std::optional<bool> is_st
                                                  : Value::held;
     if (mode_ == Value::dropped) repairs_.insert(Repair::duplicate_parameter);
     if (mode_ != Value::streamed) return;
+    if (!attribute_.empty()) {
+        mode_ = Value::held;
+    } else if (parameter && names_.empty()) {
+        mode_ = Value::watched;
+    } else {
+        begin_string();
+    }
+}
+
+void CallReader::begin_string() {
+    mode_ = Value::streamed;
     begin_argument(parameter_);
     send(CompletionEvent::Kind::call_arguments, "\"");
 }
 
 void CallReader::value(std::string_view text) {
-    if (mode_ == Value::held) held_ += text;
+    if (mode_ == Value::held || mode_ == Value::watched) held_ += text;
+    const bool begins = mode_ == Value::watched && !may_wrap_own(held_, *tool_);
+    if (begins) begin_string();
     if (mode_ != Value::streamed) return;
     std::string escaped;
-    append_json_escaped(escaped, text);
+    append_json_escaped(escaped, begins ? std::string_view(held_) : text);
     send(CompletionEvent::Kind::call_arguments, escaped);
 }
 
 void CallReader::close_parameter() {
     const Value mode = std::exchange(mode_, Value::dropped);
     if (mode == Value::streamed) send(CompletionEvent::Kind::call_arguments, "\"");
-    if (mode != Value::held) return;
+    if (mode != Value::held && mode != Value::watched) return;
+    if (!attribute_.empty() && trim(held_).empty()) held_ = attribute_;
     if (!is_string_) repairs_.insert(Repair::string_attribute_missing);
-    if (tool_ && tool_->lists_parameters() && !tool_->parameter(parameter_)) {
-        if (const auto inner = unwrap_parameter(parameter_, held_, *tool_)) {
-            repairs_.insert(Repair::arguments_wrapped);
-            for (const ToolArgument& argument : *inner) add(argument);
-            return;
-        }
-        if (is_wrapper_name(parameter_)) {
-            body(held_);
-            return;
-        }
-    }
+    if (unwrap_value()) return;
     const std::string_view text = trim(held_);
     if (is_string_.value_or(false)) return add({parameter_, true, held_});
     if (is_json(text)) return add({parameter_, false, std::string(text)});
@@ -91,6 +97,24 @@ void CallReader::close_parameter() {
     if (text == "False") return add({parameter_, false, "false"});
     if (text == "None") return add({parameter_, false, "null"});
     add({parameter_, true, held_});
+}
+
+// Whether the value was more than one: it held the arguments, or what was to be those.
+bool CallReader::unwrap_value() {
+    if (!tool_ || !tool_->lists_parameters()) return false;
+    const bool own = tool_->parameter(parameter_) != nullptr;
+    if (own && !names_.empty()) return false;
+    const auto inner =
+        own ? unwrap_own(parameter_, held_, *tool_) : unwrap_parameter(parameter_, held_, *tool_);
+    if (inner) {
+        repairs_.insert(Repair::arguments_wrapped);
+        for (const ToolArgument& argument : *inner) add(argument);
+    } else if (!own && is_wrapper_name(parameter_)) {
+        body(held_);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 // ---- Arguments
@@ -121,7 +145,7 @@ void CallReader::add(const ToolArgument& argument) {
 bool CallReader::add_body(bool beside_parameters) {
     const std::string_view text = trim(body_);
     if (text.empty()) return true;
-    if (beside_parameters && !is_object_text(text)) return false;
+    if ((beside_parameters || broken_tag_) && !is_object_text(text)) return false;
     const auto arguments = read_arguments(text, tool_);
     if (!arguments) return false;
     repairs_.insert(Repair::arguments_in_body);

@@ -43,10 +43,14 @@ class CallReader {
     bool has_parameter(std::string_view name) const { return tool_ && tool_->parameter(name); }
 
     void open(const DsmlTag& invoke);
-    void open_parameter(std::string_view name, std::optional<bool> is_string);
+    // `attribute`: the value that the tag itself has, which counts if none follows.
+    void open_parameter(std::string_view name, std::optional<bool> is_string,
+                        std::string_view attribute = {});
     void value(std::string_view text);
     void close_parameter();
     void body(std::string_view text) { body_ += text; }
+    // A tag of which only the beginning could be read: the rest of it is in the body, which is no bare value.
+    void broken_tag() { broken_tag_ = true; }
     // `cut`: a limit ended the text within the call, so that more might have followed: then a call without
     // arguments is none, whatever the tool takes. Returns the text of what is no call.
     std::optional<std::string> close(bool cut);
@@ -60,6 +64,8 @@ class CallReader {
   private:
     void send(CompletionEvent::Kind kind, std::string_view text);
     void begin_argument(const std::string& name);
+    void begin_string();
+    bool unwrap_value();
     void add(const ToolArgument& argument);
     bool add_body(bool beside_parameters);
     bool may_be_empty() const;
@@ -71,7 +77,8 @@ class CallReader {
 
     // Of the open call.
     const ToolSchema* tool_ = nullptr;
-    bool rejected_ = false;   // not offered
+    bool rejected_ = false;  // not offered
+    bool broken_tag_ = false;
     bool announced_ = false;  // call_start has been sent
     std::string name_;
     std::string arguments_;  // of a rejected call; else they have been sent
@@ -79,9 +86,9 @@ class CallReader {
     std::set<std::string> names_;  // of the arguments so far
 
     // Of the open parameter.
-    enum class Value { streamed, held, dropped };
+    enum class Value { streamed, watched, held, dropped };  // watched: streamed once it is no wrapper
     Value mode_ = Value::dropped;
-    std::string parameter_, held_;
+    std::string parameter_, held_, attribute_;
     std::optional<bool> is_string_;
 };
 

@@ -62,6 +62,7 @@ std::vector<CompletionEvent> CompletionParser::finish(bool cut) {
     } else if (in_block_) {
         completion_.repairs.insert(calls_in_block_ > 0 ? Repair::calls_end_missing : Repair::truncated);
     }
+    emit_content(filter_.flush());
     events.insert(events.end(), events_.begin(), events_.end());
     events_.clear();
     return events;
@@ -106,10 +107,20 @@ Answer CompletionParser::begins_block(const Mark& item, std::size_t at) const {
                                {DsmlKind::invoke_start, DsmlKind::calls_end, DsmlKind::calls_start});
 }
 
-// Whether a tag without the sentinel counts in a block.
+// Whether a tag without the sentinel counts in a call. Between the calls of a block all of them do.
 bool CompletionParser::counts(const DsmlTag& tag) const {
     if (tag.kind == DsmlKind::invoke_start) return !tools_ || tools_->find(tag.name);
     return tag.kind != DsmlKind::calls_start;
+}
+
+// Whether nothing belongs to an invoke that closes itself, where `end` is behind it.
+Answer CompletionParser::stands_alone(const Mark& item, std::size_t end) const {
+    if (item.tag.kind != DsmlKind::invoke_start || !item.tag.closed) return Answer::yes;
+    const Mark next = marks().next(end);
+    if (next.kind == Mark::Kind::more) return Answer::more;
+    const bool inside = next.kind == Mark::Kind::tag &&
+                        (next.tag.kind == DsmlKind::parameter_start || next.tag.kind == DsmlKind::invoke_end);
+    return inside ? Answer::no : Answer::yes;
 }
 
 // `at` moved back over the line breaks before it, at most `limit`.
@@ -159,11 +170,12 @@ bool CompletionParser::step_text() {
         pass_text(ended_ ? at : end_of_text);
         return false;
     }
-    const Mark item = marks().look(at);
+    Mark item = marks().look(at);
     const bool in_reasoning = state_ == State::reasoning;
     const bool may_be_text = in_reasoning || (item.plain && !in_block_);
     Answer block = may_be_text || item.kind == Mark::Kind::more ? begins_block(item, at) : Answer::no;
-    if (block == Answer::more) {
+    const Answer alone = may_be_text ? Answer::yes : stands_alone(item, at + item.length);
+    if (block == Answer::more || alone == Answer::more) {
         pass_text(end_of_text);
         return false;
     }
@@ -194,7 +206,8 @@ bool CompletionParser::step_text() {
             drop(buffer_.size(), Repair::truncated);
             return true;
         case Mark::Kind::tag:
-            if ((may_be_text && block == Answer::no) || (item.plain && in_block_ && !counts(item.tag))) break;
+            if (may_be_text && block == Answer::no) break;
+            if (alone == Answer::no) item.tag.closed = false;
             pass_text(item.tag.kind == DsmlKind::calls_start || item.tag.kind == DsmlKind::invoke_start
                           ? end_of_text
                           : at);
@@ -250,12 +263,16 @@ void CompletionParser::pass_content(std::string_view text) {
     } else if (!completion_.tool_calls.empty()) {
         completion_.repairs.insert(Repair::text_after_calls);
     }
-    const bool apart = std::exchange(paragraph_, false) && !completion_.content.empty();
-    for (const std::string_view piece : {apart ? kParagraph : std::string_view(), text}) {
-        if (piece.empty()) continue;
-        completion_.content += piece;
-        emit(CompletionEvent::Kind::content, piece);
-    }
+    const bool first = completion_.content.empty() && filter_.empty();
+    if (std::exchange(paragraph_, false) && !first) emit_content(filter_.feed(kParagraph));
+    emit_content(filter_.feed(text));
+}
+
+void CompletionParser::emit_content(std::string_view text) {
+    if (filter_.take_dropped()) completion_.repairs.insert(Repair::stray_tag);
+    if (text.empty()) return;
+    completion_.content += text;
+    emit(CompletionEvent::Kind::content, text);
 }
 
 void CompletionParser::drop(std::size_t end, Repair repair) {
@@ -277,12 +294,11 @@ bool CompletionParser::step_block_json() {
     if (at == buffer_.size()) return false;
     const Mark item = marks().look(at);
     if (item.kind == Mark::Kind::more) return false;
-    if (item.kind == Mark::Kind::tag && (!item.plain || counts(item.tag))) {
+    if (item.kind == Mark::Kind::tag) {
         read_block_json();
         return true;
     }
-    const bool is_text = item.kind == Mark::Kind::text || item.kind == Mark::Kind::tag;
-    if (is_text) json_.append(buffer_, at, item.length);
+    if (item.kind == Mark::Kind::text) json_.append(buffer_, at, item.length);
     at_ = at + item.length;
     return true;
 }

@@ -17,6 +17,7 @@
 // - In content an invoke begins a call, with a block around it or not. All other tags are dropped wherever
 //   they stand, and so are think tags and special tokens: none of them is ever text. Text between calls is
 //   content; JSON there may be calls.
+// - An invoke that closes itself, `/>`, does not if a parameter or its end is the next tag.
 // - Without the sentinel a block begins at the start of a line, if the call of a tool that is offered
 //   follows.
 // - In reasoning a tag is text (thinking about the format is not using it), unless it is a block's beginning
@@ -38,6 +39,7 @@
 
 #include "text/call_reader.h"
 #include "text/completion.h"
+#include "text/content_filter.h"
 #include "text/mark_reader.h"
 #include "text/tool_schema.h"
 
@@ -75,12 +77,14 @@ class CompletionParser {
     }
     MarkReader::Answer begins_block(const Mark& item, std::size_t at) const;
     bool counts(const DsmlTag& tag) const;
+    MarkReader::Answer stands_alone(const Mark& item, std::size_t end) const;
     MarkReader::Answer goes_on_without_end(std::size_t at);
     MarkReader::Answer ends_value(const Mark& item, std::size_t end, bool line_start);
     std::size_t before_newlines(std::size_t at, std::size_t limit) const;
 
     void pass_text(std::size_t end);
     void pass_content(std::string_view text);
+    void emit_content(std::string_view text);
     void pass_value(std::size_t end);
     void drop(std::size_t end, Repair repair);
     void begin(State state, bool after_tag);
@@ -107,6 +111,8 @@ class CompletionParser {
     bool after_tag_ = false;  // head_: white space is dropped
     bool paragraph_ = false;  // content that follows is apart from what there is
     char last_ = '\n';        // reasoning, content: the last character that was passed on
+
+    ContentFilter filter_;  // what content goes through
 
     bool in_block_ = false;           // inside <tool_calls>
     std::size_t calls_in_block_ = 0;  // that were begun

@@ -31,11 +31,14 @@ bool CompletionParser::step_call() {
     call_.body(std::string_view(buffer_).substr(at_, at - at_));
     at_ = at;
     if (at == buffer_.size()) return false;
-    const Mark item = marks().look(at);
+    Mark item = marks().look(at);
+    const Answer alone = stands_alone(item, at + item.length);
+    if (alone == Answer::more) return false;
     switch (item.kind) {
         case Mark::Kind::more: return false;
         case Mark::Kind::tag:
             if (item.plain && !counts(item.tag)) break;
+            if (alone == Answer::no) item.tag.closed = false;
             at_ = at + item.length;
             tag_in_call(item);
             return true;
@@ -66,6 +69,7 @@ void CompletionParser::tag_in_call(const Mark& item) {
             open_parameter(tag.name, item);
             return;
         case DsmlKind::other_start:
+            if (tag.word.empty()) call_.broken_tag();
             if (!call_.has_parameter(tag.word)) break;
             completion_.repairs.insert(Repair::name_misspelt);
             open_parameter(tag.word, item);
@@ -77,6 +81,7 @@ void CompletionParser::tag_in_call(const Mark& item) {
 
 void CompletionParser::take_call_events() {
     for (CompletionEvent& event : call_.take()) {
+        emit_content(filter_.flush());  // the call parts it from what follows
         if (event.kind == CompletionEvent::Kind::call_start)
             completion_.tool_calls.push_back({event.text, {}, true});
         if (event.kind == CompletionEvent::Kind::call_arguments)
@@ -93,9 +98,10 @@ void CompletionParser::open_parameter(const std::string& name, const Mark& item)
     plain_parameter_ = item.plain;
     value_empty_ = true;
     scanned_ = 0;
-    call_.open_parameter(name, item.tag.is_string);
+    std::string_view attribute;
     for (const auto& [key, value] : item.tag.attributes)
-        if (item.tag.closed && key == "value") call_.value(value);
+        if (key == "value") attribute = value;
+    call_.open_parameter(name, item.tag.is_string, attribute);
     if (item.tag.closed) close_parameter();
     take_call_events();
 }

@@ -211,7 +211,7 @@ class Matcher {
         while (at_ < text_.size() && at_ - start < kMaxWord && is_word_char(text_[at_])) at_++;
         tag.word = text_.substr(start, at_ - start);
         if (at_end()) return false;
-        const Word word = meaning(tag.word);
+        const Word word = word_ = meaning(tag.word);
         bare_names_ = word == Word::invoke || word == Word::parameter;
         if (!attributes(tag)) return false;
         if (word == Word::other && text_[at_ - 1] != '>') return false;
@@ -254,29 +254,52 @@ class Matcher {
                 tag.closed = text_[at_] == '>';
                 continue;
             }
-            if (attribute(tag, bare_names_ && !new_line)) continue;
+            if (skip_separator()) continue;
+            if (ran_out_) return false;
+            // string="true"ls: the tag ends with the quote.
+            const bool glued = at_ == end && word_ == Word::parameter && !tag.name.empty() && after_quote_;
+            if (attribute(tag, bare_names_ && !new_line && !glued)) continue;
             at_ = end;
+            if (glued && !ran_out_) return true;
             return !ran_out_ && (new_line || c == '<' || c == '{' || c == '[');
         }
+    }
+
+    // What models put between a name and the end of its tag, and around it: invoke("f"), name="f";>, name="f"|>
+    bool skip_separator() {
+        const char c = text_[at_];
+        const bool bracket = word_ == Word::invoke && (c == '(' || c == ')');
+        if (bracket || (bare_names_ && (c == ';' || c == ',' || c == '|'))) {
+            at_++;
+            return true;
+        }
+        return bare_names_ && c == kBar[0] && skip(kBar);
     }
 
     // `bare`: one without a value will do. It is the name if there is no other.
     bool attribute(DsmlTag& tag, bool bare) {
         const std::size_t start = at_;
-        while (at_ < text_.size() && is_word_char(text_[at_])) at_++;
+        after_quote_ = false;
+        while (at_ < text_.size() && (is_word_char(text_[at_]) || (bare && at_ > start && text_[at_] == '.')))
+            at_++;
         const std::size_t end = at_;
         const std::string key(text_.substr(start, end - start));
+        std::string value;
         if (!skip_spaces(kMaxDsmlTag)) return false;
         if (text_[at_] != '=' && text_[at_] != ':') {
             at_ = end;
-            if (!bare || key.empty() || (text_[end] != '>' && text_[end] != '/' && !is_space(text_[end])))
-                return false;
+            if (bare && key.empty() && tag.name.empty() && quote_at(at_).length > 0) {
+                if (!attribute_value(value, true)) return false;
+                tag.name = std::move(value);
+                return true;
+            }
+            const bool ends = std::string_view(">/);,| \t\r\n").find(text_[end]) != std::string_view::npos;
+            if (!bare || key.empty() || !ends) return false;
             if (tag.name.empty()) tag.name = key;
             return true;
         }
         at_++;
-        std::string value;
-        if (!skip_spaces(kMaxDsmlTag) || !attribute_value(value)) return false;
+        if (!skip_spaces(kMaxDsmlTag) || !attribute_value(value, key == "name" || key.empty())) return false;
         if (key == "name" || key.empty()) {
             tag.name = std::move(value);
         } else if (key == "string") {
@@ -288,20 +311,56 @@ class Matcher {
         return true;
     }
 
-    bool attribute_value(std::string& value) {
-        const char quote = text_[at_];
-        const bool quoted = quote == '"' || quote == '\'';
-        if (quoted) at_++;
+    // A quote as it is, escaped, or typographic. The length is 0 if there is none, npos if more text has to tell.
+    struct Quote {
+        std::size_t length = 0;
+        char kind = 0;  // '"' or '\''
+    };
+    Quote quote_at(std::size_t at) const {
+        constexpr std::string_view kTypographic = "\xE2\x80";
+        const std::string_view text = text_.substr(at, 3);
+        if (text.starts_with('"') || text.starts_with('\'')) return {1, text[0]};
+        if (text.starts_with('\\')) {
+            if (text.size() == 1) return {std::string_view::npos};
+            return text[1] == '"' || text[1] == '\'' ? Quote{2, text[1]} : Quote{};
+        }
+        if (text.empty() || text.substr(0, 2) != kTypographic.substr(0, text.size())) return {};
+        if (text.size() < 3) return {std::string_view::npos};
+        if (text[2] == '\x9C' || text[2] == '\x9D') return {3, '"'};
+        return text[2] == '\x98' || text[2] == '\x99' ? Quote{3, '\''} : Quote{};
+    }
+
+    // Whether `quote` ends what `open` began. A name ends at any before the tag's end.
+    bool closes(const Quote& quote, const Quote& open, bool name) const {
+        if (quote.length == 0) return false;
+        if (quote.kind == open.kind && (quote.length == 1 || quote.length == open.length)) return true;
+        return name && text_.substr(at_ + quote.length).starts_with('>');
+    }
+
+    bool attribute_value(std::string& value, bool name) {
+        const Quote open = quote_at(at_);
+        if (open.length == std::string_view::npos) {
+            at_ = text_.size();
+            return !at_end();
+        }
+        at_ += open.length;
         const std::size_t start = at_;
         for (; !at_end(); at_++) {
             const char c = text_[at_];
-            if (quoted ? c == quote : is_space(c) || c == '>') {
+            const Quote quote = open.length > 0 ? quote_at(at_) : Quote{};
+            if (quote.length == std::string_view::npos ||
+                (quote.length > 0 && at_ + quote.length == text_.size() && !closes(quote, open, false))) {
+                at_ = text_.size();  // what follows tells
+                return !at_end();
+            }
+            if (open.length > 0 ? closes(quote, open, name) : is_space(c) || c == '>') {
                 value = text_.substr(start, at_ - start);
-                if (quoted) at_++;
-                while (!quoted && (value.ends_with('"') || value.ends_with('\''))) value.pop_back();
+                at_ += quote.length;
+                after_quote_ = open.length > 0;
+                while (open.length == 0 && (value.ends_with('"') || value.ends_with('\''))) value.pop_back();
                 return true;
             }
-            if (!quoted && c == '<') return false;
+            if (open.length == 0 && c == '<') return false;
             if (c == '\n') return unclosed_quote(start, value);
         }
         return false;
@@ -320,7 +379,9 @@ class Matcher {
     std::size_t at_ = 0;
     std::size_t bare_ = 0;  // where the sentinel ends; 0: it is not complete
     bool closing_ = false;
-    bool bare_names_ = false;  // <invoke f> has a name
+    Word word_ = Word::other;
+    bool bare_names_ = false;   // <invoke f> has a name
+    bool after_quote_ = false;  // of a value that is complete
     bool ran_out_ = false;
     bool sentinel_ = false;
 };

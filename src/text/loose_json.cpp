@@ -78,9 +78,26 @@ class Mender {
             out_ += "false";
         } else if (word == "None") {
             out_ += "null";
+        } else if (is_key()) {
+            out_ += json_string(word);
         } else {
             out_ += word;
         }
+    }
+
+    // Whether the word before is the name of a member that lacks its quotes.
+    bool is_key() const {
+        const std::size_t next = text_.find_first_not_of(kSpaces, at_);
+        return closers_.ends_with('}') && next != std::string_view::npos && text_[next] == ':';
+    }
+
+    // Whether nothing of a value stands behind the last comma: a name at most.
+    bool cut_before_value() const {
+        std::string tail = out_.substr(members_end_ + 1);
+        const std::size_t last = tail.find_last_not_of(kSpaces);
+        if (last != std::string::npos && tail[last] == ':') tail.erase(last);
+        const std::size_t start = tail.find_first_not_of(kSpaces);
+        return start == std::string::npos || (tail[start] == '"' && is_json(tail));
     }
 
     void drop_comma() {
@@ -92,7 +109,7 @@ class Mender {
         drop_comma();
         std::string whole = out_ + std::string(closers_.rbegin(), closers_.rend());
         if (is_json(whole)) return whole;
-        if (closers_.empty() || members_end_ == 0) return std::nullopt;
+        if (closers_.empty() || members_end_ == 0 || !cut_before_value()) return std::nullopt;
         whole = out_.substr(0, members_end_) + closers_.front();
         if (is_json(whole)) return whole;
         return std::nullopt;

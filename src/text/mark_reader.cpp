@@ -36,6 +36,31 @@ std::size_t special_token(std::string_view text) {
 
 }  // namespace
 
+Mark control_mark(std::string_view text, bool ended) {
+    using Kind = Mark::Kind;
+    bool more = false, cut = false;
+    for (const auto& [token, kind] :
+         {std::pair{kThinkStart, Kind::think_start}, std::pair{kThinkEnd, Kind::think_end}}) {
+        if (!begins(text.substr(0, token.size()), token)) continue;
+        if (text.size() >= token.size()) return {kind, token.size(), {}};
+        more = true;
+    }
+    DsmlMatch match = match_dsml_tag(text);
+    if (match.state == DsmlMatch::State::tag) return {Kind::tag, match.length, std::move(match.tag)};
+    more |= match.state == DsmlMatch::State::partial;
+    cut |= match.state == DsmlMatch::State::partial && match.sentinel;
+    const std::size_t special = special_token(text);
+    if (special == std::string_view::npos) {
+        more = true;
+        cut |= text.starts_with("<｜");
+    } else if (special > 0 && match.state == DsmlMatch::State::none) {
+        return {Kind::special, special, {}};
+    }
+    if (more && !ended) return {Kind::more, 0, {}};
+    if (cut) return {Kind::cut_tag, text.size(), {}};
+    return {Kind::text, 1, {}};
+}
+
 std::size_t MarkReader::find(std::size_t from) const {
     constexpr std::string_view kFirst = "<\xEF";  // of "<" and of a bar
     for (std::size_t at = text_.find_first_of(kFirst, from); at != std::string_view::npos;
@@ -47,30 +72,15 @@ std::size_t MarkReader::find(std::size_t from) const {
 Mark MarkReader::look(std::size_t at) const {
     using Kind = Mark::Kind;
     const std::string_view text = text_.substr(at);
-    bool more = false, cut = false;
-    for (const auto& [token, kind] :
-         {std::pair{kThinkStart, Kind::think_start}, std::pair{kThinkEnd, Kind::think_end}}) {
-        if (!begins(text.substr(0, token.size()), token)) continue;
-        if (text.size() >= token.size()) return {kind, token.size(), {}};
-        more = true;
-    }
-    DsmlMatch match = match_dsml_tag(text);
-    if (match.state == DsmlMatch::State::tag) return {Kind::tag, match.length, std::move(match.tag)};
-    more |= match.state == DsmlMatch::State::partial;
-    cut |= match.state == DsmlMatch::State::partial && (match.sentinel || among_tags_);
-    const std::size_t special = special_token(text);
-    if (special == std::string_view::npos) {
-        more = true;
-        cut |= text.starts_with("<｜");
-    } else if (special > 0 && match.state == DsmlMatch::State::none) {
-        return {Kind::special, special, {}};
-    }
-    match = match_plain_tag(text);
+    Mark mark = control_mark(text, false);
+    if (mark.kind != Kind::text && mark.kind != Kind::more) return mark;
+    DsmlMatch match = match_plain_tag(text);
     if (match.state == DsmlMatch::State::tag) return {Kind::tag, match.length, std::move(match.tag), true};
-    more |= match.state == DsmlMatch::State::partial;
+    const bool more = mark.kind == Kind::more || match.state == DsmlMatch::State::partial;
     if (more && !ended_) return {Kind::more, 0, {}};
-    if (cut) return {Kind::cut_tag, text.size(), {}};
-    return {Kind::text, 1, {}};
+    if (among_tags_ && match_dsml_tag(text).state == DsmlMatch::State::partial)
+        return {Kind::cut_tag, text.size(), {}};
+    return more ? control_mark(text, true) : Mark{Kind::text, 1, {}};
 }
 
 Mark MarkReader::next(std::size_t at) const {

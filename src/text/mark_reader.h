@@ -28,6 +28,9 @@ struct Mark {
     bool plain = false;  // tag: without the sentinel
 };
 
+// What begins the text among think tags, special tokens and tags with the sentinel. `ended`: nothing follows.
+Mark control_mark(std::string_view text, bool ended);
+
 class MarkReader {
   public:
     enum class Answer { no, yes, more };

@@ -31,12 +31,14 @@ ToolSchema::ToolSchema(const ordered_json& function) {
     const auto properties = schema_.find("properties");
     if (properties == schema_.end() || !properties->is_object()) return;
     takes_nothing_ = properties->empty();
-    for (const auto& [name, schema] : properties->items()) {
+    compiled_.emplace(schema_);
+    for (const auto& property : properties->get_ref<const ordered_json::object_t&>()) {
+        const std::string& name = property.first;
         by_name_.try_emplace(name, parameters_.size());
         // Of two whose names differ in their spelling only neither is found by the letters.
         const auto [found, fresh] = by_letters_.try_emplace(name_letters(name), parameters_.size());
         if (!fresh) found->second = properties->size();
-        parameters_.push_back({name, &schema, false});
+        parameters_.push_back({name, &compiled_->root().member(name), false});
     }
     const auto required = schema_.find("required");
     if (required == schema_.end() || !required->is_array()) return;
@@ -64,18 +66,18 @@ const ToolSchema::Parameter* ToolSchema::only() const {
 }
 
 bool ToolSchema::takes_string(const Parameter& parameter) const {
-    return types_of(*parameter.schema, schema_).has(JsonTypes::string);
+    return parameter.schema->types.has(JsonTypes::string);
 }
 
 std::string ToolSchema::fitted(const Parameter& parameter, const ToolArgument& argument,
                                bool* changed) const {
-    return fit_json(argument, *parameter.schema, schema_, changed);
+    return fit_json(argument, *parameter.schema, changed);
 }
 
 bool ToolSchema::fits_text(const Parameter& parameter, std::string_view text) const {
     bool changed = false;
     if (takes_string(parameter)) return true;
-    fit_json({parameter.name, true, std::string(text)}, *parameter.schema, schema_, &changed);
+    fit_json({parameter.name, true, std::string(text)}, *parameter.schema, &changed);
     return changed;
 }
 

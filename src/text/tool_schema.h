@@ -14,6 +14,7 @@
 
 #include "text/chat.h"
 #include "text/chat_json.h"
+#include "text/compiled_schema.h"
 
 namespace cachalot {
 
@@ -21,16 +22,18 @@ class ToolSchema {
   public:
     // `function`: {"name", "parameters", ...}
     explicit ToolSchema(const nlohmann::ordered_json& function);
-    ToolSchema(const ToolSchema&) = delete;  // parameters point into it
+    ToolSchema(const ToolSchema&) = delete;  // its nodes point into it
     ToolSchema& operator=(const ToolSchema&) = delete;
 
     struct Parameter {
         std::string name;
-        const nlohmann::ordered_json* schema;
+        const SchemaNode* schema;
         bool required = false;
     };
 
     const std::string& name() const { return name_; }
+
+    const std::vector<Parameter>& parameters() const { return parameters_; }
 
     // Whether the parameters are listed, so that a name that is not among them is wrong.
     bool lists_parameters() const { return !parameters_.empty(); }
@@ -57,6 +60,7 @@ class ToolSchema {
 
   private:
     nlohmann::ordered_json schema_;  // of all arguments
+    std::optional<CompiledSchema> compiled_;
     std::string name_;
     std::vector<Parameter> parameters_;
     std::unordered_map<std::string, std::size_t> by_name_, by_letters_;

@@ -86,14 +86,15 @@ TEST(JsonFit, MakesValuesWhatTheSchemaWants) {
         {R"({"type": "colour"})", "5", true, "\"5\""},
         {R"({"type": 5})", "5", true, "\"5\""},
     };
-    const auto root =
+    auto root =
         ordered_json::parse(R"({"$defs": {"n": {"type": "integer"}, "loop": {"$ref": "#/$defs/loop"}}})");
     for (const Case& c : cases) {
         const bool is_changed =
             std::string(c.expected) != (c.is_string ? json_string(c.value) : std::string(c.value));
         bool changed = false;
-        EXPECT_EQ(fit_json({"a", c.is_string, c.value}, ordered_json::parse(c.schema), root, &changed),
-                  c.expected)
+        root["properties"]["a"] = ordered_json::parse(c.schema);
+        const CompiledSchema compiled(root);
+        EXPECT_EQ(fit_json({"a", c.is_string, c.value}, compiled.root().member("a"), &changed), c.expected)
             << c.schema << c.value;
         EXPECT_EQ(changed, is_changed) << c.schema << c.value;
     }
@@ -112,10 +113,11 @@ TEST(LooseJson, IsMendedWhereNoDoubtIsLeft) {
         {"{\"a\": 1,", "{\"a\": 1}"},
         {"{\"a\": 1}}", "{\"a\": 1}"},
         {"[1, 2,]", "[1, 2]"},
+        {"{a: 1, b_c : [{d: 2}]}", "{\"a\": 1, \"b_c\" : [{\"d\": 2}]}"},
     };
     for (const auto& [text, expected] : cases) EXPECT_EQ(mend_json(text), expected) << text;
     for (const char* text : {"", "x", "5", "\"{}\"", "{a", "{\"a\"", "{\"a\": \"b\" c\"}", "{\"a\": 1} and",
-                             "{]", "{\"a\": 1]", "awk '{print}'", "{ echo; }"})
+                             "{]", "{\"a\": 1]", "{\"a\": 1, \"b\": \"c\"d\"}", "awk '{print}'", "{ echo; }"})
         EXPECT_EQ(mend_json(text), std::nullopt) << text;
     EXPECT_EQ(mend_json(std::string(100'000, '[')), std::nullopt);
 }
@@ -136,7 +138,6 @@ TEST(CallArguments, AWrapperIsWhatTheToolDoesNotHave) {
     EXPECT_EQ(read(parameter("path", "b", "true") + parameter("arguments", object, "true"), two),
               "f{\"path\": \"b\", \"n\": 5}");
     // No wrapper: a parameter of the tool, and one that nobody knows.
-    EXPECT_EQ(read(parameter("path", object, "true"), two), "f{\"path\": " + json_string(object) + "}");
     EXPECT_EQ(read(parameter("other", "{\"x\": 1}", "false"), two), "f{\"other\": {\"x\": 1}}");
     EXPECT_EQ(read(parameter("arguments", "what?", "true"), two), "|f what?");
     const auto own = tool(R"({"type": "object", "properties": {"arguments": {"type": "object"}}})");
@@ -192,6 +193,163 @@ TEST(CallArguments, WhatIsNotOfferedIsText) {
     EXPECT_EQ(read(inside, tool("{}")), "f{\"a\": \"x\"}");
     EXPECT_EQ(read(inside, tool("{}", false)), "|f {\"a\": \"x\"}");
     EXPECT_EQ(read(inside, std::make_shared<const ToolSchemas>(Conversation())), "|f {\"a\": \"x\"}");
+}
+
+std::shared_ptr<const ToolSchemas> shell() {
+    return tool(R"({"type": "object", "required": ["command"], "properties":
+        {"command": {"type": "string"}, "timeout": {"type": "integer"}}})");
+}
+
+// Whatever is run as it stands has to be what was meant: broken JSON and tags never are.
+const std::string kBroken[] = {R"({"command": "a" "b"})",
+                               R"({"command": "ls"} trailing)",
+                               R"({"command": "ls", "x": })",
+                               R"({"command": "ls"}{"command": "pwd"})",
+                               "{\"command\": \"ls\"}\n{\"command\": \"pwd\"}",
+                               R"({"command": "echo "hi""})",
+                               R"({"command": "echo "hi"", "timeout": 5})",
+                               R"({"command": NaN})",
+                               R"({"command": 1e400})",
+                               R"({"command": "C:\dir"})",
+                               R"({"command": "ls" // c})",
+                               R"(["ls"])",
+                               R"(["{\"command\": \"ls\"}"])",
+                               R"({"arguments": {"command": "a" "b"}})",
+                               R"({"arguments": ["ls"]})",
+                               R"({"command": "ls", "timeout": "a"b"})",
+                               R"({ "command" = "ls" })",
+                               R"({'command': 'it's'})",
+                               R"({"command" "ls"})",
+                               R"({{"command": "ls"}})",
+                               R"({\"command\": \"ls\"})",
+                               "[1, 2",
+                               "[[\"a\"",
+                               "[",
+
+                               R"("[\"ls\"]")",
+                               "```json\n{\"command\": \"a\" \"b\"}\n```",
+                               "```json\n{\"command\": ls}",
+                               "<command>ls</command>",
+                               "</b>",
+                               "<b",
+                               "<a href='x'>",
+                               "<?xml version='1.0'?>"};
+
+TEST(CallArguments, BrokenStructureIsNeverABareValue) {
+    const auto one = tool(R"({"type": "object", "properties": {"command": {"type": "string"}}})");
+    for (const std::string& text : kBroken) {
+        for (const auto& tools : {one, shell()}) {
+            EXPECT_EQ(read_arguments(text, tools->find("f")), std::nullopt) << text;
+            EXPECT_EQ(arguments_of_history(text, tools->find("f")), std::nullopt) << text;
+            const std::string result = read(text, tools);
+            EXPECT_TRUE(result.starts_with("|f ")) << text << "\n" << result;
+        }
+        // Nor within a wrapper that the tool does not have.
+        const std::string wrapped = read(parameter("arguments", text, "true"), shell());
+        EXPECT_TRUE(wrapped.starts_with("|f ")) << text << "\n" << wrapped;
+    }
+    for (const char* text : {"null", "None", R"({"arguments": null})", R"({"input": ""})"}) {
+        EXPECT_TRUE(read(text, shell()).starts_with("|f")) << text;
+        EXPECT_EQ(read(parameter("arguments", text, "true"), shell()).substr(0, 2), "|f") << text;
+    }
+}
+
+TEST(CallArguments, WhatOnlyLooksAlikeIsABareValue) {
+    for (const char* text : {"[ -f x ] && ls", "[[ -f x ]] && ls", "{ echo a; }", "{ ./run; }", "<in sort",
+                             "<in.txt sort >out", "<<EOF cat", "[draft] note", "curl -d '{\"a\": 1}' x",
+                             "echo \"[1]\"", "\"/a b/c\" d", "nullify", "a <b> c"})
+        EXPECT_EQ(read(text, shell()), "f{\"command\": " + json_string(text) + "}") << text;
+}
+
+TEST(CallArguments, StructureIsReadWhereItIsWanted) {
+    const std::string ls = R"(f{"command": "ls"})";
+    EXPECT_EQ(read(R"({command: "ls"})", shell()), ls);
+    EXPECT_EQ(read(R"([{"command": "ls"}])", shell()), ls);
+    EXPECT_EQ(read(R"({ command : 'ls', timeout: 5})", shell()), R"(f{"command": "ls", "timeout": 5})");
+    const auto list = tool(R"({"type": "object", "properties": {"a": {"type": ["string", "array"]}}})");
+    EXPECT_EQ(read("[\"ls\"]", list), R"(f{"a": ["ls"]})");
+    EXPECT_EQ(read("[\"ls\", {b", list), R"(|f ["ls", {b)");
+    EXPECT_EQ(read("ls", list), R"(f{"a": "ls"})");
+}
+
+TEST(CallArguments, AParameterMayHoldTheArgumentsUnderItsOwnName) {
+    const std::string ls = R"(f{"command": "ls"})", object = R"({"command": "ls"})";
+    for (const char* string : {"true", "false"}) {
+        EXPECT_EQ(read(parameter("command", object, string), shell()), ls);
+        EXPECT_EQ(read(parameter("command", "\n  " + object + "\n", string), shell()), ls);
+        EXPECT_EQ(read(parameter("command", R"({"command": "{\"command\": \"ls\"}"})", string), shell()), ls);
+        EXPECT_EQ(read(parameter("command", R"({"timeout": 5, "command": "ls"})", string), shell()),
+                  R"(f{"timeout": 5, "command": "ls"})");
+        for (const char* other : {R"({"command": "ls", "x": 1})", R"({"timeout": 5})", R"({"command": 5})",
+                                  "{}", R"({"command")", R"([{"command": "ls"}])", R"({"commands": "ls"})"})
+            EXPECT_EQ(read(parameter("command", other, string), shell()),
+                      "f{\"command\": " + json_string(other) + "}");
+    }
+    EXPECT_EQ(read(R"({"command": "{\"command\": \"ls\"}"})", shell()), ls);
+    const std::string both = R"({"path": "a", "content": "b"})";
+    const auto two = tool(R"({"type": "object", "required": ["path", "content"], "properties":
+        {"path": {"type": "string"}, "content": {"type": "string"}}})");
+    EXPECT_EQ(read(parameter("path", both, "true"), two), "f" + both);
+    EXPECT_EQ(read(parameter("path", "c", "true") + parameter("content", both, "true"), two),
+              "f{\"path\": \"c\", \"content\": " + json_string(both) + "}");
+    EXPECT_EQ(read(parameter("content", R"({"content": "b"})", "true") + parameter("path", "c", "true"), two),
+              R"(f{"content": "{\"content\": \"b\"}", "path": "c"})");
+}
+
+TEST(CallArguments, TagsOfParametersThatAreNotClosed) {
+    const std::string start = "<｜DSML｜parameter name=\"command\" string=\"true\"",
+                      end = "</｜DSML｜parameter>";
+    for (const std::string value :
+         {" value=\"ls\">", " value='ls'>", " value=\"ls\">\n", " value=\"ls\" >", "ls"})
+        EXPECT_EQ(read(start + value + end, shell()), R"(f{"command": "ls"})") << value;
+    EXPECT_EQ(read(start + " value=\"x\">ls" + end, shell()), R"(f{"command": "ls"})");
+    EXPECT_EQ(read(start + " value=\"ls\"/>", shell()), R"(f{"command": "ls"})");
+    // What cannot be told from the tag is not run.
+    EXPECT_TRUE(read(start + " rm -r x" + end, shell()).starts_with("|f"));
+    EXPECT_TRUE(read("<｜DSML｜parameter command rm -r x" + end, shell()).starts_with("|f"));
+}
+
+TEST(CallArguments, CallsInOtherShapes) {
+    const std::string ls = R"(f{"command": "ls"})";
+    const std::string value = parameter("command", "ls", "true"), end = "\n</｜DSML｜invoke>";
+    const auto calls = [](const std::string& inside) {
+        const Completion result =
+            parse_completion("<｜DSML｜tool_calls>\n" + inside + "\n</｜DSML｜tool_calls>", false, shell());
+        std::string all;
+        for (const ParsedToolCall& call : result.tool_calls) all += call.name + call.arguments;
+        return result.content.empty() ? all : all + "|" + result.content;
+    };
+    // A head that closes itself though it does not.
+    for (const char* head :
+         {"<｜DSML｜invoke name=\"f\"/>", "<｜DSML｜invoke name=\"f\" />", "<invoke name=\"f\"/>"}) {
+        EXPECT_EQ(calls(head + ("\n" + value) + end), ls) << head;
+        EXPECT_EQ(calls(head + value + end + head + value + end), ls + ls) << head;
+    }
+    EXPECT_EQ(
+        calls("<｜DSML｜invoke name=\"f\" command=\"ls\"/>\n<｜DSML｜invoke name=\"f\" command=\"ls\"/>"),
+        ls + ls);
+    // Without the sentinel, within a block.
+    EXPECT_EQ(calls("<invoke functions.f>\n" + value + end), ls);
+    EXPECT_EQ(calls("<invoke>\n" + value + end).find('<'), std::string::npos);
+    // JSON, one after the other.
+    const std::string json = R"({"name": "f", "arguments": {"command": "ls"}})";
+    for (const char* between : {"\n", "\n\n", ",\n", " ", ""})
+        EXPECT_EQ(calls(json + between + json), ls + ls);
+    EXPECT_EQ(calls("[" + json + ", " + json + "]"), ls + ls);
+    EXPECT_EQ(calls("```json\n" + json + "\n" + json + "\n```"), ls + ls);
+    EXPECT_EQ(calls(json + "\nand"), "|" + json + "\nand");
+}
+
+TEST(CallArguments, WhatIsGivenBackHasNoMarks) {
+    for (const char* mark :
+         {"</think>", "<think>", "<｜User｜>", "<｜DSML｜foo>", "</｜DSML｜invoke>", "</thi<think>nk>"}) {
+        EXPECT_EQ(read(parameter("a", std::string("1") + mark + "2", "true"), tool("{}", false)),
+                  "|f {\"a\": \"12\"}")
+            << mark;
+        const std::string call = "<｜DSML｜invoke name=\"g" + std::string(mark) + "\">\n" +
+                                 parameter("a", "1", "true") + "\n</｜DSML｜invoke>";
+        EXPECT_EQ(parse_completion(call, false, shell()).content, "g {\"a\": \"1\"}") << mark;
+    }
 }
 
 // What is sent while the text comes is never more than is certain.

@@ -83,6 +83,20 @@ class Shape {
         const std::string quote = pick({"\"", "\"", "'"});
         return "<" + sentinel_ + word + " name=" + quote + name + quote + rest + pick({">", ">", " >"});
     }
+    // What models make of the head of a call.
+    std::string open_invoke(const std::string& word, const std::string& name) {
+        const std::string start = "<" + sentinel_ + word;
+        switch (below(12)) {
+            case 0: return start + " " + name + ">";
+            case 1: return start + " \"" + name + "\">";
+            case 2: return start + "(\"" + name + "\")>";
+            case 3: return start + " name=\"" + name + "\"" + pick({";>", ",>", "|>", "｜>", ", >"});
+            case 4: return start + " name=\\\"" + name + "\\\">";
+            case 5: return start + " name=“" + name + "”>";
+            case 6: return start + " name='" + name + "\">";
+            default: return open(word, name);
+        }
+    }
     std::string close(const std::string& word) { return "</" + sentinel_ + word + ">"; }
 
     Call wanted() {
@@ -113,9 +127,12 @@ class Shape {
             text += open(word, spelt, "/");
             return;
         }
-        text += open(word, spelt) + pick({"\n", "\n", ""});
+        const std::size_t form = below(4);
+        const bool closes_itself = form > 1 && !call.arguments.empty() && chance(10);  // but does not
+        text +=
+            closes_itself ? open(word, spelt, "/") + "\n" : open_invoke(word, spelt) + pick({"\n", "\n", ""});
         bool on_new_line = false;
-        switch (below(4)) {
+        switch (form) {
             case 0: text += wrapped(call); break;
             case 1: text += body(call); break;
             default: on_new_line = parameters(call);
@@ -133,15 +150,23 @@ class Shape {
 
     // A tool that is not there, or one whose arguments are lost.
     void add_no_call() {
-        text += chance(50) ? open("invoke", "paint") + "\nred\n" + close("invoke")
-                           : open("invoke", "plot") + "\nsomething\n" + close("invoke");
+        const std::string name = pick({"paint", "plot", "run_command", "pa</think>int", "<｜User｜>"});
+        const std::string inside =
+            name == "plot" ? "something"
+            : name == "run_command"
+                ? pick({"{\"command\": \"a\" \"b\"}", "{\"command\": \"a\"} b", "[\"a\"]",
+                        "<command>a</command>", "{\"command\": \"a\"}{\"command\": \"b\"}", "null",
+                        "{\"command\": NaN}"})
+                : open("parameter", "colour", " string=\"true\"") +
+                      pick({"red", "1</think>2", "<｜User｜>"}) + close("parameter");
+        text += open("invoke", name) + "\n" + inside + "\n" + close("invoke");
         open_invoke_ = false;
     }
 
     // All as parameters. Whether the last one has no end, so that the next tag has to begin a line.
     bool parameters(const Call& call) {
         bool open_value = false;
-        if (chance(10) && !call.arguments.empty()) text += "Let me see.\n";
+        if (chance(10) && !call.arguments.empty() && !text.ends_with("/>\n")) text += "Let me see.\n";
         for (const auto& [name, value] : call.arguments.items()) {
             if (open_value) text += "\n";
             const bool is_text = value.is_string();
@@ -172,6 +197,11 @@ class Shape {
         if (chance(20)) inside = json{{"arguments", json::parse(inside)}}.dump();
         if (chance(20)) inside = json(inside).dump();
         if (call.name == "run_command" && chance(30)) inside = call.arguments["command"];
+        if (call.name == "run_command" && chance(20)) {
+            const std::string own =
+                open("parameter", "command", pick({" string=\"true\"", " string=\"false\""}));
+            return own + call.arguments.dump() + close("parameter");
+        }
         const std::string name = pick({"arguments", "input", "args", "parameters", "params", "kwargs"});
         return open("parameter", name, pick({" string=\"true\"", " string=\"false\"", ""})) + inside +
                close("parameter");

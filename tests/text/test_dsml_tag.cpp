@@ -62,6 +62,25 @@ TEST(DsmlTag, MisspeltTags) {
         {"<｜DSML｜invoke tool=\"f\">", DsmlKind::invoke_start, "f", 0},
         {"<｜DSML｜invoke f>", DsmlKind::invoke_start, "f", 0},
         {"<｜DSML｜invoke=\"f\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke functions.f>", DsmlKind::invoke_start, "functions.f", 0},
+        {"<｜DSML｜invoke \"f\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke 'f' >", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke(\"f\")>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke(name=\"f\")>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke(f)>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name=\"f\";>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name=\"f\",>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name=\"f\", >", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML|invoke name=\"f\"|>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name=\"f\"｜>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name=\\\"f\\\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name=“f”>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name=‘f’>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name='f\">", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name=\"f'>", DsmlKind::invoke_start, "f", 0},
+        {"<｜DSML｜invoke name='say \"f\"'>", DsmlKind::invoke_start, "say \"f\"", 0},
+        {"<｜DSML｜parameter name=\"k\", string=\"true\">", DsmlKind::parameter_start, "k", 0},
+        {"<｜DSML｜parameter name=\"k\" string=\"true\"ls -l", DsmlKind::parameter_start, "k", 43},
         {"<｜DSML｜invoke name=\"f>\n", DsmlKind::invoke_start, "f", 26},
         {"<｜DSML｜invoke name=f\">", DsmlKind::invoke_start, "f", 0},
         {"<｜DSML｜invoke name=\"f\"\n{", DsmlKind::invoke_start, "f", 26},
@@ -87,6 +106,15 @@ TEST(DsmlTag, MisspeltTags) {
             << expected.text;
         EXPECT_EQ(match.tag.kind, expected.kind) << expected.text;
         EXPECT_EQ(match.tag.name, expected.name) << expected.text;
+        // What more text does not change is not said before it is certain.
+        const std::string text = std::string(expected.text) + " rest";
+        for (std::size_t length = 1; length < text.size(); length++) {
+            const DsmlMatch early = match_dsml_tag(text.substr(0, length));
+            if (early.state == State::partial) continue;
+            EXPECT_EQ(early.state, State::tag) << text.substr(0, length);
+            EXPECT_EQ(early.length, match.length) << text.substr(0, length);
+            EXPECT_EQ(early.tag.name, match.tag.name) << text.substr(0, length);
+        }
     }
     const DsmlTag closed = match_dsml_tag("<｜DSML｜invoke name=\"f\" a=\"1\" b='2'/>").tag;
     EXPECT_TRUE(closed.closed);

@@ -158,8 +158,16 @@ TEST(Prompt, CallsOfTheHistoryHaveTheParametersOfTheirTool) {
     for (const char* arguments :
          {"ls -l", "\"ls -l\"", R"({"command": "ls -l)", R"({"arguments": {"command": "ls -l"}})",
           R"({"arguments": "{\"command\": \"ls -l\"}"})", R"({"input": "ls -l"})", "{'command': 'ls -l',}",
-          R"("{\"command\": \"ls -l\"}")"})
+          R"("{\"command\": \"ls -l\"}")", "{command: \"ls -l\"}",
+          R"({"command": "{\"command\": \"ls -l\"}"})"})
         EXPECT_EQ(call(arguments), expected) << arguments;
+    // What cannot be read is text: as a parameter it would teach how not to call.
+    for (const std::string arguments :
+         {R"({"command": "a" "b"})", R"({"command": "ls"} trailing)", R"({"command": NaN})", R"(["ls"])",
+          R"({"arguments": {"command": "a" "b"}})"}) {
+        EXPECT_EQ(call(arguments).find("DSML"), std::string::npos) << arguments;
+        EXPECT_THAT(call(arguments), HasSubstr("f " + arguments));
+    }
 }
 
 TEST(Prompt, ToolResultsJoinTheUserTurnInTheOrderOfTheCalls) {

@@ -10,7 +10,6 @@
 #include "cli/chat_options.h"
 #include "cli/expert_cache_report.h"
 #include "cli/terminal_chat.h"
-#include "file/text_file.h"
 #include "server/conversation_policy.h"
 #include "text/chat_json.h"
 #include "text/utf8.h"
@@ -56,28 +55,48 @@ nlohmann::ordered_json call_json(const ParsedToolCall& call) {
 
 // The question as words on the command line, or -p, -f, standard input.
 std::string prompt_of(const RunOptions& o) {
-    if (o.question.empty()) return input_text(o.prompt, o.file);
+    if (o.question.empty()) {
+        const std::string text = input_text(o.prompt, o.file);
+        if (text.empty())
+            fail("{}: is empty; a prompt is needed", o.file.empty() ? "standard input" : o.file);
+        return text;
+    }
     const std::string& first = o.question.front();
     if (first.ends_with(".gguf"))
         fail("{0} is no question: for a model write -m {0}, for a text in a file -f {0}", first);
     return fmt::format("{}", fmt::join(o.question, " "));
 }
 
+// A request to a server says more than what was said; here options do.
+Conversation read_messages(const std::string& file) {
+    const auto json = read_json(file);
+    if (json.is_object())
+        for (const auto& [name, value] : json.items())
+            if (name != "messages" && name != "tools")
+                fail(
+                    "{}: '{}' is not read, only messages and tools are; leave it out, and see --help for "
+                    "options",
+                    file, name);
+    return conversation_from_json(json);
+}
+
 Conversation conversation_of(const RunOptions& o) {
     Conversation conversation;
     if (!o.messages.empty())
-        conversation = conversation_from_json(parse_json(read_text_file(o.messages), o.messages));
+        conversation = read_messages(o.messages);
     else
         conversation.messages.push_back(text_message(Role::user, prompt_of(o)));
     if (!o.answer.system.empty())
         conversation.messages.insert(conversation.messages.begin(),
                                      text_message(Role::system, o.answer.system));
     if (!o.tools.empty()) {
-        conversation.tools = tools_from_json(parse_json(read_text_file(o.tools), o.tools), o.tools);
-        // The tools' descriptions are part of the system text; without one the encoder needs a place for them.
-        if (conversation.messages.front().role != Role::system)
-            conversation.messages.insert(conversation.messages.begin(), text_message(Role::system, ""));
+        if (!conversation.tools.empty()) fail("{} has tools already; leave out --tools", o.messages);
+        conversation.tools = tools_from_json(read_json(o.tools), o.tools);
     }
+    // The tools' descriptions are part of the system text; without one the encoder needs a place for them.
+    auto& messages = conversation.messages;
+    if (!conversation.tools.empty() && !messages.empty() && messages.front().role != Role::system)
+        messages.insert(messages.begin(), text_message(Role::system, ""));
     server::apply_policy(conversation);  // as every conversation that the server gets
     return conversation;
 }
@@ -164,7 +183,7 @@ void run_command(const RunOptions& o) {
         chat.answer = o.answer;
         return terminal_chat(chat);
     }
-    Engine engine = o.model.engine();
+    Engine engine = o.model.engine({.inputs = {o.file, o.messages, o.tools}});
     std::signal(SIGINT, [](int) { interrupted = true; });  // ends the answer; what there is stays printed
     if (o.raw)
         run_raw(o, engine);
@@ -195,16 +214,21 @@ void add_run(CLI::App& app) {
             ->excludes(prompt)
             ->excludes(file)
             ->type_name("FILE");
-    command
-        ->add_option("--tools", o->tools,
-                     "tools that the model may call: JSON as in OpenAI's chat API; calls are printed as JSON")
-        ->type_name("FILE");
+    auto* tools =
+        command
+            ->add_option(
+                "--tools", o->tools,
+                "tools that the model may call: JSON as in OpenAI's chat API; calls are printed as JSON")
+            ->type_name("FILE");
     auto* raw = command->add_flag("--raw", o->raw, "continue the text as it is, without chat format")
                     ->excludes(messages);
     command
         ->add_flag("--special", o->special, "with --raw: recognise special tokens in the text and show them")
         ->needs(raw);
     o->answer.add_to(*command);
+    raw->excludes(tools);
+    for (const char* of_chat : {"--system", "--think", "--april"})
+        raw->excludes(command->get_option(of_chat));
     command->add_flag("--stats", o->stats, "print speed and memory to stderr");
     command->add_flag("--json", o->json,
                       "print one JSON object: text, reasoning, tool_calls, finish_reason, usage, timings");

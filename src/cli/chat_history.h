@@ -18,6 +18,8 @@ class ChatHistory {
 
     const std::vector<std::string>& earlier() const { return earlier_; }  // the oldest first
 
+    const std::filesystem::path& file() const { return file_; }
+
     // Appends to the file, without what is too long. Throws Error.
     void add(const std::string& entry) const;
 

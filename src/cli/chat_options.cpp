@@ -2,9 +2,11 @@
 
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "base/error.h"
+#include "cli/option_value.h"
 
 namespace cachalot::cli {
 namespace {
@@ -19,7 +21,7 @@ std::pair<std::int32_t, float> parse_bias(const std::string& text) {
         const bool finite_or_forbidden = std::isfinite(bias.second) || bias.second < 0;
         if (value.ec == std::errc() && value.ptr == end && finite_or_forbidden) return bias;
     }
-    fail("--bias: '{}' is not ID=VALUE, with a finite value or -inf", text);
+    fail("'{}' is not ID=VALUE, with a finite value or -inf", text);
 }
 
 }  // namespace
@@ -27,7 +29,7 @@ std::pair<std::int32_t, float> parse_bias(const std::string& text) {
 void AnswerOptions::add_to(CLI::App& app) {
     app.add_option("-s,--system", system, "system text")->type_name("TEXT");
     app.add_option("--think", think, "reason before answering: off, on, high, max")
-        ->check(CLI::IsMember(kThinkModes))
+        ->check(one_of(kThinkModes))
         ->capture_default_str();
     app.add_flag("--april", april,
                  "reasoning effort as the April preview was taught it (default: 0731 and later)");
@@ -37,18 +39,23 @@ void AnswerOptions::add_to(CLI::App& app) {
         ->type_name("TOKENS");
     app.add_option("--temp", temperature,
                    "temperature; 0: always the most probable token (default: the model's, else 1)")
+        ->check(at_least(0))
         ->type_name("X");
     app.add_option(
            "--top-p", top_p,
            "sample from the most probable tokens that make up this share (default: the model's, else 1)")
+        ->check(more_than(0, 1))
         ->type_name("X");
     app.add_option("--top-k", top_k, "sample from the K most probable tokens; 0: off")
+        ->check(CLI::Range(0, std::numeric_limits<int>::max()))
         ->capture_default_str()
         ->type_name("K");
     app.add_option("--min-p", min_p, "drop tokens less probable than this share of the best")
+        ->check(CLI::Range(0.0, 1.0))
         ->capture_default_str()
         ->type_name("X");
     app.add_option("--repetition-penalty", repetition, "divide the logits of tokens seen before by this")
+        ->check(more_than(0, std::numeric_limits<float>::max()))
         ->capture_default_str()
         ->type_name("X");
     app.add_option("--presence-penalty", presence, "subtract this from tokens already in the answer")
@@ -58,8 +65,10 @@ void AnswerOptions::add_to(CLI::App& app) {
         ->capture_default_str()
         ->type_name("X");
     app.add_option("--bias", biases, "add to a token's logit: --bias 17=-5, or =-inf to forbid it")
+        ->check(checked_by([](const std::string& text) { parse_bias(text); }))
         ->type_name("ID=X");
     app.add_option("--seed", seed, "same seed, same text; -1: a new one each time")
+        ->check(CLI::Range(std::int64_t(-1), std::numeric_limits<std::int64_t>::max()))
         ->capture_default_str()
         ->type_name("N");
     app.add_option("--stop", stops, "end the answer before this text; may be given several times")

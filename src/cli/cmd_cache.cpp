@@ -23,8 +23,15 @@ struct CacheOptions {
     bool json = false;
 };
 
+// The default one need not have been made yet.
 std::filesystem::path folder_of(const CacheOptions& o) {
     if (o.folder.empty()) fail("--kv-dir: there is no home folder to have a default in");
+    std::error_code error;
+    const auto status = std::filesystem::status(o.folder, error);
+    if (std::filesystem::exists(status) && !std::filesystem::is_directory(status))
+        fail("{}: is no folder; give the one that serve has as --kv-dir", o.folder);
+    if (!std::filesystem::exists(status) && o.folder != default_kv_folder().string())
+        fail("{}: does not exist; give the folder that serve has as --kv-dir", o.folder);
     return o.folder;
 }
 

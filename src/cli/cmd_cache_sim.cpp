@@ -85,7 +85,7 @@ RouteTrace flash_like() {
 }
 
 void cache_sim(const CacheSimOptions& o) {
-    check_output_file(o.plot, o.traces);
+    CommandFiles{.inputs = o.traces, .outputs = {o.plot}}.check();
     const auto policies = chosen_policies(o.policies);
     DiskModel disk;
     disk.bytes_per_second = parse_bytes(o.disk_bandwidth, "--disk-bandwidth");

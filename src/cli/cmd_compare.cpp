@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/compare_report.h"
-#include "cli/outputs.h"
 #include "cli/svg_figure.h"
 #include "cli/text_input.h"
 #include "measure/saved_logits.h"
@@ -44,15 +43,27 @@ class TemporaryFile {
     int descriptor_ = -1;
 };
 
-Engine engine_of(const CompareOptions& o, const std::string& path) {
+ModelOptions options_of(const CompareOptions& o, const std::string& path) {
     ModelOptions options = o.model;
     options.path = path;
-    return options.engine();
+    return options;
+}
+
+void check_vocabularies(const Model& model, const std::string& path, const std::string& other,
+                        const Hash128& key, std::int64_t size) {
+    if (key != vocabulary_key(model.tokenizer) || size != model.config.vocab_size)
+        fail("{} and {} have different vocabularies: their predictions cannot be compared", other, path);
+}
+
+// That B can be compared with A, before A is evaluated: mapping a model takes no time.
+void check_models(const CompareOptions& o) {
+    const auto a = Model::load(o.paths[0]), b = Model::load(o.paths[1]);
+    check_vocabularies(*b, o.paths[1], o.paths[0], vocabulary_key(a->tokenizer), a->config.vocab_size);
 }
 
 // Runs A and keeps what it predicts.
 void save_reference(const CompareOptions& o, const std::string& path) {
-    Engine engine = engine_of(o, o.paths[0]);
+    Engine engine = options_of(o, o.paths[0]).engine();
     const auto ids = o.input.ids(engine.model().tokenizer);
     const auto window = window_size(o.model.context, engine);
     SavedLogitsWriter saved(path, saved_text(engine.model(), o.input.name(), ids, window));
@@ -71,11 +82,9 @@ void save_reference(const CompareOptions& o, const std::string& path) {
 }
 
 Compared compare_with(const CompareOptions& o, const std::string& path, SavedLogits& saved) {
-    Engine engine = engine_of(o, path);
+    Engine engine = options_of(o, path).engine();
     const SavedText& text = saved.text();
-    if (text.vocabulary != vocabulary_key(engine.model().tokenizer) ||
-        text.vocab_size != engine.model().config.vocab_size)
-        fail("{} and {} have different vocabularies: their predictions cannot be compared", text.model, path);
+    check_vocabularies(engine.model(), path, text.model, text.vocabulary, text.vocab_size);
     if (o.model.context && static_cast<std::uint32_t>(o.model.context) != text.window)
         fail("{} was made with --ctx {}", o.baseline, text.window);
     Comparer comparer;
@@ -97,14 +106,16 @@ Compared compare_with(const CompareOptions& o, const std::string& path, SavedLog
 void compare(const CompareOptions& o) {
     const std::size_t models = o.baseline.empty() ? 2 : 1;
     if (o.paths.size() != models)
-        fail("{}",
-             models == 2 ? "name two models, or one and a --baseline" : "with --baseline name one model");
+        wrong_usage(models == 2 ? "name two models, or one and a --baseline"
+                                : "with --baseline name one model");
     if (models == 1 && (!o.input.file.empty() || !o.input.text.empty() || !o.input.tokens_file.empty()))
-        fail("{} contains its text; do not give another", o.baseline);
-    std::vector<std::string> inputs = {o.baseline, o.input.file, o.input.tokens_file};
-    inputs.insert(inputs.end(), o.paths.begin(), o.paths.end());
-    check_output_file(o.save_logits, inputs);
-    check_output_file(o.plot, inputs);
+
+        wrong_usage(fmt::format("--baseline {} contains its text; do not give another", o.baseline));
+    options_of(o, o.paths.front())
+        .check({.models = o.paths,
+                .inputs = {o.baseline, o.input.file, o.input.tokens_file},
+                .outputs = {o.save_logits, o.plot}});
+    if (models == 2) check_models(o);
     const TemporaryFile temporary;
     std::string reference = o.baseline;
     if (models == 2) save_reference(o, reference = o.save_logits.empty() ? temporary.path() : o.save_logits);
@@ -125,7 +136,6 @@ void add_compare(CLI::App& app) {
         app.add_subcommand("compare", "What a smaller file of a model has lost: A against B on a text");
     command->add_option("models", o->paths, "A, the reference, and B; with --baseline only B")
         ->required()
-        ->expected(1, 2)
         ->type_name("A B");
     o->model.add_to(*command);
     command->remove_option(command->get_option("--model"));

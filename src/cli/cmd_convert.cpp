@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/convert_pack.h"
+#include "cli/option_value.h"
 #include "cli/outputs.h"
 #include "model/convert.h"
 #include "model/gguf_checkpoint.h"
@@ -28,16 +29,24 @@ DType parse_type(std::string name) {
     return parse_dtype(name);
 }
 
+// "REGEX=TYPE"
+TypeOverride parse_override(const std::string& text) {
+    const auto at = text.rfind('=');
+    if (at == text.npos || at == 0) fail("'{}' is not REGEX=TYPE", text);
+    return {text.substr(0, at), parse_type(text.substr(at + 1))};
+}
+
+const CLI::Validator& is_type() {
+    static const CLI::Validator validator = checked_by([](const std::string& name) { parse_type(name); });
+    return validator;
+}
+
 TypeOptions type_options(const ConvertOptions& o) {
     auto type = [](const std::string& name) {
         return name.empty() ? std::nullopt : std::optional(parse_type(name));
     };
     TypeOptions types{o.recipe, type(o.experts), type(o.dense), type(o.embeddings), {}};
-    for (const auto& text : o.types) {
-        const auto at = text.rfind('=');
-        if (at == text.npos || at == 0) fail("--type '{}': expected REGEX=TYPE", text);
-        types.overrides.push_back({text.substr(0, at), parse_type(text.substr(at + 1))});
-    }
+    for (const auto& text : o.types) types.overrides.push_back(parse_override(text));
     return types;
 }
 
@@ -58,8 +67,11 @@ void to_release(const ConvertOptions& o) {
 
 void run_convert(const ConvertOptions& o) {
     if (o.pack) return convert_to_pack(o.input, o.output, o.force);
-    if (o.output.empty()) fail("no OUTPUT to write to");
+    if (o.output.empty())
+        wrong_usage(o.to == "release" ? "no OUTPUT: name the folder to write"
+                                      : "no OUTPUT: name the file to write");
     if (o.to == "release") return to_release(o);
+    CommandFiles{{o.input}, {o.imatrix}, {o.output}}.check();
     check_new_file(o.output, o.force);
     auto checkpoint = Checkpoint::open(o.input);
     cachalot::ConvertOptions options;
@@ -101,23 +113,30 @@ void add_convert(CLI::App& app) {
                       "without OUTPUT beside the model, where they are found");
     command
         ->add_option("--recipe", o->recipe, "types for all tensors: mxfp4, q4, q3, q2-q4 or q2 (see below)")
-        ->check(CLI::IsMember(
-            std::vector<std::string>(std::begin(TypePlan::kRecipes), std::end(TypePlan::kRecipes))))
+        ->check(
+            one_of(std::vector<std::string>(std::begin(TypePlan::kRecipes), std::end(TypePlan::kRecipes))))
         ->type_name("NAME");
     command
         ->add_option("--imatrix", o->imatrix,
                      "weights from `cachalot imatrix`: errors go where they matter least")
         ->type_name("FILE");
-    command->add_option("--experts", o->experts, "type of the routed experts")->type_name("TYPE");
+    command->add_option("--experts", o->experts, "type of the routed experts")
+        ->check(is_type())
+        ->type_name("TYPE");
     command->add_option("--dense", o->dense, "type of attention projections and shared experts")
+        ->check(is_type())
         ->type_name("TYPE");
     command->add_option("--embeddings", o->embeddings, "type of token embedding and output head")
+        ->check(is_type())
         ->type_name("TYPE");
     command->add_option("--type", o->types, "type of the tensors whose whole name matches, can be repeated")
         ->allow_extra_args(false)  // INPUT and OUTPUT may follow
+        ->check(checked_by([](const std::string& text) { parse_override(text); }))
         ->type_name("REGEX=TYPE");
-    command->add_option("--to", o->to, "gguf, or release: what INPUT was made from")
-        ->check(CLI::IsMember({"gguf", "release"}))
+    command
+        ->add_option("--to", o->to,
+                     "gguf, or release: what INPUT, written with --dense f8_e4m3, was made from")
+        ->check(one_of({"gguf", "release"}))
         ->capture_default_str();
     command->add_flag("--force", o->force,
                       "replace OUTPUT if it exists, also one that another command has begun");

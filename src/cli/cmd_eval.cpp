@@ -6,7 +6,7 @@
 #include "cli/chat_options.h"
 #include "cli/command.h"
 #include "cli/mean_text.h"
-#include "cli/outputs.h"
+#include "cli/option_value.h"
 #include "cli/user_folders.h"
 #include "engine/state_fingerprint.h"
 #include "file/in_quotes.h"
@@ -127,8 +127,7 @@ void eval(const EvalCommand& o) {
     std::optional<EvalRecord> earlier;
     if (!o.against.empty()) earlier = parse_eval_record(read_text_file(o.against), o.against);
 
-    check_output_file(o.state, {o.model.resolved_path()});
-    Engine engine = o.model.engine();
+    Engine engine = o.model.engine({.inputs = {o.against}, .outputs = {o.state}});
     EvalSettings settings;
     AnswerOptions answer;
     settings.chat = answer.chat(o.think);
@@ -207,7 +206,7 @@ void add_eval(CLI::App& app) {
     for (const auto& f : eval_families()) names.push_back(f.name);
     command->add_option("--family", o->families, "only these families, see below; default: all")
         ->delimiter(',')
-        ->check(CLI::IsMember(names))
+        ->check(one_of(names))
         ->type_name("NAME,..");
     command->add_option("--items", o->eval.items, "items of each family")
         ->check(CLI::Range(1, 100'000))
@@ -219,7 +218,7 @@ void add_eval(CLI::App& app) {
         ->capture_default_str()
         ->type_name("N,..");
     command->add_option("--think", o->think, "thinking before the answer")
-        ->check(CLI::IsMember(kThinkModes))
+        ->check(one_of(kThinkModes))
         ->capture_default_str();
     command
         ->add_option("-n,--max-tokens", o->max_tokens,

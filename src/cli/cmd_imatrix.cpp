@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "cli/command.h"
-#include "cli/outputs.h"
+#include "file/output_file.h"
 #include "file/output_target.h"
 #include "file/text_file.h"
 #include "measure/importance_collector.h"
@@ -63,12 +63,13 @@ double collect(const ImatrixOptions& o, const std::shared_ptr<const Model>& mode
                ImportanceMatrix& matrix) {
     ImportanceCollector collector(*model, matrix);
     Engine engine = o.model.engine(model, &collector);
+    const bool saves = !OutputTarget::of(o.output).is_stream;  // a FIFO takes the result only
+    if (saves) OutputFile(o.output).reserve(matrix.file_bytes());
     Progress progress("measuring", "windows");
     using Clock = std::chrono::steady_clock;
     auto saved = Clock::now();
     double nll = 0;
     std::size_t count = 0;
-    const bool saves = !OutputTarget::of(o.output).is_stream;  // a FIFO takes the result only
     const auto chunks_before = matrix.text_chunks;
     for (std::size_t w = matrix.text_chunks; w < windows.size(); ++w) {
         const auto& window = windows[w];
@@ -164,12 +165,16 @@ void report(const ImatrixOptions& o, const ImportanceMatrix& matrix, double nll)
 }
 
 void imatrix(const ImatrixOptions& o) {
-    if (o.files.empty() && o.merge.empty()) fail("nothing to do: give texts with -f, or files to --merge");
-    if (!o.files.empty() && o.output.empty()) fail("give the file to write with -o");
+    if (o.files.empty() && o.merge.empty())
+        wrong_usage("nothing to do: give texts with -f, or files to --merge");
+    if (!o.files.empty() && o.output.empty()) wrong_usage("give the file to write with -o");
 
-    std::vector<std::string> inputs = o.files;
-    if (!o.files.empty()) inputs.push_back(o.model.resolved_path());
-    check_output_file(o.output, inputs);
+    // What is merged may be replaced by the sum.
+    const CommandFiles files{.inputs = o.files, .outputs = {o.output}};
+    if (o.files.empty())
+        files.check();
+    else
+        o.model.check(files);
 
     std::shared_ptr<const Model> model;
     Windows windows;
@@ -177,7 +182,7 @@ void imatrix(const ImatrixOptions& o) {
     std::string text;
     std::size_t size = 0;
     if (!o.files.empty()) {
-        model = o.model.load();
+        model = Model::load(o.model.resolved_path());
         size = static_cast<std::size_t>(
             o.model.context > 1 ? o.model.context : std::min(kWindow, model->config.context_length));
         windows = windows_of(o, model->tokenizer, size);

@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "cli/launch_clients.h"
 #include "cli/launch_process.h"
+#include "cli/option_value.h"
 #include "file/text_file.h"
 #include "server/http/access.h"
 #include "server/http/client.h"
@@ -172,6 +173,8 @@ int run_client(const ClientSetup& setup, const std::vector<std::string>& user_ar
 }
 
 int launch(LaunchOptions& o) {
+    if (o.print && o.port == 0)
+        wrong_usage("--print needs the --port of a server that runs, not any free one");
     // Before a server is asked or started and a model loaded, which may take minutes.
     if (const auto setup = client_setup(o.client, {}); !o.print && !program_exists(setup.program))
         fail("{}", not_installed(setup));
@@ -221,7 +224,7 @@ void add_launch(CLI::App& app) {
         "A server that listens at --host and --port is used; else one is started, and stopped in the end.\n"
         "What follows -- is passed to the client: cachalot launch codex -- exec 'Explain this project.'");
     command->add_option("client", o->client, fmt::format("{}", fmt::join(client_names(), ", ")))
-        ->check(CLI::IsMember(client_names()))
+        ->check(one_of(client_names()))
         ->required();
     command->add_option("arguments", o->arguments, "the client's own, after --")->type_name("ARGS");
     command->add_flag("--print", o->print,
@@ -230,6 +233,7 @@ void add_launch(CLI::App& app) {
         ->capture_default_str()
         ->type_name("ADDRESS");
     command->add_option("--port", o->port, "its port; 0: start one on any free port")
+        ->check(CLI::Range(0, 65535))
         ->capture_default_str()
         ->type_name("N");
     command

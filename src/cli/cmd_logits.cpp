@@ -2,7 +2,6 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "cli/command.h"
-#include "cli/outputs.h"
 #include "file/output_file.h"
 
 namespace cachalot::cli {
@@ -17,9 +16,9 @@ struct LogitsOptions {
 
 void logits(const LogitsOptions& o) {
     auto ids = o.tokens_file.empty() ? o.tokens : read_ids(o.tokens_file);
-    if (ids.empty()) fail("no tokens: give --tokens or --tokens-file");
-    check_output_file(o.output, {o.model.resolved_path(), o.tokens_file});
-    Engine engine = o.model.engine();
+    if (o.tokens.empty() && o.tokens_file.empty()) wrong_usage("no tokens: give --tokens or --tokens-file");
+    if (ids.empty()) fail("{}: holds no tokens", o.tokens_file);
+    Engine engine = o.model.engine({.inputs = {o.tokens_file}, .outputs = {o.output}});
     auto state = engine.new_state();
     OutputFile file(o.output);
     file.reserve(checked_mul<std::uint64_t>(

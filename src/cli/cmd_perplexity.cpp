@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/mean_text.h"
-#include "cli/outputs.h"
 #include "cli/text_input.h"
 #include "measure/saved_logits.h"
 #include "measure/statistics.h"
@@ -24,8 +23,8 @@ struct PerplexityOptions {
 };
 
 void perplexity(const PerplexityOptions& o) {
-    check_output_file(o.save_logits, {o.model.resolved_path(), o.input.file, o.input.tokens_file});
-    Engine engine = o.model.engine();
+    Engine engine =
+        o.model.engine({.inputs = {o.input.file, o.input.tokens_file}, .outputs = {o.save_logits}});
     const auto ids = o.input.ids(engine.model().tokenizer);
     const auto window = window_size(o.model.context, engine);
     std::optional<SavedLogitsWriter> saved;

@@ -10,7 +10,6 @@
 #include "cli/chat_options.h"
 #include "cli/expert_cache_report.h"
 #include "cli/terminal_chat.h"
-#include "file/text_file.h"
 #include "service/conversation_policy.h"
 #include "text/chat_json.h"
 #include "text/utf8.h"
@@ -21,6 +20,7 @@ namespace {
 struct RunOptions {
     ModelOptions model;
     AnswerOptions answer;
+    Drafting drafting = Drafting::off;
     std::string prompt, file, messages, tools;
     std::vector<std::string> question;  // words of the prompt
     bool raw = false, special = false, stats = false, json = false;
@@ -41,6 +41,13 @@ nlohmann::ordered_json timings_json(const Timings& t, const Engine& engine) {
     return result;
 }
 
+nlohmann::ordered_json timings_json(const ChatResult& result, const Engine& engine) {
+    auto json = timings_json(result.timings, engine);
+    json["drafted_tokens"] = result.drafted;
+    json["accepted_tokens"] = result.accepted;
+    return json;
+}
+
 void print_stats(const Timings& t, std::int64_t kv_bytes, const Engine& engine) {
     auto j = timings_json(t, engine);
     say("prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}",
@@ -56,34 +63,54 @@ nlohmann::ordered_json call_json(const ParsedToolCall& call) {
 
 // The question as words on the command line, or -p, -f, standard input.
 std::string prompt_of(const RunOptions& o) {
-    if (o.question.empty()) return input_text(o.prompt, o.file);
+    if (o.question.empty()) {
+        const std::string text = input_text(o.prompt, o.file);
+        if (text.empty())
+            fail("{}: is empty; a prompt is needed", o.file.empty() ? "standard input" : o.file);
+        return text;
+    }
     const std::string& first = o.question.front();
     if (first.ends_with(".gguf"))
         fail("{0} is no question: for a model write -m {0}, for a text in a file -f {0}", first);
     return fmt::format("{}", fmt::join(o.question, " "));
 }
 
+// A request to a server says more than what was said; here options do.
+Conversation read_messages(const std::string& file) {
+    const auto json = read_json(file);
+    if (json.is_object())
+        for (const auto& [name, value] : json.items())
+            if (name != "messages" && name != "tools")
+                fail(
+                    "{}: '{}' is not read, only messages and tools are; leave it out, and see --help for "
+                    "options",
+                    file, name);
+    return conversation_from_json(json);
+}
+
 Conversation conversation_of(const RunOptions& o) {
     Conversation conversation;
     if (!o.messages.empty())
-        conversation = conversation_from_json(parse_json(read_text_file(o.messages), o.messages));
+        conversation = read_messages(o.messages);
     else
         conversation.messages.push_back(text_message(Role::user, prompt_of(o)));
     if (!o.answer.system.empty())
         conversation.messages.insert(conversation.messages.begin(),
                                      text_message(Role::system, o.answer.system));
     if (!o.tools.empty()) {
-        conversation.tools = tools_from_json(parse_json(read_text_file(o.tools), o.tools), o.tools);
-        // The tools' descriptions are part of the system text; without one the encoder needs a place for them.
-        if (conversation.messages.front().role != Role::system)
-            conversation.messages.insert(conversation.messages.begin(), text_message(Role::system, ""));
+        if (!conversation.tools.empty()) fail("{} has tools already; leave out --tools", o.messages);
+        conversation.tools = tools_from_json(read_json(o.tools), o.tools);
     }
+    // The tools' descriptions are part of the system text; without one the encoder needs a place for them.
+    auto& messages = conversation.messages;
+    if (!conversation.tools.empty() && !messages.empty() && messages.front().role != Role::system)
+        messages.insert(messages.begin(), text_message(Role::system, ""));
     server::apply_policy(conversation);  // as every conversation that the server gets
     return conversation;
 }
 
 void run_chat(const RunOptions& o, Engine& engine) {
-    ChatSession session(engine);
+    ChatSession session(engine, o.drafting);
     AnswerPrinter printer(false);
     ChatCallbacks callbacks;
     callbacks.on_prefill = [&](std::int64_t done, std::int64_t total) {
@@ -104,12 +131,14 @@ void run_chat(const RunOptions& o, Engine& engine) {
             {"finish_reason", result.finish_reason},
             {"usage",
              {{"prompt_tokens", result.prompt_tokens}, {"completion_tokens", result.completion_tokens}}},
-            {"timings", timings_json(result.timings, engine)}};
+            {"timings", timings_json(result, engine)}};
         print_line(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else {
         for (const auto& call : result.completion.tool_calls) print_line(call_json(call).dump());
     }
-    if (o.stats) print_stats(result.timings, result.kv_bytes, engine);
+    if (!o.stats) return;
+    print_stats(result.timings, result.kv_bytes, engine);
+    if (result.drafted > 0) say_line(draft_text(result));
 }
 
 void run_raw(const RunOptions& o, Engine& engine) {
@@ -162,9 +191,10 @@ void run_command(const RunOptions& o) {
         TerminalChatOptions chat;
         chat.model = o.model;
         chat.answer = o.answer;
+        chat.drafting = o.drafting;
         return terminal_chat(chat);
     }
-    Engine engine = o.model.engine();
+    Engine engine = o.model.engine({.inputs = {o.file, o.messages, o.tools}});
     std::signal(SIGINT, [](int) { interrupted = true; });  // ends the answer; what there is stays printed
     if (o.raw)
         run_raw(o, engine);
@@ -195,16 +225,22 @@ void add_run(CLI::App& app) {
             ->excludes(prompt)
             ->excludes(file)
             ->type_name("FILE");
-    command
-        ->add_option("--tools", o->tools,
-                     "tools that the model may call: JSON as in OpenAI's chat API; calls are printed as JSON")
-        ->type_name("FILE");
+    auto* tools =
+        command
+            ->add_option(
+                "--tools", o->tools,
+                "tools that the model may call: JSON as in OpenAI's chat API; calls are printed as JSON")
+            ->type_name("FILE");
     auto* raw = command->add_flag("--raw", o->raw, "continue the text as it is, without chat format")
                     ->excludes(messages);
     command
         ->add_flag("--special", o->special, "with --raw: recognise special tokens in the text and show them")
         ->needs(raw);
     o->answer.add_to(*command);
+    add_draft_to(*command, o->drafting);
+    raw->excludes(tools);
+    for (const char* of_chat : {"--system", "--think", "--april", "--draft"})
+        raw->excludes(command->get_option(of_chat));
     command->add_flag("--stats", o->stats, "print speed and memory to stderr");
     command->add_flag("--json", o->json,
                       "print one JSON object: text, reasoning, tool_calls, finish_reason, usage, timings");

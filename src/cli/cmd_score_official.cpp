@@ -66,7 +66,9 @@ std::string text_of(const OfficialScore& score) {
 
 void score_all(const ScoreOptions& o) {
     const auto answers = read_official(o.folder);
-    Engine engine = o.model.engine();
+    CommandFiles files;
+    for (const auto& path : official_files(o.folder)) files.inputs.push_back(path.string());
+    Engine engine = o.model.engine(files);
     Total total;
     auto prompts = nlohmann::ordered_json::array();
     for (const auto& answer : answers) {

@@ -132,6 +132,15 @@ void add_keys(const ServeOptions& o, ApiKeys& keys) {
     if (const char* key = std::getenv("CACHALOT_API_KEY"); key && *key) keys.add(key);
 }
 
+void check_files(const ServeOptions& o) {
+    CommandFiles files{{}, {o.scripted, o.http.tls_cert, o.http.tls_key}, {o.audit_log}};
+    files.inputs.insert(files.inputs.end(), o.key_files.begin(), o.key_files.end());
+    if (o.scripted.empty())
+        o.model.check(files);
+    else
+        files.check();
+}
+
 // The model or the script, metered. `engine` and `disk` are where the model's engine and what it keeps on disk live.
 std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& id,
                                       std::optional<Engine>& engine, std::optional<ServeDisk>& disk,
@@ -174,6 +183,7 @@ void serve(const ServeOptions& o) {
     allow_connections(o.http.limits.connections);
     const std::string id = model_id(o);
     Metrics metrics(id, o.metrics_prefix, o.metrics_llamacpp);
+    check_files(o);
     std::unique_ptr<AuditLog> audit;
     if (!o.audit_log.empty()) {
         audit = std::make_unique<AuditLog>(o.audit_log, o.log_text,
@@ -247,7 +257,7 @@ void add_serve(CLI::App& app) {
             "--think", o->think,
             "reason before answering where a request does not say: off, on, high, max. As in DeepSeek's "
             "own API it is on, while run and chat start with it off. Requests to /v1/messages always say")
-        ->check(CLI::IsMember(kThinkModes))
+        ->check(one_of(kThinkModes))
         ->excludes(scripted)
         ->capture_default_str();
     command
@@ -303,6 +313,7 @@ void add_serve(CLI::App& app) {
         ->capture_default_str()
         ->type_name("ADDRESS");
     command->add_option("--port", o->http.port, "port to listen on; 0: any free one")
+        ->check(CLI::Range(0, 65535))
         ->capture_default_str()
         ->type_name("N");
     command
@@ -324,9 +335,13 @@ void add_serve(CLI::App& app) {
         ->add_option("--cors", o->origins,
                      "origins whose web pages may use this server, as https://chat.example; *: any")
         ->delimiter(',')
+        ->check(checked_by([](const std::string& origin) { Cors().allow(origin); }))
         ->type_name("ORIGIN,..");
-    command->add_option("--tls-cert", o->http.tls_cert, "certificate chain, PEM")->type_name("FILE");
-    command->add_option("--tls-key", o->http.tls_key, "its private key, PEM")->type_name("FILE");
+    auto* certificate =
+        command->add_option("--tls-cert", o->http.tls_cert, "certificate chain, PEM")->type_name("FILE");
+    auto* key = command->add_option("--tls-key", o->http.tls_key, "its private key, PEM")->type_name("FILE");
+    certificate->needs(key);
+    key->needs(certificate);
 
     command->add_option("--max-connections", o->http.limits.connections, "more are answered 503")
         ->check(CLI::Range(std::size_t(1), std::size_t(1'000'000)))
@@ -352,11 +367,13 @@ void add_serve(CLI::App& app) {
         ->check(CLI::Range(0.0, 86400.0))
         ->capture_default_str()
         ->type_name("S");
-    command->add_option("--audit-log", o->audit_log, "append one JSON line per request")->type_name("FILE");
-    command->add_flag("--log-text", o->log_text, "with --audit-log: the texts, too");
+    auto* log = command->add_option("--audit-log", o->audit_log, "append one JSON line per request")
+                    ->type_name("FILE");
+    command->add_flag("--log-text", o->log_text, "with --audit-log: the texts, too")->needs(log);
     command
         ->add_option("--metrics-prefix", o->metrics_prefix,
                      "of the names at /metrics; \"vllm:\" suits its dashboards")
+        ->check(checked_by([](const std::string& prefix) { Metrics("", prefix, false); }))
         ->capture_default_str()
         ->type_name("TEXT");
     command->add_flag("--metrics-llamacpp", o->metrics_llamacpp,

@@ -1,6 +1,7 @@
 // cachalot synth: a model of true shape with random weights, for measuring.
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/option_value.h"
 #include "cli/outputs.h"
 #include "model/synthetic_release.h"
 
@@ -17,10 +18,8 @@ struct SynthOptions {
     bool force = false, release = false;
 };
 
-int parse_kind(const std::string& name) {
-    if (const auto ratio = ratio_of_kind(name)) return *ratio;
-    fail("unknown layer kind '{}' (known: window, csa, hca)", name);
-}
+// Of a name that ratio_of_kind() knows.
+int parse_kind(const std::string& name) { return ratio_of_kind(name).value(); }
 
 void synth(const SynthOptions& o) {
     if (!o.release)
@@ -32,7 +31,8 @@ void synth(const SynthOptions& o) {
         std::vector<int> ratios;
         for (const auto& name : o.kinds) ratios.push_back(parse_kind(name));
         if (o.layers && static_cast<std::size_t>(o.layers) != ratios.size())
-            fail("--layers {} and {} --kinds contradict each other", o.layers, ratios.size());
+            wrong_usage(
+                fmt::format("--layers {} and {} --kinds contradict each other", o.layers, ratios.size()));
         set_layers(config, ratios);
     } else if (o.layers) {
         set_layers(config, o.layers);
@@ -74,6 +74,7 @@ void synth(const SynthOptions& o) {
 
 void add_synth(CLI::App& app) {
     auto o = std::make_shared<SynthOptions>();
+    const auto is_type = checked_by([](const std::string& name) { parse_dtype(name); });
     auto* command = app.add_subcommand(
         "synth", "Writes a model of true width with random weights, for measuring speed and memory");
     command->add_option("output,-o,--output", o->output, "the GGUF file to write; with --release, the folder")
@@ -83,13 +84,14 @@ void add_synth(CLI::App& app) {
         "--release", o->release,
         "in the layout of DeepSeek's releases, FP8 and FP4 in safetensors: to measure `convert` with");
     command->add_option("--like", o->like, "shape: flash, pro, or tiny (a few megabytes, for tests)")
-        ->check(CLI::IsMember({"flash", "pro", "tiny"}))
+        ->check(one_of({"flash", "pro", "tiny"}))
         ->capture_default_str();
     command->add_option("--layers", o->layers, "only the first N layers, or more than the real model has")
         ->check(CLI::Range(1, kMaxLayers))
         ->type_name("N");
     command->add_option("--kinds", o->kinds, "the kind of every layer: window, csa or hca")
         ->delimiter(',')
+        ->check(one_of({"window", "csa", "hca"}))
         ->type_name("KIND,..");
     command->add_option("--experts", o->experts, "experts of a layer")
         ->check(CLI::Range(1, 4096))
@@ -107,13 +109,17 @@ void add_synth(CLI::App& app) {
         ->capture_default_str()
         ->type_name("S");
     command->add_option("--experts-type", o->experts_type, "type of the routed experts")
+        ->check(is_type)
         ->capture_default_str()
         ->type_name("TYPE");
-    command->add_option("--gate-up", o->gate_up, "type of their gate and up matrices")->type_name("TYPE");
-    command->add_option("--down", o->down, "type of their down matrices")->type_name("TYPE");
+    command->add_option("--gate-up", o->gate_up, "type of their gate and up matrices")
+        ->check(is_type)
+        ->type_name("TYPE");
+    command->add_option("--down", o->down, "type of their down matrices")->check(is_type)->type_name("TYPE");
     command
         ->add_option("--dense-type", o->dense_type,
                      "type of attention projections, shared experts, embeddings")
+        ->check(is_type)
         ->capture_default_str()
         ->type_name("TYPE");
     command->add_option("--seed", o->seed, "of the random numbers; the same seed writes the same file")

@@ -46,15 +46,19 @@ void add_tokenize(CLI::App& app) {
     o->model.add_to(*command, false);
     auto* text =
         command->add_option("-p,--text", o->text, "the text; else -f, else stdin")->type_name("TEXT");
-    command->add_option("-f,--file", o->file, "read the text from a file")->excludes(text)->type_name("FILE");
-    command->add_flag("--special", o->special,
-                      "recognise special tokens such as <think> (default: they are text)");
-    command->add_flag("--count", o->count, "print only how many there are");
-    command->add_flag("--pieces", o->pieces, "print each token with its text");
-    command->add_option("--decode", o->decode, "ids to turn into text: --decode 5,17,9")
-        ->delimiter(',')
-        ->type_name("IDS");
-    command->add_flag("--json", o->json, R"(print {"tokens": [...], "count": N})");
+    auto* file = command->add_option("-f,--file", o->file, "read the text from a file")
+                     ->excludes(text)
+                     ->type_name("FILE");
+    auto* special = command->add_flag("--special", o->special,
+                                      "recognise special tokens such as <think> (default: they are text)");
+    auto* count = command->add_flag("--count", o->count, "print only how many there are");
+    auto* pieces =
+        command->add_flag("--pieces", o->pieces, "print each token with its text")->excludes(count);
+    auto* decode = command->add_option("--decode", o->decode, "ids to turn into text: --decode 5,17,9")
+                       ->delimiter(',')
+                       ->type_name("IDS");
+    auto* json = command->add_flag("--json", o->json, R"(print {"tokens": [...], "count": N})");
+    for (auto* of_text : {text, file, special, count, pieces, json}) decode->excludes(of_text);
     command->callback([o] { tokenize(*o); });
 }
 

@@ -10,13 +10,16 @@
 #include "base/available_cores.h"
 #include "base/error.h"
 #include "base/memory_limit.h"
+#include "cli/command_line.h"
 #include "cli/expert_cache_report.h"
-#include "cli/outputs.h"
+#include "cli/option_value.h"
 #include "cli/user_folders.h"
 #include "engine/memory_plan.h"
+#include "file/json.h"
 #include "file/output_file.h"
 #include "file/text_file.h"
 #include "model/fingerprint.h"
+#include "text/chat_json.h"
 
 namespace cachalot::cli {
 namespace {
@@ -95,7 +98,7 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
                    "machines whose memory is divided among groups of cores: spread threads and weights over "
                    "them, or off; "
                    "auto: spread if there are several groups")
-        ->check(CLI::IsMember({"auto", "off", "spread"}))
+        ->check(one_of({"auto", "off", "spread"}))
         ->capture_default_str();
     app.add_option("-c,--ctx", context,
                    "most tokens of a conversation, as 4096 or 4k; 0: what the model was trained for")
@@ -116,6 +119,9 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
            "memory for routed experts, the others being read from disk when they are needed: a size or "
            "a share of all of them (8GB, 25%); off: the whole model is mapped; auto: that if it fits, "
            "else what there is room for (see plan)")
+        ->check(checked_by([](const std::string& text) {
+            if (text != "off" && text != "auto") ExpertBudget(text, "the value");
+        }))
         ->capture_default_str()
         ->type_name("SIZE");
     app.add_option("--expert-pack", expert_packs,
@@ -136,7 +142,7 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
 
 void ModelOptions::add_kv_to(CLI::App& app) {
     app.add_option("--kv", kv, "cache: fp8 (as DeepSeek's own code rounds it) or f32 (no rounding)")
-        ->check(CLI::IsMember({"fp8", "f32"}))
+        ->check(one_of({"fp8", "f32"}))
         ->capture_default_str();
 }
 
@@ -170,19 +176,28 @@ std::string ModelOptions::resolved_path() const {
     return path.empty() ? std::getenv("CACHALOT_MODEL") : path;
 }
 
-void ModelOptions::check_outputs() const {
-    const auto model = resolved_path();
-    check_output_file(profile, {model});
-    check_output_file(route_trace, {model});
-    if (expert_heat == "off" || expert_heat == "auto") return;
-    const auto folder = std::filesystem::path(expert_heat).parent_path();
-    std::error_code ignored;  // the check finds it missing
-    if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
-    check_output_file(expert_heat, {model});
+CommandFiles ModelOptions::files() const {
+    CommandFiles files{{resolved_path()}, expert_packs, {profile, route_trace}};
+    files.inputs.push_back(default_pack_path(resolved_path()).string());
+    if (expert_heat != "off" && expert_heat != "auto") files.outputs.push_back(expert_heat);
+    return files;
 }
 
-std::shared_ptr<const Model> ModelOptions::load() const {
-    check_outputs();
+void ModelOptions::check(const CommandFiles& others) const {
+    if (expert_heat != "off" && expert_heat != "auto") {
+        const auto folder = std::filesystem::path(expert_heat).parent_path();
+        std::error_code ignored;  // the check finds it missing
+        if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
+    }
+    if (expert_cache == "off" && !expert_packs.empty())
+        wrong_usage("--expert-pack is read by a cache of experts, and --expert-cache is off");
+    CommandFiles all = files();
+    all.add(others);
+    all.check();
+}
+
+std::shared_ptr<const Model> ModelOptions::load(const CommandFiles& others) const {
+    check(others);
     return Model::load(resolved_path());
 }
 
@@ -199,6 +214,12 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserv
     options.chunk = chunk > 0              ? chunk
                     : options.expert_cache ? streaming_chunk(model->config, memory_limit().available)
                                            : kResidentChunk;
+    if (!options.expert_cache && !expert_packs.empty()) {
+        (void)cli::expert_packs(*this, *model);  // which must be right all the same
+        say("cachalot: --expert-pack is not used, as the whole model fits into memory; --expert-cache says "
+            "how "
+            "much of it experts may take");
+    }
     if (options.expert_cache) {
         options.expert_heat = heat_file(*this, *model);
         options.expert_packs = cli::expert_packs(*this, *model);
@@ -219,12 +240,24 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserv
     return engine;
 }
 
+void wrong_usage(const std::string& message) { throw UsageError(message, ""); }
+
 std::string input_text(const std::string& text, const std::string& file) {
     if (!text.empty()) return text;
     if (!file.empty() && file != "-") return read_text_file(file);
     if (file.empty() && isatty(STDIN_FILENO))
         fail("no input: give a text with -p, a file with -f, or pipe it in");
     return read_text_file("/dev/stdin");
+}
+
+nlohmann::ordered_json read_json(const std::string& file) {
+    const std::string text = read_text_file(file);
+    try {
+        return parse_json(text, file);
+    } catch (const Error&) {
+        check_json(text, file);  // whose message helps more
+        throw;
+    }
 }
 
 std::vector<std::int32_t> read_ids(const std::string& file) {

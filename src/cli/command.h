@@ -9,11 +9,13 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cli/output.h"
+#include "cli/outputs.h"
 #include "engine/engine.h"
 
 namespace cachalot::cli {
@@ -45,25 +47,32 @@ struct ModelOptions {
     // Resolved as above. Throws Error if nothing is there.
     std::string resolved_path() const;
     bool is_shipped() const;  // nobody has named a model: it is nano
-    // After a check that what the options say is to be written can be.
-    std::shared_ptr<const Model> load() const;
+    // What these options say is read and written, and that with the other files of the command. Throws Error unless what
+    // is to be written can be.
+    CommandFiles files() const;
+    void check(const CommandFiles& others = {}) const;
+    // After that check.
+    std::shared_ptr<const Model> load(const CommandFiles& others = {}) const;
     Engine engine(std::shared_ptr<const Model> model, ActivationObserver* observer = nullptr) const;
-    Engine engine() const { return engine(load()); }
+    Engine engine(const CommandFiles& others = {}) const { return engine(load(others)); }
 
     // For commands that offer --profile: the option, and what to do when the work is done (nothing without it). The
     // profile goes to the file, a table of it to stderr.
     void add_profile_to(CLI::App& app);
     void write_profile() const;
-
-  private:
-    void check_outputs() const;
 };
 
 // The text of -p, else of -f (a path, "-" for stdin), else of stdin. Throws Error if there is none.
 std::string input_text(const std::string& text, const std::string& file);
 
+// A file of messages or tools. Throws Error naming it, and what it is if it is no JSON.
+nlohmann::ordered_json read_json(const std::string& file);
+
 // Token ids separated by commas or white space. Throws Error naming the file and the offset.
 std::vector<std::int32_t> read_ids(const std::string& file);
+
+// Wrong usage of the command that runs: status 2, and where help is.
+[[noreturn]] void wrong_usage(const std::string& message);
 
 // Registration, one function per file cmd_*.cpp. The options live as long as the app.
 void add_bench(CLI::App& app);

@@ -41,6 +41,8 @@ constexpr std::array<std::pair<const char*, const char*>, 26> kOtherNames = {{
     {"--served-model-name", "--alias"},
 }};
 
+constexpr int kMostWords = 1 << 20;
+
 std::vector<CLI::App*> children(CLI::App& app, bool named) {
     return app.get_subcommands([named](CLI::App* child) { return child->get_name().empty() != named; });
 }
@@ -214,7 +216,23 @@ class Reader {
         out_.arguments.push_back(checked);
     }
 
+    // How many words the command takes, and what it calls them.
+    std::pair<int, std::string> places() const {
+        int count = 0;
+        std::string names;
+        for (const auto* option : at_->get_options()) {
+            if (!option->get_positional()) continue;
+            count = std::min(kMostWords, count + std::min(kMostWords, option->get_items_expected_max()));
+            names += (names.empty() ? "" : " ") + option->get_type_name();
+        }
+        return {count, names};
+    }
+
     void word(const std::string& word) {
+        const auto [most, names] = places();
+        if (words_.size() == static_cast<std::size_t>(most) && !at_->get_name().empty())
+            wrong(most == 0 ? fmt::format("{} takes options only, and '{}' is none", here(), word)
+                            : fmt::format("'{}' is one argument too many: {} takes {}", word, here(), names));
         // Only a program that we start may be given empty ones.
         if (word.empty() && !at_->get_option_no_throw("arguments")) wrong("an argument is empty");
         words_.push_back(word);

@@ -23,7 +23,7 @@ struct CommandLine {
     std::string command;                 // "run", "cache ls", or empty
 };
 
-// Wrong usage: what is wrong with which command.
+// Wrong usage: what is wrong with which command; without one, with that which runs.
 struct UsageError : std::runtime_error {
     UsageError(const std::string& message, std::string of) : runtime_error(message), command(std::move(of)) {}
     std::string command;

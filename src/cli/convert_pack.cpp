@@ -11,7 +11,8 @@ namespace cachalot::cli {
 
 void convert_to_pack(const std::string& input, std::string output, bool force) {
     if (output.empty()) output = default_pack_path(input).string();
-    check_new_file(output, force, {input});
+    CommandFiles{.models = {input}, .outputs = {output}}.check();
+    check_new_file(output, force);
     const auto model = Model::load(input);
     Progress progress("packing", "bytes", true);
     write_pack(*model, output,

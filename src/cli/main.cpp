@@ -1,10 +1,42 @@
 // cachalot: DeepSeek V4 on the machine its user owns.
+#include <sstream>
 #include <system_error>
 
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/command_line.h"
+#include "cli/output.h"
 #include "cli/outputs.h"
+
+namespace cachalot {
+namespace {
+
+// Returns the exit status. Throws what is not wrong usage.
+int run_program(CLI::App& app, const std::vector<std::string>& arguments) {
+    std::string command;
+    try {
+        auto line = cli::read_command_line(app, arguments);
+        command = line.command;
+        app.parse(
+            std::vector<std::string>(line.arguments.rbegin(), line.arguments.rend()));  // the last one first
+        return 0;
+    } catch (const CLI::RuntimeError& e) {
+        return e.get_exit_code();      // of a program that a command ran
+    } catch (const CLI::Success& e) {  // --help, --version
+        std::ostringstream text;
+        const int status = app.exit(e, text, text);
+        cli::print_text(text.str());
+        return status;
+    } catch (const cli::UsageError& e) {
+        cli::say_line(cli::usage_text(e.what(), e.command.empty() ? command : e.command));
+    } catch (const CLI::ParseError& e) {
+        cli::say_line(cli::usage_text(e.what(), command));
+    }
+    return 2;
+}
+
+}  // namespace
+}  // namespace cachalot
 
 int main(int argc, char** argv) {
     using namespace cachalot;
@@ -33,23 +65,8 @@ int main(int argc, char** argv) {
     cli::add_convert(app);
     cli::add_synth(app);
     cli::remove_unfinished_files_on_signals();
-    std::string command;
     try {
-        auto line = cli::read_command_line(app, {argv + 1, argv + argc});
-        command = line.command;
-        app.parse(
-            std::vector<std::string>(line.arguments.rbegin(), line.arguments.rend()));  // the last one first
-        return 0;
-    } catch (const CLI::RuntimeError& e) {
-        return e.get_exit_code();  // of a program that a command ran
-    } catch (const CLI::Success& e) {
-        return app.exit(e);  // --help, --version
-    } catch (const cli::UsageError& e) {
-        cli::say_line(cli::usage_text(e.what(), e.command));
-        return 2;
-    } catch (const CLI::ParseError& e) {
-        cli::say_line(cli::usage_text(e.what(), command));
-        return 2;
+        return run_program(app, {argv + 1, argv + argc});
     } catch (const InternalError& e) {
         cli::say("cachalot: internal error: {}", e.what());
     } catch (const std::system_error& e) {

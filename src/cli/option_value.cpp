@@ -4,10 +4,12 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <string_view>
 
 #include "base/error.h"
+#include "cli/suggestion.h"
 #include "experts/expert_budget.h"
 
 namespace cachalot::cli {
@@ -106,6 +108,45 @@ std::string checked_value(const CLI::Option& option, const std::string& value) {
         begin = end + 1;
     }
     return checked;
+}
+
+CLI::Validator checked_by(std::function<void(const std::string&)> check, const std::string& expected) {
+    return CLI::Validator(
+        [check = std::move(check)](std::string& text) {
+            try {
+                check(text);
+                return std::string();
+            } catch (const Error& e) {
+                return std::string(e.what());
+            }
+        },
+        expected);
+}
+
+CLI::Validator one_of(std::vector<std::string> words) {
+    const auto shown = fmt::format("{{{}}}", fmt::join(words, ","));
+    return checked_by(
+        [words = std::move(words)](const std::string& text) {
+            if (std::find(words.begin(), words.end(), text) != words.end()) return;
+            const auto meant = suggestion(text, words);
+            fail("'{}' is none of {}{}", text, fmt::join(words, ", "),
+                 meant.empty() ? "" : fmt::format("; did you mean '{}'?", meant));
+        },
+        shown);
+}
+
+CLI::Validator at_least(double least) {
+    return checked_by([least](const std::string& text) {
+        if (std::strtod(text.c_str(), nullptr) < least) fail("'{}' is less than {}", text, least);
+    });
+}
+
+CLI::Validator more_than(double bound, double most) {
+    return checked_by([bound, most](const std::string& text) {
+        const double value = std::strtod(text.c_str(), nullptr);
+        if (!(value > bound)) fail("'{}' is not more than {}", text, bound);
+        if (value > most) fail("'{}' is more than {}", text, most);
+    });
 }
 
 CLI::Validator as_bytes() {

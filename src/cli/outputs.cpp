@@ -1,27 +1,60 @@
 #include "cli/outputs.h"
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 
 #include "base/error.h"
 #include "file/output_target.h"
 #include "file/temporary_names.h"
+#include "model/checkpoint_files.h"
 
 namespace cachalot::cli {
 
 namespace fs = std::filesystem;
 
-void check_output_file(const std::string& path, const std::vector<std::string>& inputs) {
-    if (path.empty()) return;
-    const OutputTarget target = OutputTarget::of(path);
-    std::error_code ignored;
-    for (const auto& input : inputs)
-        if (!target.is_stream && !input.empty() && fs::equivalent(target.path, input, ignored))
-            fail("{}: is read by this command, and would be replaced; name another file to write", path);
+namespace {
+
+void append(std::vector<std::string>& to, const std::vector<std::string>& more) {
+    to.insert(to.end(), more.begin(), more.end());
 }
 
-void check_new_file(const std::string& path, bool force, const std::vector<std::string>& inputs) {
-    check_output_file(path, inputs);
+// Also if neither of them exists yet.
+bool same_file(const fs::path& a, const fs::path& b) {
+    std::error_code error;
+    if (fs::equivalent(a, b, error)) return true;
+    const auto whole = fs::weakly_canonical(a, error);
+    return !error && whole == fs::weakly_canonical(b, error) && !error;
+}
+
+}  // namespace
+
+void CommandFiles::add(const CommandFiles& more) {
+    append(models, more.models);
+    append(inputs, more.inputs);
+    append(outputs, more.outputs);
+}
+
+void CommandFiles::check() const {
+    std::vector<fs::path> read, written;
+    for (const auto& input : inputs)
+        if (!input.empty()) read.emplace_back(input == "-" ? "/dev/stdin" : input);
+    for (const auto& model : models)
+        for (auto& file : checkpoint_files(model)) read.push_back(std::move(file));
+    for (const auto& output : outputs) {
+        if (output.empty()) continue;
+        const OutputTarget target = OutputTarget::of(output);
+        if (target.is_stream) continue;
+        const auto is_target = [&](const fs::path& path) { return same_file(path, target.path); };
+        if (std::any_of(read.begin(), read.end(), is_target))
+            fail("{}: is read by this command, and would be replaced; name another file to write", output);
+        if (std::any_of(written.begin(), written.end(), is_target))
+            fail("{}: is to hold two outputs of this command; name another file for one of them", output);
+        written.push_back(target.path);
+    }
+}
+
+void check_new_file(const std::string& path, bool force) {
     if (!force && would_replace(path)) fail("{} exists; --force replaces it", path);
 }
 

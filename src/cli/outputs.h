@@ -7,12 +7,20 @@
 
 namespace cachalot::cli {
 
-// Throws Error unless `path` can be written. It must be none of `inputs`, the files that are read. An empty path is an
-// option that was not given.
-void check_output_file(const std::string& path, const std::vector<std::string>& inputs = {});
+// The files of one command. Empty paths are options that were not given, and "-" is standard input.
+struct CommandFiles {
+    std::vector<std::string> models{};   // that are read, with all their files
+    std::vector<std::string> inputs{};   // other files that are read
+    std::vector<std::string> outputs{};  // files that are written, and replaced if they exist
 
-// The same for a command that replaces a file only if it is told to.
-void check_new_file(const std::string& path, bool force, const std::vector<std::string>& inputs = {});
+    void add(const CommandFiles& more);
+
+    // Throws Error unless each output can be written, is none of the files that are read, and no other output.
+    void check() const;
+};
+
+// For a command that replaces a file only if it is told to. Throws Error.
+void check_new_file(const std::string& path, bool force);
 
 // The same for a folder, which must be empty or not exist. Its parents are made.
 void check_new_folder(const std::string& path);

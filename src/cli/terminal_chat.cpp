@@ -18,7 +18,7 @@
 #include "cli/line_editor.h"
 #include "cli/user_folders.h"
 #include "file/output_file.h"
-#include "file/text_file.h"
+#include "file/output_target.h"
 #include "text/chat_json.h"
 #include "text/chat_to_json.h"
 #include "text/visible_text.h"
@@ -45,6 +45,19 @@ ChatHistory open_history(const std::string& option, bool terminal) {
     } catch (const Error& e) {
         say("cachalot: no history: {}", e.what());
         return ChatHistory({});
+    }
+}
+
+bool holds_conversation(const std::string& path) {
+    try {
+        const auto json = read_json(path);
+        if (json.is_object() && json.size() != json.count("messages") + json.count("tools")) return false;
+        const auto& messages = json.is_object() && json.contains("messages") ? json["messages"] : json;
+        return messages.is_array() && std::all_of(messages.begin(), messages.end(), [](const auto& message) {
+                   return message.is_object() && message.contains("role");
+               });
+    } catch (const Error&) {
+        return false;
     }
 }
 
@@ -271,7 +284,14 @@ class Chat {
         if (const auto experts = engine_.expert_stats()) print_lines(expert_cache_text(*experts));
     }
 
+    // A conversation may be replaced by a longer one, but nothing else: nobody is asked.
     void save(const std::string& path) const {
+        CommandFiles files = options_.model.files();
+        files.outputs.push_back(history_.file().string());
+        files.outputs.push_back(path);
+        files.check();
+        if (would_replace(path) && !holds_conversation(path))
+            fail("{}: exists and is no conversation, so it is not replaced; name another file", path);
         const auto json = conversation_to_json(conversation_);
         const auto text = json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
         OutputFile file(path);
@@ -281,7 +301,7 @@ class Chat {
     }
 
     void load(const std::string& path) {
-        conversation_ = conversation_from_json(parse_json(read_text_file(path), path));
+        conversation_ = conversation_from_json(read_json(path));
         say("{} messages read from {}", conversation_.messages.size(), path);
         ask_for_result();
     }

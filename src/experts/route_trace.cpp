@@ -1,7 +1,9 @@
 #include "experts/route_trace.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "base/error.h"
 #include "file/byte_reader.h"
@@ -155,8 +157,9 @@ RouteTrace read_route_trace(const std::filesystem::path& path) {
                              path.string());
 }
 
+// Of a file that did not exist before nothing is left if not even its header can be written.
 RouteTraceWriter::RouteTraceWriter(const std::filesystem::path& path, const RouteHeader& header)
-    : path_(path.string()), file_(path, std::ios::binary | std::ios::trunc), choices_(header.choices()) {
+    : path_(path.string()), choices_(header.choices()) {
     validate(header, path_);
     if (header.model.size() > kLongestName) fail("{}: the model's name is too long", path_);
     std::string bytes(kMagic);
@@ -166,7 +169,16 @@ RouteTraceWriter::RouteTraceWriter(const std::filesystem::path& path, const Rout
     append(bytes, static_cast<std::uint32_t>(header.top_k));
     for (const auto size : header.expert_bytes) append(bytes, size);
     append(bytes, static_cast<std::uint32_t>(header.model.size()));
-    write(bytes + header.model);
+    const bool is_new = !std::filesystem::exists(path);
+    file_.open(path, std::ios::binary | std::ios::trunc);
+    try {
+        write(bytes + header.model);
+        flush();
+    } catch (const Error&) {
+        std::error_code ignored;
+        if (is_new) std::filesystem::remove(path, ignored);
+        throw;
+    }
 }
 
 void RouteTraceWriter::add(const RoutedToken& token, std::span<const std::uint16_t> choices) {
@@ -182,12 +194,12 @@ void RouteTraceWriter::add(const RoutedToken& token, std::span<const std::uint16
 }
 
 void RouteTraceWriter::flush() {
-    if (!file_.flush()) fail("{}: cannot be written", path_);
+    if (!file_.flush()) fail("{}: cannot be written: {}", path_, std::generic_category().message(errno));
 }
 
 void RouteTraceWriter::write(const std::string& bytes) {
     if (!file_.write(bytes.data(), static_cast<std::streamsize>(bytes.size())))
-        fail("{}: cannot be written", path_);
+        fail("{}: cannot be written: {}", path_, std::generic_category().message(errno));
 }
 
 }  // namespace cachalot

@@ -59,6 +59,10 @@ constexpr Beginning kBeginnings[] = {
     {"{\"cachalot_eval\""sv, "is a state of eval; give it with --state or --against"},
 };
 
+std::string_view head_of(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kLooked)};
+}
+
 std::string_view without_space(std::string_view text) {
     if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
     while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
@@ -92,8 +96,8 @@ bool is_text(std::string_view head) {
 
 }  // namespace
 
-std::string foreign_file(std::span<const std::byte> bytes) {
-    const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kLooked));
+std::string known_format(std::span<const std::byte> bytes) {
+    const std::string_view head = head_of(bytes);
     if (head.empty()) return "is empty; download or copy it again";
     for (const auto& known : kBeginnings)
         if (head.starts_with(known.bytes)) return known.what;
@@ -105,12 +109,19 @@ std::string foreign_file(std::span<const std::byte> bytes) {
                "tokenizer.json "
                "beside it";
     if (!is_text(head)) return {};
-    const std::string_view text = without_space(head);
     for (const auto word : {"<!doctype html"sv, "<html"sv, "<head"sv, "<!--"sv, "<body"sv})
-        if (begins_with_word(text, word))
+        if (begins_with_word(without_space(head), word))
             return "is a web page (HTML) and no model: the link led to a page; use the link of the download "
                    "itself (on "
                    "Hugging Face it has /resolve/ where that of the page has /blob/)";
+    return {};
+}
+
+std::string foreign_file(std::span<const std::byte> bytes) {
+    if (auto known = known_format(bytes); !known.empty()) return known;
+    const std::string_view head = head_of(bytes);
+    if (!is_text(head)) return {};
+    const std::string_view text = without_space(head);
     if (text.starts_with("<?xml") || text.starts_with("<"))
         return "is XML and no model, perhaps a server's message of an error; download it again";
     if (text.starts_with("{") || text.starts_with("["))

@@ -8,6 +8,10 @@
 
 namespace cachalot {
 
+// "is ...; do ..." if the beginning shows a format that is wrong whatever was expected (a pointer,
+// a web page, an archive); also of an empty file. Else empty.
+std::string known_format(std::span<const std::byte> bytes);
+
 // "is ...; do ..." if the beginning of the file shows what it is; else empty. Reads the first kilobyte.
 std::string foreign_file(std::span<const std::byte> bytes);
 

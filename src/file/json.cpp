@@ -1,9 +1,12 @@
 #include "file/json.h"
 
+#include <algorithm>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "base/error.h"
+#include "file/foreign_file.h"
 #include "file/in_quotes.h"
 
 namespace cachalot {
@@ -18,11 +21,43 @@ namespace {
 
 [[noreturn]] void fail_no_object(std::string_view source) { fail("{}: expected a JSON object", source); }
 
+// Of the parser's own messages only that a number is too large is about something else than the form.
+[[noreturn]] void fail_bad_json(std::string_view text, std::string_view source, std::size_t position,
+                                const json::exception& error) {
+    if (!dynamic_cast<const json::parse_error*>(&error))
+        fail("{}: has a number that is out of range", source);
+    fail_no_json(text, source, position > 0 ? position - 1 : 0);  // the parser counts from 1
+}
+
+// Only looks for the error.
+class Checker : public json::json_sax_t {
+  public:
+    Checker(std::string_view text, std::string_view source) : text_(text), source_(source) {}
+    bool null() override { return true; }
+    bool boolean(bool) override { return true; }
+    bool number_integer(json::number_integer_t) override { return true; }
+    bool number_unsigned(json::number_unsigned_t) override { return true; }
+    bool number_float(json::number_float_t, const std::string&) override { return true; }
+    bool string(std::string&) override { return true; }
+    bool binary(json::binary_t&) override { return true; }
+    bool key(std::string&) override { return true; }
+    bool start_object(std::size_t) override { return true; }
+    bool start_array(std::size_t) override { return true; }
+    bool end_object() override { return true; }
+    bool end_array() override { return true; }
+    bool parse_error(std::size_t position, const std::string&, const json::exception& error) override {
+        fail_bad_json(text_, source_, position, error);
+    }
+
+  private:
+    std::string_view text_, source_;
+};
+
 // Counts the depth and passes everything on.
 class Adapter : public json::json_sax_t {
   public:
-    Adapter(std::string_view source, int max_depth, JsonHandler& handler)
-        : source_(source), max_depth_(max_depth), handler_(handler) {}
+    Adapter(std::string_view text, std::string_view source, int max_depth, JsonHandler& handler)
+        : text_(text), source_(source), max_depth_(max_depth), handler_(handler) {}
 
     bool null() override { return other(); }
     bool boolean(bool) override { return other(); }
@@ -47,8 +82,8 @@ class Adapter : public json::json_sax_t {
     bool start_array(std::size_t) override { return open(true); }
     bool end_object() override { return close(); }
     bool end_array() override { return close(); }
-    bool parse_error(std::size_t, const std::string&, const json::exception& error) override {
-        fail("{}: {}", source_, error.what());
+    bool parse_error(std::size_t position, const std::string&, const json::exception& error) override {
+        fail_bad_json(text_, source_, position, error);
     }
 
   private:
@@ -71,7 +106,7 @@ class Adapter : public json::json_sax_t {
         return true;
     }
 
-    std::string_view source_;
+    std::string_view text_, source_;
     int max_depth_;
     JsonHandler& handler_;
     int depth_ = 0;
@@ -79,8 +114,24 @@ class Adapter : public json::json_sax_t {
 
 }  // namespace
 
+void fail_no_json(std::string_view text, std::string_view source, std::size_t position) {
+    if (const auto what = known_format(std::as_bytes(std::span(text))); !what.empty())
+        fail("{}: is no JSON: it {}{}", source, what, unfinished_name(std::string(source)));
+    const auto before = text.substr(0, position);
+    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+    const auto column = before.size() - (before.rfind('\n') + 1) + 1;  // npos + 1 is 0
+    fail("{}: is no JSON{} at line {}, column {}; look into it, or download or copy it again{}", source,
+         position >= text.size() ? ", as it ends too early," : "", line, column,
+         unfinished_name(std::string(source)));
+}
+
+void check_json(std::string_view text, std::string_view source) {
+    Checker checker(text, source);
+    json::sax_parse(text.begin(), text.end(), &checker);
+}
+
 void scan_json(std::string_view text, std::string_view source, int max_depth, JsonHandler& handler) {
-    Adapter adapter(source, max_depth, handler);
+    Adapter adapter(text, source, max_depth, handler);
     json::sax_parse(text.begin(), text.end(), &adapter);
 }
 
@@ -106,8 +157,10 @@ json parse_file_json(std::string_view text, std::string_view source, int max_dep
 
     try {
         return json::parse(text.begin(), text.end(), check);
+    } catch (const json::parse_error& error) {
+        fail_bad_json(text, source, error.byte, error);
     } catch (const json::exception& error) {
-        fail("{}: {}", source, error.what());
+        fail_bad_json(text, source, 0, error);
     }
 }
 

@@ -308,7 +308,7 @@ void Safetensors::read_header(std::span<const std::byte> bytes, const std::strin
         fail("{}: not a safetensors file (the header does not start with '{{')", source);
 
     HeaderReader reader(source, data);
-    scan_json(header, source, 3, reader);
+    scan_json(header, source + ": the header", 3, reader);
     if (file == 0) metadata_ = std::move(reader.metadata);
 
     // In the order of their bytes the tensors must follow each other without overlap or hole.

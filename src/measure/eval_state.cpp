@@ -1,6 +1,8 @@
 #include "measure/eval_state.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <system_error>
 
 #include "base/error.h"
 #include "file/in_quotes.h"
@@ -19,6 +21,8 @@ std::string line_of(const nlohmann::ordered_json& value) {
 nlohmann::ordered_json header(const std::string& run, const std::string& model) {
     return {{"cachalot_eval", 1}, {"run", run}, {"model", model}};
 }
+
+constexpr std::string_view kBegin = R"({"cachalot_eval":)";  // of header()
 
 EvalOutcome outcome_of(const json& line) {
     EvalOutcome o;
@@ -46,6 +50,7 @@ nlohmann::ordered_json to_json(const EvalOutcome& o) {
 }
 
 EvalRecord parse_eval_record(std::string_view text, const std::string& source) {
+    if (!text.starts_with(kBegin)) fail("{}: is not a state of eval, as --state writes it", source);
     EvalRecord record;
     std::size_t number = 0;
     for (auto end = text.find('\n'); end != text.npos; text.remove_prefix(end + 1), end = text.find('\n')) {
@@ -76,13 +81,11 @@ EvalState::EvalState(const std::filesystem::path& path, const std::string& run, 
     if (path_.empty()) return;
     std::string text;
     if (std::filesystem::exists(path)) text = read_text_file(path);
-    if (text.find('\n') == text.npos) {  // not even the header was written
-        const std::string_view begin = R"({"cachalot_eval":1,"run":")";
-        const auto shorter = std::min(begin.size(), text.size());
-        if (text.substr(0, shorter) != begin.substr(0, shorter))
-            fail("{}: exists and is not a state of eval; name another file", path_);
-        text.clear();
-    }
+    const std::string_view begin = kBegin;
+    const auto shorter = std::min(begin.size(), text.size());
+    if (text.substr(0, shorter) != begin.substr(0, shorter))
+        fail("{}: exists and is not a state of eval; name another file", path_);
+    if (text.find('\n') == text.npos) text.clear();  // not even the header was written
     if (!text.empty()) {
         record_ = parse_eval_record(text, path_);
         if (record_.run != run)
@@ -90,9 +93,13 @@ EvalState::EvalState(const std::filesystem::path& path, const std::string& run, 
                  in_quotes(record_.model), record_.run, run);
         std::filesystem::resize_file(path, text.rfind('\n') + 1);
     }
+    const bool is_new = !std::filesystem::exists(path);
     file_.open(path, text.empty() ? std::ios::binary | std::ios::trunc : std::ios::binary | std::ios::app);
     if (text.empty()) file_ << line_of(header(run, model));
-    if (!file_.flush()) fail("{}: cannot be written", path_);
+    if (file_.flush()) return;
+    const auto reason = std::generic_category().message(errno);
+    if (std::error_code ignored; is_new) std::filesystem::remove(path, ignored);
+    fail("{}: cannot be written: {}", path_, reason);
 }
 
 const EvalOutcome* EvalState::find(const std::string& id) const {
@@ -103,7 +110,8 @@ const EvalOutcome* EvalState::find(const std::string& id) const {
 void EvalState::add(const EvalOutcome& outcome) {
     if (path_.empty()) return;
     record_.outcomes[outcome.id] = outcome;
-    if (!(file_ << line_of(to_json(outcome))).flush()) fail("{}: cannot be written", path_);
+    if (!(file_ << line_of(to_json(outcome))).flush())
+        fail("{}: cannot be written: {}", path_, std::generic_category().message(errno));
 }
 
 }  // namespace cachalot

@@ -107,7 +107,7 @@ OfficialAnswer parse_official(std::string_view text, const std::string& source) 
     return answer;
 }
 
-std::vector<OfficialAnswer> read_official(const std::filesystem::path& folder) {
+std::vector<std::filesystem::path> official_files(const std::filesystem::path& folder) {
     namespace fs = std::filesystem;
     std::error_code error;
     const auto inner = folder / "official";
@@ -118,8 +118,13 @@ std::vector<OfficialAnswer> read_official(const std::filesystem::path& folder) {
         if (entry.path().filename().string().ends_with(".official.json")) paths.push_back(entry.path());
     if (paths.empty()) fail("{}: holds no *.official.json", place.string());
     std::sort(paths.begin(), paths.end());
+    return paths;
+}
+
+std::vector<OfficialAnswer> read_official(const std::filesystem::path& folder) {
     std::vector<OfficialAnswer> answers;
-    for (const auto& path : paths) answers.push_back(parse_official(read_text_file(path), path.string()));
+    for (const auto& path : official_files(folder))
+        answers.push_back(parse_official(read_text_file(path), path.string()));
     return answers;
 }
 

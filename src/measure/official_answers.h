@@ -39,6 +39,7 @@ struct OfficialAnswer {
 OfficialAnswer parse_official(std::string_view json, const std::string& source);
 
 // All *.official.json of a folder, or of its folder "official", by name. Throws Error if there are none.
+std::vector<std::filesystem::path> official_files(const std::filesystem::path& folder);
 std::vector<OfficialAnswer> read_official(const std::filesystem::path& folder);
 
 struct OfficialScore {

@@ -177,7 +177,7 @@ SavedLogits::SavedLogits(std::optional<MappedFile> file, std::span<const std::by
       reader_(bytes.first(bytes.size() - std::min(bytes.size(), sizeof(Hash128))), *source_) {
     const auto magic = reader_.left() >= kMagic.size() ? bytes.first(kMagic.size()) : bytes.first(0);
     if (!std::ranges::equal(magic, std::as_bytes(std::span(kMagic))))
-        fail("{}: not a file of saved logits", *source_);
+        fail("{}: is no baseline; perplexity or compare write one with --save-logits", *source_);
     const auto hashed = bytes.first(reader_.left());
     Hash128 hash{};
     for (std::size_t done = 0; done < hashed.size(); done += kPiece)

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "file/gguf_writer.h"
+#include "model/foreign_folder.h"
 #include "model/gguf_checkpoint.h"
 #include "model/release_checkpoint.h"
 #include "tensor/convert.h"
@@ -24,7 +25,11 @@ void write_tokenizer(const TokenizerData& data, GgufWriter& writer) {
 
 std::unique_ptr<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
     std::error_code error;
-    if (std::filesystem::is_directory(path, error)) return std::make_unique<ReleaseCheckpoint>(path);
+    if (std::filesystem::is_directory(path, error)) {
+        check_release_folder(path);
+        (void)read_config(path);  // of another architecture nothing else need be right
+        return std::make_unique<ReleaseCheckpoint>(path);
+    }
     return std::make_unique<GgufCheckpoint>(path);
 }
 

@@ -165,11 +165,20 @@ std::vector<LayerShape> read_layer_shapes(const Fields& top, int layers) {
     return shapes;
 }
 
+// Other architectures may be named here only.
+void check_other_name(const Fields& top, std::string_view source) {
+    const json* names = top.find("architectures");
+    if (!names || !names->is_array() || names->empty() || !names->front().is_string()) return;
+    const auto name = names->front().get<std::string>();
+    if (!name.starts_with("DeepseekV4")) check_architecture(name, source);
+}
+
 }  // namespace
 
 Config config_from_json(std::string_view text, std::string_view source) {
     const json root = parse_file_json(text, source);
     const Fields top(root, source);
+    if (!top.find("model_type")) check_other_name(top, source);
     check_architecture(top.text("model_type"), source);
     top.only("num_key_value_heads", 1);
     top.only("scoring_func", "sqrtsoftplus");

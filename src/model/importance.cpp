@@ -6,6 +6,8 @@
 #include <limits>
 
 #include "base/error.h"
+#include "file/foreign_file.h"
+#include "file/gguf_format.h"
 #include "file/gguf_writer.h"
 #include "file/in_quotes.h"
 
@@ -68,7 +70,19 @@ void check_shape(std::string_view tensor, const ImportanceMatrix::Entry& entry, 
 
 }  // namespace
 
-ImportanceMatrix ImportanceMatrix::load(const std::filesystem::path& path) { return parse(Gguf(path)); }
+ImportanceMatrix ImportanceMatrix::load(const std::filesystem::path& path) {
+    const MappedFile file(path);
+    const auto bytes = file.bytes();
+    const auto magic = std::as_bytes(std::span(kGgufMagic));
+    if (bytes.size() < magic.size() || !std::equal(magic.begin(), magic.end(), bytes.begin())) {
+        const auto what = known_format(bytes);
+        fail("{}: is no importance matrix, {}", path.string(),
+             what.empty()
+                 ? "which is a GGUF file that imatrix writes (llama.cpp's older .dat files are not read)"
+                 : "it " + what);
+    }
+    return parse(Gguf(path));
+}
 
 ImportanceMatrix ImportanceMatrix::parse(const Gguf& file) {
     const auto& keys = file.metadata();
@@ -120,6 +134,12 @@ void ImportanceMatrix::save(const std::filesystem::path& path) const {
         writer.append(tensor + std::string(kCounts), bytes_of({entry.counts.begin(), entry.counts.end()}));
     }
     writer.finish();
+}
+
+std::uint64_t ImportanceMatrix::file_bytes() const {
+    std::uint64_t figures = 0;
+    for (const auto& [tensor, entry] : entries_) figures += entry.sums.size() + entry.counts.size();
+    return figures * sizeof(float);
 }
 
 const ImportanceMatrix::Entry* ImportanceMatrix::checked(std::string_view tensor, std::int64_t expert,

@@ -45,6 +45,9 @@ class ImportanceMatrix {
     // Replaces the file at once or not at all. Throws Error if a sum is not finite, which only damaged weights give.
     void save(const std::filesystem::path& path) const;
 
+    // About the size that the file will have, whatever is counted: that of its figures.
+    std::uint64_t file_bytes() const;
+
     // E[x^2] for each of the `columns` inputs of an expert (0 of a dense matrix). Empty if the tensor or the expert was never
     // seen: then nothing is known, which is not the same as zero. Throws Error if the entry is for another number of
     // columns or experts.

@@ -29,7 +29,15 @@ ReleaseCheckpoint::ReleaseCheckpoint(const std::filesystem::path& directory)
 
 Tokenizer ReleaseCheckpoint::tokenizer() const {
     auto path = directory_ / "tokenizer.json";
-    Tokenizer tokenizer = Tokenizer::from_json(read_text_file(path), path.string());
+    const std::string text = read_text_file(path);
+    Tokenizer tokenizer = [&] {
+        try {
+            return Tokenizer::from_json(text, path.string());
+        } catch (const Error&) {
+            check_json(text, path.string());  // whose message helps more
+            throw;
+        }
+    }();
     if (tokenizer.size() >= config_.vocab_size) return tokenizer;
     // The embedding of a release has rows for which the tokenizer has no token.
     TokenizerData data = tokenizer.data();

@@ -73,22 +73,11 @@ class Writer {
         if (fs::exists(folder_) && !(fs::is_directory(folder_) && fs::is_empty(folder_)))
             fail("{} exists; choose another folder", folder_.string());
         const fs::path partial = partial_folder();
-        std::uint64_t missing = 0;
-        for (std::size_t i = 0; i < names->size(); ++i) {
-            const auto size = (*contents)[i].size() + data_bytes((*names)[i], (*contents)[i]);
-            total_ += size;
-            if (!fs::exists(partial / (*names)[i])) missing += size;
-        }
-        check_space(partial, missing);
-        for (std::size_t i = 0; i < names->size(); ++i) {
-            const std::string name((*names)[i]);
-            if (fs::path(name).filename() != name || name == ".." || name == ".")
-                fail("{}: key '{}': '{}' is not the name of a file", source_.source(), kFiles, name);
-            if (name.ends_with(kWeights))
-                write_weights(partial / name, (*contents)[i]);
-            else
-                write_text(partial / name, name, (*contents)[i]);
-            ++summary_.files;
+        try {
+            write_files(partial, *names, *contents);
+        } catch (...) {
+            remove_if_nothing_is_done(partial);
+            throw;
         }
         std::error_code error;
         fs::rename(partial, folder_, error);
@@ -100,6 +89,36 @@ class Writer {
     }
 
   private:
+    using Texts = std::vector<std::string_view>;
+
+    void write_files(const fs::path& partial, const Texts& names, const Texts& contents) {
+        std::uint64_t missing = 0;
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            const auto size = contents[i].size() + data_bytes(names[i], contents[i]);
+            total_ += size;
+            if (!fs::exists(partial / names[i])) missing += size;
+        }
+        check_space(partial / kMark, missing);
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            const std::string name(names[i]);
+            if (fs::path(name).filename() != name || name == ".." || name == ".")
+                fail("{}: key '{}': '{}' is not the name of a file", source_.source(), kFiles, name);
+            if (name.ends_with(kWeights))
+                write_weights(partial / name, contents[i]);
+            else
+                write_text(partial / name, name, contents[i]);
+            ++summary_.files;
+        }
+    }
+
+    // What has not begun is not left behind.
+    static void remove_if_nothing_is_done(const fs::path& partial) {
+        std::error_code error;
+        for (const auto& entry : fs::directory_iterator(partial, error))
+            if (entry.path().filename() != kMark) return;
+        fs::remove_all(partial, error);
+    }
+
     static fs::path without_slash(const fs::path& folder) {
         const auto path = fs::weakly_canonical(fs::absolute(folder));
         return path.has_filename() ? path : path.parent_path();
@@ -115,9 +134,14 @@ class Writer {
                                 fs::last_write_time(file.path()).time_since_epoch().count());
         if (!fs::exists(partial)) {
             fs::create_directories(partial);
-            OutputFile out(partial / kMark);
-            out.write(std::as_bytes(std::span(mark)));
-            out.commit();
+            try {
+                OutputFile out(partial / kMark);
+                out.write(std::as_bytes(std::span(mark)));
+                out.commit();
+            } catch (const Error&) {
+                remove_if_nothing_is_done(partial);
+                throw;
+            }
         } else if (!fs::exists(partial / kMark) || read_text_file(partial / kMark) != mark) {
             fail("{}: exists and is not unfinished work with {}; move it away", partial.string(),
                  source_.source());

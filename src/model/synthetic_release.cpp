@@ -245,7 +245,28 @@ SyntheticSummary write_synthetic_release(const Config& config, std::uint64_t see
                                          const std::filesystem::path& folder,
                                          const SyntheticProgress& progress, std::uint64_t file_bytes) {
     validate(config, "the synthetic model");
-    return Writer(config, seed, folder, progress, file_bytes).run();
+    // A release appears under its name all at once; one that is replaced loses its files one by one.
+    namespace fs = std::filesystem;
+    auto whole = fs::absolute(folder).lexically_normal();
+    if (!whole.has_filename()) whole = whole.parent_path();
+    const fs::path partial = whole.string() + ".partial";
+    if (fs::exists(fs::symlink_status(partial)))
+        fail("{}: exists, perhaps of an attempt that was interrupted; remove it", partial.string());
+    std::error_code error;
+    try {
+        const auto summary = Writer(config, seed, partial, progress, file_bytes).run();
+        fs::create_directories(whole, error);
+        for (const auto& entry : fs::directory_iterator(partial))
+            fs::rename(entry.path(), whole / entry.path().filename());
+        fs::remove(partial);
+        return summary;
+    } catch (const fs::filesystem_error& e) {
+        fs::remove_all(partial, error);
+        fail("{}: {}", folder.string(), e.code().message());
+    } catch (...) {
+        fs::remove_all(partial, error);
+        throw;
+    }
 }
 
 }  // namespace cachalot

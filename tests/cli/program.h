@@ -45,6 +45,18 @@ class Commands : public testing::Test {
         EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
     }
 
+    // Exit status 2 and two lines: what is wrong, and where help is.
+    void expect_usage(const std::string& arguments, const std::string& culprit) {
+        auto o = run(arguments);
+        EXPECT_EQ(o.status, 2) << arguments << "\n" << o.err;
+        EXPECT_EQ(o.out, "") << arguments;
+        EXPECT_THAT(o.err, testing::StartsWith("cachalot: ")) << arguments;
+        EXPECT_THAT(o.err, testing::HasSubstr(culprit)) << arguments;
+        EXPECT_THAT(o.err, testing::HasSubstr("--help'.\n")) << arguments;
+        EXPECT_THAT(o.err, testing::Not(testing::HasSubstr("Could not convert"))) << arguments;
+        EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 2) << o.err;
+    }
+
     test::TemporaryFolder folder;
 };
 

@@ -57,6 +57,34 @@ TEST(Json, RefusesMalformedText) {
     }
 }
 
+TEST(Json, SaysWhereAndWhatItIsInstead) {
+    const std::pair<std::string, const char*> cases[] = {
+        {"x", "x.json: is no JSON at line 1, column 1; "},
+        {"{\n  \"a\": 1,\n  b\n}", "x.json: is no JSON at line 3, column 3; "},
+        {"{\"a\": 1", "x.json: is no JSON, as it ends too early, at line 1, column 8; "},
+        {"{\"a\": [1,\n", "ends too early, at line 2, column 1; "},
+        {"{\"a\": \"\xff\"}", "x.json: is no JSON at line 1, column 8; "},
+        {"{\"a\": 1e999}", "a number that is out of range"},
+        {"", "x.json: is no JSON: it is empty"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+         "x.json: is no JSON: it is a pointer of Git LFS"},
+        {"<!DOCTYPE html><html>", "x.json: is no JSON: it is a web page"},
+        {std::string("PK\3\4....", 8), "x.json: is no JSON: it is a ZIP archive"},
+        {std::string(64, '\0'), "x.json: is no JSON: it begins with nothing but zeros"},
+    };
+    for (const auto& [text, said] : cases) {
+        Recorder recorder;
+        for (const auto& message : {error_of([&] { parse_file_json(text, "x.json"); }),
+                                    error_of([&] { scan_json(text, "x.json", 16, recorder); }),
+                                    error_of([&] { check_json(text, "x.json"); })}) {
+            EXPECT_THAT(message, HasSubstr(said)) << text;
+            EXPECT_THAT(message, testing::Not(HasSubstr("exception"))) << text;
+        }
+    }
+    EXPECT_THAT(error_of([&] { parse_file_json("{", "x.json.part"); }), HasSubstr("its name ends in .part"));
+    EXPECT_NO_THROW(check_json("[1, {}]", "x"));
+}
+
 TEST(Json, SameKeyInDifferentObjectsIsFine) {
     EXPECT_NO_THROW(parse_file_json(R"({"a": {"k": 1}, "b": {"k": 1, "a": {"k": 2}}})", "test"));
 }

@@ -1,0 +1,149 @@
+// Wrong usage, options that contradict each other, and what is missing: each is said, none is passed over.
+#include <filesystem>
+
+#include "program.h"
+#include "support/nano.h"
+
+namespace cachalot {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+
+TEST_F(Commands, ValuesOutOfRangeAreWrongUsage) {
+    const std::pair<const char*, const char*> cases[] = {
+        {"run hi --temp -1", "less than 0"},
+        {"chat --temp -0.5", "less than 0"},
+        {"run hi --top-p 0", "not more than 0"},
+        {"run hi --top-p 2", "more than 1"},
+        {"run hi --min-p 1.5", "--min-p"},
+        {"run hi --repetition-penalty 0", "not more than 0"},
+        {"run hi --repetition-penalty -1", "not more than 0"},
+        {"run hi --top-k -1", "--top-k"},
+        {"run hi --top-k 99999999999", "--top-k"},
+        {"run hi --bias 17=nan", "ID=VALUE"},
+        {"run hi --bias 17=", "ID=VALUE"},
+        {"run hi --bias x", "ID=VALUE"},
+        {"run hi --seed -2", "--seed"},
+        {"run hi --expert-cache 0", "no size"},
+        {"run hi --expert-cache nan%", "no share"},
+        {"run hi --expert-cache 200%", "no share"},
+        {"bench --expert-cache -1%", "no share"},
+        {"convert a b --type a", "REGEX=TYPE"},
+        {"convert a b --type =q8_0", "REGEX=TYPE"},
+        {"convert a b --type 'a=q9'", "q9"},
+        {"convert a b --experts q9", "q9"},
+        {"convert a b --dense q9", "q9"},
+        {"convert a b --embeddings q9", "q9"},
+        {"synth x --kinds foo", "none of window, csa, hca"},
+        {"synth x --kinds csa,hc", "did you mean"},
+        {"synth x --dense-type q9", "q9"},
+        {"synth x --like flsh", "did you mean 'flash'?"},
+        {"serve --cors notaurl", "notaurl"},
+        {"serve --metrics-prefix 'a b'", "a b"},
+        {"serve --port 99999", "65535"},
+        {"serve --port -1", "65535"},
+        {"launch claude --port 70000", "65535"},
+        {"launch codx", "did you mean 'codex'?"},
+        {"run hi --think hgh", "did you mean 'high'?"},
+    };
+    for (const auto& [arguments, named] : cases) expect_usage(arguments, named);
+}
+
+TEST_F(Commands, WhatIsMissingIsWrongUsage) {
+    const std::pair<const char*, const char*> cases[] = {
+        {"convert a", "no OUTPUT"},
+        {"convert --to release a", "the folder to write"},
+        {"compare a", "name two models"},
+        {"compare a b c", "name two models"},
+        {"compare a b --baseline c", "name one model"},
+        {"logits --out x", "--tokens"},
+        {"imatrix -o x", "-f"},
+        {"imatrix -f x", "-o"},
+        {"serve --tls-cert x", "--tls-key"},
+        {"serve --tls-key x", "--tls-cert"},
+        {"serve --log-text", "--audit-log"},
+        {"launch claude --print --port 0", "--port"},
+    };
+    for (const auto& [arguments, named] : cases) expect_usage(arguments, named);
+}
+
+TEST_F(Commands, WordsTooManyAreNamed) {
+    expect_usage("inspect a b", "'b' is one argument too many: inspect takes PATH");
+    expect_usage("convert a b c", "'c' is one argument too many");
+    expect_usage("logits x --out y", "'x'");
+    expect_usage("cache stat x", "'x'");
+    EXPECT_THAT(run("compare --help").out, Not(HasSubstr("(1x)")));
+}
+
+TEST_F(Commands, OptionsThatWouldBeIgnoredAreRefused) {
+    const std::pair<const char*, const char*> cases[] = {
+        {"run --raw -p x --tools t", "--tools"},
+        {"run --raw -p x -s Brief.", "--system"},
+        {"run --raw -p x --think on", "--think"},
+        {"run --raw -p x --april", "--april"},
+        {"run hi --expert-cache off --expert-pack x", "--expert-pack"},
+        {"tokenize --decode 1 -p x", "--decode"},
+        {"tokenize --decode 1 -f x", "--decode"},
+        {"tokenize --decode 1 --count", "--decode"},
+        {"tokenize --decode 1 --json", "--decode"},
+        {"tokenize --count --pieces -p x", "--pieces"},
+    };
+    for (const auto& [arguments, named] : cases) expect_usage(arguments, named);
+    expect_error("run hi --expert-pack " + path("none"), path("none"));
+    expect_error("run hi --expert-cache 50% --expert-pack " + path("none"), path("none"));
+    ASSERT_EQ(run(fmt::format("convert --pack {} {}", test::kNanoPath, path("pack"))).status, 0);
+    EXPECT_THAT(run("run hi -n 1 --expert-pack " + path("pack")).err, HasSubstr("is not used"));
+}
+
+TEST_F(Commands, MessagesSayOnlyWhatIsRead) {
+    const auto answer = [&](const std::string& json, const std::string& more = "") {
+        std::ofstream(path("talk.json")) << json;
+        return run(fmt::format("run -n 40 --temp 0 --messages {} {}", path("talk.json"), more));
+    };
+    const std::string messages =
+        R"("messages": [{"role": "user", "content": "What is the weather in Oslo?"}])";
+    const std::string tools = R"([{"type": "function", "function": {"name": "get_weather",
+        "description": "Get the current weather for a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}])";
+    for (const char* name : {"response_format", "tool_choice", "max_tokens", "model", "temperature", "x"}) {
+        const auto o = answer(fmt::format(R"({{{}, "{}": 1}})", messages, name));
+        EXPECT_EQ(o.status, 1) << name;
+        EXPECT_THAT(o.err, HasSubstr(fmt::format("'{}' is not read", name)));
+    }
+    EXPECT_EQ(answer("{" + messages + "}").status, 0);
+    EXPECT_THAT(answer("{" + messages + ", \"tools\": " + tools + "}").out, HasSubstr("get_weather"));
+    std::ofstream(path("tools.json")) << tools;
+    EXPECT_THAT(answer("{" + messages + ", \"tools\": " + tools + "}", "--tools " + path("tools.json")).err,
+                HasSubstr("leave out --tools"));
+}
+
+TEST_F(Commands, AnEmptyPromptIsNone) {
+    for (const char* arguments :
+         {"run", "run --raw", "run -f /dev/null", "run --raw -f /dev/null", "run -f -"})
+        expect_error(arguments, "is empty; a prompt is needed");
+    expect_usage("run -p ''", "empty");
+}
+
+TEST_F(Commands, FoldersOfTheCacheAreNamed) {
+    std::ofstream(path("file")) << "x";
+    for (const char* command : {"ls", "stat", "rm"}) {
+        expect_error(fmt::format("cache {} --kv-dir {}", command, path("file")), "is no folder");
+        expect_error(fmt::format("cache {} --kv-dir {}", command, path("none")), "does not exist");
+        EXPECT_EQ(run(fmt::format("cache {}", command)).status, 0) << command;
+    }
+    EXPECT_FALSE(fs::exists(path("none")));
+}
+
+TEST_F(Commands, HelpThatCannotBeWrittenIsAnError) {
+    for (const char* arguments : {"--help", "--version", "run --help", "cache stat --help"}) {
+        const int status = std::system(
+            fmt::format("'{}' {} >/dev/full 2>'{}'", CACHALOT_PROGRAM, arguments, path("err")).c_str());
+        EXPECT_EQ(WEXITSTATUS(status), 1) << arguments;
+        EXPECT_THAT(read_text_file(path("err")), HasSubstr("cannot write to standard output"));
+    }
+}
+
+}  // namespace
+}  // namespace cachalot

@@ -26,6 +26,24 @@ std::pair<std::int32_t, float> parse_bias(const std::string& text) {
 
 }  // namespace
 
+void add_draft_to(CLI::App& app, Drafting& drafting) {
+    const std::map<std::string, Drafting> names = {
+        {"off", Drafting::off}, {"lookup", Drafting::lookup}, {"auto", Drafting::automatic}};
+    drafting = Drafting::automatic;
+    app.add_option(
+           "--draft", drafting,
+           "verify several tokens at once that may follow. lookup: those that followed the last time that "
+           "the "
+           "text had the same last tokens; auto: the same, where it is faster; off. The answer is the same")
+        ->transform(CLI::CheckedTransformer(names).description(""))
+        ->default_str("auto")
+        ->type_name("HOW");
+}
+
+std::string draft_text(const ChatResult& result) {
+    return fmt::format("drafts    {} tokens, {} of them written", result.drafted, result.accepted);
+}
+
 void AnswerOptions::add_to(CLI::App& app) {
     app.add_option("-s,--system", system, "system text")->type_name("TEXT");
     app.add_option("--think", think, "reason before answering: off, on, high, max")

@@ -6,6 +6,12 @@
 
 namespace cachalot::cli {
 
+// --draft: "off", "lookup" or "auto". Options of run, chat and serve.
+void add_draft_to(CLI::App& app, Drafting& drafting);
+
+// "drafts    120 tokens, 80 of them written"
+std::string draft_text(const ChatResult& result);
+
 struct AnswerOptions {
     std::string system, think = "off";
     std::optional<float> temperature, top_p;  // none: what the model recommends

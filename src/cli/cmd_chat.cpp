@@ -10,6 +10,7 @@ void add_chat(CLI::App& app) {
     o->model.expert_heat = "auto";
     o->model.add_to(*command);
     o->answer.add_to(*command);
+    add_draft_to(*command, o->drafting);
     command->add_option("--load", o->load, "continue a conversation that /save wrote")
         ->excludes(command->get_option("--system"))
         ->type_name("FILE");

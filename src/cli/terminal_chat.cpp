@@ -66,7 +66,7 @@ class Chat {
     explicit Chat(const TerminalChatOptions& options)
         : options_(options),
           engine_(options.model.engine()),
-          session_(engine_),
+          session_(engine_, options.drafting),
           editor_(chat_completions),
           history_(open_history(options.history, editor_.terminal())),
           answer_(options.answer),
@@ -281,6 +281,7 @@ class Chat {
                                last_.cached_tokens, rate(t.prefill_tokens, t.prefill_seconds)));
         print_line(fmt::format("answer    {} tokens, {:.1f} tokens/s", last_.completion_tokens,
                                rate(t.decode_tokens, t.decode_seconds)));
+        if (last_.drafted > 0) print_line(draft_text(last_));
         if (const auto experts = engine_.expert_stats()) print_lines(expert_cache_text(*experts));
     }
 

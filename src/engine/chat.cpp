@@ -14,8 +14,9 @@ using Clock = std::chrono::steady_clock;
 // States of earlier turns that are kept beside the longest that there can be.
 constexpr std::int64_t kKeptStates = 8;
 
-SchedulerOptions one_at_a_time(const Engine& engine) {
+SchedulerOptions one_at_a_time(const Engine& engine, Drafting drafting) {
     SchedulerOptions options;
+    options.drafting = drafting;
     options.parallel = 1;
     options.memory = Scheduler::least_memory(engine) + kKeptStates * engine.new_state().bytes_at(0);
     return options;
@@ -93,7 +94,8 @@ class Answer {
 
 }  // namespace
 
-ChatSession::ChatSession(Engine& engine) : engine_(engine), scheduler_(engine, one_at_a_time(engine)) {}
+ChatSession::ChatSession(Engine& engine, Drafting drafting)
+    : engine_(engine), scheduler_(engine, one_at_a_time(engine, drafting)) {}
 
 ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptions& chat,
                                GenerationOptions options, const ChatCallbacks& callbacks) {
@@ -131,22 +133,31 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     scheduler_.submit(sequence);
     try {
         Stopwatch watch(result.timings);
-        for (bool go_on = true; scheduler_.busy();) {
-            if (!go_on || (callbacks.cancelled && callbacks.cancelled())) {
-                const auto held_back = scheduler_.stop(sequence);
+        std::optional<std::size_t> end;  // where the answer is to end
+        while (scheduler_.busy() || end) {
+            if (end || (callbacks.cancelled && callbacks.cancelled())) {
+                const auto held_back = scheduler_.stop(sequence, end);
                 if (!answer.stopped()) answer.feed(held_back);
                 break;
             }
             const bool writing = generation.completion_tokens() > 0;
             auto events = scheduler_.step();
-            watch.lap(writing, scheduler_.rows());
-            for (const auto& event : events) go_on = see(event) && go_on;
+            const auto wrote = std::count_if(events.begin(), events.end(), [](const SequenceEvent& event) {
+                return event.kind == SequenceEvent::Kind::wrote;
+            });
+            watch.lap(writing, writing ? wrote : scheduler_.rows());
+            for (auto event = events.begin(); event != events.end() && !end; ++event)
+                if (!see(*event))
+                    end = event->kind == SequenceEvent::Kind::wrote ? event->length
+                                                                    : generation.tokens().size();
         }
     } catch (...) {
         scheduler_.stop(sequence);
         throw;
     }
     result.kv_bytes = sequence->bytes();
+    result.drafted = sequence->drafted();
+    result.accepted = sequence->accepted();
     result.cached_tokens = static_cast<std::size_t>(sequence->cached());
     if (!answer.stopped()) answer.finish(generation.reason() != FinishReason::eos);
     result.completion = answer.completion();

@@ -16,7 +16,8 @@ struct ChatResult {
     Completion completion;
     std::string finish_reason;  // "stop", "length", "tool_calls", "cancelled"
     std::size_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
-    std::int64_t kv_bytes = 0;  // of the answer's state at its end
+    std::int64_t kv_bytes = 0;               // of the answer's state at its end
+    std::int64_t drafted = 0, accepted = 0;  // tokens that were drafted, and those of them that were written
     Timings timings;
 };
 
@@ -28,7 +29,7 @@ struct ChatCallbacks {
 
 class ChatSession {
   public:
-    explicit ChatSession(Engine& engine);
+    explicit ChatSession(Engine& engine, Drafting drafting = Drafting::off);
 
     // Throws Error for a conversation that asks for no answer or does not fit in the context. The session can be used
     // again after an error.

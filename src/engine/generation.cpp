@@ -107,6 +107,14 @@ bool Generation::shows(std::int32_t token) const {
 
 std::string Generation::cancel() { return finished() ? std::string() : finish(FinishReason::cancelled, {}); }
 
+void Generation::cut(std::size_t length) {
+    if (length >= tokens_.size()) return;
+    CACHALOT_CHECK(length >= prompt_size_);
+    tokens_.resize(length);
+    evaluated_ = std::min(evaluated_, length);
+    reason_ = FinishReason::cancelled;
+}
+
 // The text ends here: what decoder and stop matcher held back belongs to it, unless that completes a stop string.
 std::string Generation::finish(FinishReason reason, std::string text) {
     auto rest = stops_.push(decoder_.flush());

@@ -50,6 +50,7 @@ class Generation {
     // Tokens to evaluate before the next accept(): the whole prompt at first, then the newest token.
     std::span<const std::int32_t> pending() const { return std::span(tokens_).subspan(evaluated_); }
     void mark_evaluated(std::size_t count) { evaluated_ += count; }
+    std::size_t evaluated() const { return evaluated_; }
     // The first `length` of tokens() are evaluated, whatever was before.
     void continue_at(std::size_t length) { evaluated_ = length; }
 
@@ -59,6 +60,11 @@ class Generation {
 
     // Ends the answer from outside.
     std::string cancel();
+    // The same, and what was written beyond the first `length` of tokens() does not count.
+    void cut(std::size_t length);
+
+    // Tokens that can still be written.
+    std::size_t left() const { return finished() ? 0 : limit_ - tokens_.size(); }
 
     bool finished() const { return reason_ != FinishReason::none; }
     FinishReason reason() const { return reason_; }

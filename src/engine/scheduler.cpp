@@ -5,12 +5,14 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/lookup_drafter.h"
 
 namespace cachalot {
 namespace {
 
 constexpr std::int64_t kClassPasses = 128;
 constexpr std::int64_t kKeepEvery = 2048;  // tokens
+constexpr int kLongestDraft = 12;          // tokens; fewer than kRollback
 constexpr std::int64_t kScoredRows = 64;   // whose logits of the whole vocabulary are in memory at once
 constexpr std::chrono::milliseconds kDiskPatience{
     10};  // within which new work is noticed while there is none
@@ -44,11 +46,19 @@ Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
 
 void Scheduler::submit(std::shared_ptr<Sequence> sequence) {
     auto& s = *sequence;
+    if (options_.drafting != Drafting::off) s.drafter_ = std::make_unique<LookupDrafter>();
     s.rank_ = {passes_ + kClassPasses * static_cast<std::int64_t>(s.options_.priority), submitted_++};
     wait_again(sequence);
 }
 
-std::string Scheduler::stop(const std::shared_ptr<Sequence>& sequence) {
+void Scheduler::cut(Sequence& s, std::size_t length) {
+    s.generation_.cut(length);
+    const auto evaluated = static_cast<std::int64_t>(s.generation_.evaluated());
+    if (s.state_ && s.state_->length() > evaluated) s.state_->rollback(evaluated);
+}
+
+std::string Scheduler::stop(const std::shared_ptr<Sequence>& sequence, std::optional<std::size_t> length) {
+    if (length) cut(*sequence, *length);
     auto same = [&](const auto& entry) { return entry.second == sequence; };
     if (auto found = std::find_if(waiting_.begin(), waiting_.end(), same); found != waiting_.end()) {
         sequence->wanted_.reset();
@@ -69,9 +79,10 @@ std::vector<SequenceEvent> Scheduler::step() {
     collect();
     admit();
     rows_ = 0;
-    if (auto parts = plan(); !parts.empty())
+    if (auto parts = plan(); !parts.empty()) {
+        draft(parts);
         evaluate(parts);
-    else if (!fetching_.empty())
+    } else if (!fetching_.empty())
         options_.disk->wait(kDiskPatience);
     return std::move(events_);
 }
@@ -101,7 +112,7 @@ std::vector<Scheduler::Part> Scheduler::plan() {
 std::vector<Scheduler::Part> Scheduler::participants() const {
     std::vector<Part> sound, doubted;
     for (const auto& [rank, s] : running_)
-        (s->in_doubt() ? doubted : sound).push_back({s, size(s->generation_.pending())});
+        (s->in_doubt() ? doubted : sound).push_back({s, size(s->generation_.pending()), {}});
     if (doubted.empty() || (!sound.empty() && passes_ % 2)) return sound;
     doubted.resize(1);
     return doubted;
@@ -132,21 +143,61 @@ std::int64_t Scheduler::cut_at_mark(const Sequence& s, std::int64_t rows) const 
     return next < start + rows - kRollback ? next - start : rows;
 }
 
+// Adds tokens that may follow to those that are known, where that pays and there is memory. Not beside prompts, with which
+// a pass is long anyway.
+void Scheduler::draft(std::vector<Part>& parts) {
+    const bool writing = std::all_of(parts.begin(), parts.end(), [](const Part& part) {
+        return part.sequence->rows_kind() == RowsKind::decode && !part.sequence->in_doubt();
+    });
+    if (options_.drafting == Drafting::off || !writing) return;
+    for (auto& part : parts) {
+        auto& s = *part.sequence;
+        const auto context = engine_.context() - s.state_->length() - 1;
+        const auto left = static_cast<std::int64_t>(s.generation_.left()) - 1;
+        const int most = static_cast<int>(std::min({std::int64_t{kLongestDraft}, context, left}));
+        auto proposed = s.drafter_->propose(s.tokens(), most);
+        if (proposed.empty()) continue;
+        if (options_.drafting == Drafting::automatic)
+            proposed.resize(static_cast<std::size_t>(
+                gate_.length(s.drafts_, static_cast<int>(parts.size()), static_cast<int>(proposed.size()))));
+        if (proposed.empty())
+            s.drafts_.skipped();
+        else
+            part.draft = std::move(proposed);
+    }
+    std::int64_t need = 0;
+    for (const auto& part : parts) need += part.sequence->state_->growth(part.rows + size(part.draft));
+    if (!has_room(need))
+        for (auto& part : parts) part.draft.clear();
+}
+
 void Scheduler::evaluate(const std::vector<Part>& parts) {
     Batch batch;
-    for (const auto& [s, rows] : parts) {
+    std::vector<std::int32_t> tokens;
+    for (const auto& [s, rows, draft] : parts) {
         const auto pending = s->generation_.pending();
         CACHALOT_CHECK(s->state_->length() + size(pending) == size(s->tokens()));
-        batch.add(*s->state_, pending.first(static_cast<std::size_t>(rows)), s->rows_kind(),
-                  s->options_.all_logits ? Batch::Logits::all : Batch::Logits::last);
+        const auto known = pending.first(static_cast<std::size_t>(rows));
+        if (draft.empty()) {
+            batch.add(*s->state_, known, s->rows_kind(),
+                      s->options_.all_logits ? Batch::Logits::all : Batch::Logits::last);
+            continue;
+        }
+        tokens.assign(known.begin(), known.end());
+        tokens.insert(tokens.end(), draft.begin(), draft.end());
+        batch.add(*s->state_, tokens, RowsKind::verify, Batch::Logits::all);
     }
     rows_ = batch.rows();
     PassOutput output;
+    const auto begin = std::chrono::steady_clock::now();
     try {
         output = engine_.step(batch);
     } catch (...) {
         return pass_failed(parts, std::current_exception());
     }
+    if (!batch.has(RowsKind::prompt))
+        gate_.passed(batch.rows(),
+                     std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     for (std::size_t i = 0; i < parts.size(); ++i) {
         try {
             advance(parts[i], output.of(batch.sequences()[i]));
@@ -162,7 +213,7 @@ void Scheduler::pass_failed(const std::vector<Part>& parts, const std::exception
         for (const auto& part : parts) drop(part.sequence, error);
         return;
     }
-    for (const auto& [held, rows] : parts) {
+    for (const auto& [held, rows, draft] : parts) {
         auto& s = *held;
         const bool intact = s.state_->intact();
         if (s.in_doubt()) {  // it was by itself
@@ -185,16 +236,25 @@ void Scheduler::drop(const Held& held, std::exception_ptr error) {
     running_.erase(held->rank_);
     held->state_.reset();
     held->generation_.cancel();
-    events_.push_back({SequenceEvent::Kind::failed, held, 0, {}, {}, std::move(error)});
+    SequenceEvent failed{SequenceEvent::Kind::failed, held};
+    failed.error = std::move(error);
+    events_.push_back(std::move(failed));
 }
 
-// What follows from a pass for one sequence: states to keep, and a token if the end of what is known was reached.
+// What follows from a pass for one sequence: tokens, if the end of what is known was reached, and states to keep.
 void Scheduler::advance(const Part& part, std::span<float> logits) {
     const auto& held = part.sequence;
     auto& s = *held;
     auto& generation = s.generation_;
-    const auto end = s.state_->length(), start = end - part.rows;
-    generation.continue_at(static_cast<std::size_t>(end));
+    const auto start = static_cast<std::int64_t>(generation.evaluated());
+    generation.mark_evaluated(static_cast<std::size_t>(part.rows));
+    if (generation.tokens().size() == generation.prompt_tokens())
+        events_.push_back({SequenceEvent::Kind::read, held, start + part.rows,
+                           s.options_.all_logits ? logits : std::span<float>()});
+    const bool all_read = generation.pending().empty();
+    if (all_read) write(part, logits);
+    const auto end = static_cast<std::int64_t>(generation.evaluated());
+    if (end < s.state_->length()) s.state_->rollback(end);
     s.bytes_ = s.state_->bytes();
     if (end >= s.proven_at_) s.proven_at_ = 0;
     for (auto every = (start / kKeepEvery + 1) * kKeepEvery; every <= end; every += kKeepEvery)
@@ -203,15 +263,34 @@ void Scheduler::advance(const Part& part, std::span<float> logits) {
         keep(s, *s.marks_.begin());
         s.marks_.erase(s.marks_.begin());
     }
-    if (generation.tokens().size() == generation.prompt_tokens())
-        events_.push_back(
-            {SequenceEvent::Kind::read, held, end, s.options_.all_logits ? logits : std::span<float>()});
-    if (!generation.pending().empty()) return;
-    SequenceEvent wrote{SequenceEvent::Kind::wrote, held};
+    if (all_read && generation.finished()) retire(held);
+}
+
+// Chooses tokens from logits [1 + drafted tokens, vocab]: the first, and more while what is chosen is what was drafted.
+void Scheduler::write(const Part& part, std::span<float> logits) {
+    auto& generation = part.sequence->generation_;
     const auto vocab = static_cast<std::size_t>(engine_.model().config.vocab_size);
-    if (!generation.finished()) wrote.text = generation.accept(logits.last(vocab));
-    if (generation.finished()) retire(held);
-    events_.push_back(std::move(wrote));
+    logits = logits.last((1 + part.draft.size()) * vocab);
+    int accepted = 0;
+    for (std::size_t row = 0;; ++row) {
+        SequenceEvent wrote{SequenceEvent::Kind::wrote, part.sequence};
+        if (!generation.finished()) {
+            wrote.text = generation.accept(logits.subspan(row * vocab, vocab));
+            wrote.logprobs = generation.logprobs();
+            wrote.text_offset = generation.text_offset();
+        }
+        wrote.length = generation.tokens().size();
+        wrote.last = generation.finished();
+        events_.push_back(std::move(wrote));
+        if (generation.finished() || row == part.draft.size()) break;
+        if (generation.tokens().back() != part.draft[row]) break;
+        generation.mark_evaluated(1);
+        ++accepted;
+    }
+    if (part.draft.empty()) return;
+    part.sequence->drafts_.judged(accepted, static_cast<int>(part.draft.size()));
+    drafted_ += size(part.draft);
+    accepted_ += accepted;
 }
 
 }  // namespace cachalot

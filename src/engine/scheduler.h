@@ -34,19 +34,27 @@
 // its place and its memory while that is read in the background, and starts when it has come; the others go on. Should
 // their memory become short, such a sequence goes back to the queue like one that runs, and asks again later.
 //
-// There are no threads here and, without a disk tier, no clock: the same calls give the same passes.
+// Who writes may draft (drafter.h): then its newest token is evaluated together with tokens that may follow, and what was
+// drafted wrongly is taken back. That changes how many passes an answer takes, and nothing else of it.
+//
+// There are no threads here and, without a disk tier and with drafts off, no clock: the same calls give the same passes.
 #pragma once
 
 #include <exception>
 #include <map>
 #include <set>
 
+#include "engine/draft_gate.h"
+#include "engine/drafter.h"
 #include "engine/generation.h"
 #include "engine/shared_tokens.h"
 #include "prefix/disk_tier.h"
 #include "prefix/prefix_index.h"
 
 namespace cachalot {
+
+// Whether tokens are drafted: not; whenever there is a guess; when that is faster.
+enum class Drafting { off, lookup, automatic };
 
 enum class Priority { interactive, normal, background };
 
@@ -65,7 +73,9 @@ class Sequence {
 
     const Generation& generation() const { return generation_; }
     std::int64_t cached() const { return cached_; }  // tokens of the prompt that were known when it started
-    std::int64_t cached_on_disk() const { return on_disk_; }  // those of them that had to be read from disk
+    std::int64_t cached_on_disk() const { return on_disk_; }    // those of them that had to be read from disk
+    std::int64_t drafted() const { return drafts_.proposed; }   // tokens that were verified
+    std::int64_t accepted() const { return drafts_.accepted; }  // tokens of them that were written
     std::int64_t bytes() const { return bytes_; }  // of its state after its last pass, shared pages included
 
   private:
@@ -102,6 +112,8 @@ class Sequence {
     std::int64_t base_ = 0;            // length of the kept state that it continued from, or will
     std::optional<KvState> state_;     // while it runs
     std::int64_t bytes_ = 0;
+    std::unique_ptr<Drafter> drafter_;  // none: it does not draft
+    DraftRecord drafts_;
     std::set<std::int64_t> marks_;  // lengths at which the state is to be kept
     std::int64_t proven_at_ =
         0;  // after a failed pass: the length at which it has not been the reason; 0: no doubt
@@ -117,14 +129,19 @@ struct SequenceEvent {
     enum class Kind {
         started,  // it runs for the first time; cached() is known
         read,     // `done` tokens of the prompt are evaluated
-        wrote,  // one more token, or none if there was nothing to write. The last event if the generation is finished.
-        failed,  // by `error`, and is gone
+        wrote,    // one more token, or none if there was nothing to write
+        failed,   // by `error`, and is gone
     } kind;
     std::shared_ptr<Sequence> sequence;
     std::int64_t done = 0;
     std::span<const float> logits =
         {};  // read, with all_logits: [n, vocab] of the tokens done-n .. done-1, until the next pass
+    // wrote: of this token, which may not be the sequence's last one, since a pass can write several
     std::string text = {};
+    std::optional<Logprobs> logprobs = {};
+    std::size_t text_offset = 0;  // see Generation
+    std::size_t length = 0;       // of the sequence with this token
+    bool last = false;            // the generation is finished
     std::exception_ptr error = nullptr;
 };
 
@@ -134,6 +151,7 @@ struct SchedulerOptions {
     std::int64_t memory = 0;  // bytes for states, running and kept; 0: no limit
     std::int64_t headroom =
         256;  // tokens that a sequence must have memory for, beside what it has, in order to start
+    Drafting drafting = Drafting::off;
     DiskTier* disk = nullptr;  // for kept states; must outlive the scheduler
 };
 
@@ -150,9 +168,10 @@ class Scheduler {
 
     void submit(std::shared_ptr<Sequence> sequence);
 
-    // Ends a sequence from outside, between passes, and keeps its state. Returns the text that was held back. Nothing
-    // happens if it is not here any more.
-    std::string stop(const std::shared_ptr<Sequence>& sequence);
+    // Ends a sequence from outside, between passes, and keeps its state. With a length, because of what is in so many of
+    // its tokens: what was written beyond them does not count. Returns the text that was held back. If it is not here any
+    // more, only its length changes.
+    std::string stop(const std::shared_ptr<Sequence>& sequence, std::optional<std::size_t> length = {});
 
     // One pass. Without anything to do, nothing; waits for some milliseconds if that is because of the disk.
     std::vector<SequenceEvent> step();
@@ -164,6 +183,8 @@ class Scheduler {
     std::int64_t rows() const { return rows_; }  // of the last pass
     std::int64_t running_bytes() const;          // of their states, shared pages counted for each
     std::int64_t preemptions() const { return preemptions_; }
+    std::int64_t drafted() const { return drafted_; }    // tokens that were verified, of all sequences
+    std::int64_t accepted() const { return accepted_; }  // tokens of them that were written
     // Tokens of prompts that were found, of all sequences that have started.
     std::int64_t hits_in_memory() const { return hits_in_memory_; }
     std::int64_t hits_on_disk() const { return hits_on_disk_; }
@@ -174,7 +195,8 @@ class Scheduler {
     using Held = std::shared_ptr<Sequence>;
     struct Part {
         Held sequence;
-        std::int64_t rows;
+        std::int64_t rows;                // tokens that are known
+        std::vector<std::int32_t> draft;  // and tokens that may follow them
     };
 
     // scheduler_admission.cpp
@@ -204,8 +226,11 @@ class Scheduler {
     std::vector<Part> participants() const;
     std::vector<Part> share_rows() const;
     std::int64_t cut_at_mark(const Sequence& sequence, std::int64_t rows) const;
+    void cut(Sequence& sequence, std::size_t length);
+    void draft(std::vector<Part>& parts);
     void evaluate(const std::vector<Part>& parts);
     void advance(const Part& part, std::span<float> logits);
+    void write(const Part& part, std::span<float> logits);
     void pass_failed(const std::vector<Part>& parts, const std::exception_ptr& error);
     void drop(const Held& sequence, std::exception_ptr error);
 
@@ -219,6 +244,8 @@ class Scheduler {
     std::vector<SequenceEvent> events_;
     std::int64_t passes_ = 0, submitted_ = 0, rows_ = 0, preemptions_ = 0;
     std::int64_t hits_in_memory_ = 0, hits_on_disk_ = 0;
+    std::int64_t drafted_ = 0, accepted_ = 0;
+    DraftGate gate_;
 };
 
 }  // namespace cachalot

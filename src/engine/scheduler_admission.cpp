@@ -93,7 +93,10 @@ bool Scheduler::start(const Held& held) {
     const auto match = prefixes_.find(space, s.prefix());      // stays true while it is held here
     if (s.generation_.finished() && !s.options_.all_logits) {  // there is nothing to write
         note_start(held, match.kept());
-        events_.push_back({SequenceEvent::Kind::wrote, held});
+        SequenceEvent wrote{SequenceEvent::Kind::wrote, held};
+        wrote.length = s.tokens().size();
+        wrote.last = true;
+        events_.push_back(std::move(wrote));
         return true;
     }
     s.wanted_ = match.state;

@@ -27,7 +27,7 @@ std::unique_ptr<Checkpoint> Checkpoint::open(const std::filesystem::path& path) 
     std::error_code error;
     if (std::filesystem::is_directory(path, error)) {
         check_release_folder(path);
-        (void)read_config(path);  // of another architecture nothing else need be right
+        check_architecture_of(path);  // of another one nothing else need be right
         return std::make_unique<ReleaseCheckpoint>(path);
     }
     return std::make_unique<GgufCheckpoint>(path);

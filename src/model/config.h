@@ -83,6 +83,9 @@ struct Config {
 Config config_from_json(std::string_view text, std::string_view source);
 Config read_config(const std::filesystem::path& directory);
 
+// The same, but looks at the architecture only.
+void check_architecture_of(const std::filesystem::path& directory);
+
 // Reads the metadata of a GGUF file; the same errors. Blocks for multi-token prediction at the end of the
 // file are not counted as layers.
 Config config_from_gguf(const Gguf& file);

@@ -173,13 +173,28 @@ void check_other_name(const Fields& top, std::string_view source) {
     if (!name.starts_with("DeepseekV4")) check_architecture(name, source);
 }
 
+void check_named_architecture(const Fields& top, std::string_view source) {
+    if (!top.find("model_type")) check_other_name(top, source);
+    check_architecture(top.text("model_type"), source);
+}
+
+// The text of the file in `directory`, with its path.
+template <class Use>
+auto with_config_text(const std::filesystem::path& directory, const Use& use) {
+    const MappedFile file(directory / "config.json");
+    constexpr std::size_t kMaxSize = 1 << 20;
+    if (file.size() > kMaxSize)
+        fail("{}: {} bytes are too many for a configuration", file.path(), file.size());
+    return use(std::string_view(reinterpret_cast<const char*>(file.bytes().data()), file.size()),
+               file.path());
+}
+
 }  // namespace
 
 Config config_from_json(std::string_view text, std::string_view source) {
     const json root = parse_file_json(text, source);
     const Fields top(root, source);
-    if (!top.find("model_type")) check_other_name(top, source);
-    check_architecture(top.text("model_type"), source);
+    check_named_architecture(top, source);
     top.only("num_key_value_heads", 1);
     top.only("scoring_func", "sqrtsoftplus");
     top.only("topk_method", "noaux_tc");
@@ -234,11 +249,14 @@ Config config_from_json(std::string_view text, std::string_view source) {
 }
 
 Config read_config(const std::filesystem::path& directory) {
-    const MappedFile file(directory / "config.json");
-    constexpr std::size_t kMaxSize = 1 << 20;
-    if (file.size() > kMaxSize)
-        fail("{}: {} bytes are too many for a configuration", file.path(), file.size());
-    return config_from_json({reinterpret_cast<const char*>(file.bytes().data()), file.size()}, file.path());
+    return with_config_text(directory, config_from_json);
+}
+
+void check_architecture_of(const std::filesystem::path& directory) {
+    with_config_text(directory, [](std::string_view text, std::string_view source) {
+        const json root = parse_file_json(text, source);
+        check_named_architecture(Fields(root, source), source);
+    });
 }
 
 }  // namespace cachalot

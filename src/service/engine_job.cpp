@@ -16,6 +16,7 @@ struct EngineJob::Choice : Sequence {
     EngineJob& job;
     const int number;
     AnswerEvents events;
+    bool over = false;
 };
 
 void check_model(const Engine& engine) {
@@ -118,12 +119,13 @@ void EngineJob::score(const SequenceEvent& event) {
 }
 
 void EngineJob::wrote(Choice& choice, const SequenceEvent& event) {
-    const auto& generation = choice.generation();
-    if (generation.logprobs() && generation.reason() != FinishReason::eos)
-        choice.events.add_logprobs(*generation.logprobs(), generation.text_offset());
+    if (choice.over) return;  // at an earlier token of the same pass
+    const bool is_end = event.last && choice.generation().reason() == FinishReason::eos;
+    if (event.logprobs && !is_end) choice.events.add_logprobs(*event.logprobs, event.text_offset);
     const bool go_on = event.text.empty() || choice.events.feed(event.text);
-    if (go_on && !generation.finished()) return;
-    shop_.scheduler.stop(event.sequence);
+    if (go_on && !event.last) return;
+    choice.over = true;
+    shop_.scheduler.stop(event.sequence, event.length);
     finish(choice);
 }
 

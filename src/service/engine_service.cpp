@@ -125,7 +125,8 @@ class EngineService : public Service {
         if (on_pass_ && scheduler.rows() > 0)
             on_pass_({scheduler.rows(), scheduler.running_bytes(), shop_.engine.kv_memory().bytes(),
                       scheduler.memory(), scheduler.preemptions(), scheduler.prefixes().evictions(),
-                      scheduler.hits_in_memory(), scheduler.hits_on_disk()});
+                      scheduler.drafted(), scheduler.accepted(), scheduler.hits_in_memory(),
+                      scheduler.hits_on_disk()});
     }
 
     // What the work for a job runs into ends that job only.

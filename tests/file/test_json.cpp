@@ -72,7 +72,9 @@ TEST(Json, SaysWhereAndWhatItIsInstead) {
         {std::string("PK\3\4....", 8), "x.json: is no JSON: it is a ZIP archive"},
         {std::string(64, '\0'), "x.json: is no JSON: it begins with nothing but zeros"},
     };
-    for (const auto& [text, said] : cases) {
+    for (const auto& entry : cases) {
+        const std::string& text = entry.first;
+        const char* said = entry.second;
         Recorder recorder;
         for (const auto& message : {error_of([&] { parse_file_json(text, "x.json"); }),
                                     error_of([&] { scan_json(text, "x.json", 16, recorder); }),

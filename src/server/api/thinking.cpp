@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "server/api_fields.h"
+#include "server/api/fields.h"
 
 namespace cachalot::server {
 namespace {
@@ -122,6 +122,9 @@ void keep(const Field& kept, Reader& r) {
 }
 
 void read_elsewhere(const Field&, Reader&) {}
+void expect_true(const Field& field, Reader&) {
+    if (!field.boolean()) field.refuse("not supported, expected true");
+}
 
 struct Word {
     std::string_view name;
@@ -172,6 +175,7 @@ constexpr Word kWords[] = {
     {"clear_thinking", kBoth, drop},
     {"preserve_thinking", kBoth, keep},
     {"keep", kInside, keep},
+    {"add_generation_prompt", kInside, expect_true},
     {"summary", kInside, read_elsewhere},
     {"generate_summary", kInside, read_elsewhere},
     {"context", kInside, read_elsewhere},

@@ -84,7 +84,7 @@ void Cors::allow(std::string_view origin) {
     }
     if (origin.ends_with('/')) origin.remove_suffix(1);
     if (origin.find("://") == std::string_view::npos)
-        fail("--cors: {} is not an origin such as https://chat.example, nor *", origin);
+        fail("{} is not an origin such as https://chat.example, nor *", origin);
     origins_.push_back(lower(origin));
 }
 

@@ -1,0 +1,65 @@
+#include "engine/draft_gate.h"
+
+#include <algorithm>
+
+namespace cachalot {
+namespace {
+
+constexpr double kPassKept = 0.98;     // of the weight of earlier passes, with each pass
+constexpr double kRecordKept = 0.95;   // of what is known of a sequence's drafts, with each draft
+constexpr double kSkippedKept = 0.99;  // the same with each draft that was not made
+constexpr double kLeastGain = 1.02;    // what is gained in less is not worth the risk
+constexpr double kLeastSpread = 0.05;  // variance of the rows from which a slope can be told
+
+}  // namespace
+
+void DraftRecord::forget(double part) {
+    right_ = kPriorRight + (right_ - kPriorRight) * part;
+    seen_ = kPriorSeen + (seen_ - kPriorSeen) * part;
+}
+
+void DraftRecord::judged(int accepted_now, int proposed_now) {
+    forget(kRecordKept);
+    right_ += accepted_now;
+    seen_ +=
+        accepted_now + (accepted_now < proposed_now);  // nothing is known of what follows the first mistake
+    accepted += accepted_now;
+    proposed += proposed_now;
+}
+
+void DraftRecord::skipped() { forget(kSkippedKept); }
+
+// Least squares with a line.
+void DraftGate::passed(int rows, double seconds) {
+    for (double* sum : {&weight_, &rows_, &seconds_, &rows_rows_, &rows_seconds_}) *sum *= kPassKept;
+    weight_ += 1;
+    rows_ += rows;
+    seconds_ += seconds;
+    rows_rows_ += double(rows) * rows;
+    rows_seconds_ += rows * seconds;
+    const double mean_rows = rows_ / weight_, mean_seconds = seconds_ / weight_;
+    const double spread = rows_rows_ / weight_ - mean_rows * mean_rows;
+    if (spread > kLeastSpread)
+        each_ = std::max(0.0, (rows_seconds_ / weight_ - mean_rows * mean_seconds) / spread);
+    if (each_ >= 0) fixed_ = std::max(0.0, mean_seconds - each_ * mean_rows);
+}
+
+int DraftGate::length(const DraftRecord& record, int sequences, int most) const {
+    if (each_ < 0) return most;  // that is how it becomes known
+    const double pass = fixed_ + each_ * sequences;
+    const double token = pass / sequences;  // seconds for a token without drafts
+    double best = 0, right = 1, expected = 0;
+    int length = 0;
+    for (int n = 1; n <= most; ++n) {
+        right *= record.acceptance();
+        expected += right;
+        const double gain = expected * token - n * each_ * kLeastGain;
+        if (gain > best) {
+            best = gain;
+            length = n;
+        }
+    }
+    return length;
+}
+
+}  // namespace cachalot

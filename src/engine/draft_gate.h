@@ -1,0 +1,44 @@
+// Whether a draft pays.
+//
+// A row that is verified costs time whether it is of use or not: on a processor that reads experts from memory, other rows
+// need other experts. How much a row costs is measured, pass by pass, as seconds = fixed + rows * each; how often drafts
+// are right, sequence by sequence. Both forget, and a sequence that does not draft is tried again after a while.
+#pragma once
+
+#include <cstdint>
+
+namespace cachalot {
+
+// How right the drafts of one sequence were.
+class DraftRecord {
+  public:
+    void judged(int accepted, int proposed);
+    void skipped();  // a draft would not have paid
+
+    // The probability that the next drafted token is right if all before it were.
+    double acceptance() const { return right_ / seen_; }
+
+    std::int64_t proposed = 0, accepted = 0;  // tokens, so far
+
+  private:
+    void forget(double part);
+    static constexpr double kPriorRight = 1.5, kPriorSeen = 2;
+    double right_ = kPriorRight, seen_ = kPriorSeen;
+};
+
+class DraftGate {
+  public:
+    // What a pass took that read no prompt.
+    void passed(int rows, double seconds);
+
+    // The number of tokens, up to `most`, that one of `sequences` that write should draft so that all write fastest; 0
+    // if a draft costs more than it brings.
+    int length(const DraftRecord& record, int sequences, int most) const;
+
+  private:
+    // Sums of what was measured, each weighed less the longer it is ago.
+    double weight_ = 0, rows_ = 0, seconds_ = 0, rows_rows_ = 0, rows_seconds_ = 0;
+    double fixed_ = 0, each_ = -1;  // seconds; each_ < 0: not known yet
+};
+
+}  // namespace cachalot

@@ -18,9 +18,9 @@ std::thread start_thread(std::string_view purpose, std::function<void()> work);
 // that run are left to the caller, who does with fewer or fails.
 int start_threads(std::vector<std::thread>& threads, int count, const std::function<void(int)>& work);
 
-// The calling thread gives way to others of this process where processors are short: beside one that wants all of a
-// processor it gets a tenth of it with `nicer` = 10, and a hundredth with 19. Does nothing where the system knows no
-// priorities of threads.
+// Lowers the priority of the calling thread. Beside another thread that wants a whole processor it gets a tenth of
+// that processor with `nicer` = 10, and a hundredth with 19. Does nothing on systems without priorities of threads,
+// that is, outside Linux.
 void lower_thread_priority(int nicer);
 
 }  // namespace cachalot

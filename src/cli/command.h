@@ -47,8 +47,8 @@ struct ModelOptions {
     // Resolved as above. Throws Error if nothing is there.
     std::string resolved_path() const;
     bool is_shipped() const;  // nobody has named a model: it is nano
-    // What these options say is read and written, and that with the other files of the command. Throws Error unless what
-    // is to be written can be.
+    // files(): the files that these options read and write. check(): throws Error, together with the command's other
+    // files, if an output cannot be written or is also an input.
     CommandFiles files() const;
     void check(const CommandFiles& others = {}) const;
     // After that check.

@@ -143,8 +143,8 @@ std::int64_t Scheduler::cut_at_mark(const Sequence& s, std::int64_t rows) const 
     return next < start + rows - kRollback ? next - start : rows;
 }
 
-// Adds tokens that may follow to those that are known, where that pays and there is memory. Not beside prompts, with which
-// a pass is long anyway.
+// Adds drafted tokens to the known ones, where that pays and memory suffices. A pass that also reads a prompt is long
+// anyway, so nothing is drafted beside one.
 void Scheduler::draft(std::vector<Part>& parts) {
     const bool writing = std::all_of(parts.begin(), parts.end(), [](const Part& part) {
         return part.sequence->rows_kind() == RowsKind::decode && !part.sequence->in_doubt();
@@ -165,6 +165,9 @@ void Scheduler::draft(std::vector<Part>& parts) {
         else
             part.draft = std::move(proposed);
     }
+    const bool any =
+        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return !part.draft.empty(); });
+    if (!any) return;
     std::int64_t need = 0;
     for (const auto& part : parts) need += part.sequence->state_->growth(part.rows + size(part.draft));
     if (!has_room(need))
@@ -195,7 +198,7 @@ void Scheduler::evaluate(const std::vector<Part>& parts) {
     } catch (...) {
         return pass_failed(parts, std::current_exception());
     }
-    if (!batch.has(RowsKind::prompt))
+    if (options_.drafting == Drafting::automatic && !batch.has(RowsKind::prompt))
         gate_.passed(batch.rows(),
                      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     for (std::size_t i = 0; i < parts.size(); ++i) {

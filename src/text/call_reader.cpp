@@ -176,8 +176,8 @@ std::optional<std::string> CallReader::close(bool cut) {
 
 std::string CallReader::as_text() const {
     std::string text = name_;
-    if (!arguments_.empty()) text += " " + arguments_ + "}";
-    if (const std::string_view rest = trim(body_); !rest.empty()) text += " " + std::string(rest);
+    if (!arguments_.empty()) text.append(" ").append(arguments_).append("}");
+    if (const std::string_view rest = trim(body_); !rest.empty()) text.append(" ").append(rest);
     return text;
 }
 

@@ -165,7 +165,9 @@ class Writer {
     void append(std::string_view text, SpecialTokens mode) {
         if (text.empty()) return;
         if (prompt_.parts.empty() || prompt_.parts.back().mode != mode || marked_) {
-            prompt_.parts.push_back({std::string(text), mode});
+            TextPart& part = prompt_.parts.emplace_back();
+            part.text = text;
+            part.mode = mode;
         } else {
             prompt_.parts.back().text += text;
         }

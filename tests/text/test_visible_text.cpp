@@ -43,8 +43,8 @@ RC_GTEST_PROP(VisibleText, NeverPassesAControl, (const std::string& bytes)) {
 RC_GTEST_PROP(VisibleText, JsonStaysTheSameJson, (const std::vector<std::uint16_t>& characters)) {
     std::string text;
     for (auto c : characters) append_utf8(text, c);
-    const auto json = nlohmann::json({{"text", text}}).dump();
-    RC_ASSERT(nlohmann::json::parse(visible_text(json)) == nlohmann::json::parse(json));
+    const auto written = nlohmann::json({{"text", text}}).dump();
+    RC_ASSERT(nlohmann::json::parse(visible_text(written)) == nlohmann::json::parse(written));
 }
 
 }  // namespace

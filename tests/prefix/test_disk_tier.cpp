@@ -67,6 +67,17 @@ TEST_F(Disk, FindsTheLongestPrefixForEveryCut) {
     EXPECT_EQ(open(other_model)->find("", text), 0);
 }
 
+// Written before the rows of all layers lay in common pages.
+TEST_F(Disk, ReadsRecordsOfEarlierVersions) {
+    std::filesystem::create_directories(kv());
+    for (const char* file : {"index.db", "pages-000001"})
+        std::filesystem::copy(std::string(CACHALOT_TEST_DATA "/disk-records/") + file, kv() / file);
+    auto tier = open();
+    EXPECT_EQ(known(*tier, talk(0, 400)), 300);
+    EXPECT_EQ(known(*tier, talk(3, 400)), 330);
+    EXPECT_EQ(tier->stats().read_errors, 0);
+}
+
 TEST_F(Disk, SharesWhatIsInMemory) {
     const auto text = talk(2, 900);
     auto tier = open();

@@ -49,20 +49,24 @@ inline KvState state_of(std::span<const std::int32_t> tokens) {
     auto state = empty_state();
     const auto n = static_cast<std::int64_t>(tokens.size());
     state.extend(n);
-    std::uint64_t salt = 0;
-    for (const auto& layer : state.layout().layers()) {
-        layer.each_ring(n, [&](const RowRing& ring, std::int64_t /*needed*/) {
-            const auto view = ring.view(state.slab().address());
-            ++salt;
-            for (auto p = std::max<std::int64_t>(0, n - ring.keep - kRollback); p < n; ++p)
-                fill(view.row(p), ring.row_bytes, p, salt);
-        });
+    auto fill_ring = [&](const RowRing& ring, std::uint64_t salt) {
+        const auto view = ring.view(state.slab().address());
+        for (auto p = std::max<std::int64_t>(0, n - ring.keep - kRollback); p < n; ++p)
+            fill(view.row(p), ring.row_bytes, p, salt);
+    };
+    // The salts are those of the records in tests/data/disk-records.
+    for (std::uint64_t salt = 0; const auto& layer : state.layout().layers()) {
+        fill_ring(layer.window, salt + 1);
+        std::uint64_t which = salt + 2;
         layer.each_compressor([&](const CompressorLayout& c) {
             const auto rows = c.rows(state.pages().addresses());
-            ++salt;
             for (std::int64_t r = 0; r < n / c.ratio; ++r)
-                fill(rows.row(r), c.row_bytes, (r + 1) * c.ratio - 1, salt);
+                fill(rows.row(r), c.row_bytes, (r + 1) * c.ratio - 1, which);
+            fill_ring(c.kv, which + 1);
+            fill_ring(c.score, which + 2);
+            which += 3;
         });
+        salt += 100;
     }
     state.advance(n);
     return state;

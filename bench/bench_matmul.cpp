@@ -1,4 +1,4 @@
-// How fast the CPU backend multiplies matrices of the true widths, beside what the machine can do at best.
+// How fast the CPU multiplies matrices of the true widths, beside what the machine can do at best.
 //
 //   cmake --build build/release --target bench_matmul && build/release/bench/bench_matmul --threads 2
 //
@@ -13,7 +13,8 @@
 
 #include "base/error.h"
 #include "base/large_memory.h"
-#include "kernels/backend.h"
+#include "kernels/cpu/cpu_options.h"
+#include "measure/machine_limits.h"
 #include "model/random_blocks.h"
 
 namespace cachalot {
@@ -62,7 +63,7 @@ double seconds(int passes, const Work& work) {
 }
 
 struct Bench {
-    Backend& backend;
+    Primitives& primitives;
     MachineLimits limits;
     int passes;
     std::int64_t working_set;  // bytes of all copies of a matrix
@@ -88,7 +89,7 @@ struct Bench {
         for (int rows : row_counts) {
             double time = seconds(passes, [&](std::size_t i) {
                 Projection p{&weights[i % weights.size()], x.data(), columns, y.data(), outputs};
-                backend.project({&p, 1}, rows);
+                primitives.project({&p, 1}, rows);
             });
             Cost cost{static_cast<double>(size), 2.0 * static_cast<double>(outputs * columns) * rows};
             print(fmt::format("{} {}->{}", name(type), columns, outputs), rows, cost, time,
@@ -132,8 +133,9 @@ struct Bench {
             bytes += static_cast<double>(shared.gate.bytes() + shared.up.bytes() + shared.down.bytes());
             std::vector<float> weights(static_cast<std::size_t>(rows * kTop), 1.0f / kTop);
             double time = seconds(passes, [&](std::size_t i) {
-                backend.experts({rows, x.data(), y.data(), kTop, ids.data() + i % kChoices * weights.size(),
-                                 weights.data(), &routed, &shared, 10.0f, 10.0f});
+                primitives.experts({rows, x.data(), y.data(), kTop,
+                                    ids.data() + i % kChoices * weights.size(), weights.data(), &routed,
+                                    &shared, 10.0f, 10.0f});
             });
             Cost cost{bytes, 2.0 * 3 * static_cast<double>(kHidden * kInner * rows * (kTop + 1))};
             print(fmt::format("{}, {} experts", name(gate_up), name(down_type)), rows, cost, time, true);
@@ -158,10 +160,10 @@ int run(int argc, char** argv) {
     app.add_option("--only", only, "a type, or experts");
     CLI11_PARSE(app, argc, argv);
     if (!isa.empty()) options.isa = isa;
-    auto backend = make_cpu_backend(options);
-    Bench bench{*backend, backend->measure_limits(ReadingTarget()), passes,
+    auto primitives = make_cpu_primitives(options);
+    Bench bench{*primitives, measure_limits(*primitives, options.isa, ReadingTarget()), passes,
                 static_cast<std::int64_t>(working_set * 1e6)};
-    fmt::print("{}: reads {:.2f} GB/s, float {:.0f} Gop/s, int8 {:.0f} Gop/s\n", backend->name(),
+    fmt::print("{}: reads {:.2f} GB/s, float {:.0f} Gop/s, int8 {:.0f} Gop/s\n", primitives->name(),
                bench.limits.read_bytes_per_second / 1e9, bench.limits.float_ops_per_second / 1e9,
                bench.limits.int8_ops_per_second / 1e9);
     struct Case {

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/expert_cache_report.h"
+#include "measure/machine_limits.h"
 #include "model/cost.h"
 
 namespace cachalot::cli {
@@ -100,7 +101,7 @@ Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& sta
         constexpr int kTimes = 8;
         double seconds = 0;  // for a byte
         for (int i = 0; decode && i < kTimes; ++i)
-            seconds += 1 / engine.backend().measure_reading(memory) / kTimes;
+            seconds += 1 / measure_reading(engine.primitives(), engine.options().isa, memory) / kTimes;
         return decode ? 1 / seconds : 0;
     };
     std::optional<ExpertCacheStats::Traffic> experts;
@@ -153,7 +154,7 @@ void bench(const BenchOptions& o) {
                     rows.push_back(measure(engine, memory, start, "decode", n, parallel, o.repetitions));
     }
     o.model.write_profile();
-    auto limits = engine.backend().measure_limits(memory);
+    auto limits = measure_limits(engine.primitives(), engine.options().isa, memory);
     auto cost = token_cost(engine.model().config, engine.model().weights);
     // In the default precision most products are of integers; in exact mode all are of floats.
     double peak = o.model.exact ? limits.float_ops_per_second : limits.int8_ops_per_second;
@@ -168,7 +169,7 @@ void bench(const BenchOptions& o) {
     if (o.json) {
         nlohmann::ordered_json result = {{"machine",
                                           {{"processor", cpu_features().name},
-                                           {"backend", engine.backend().name()},
+                                           {"backend", engine.primitives().name()},
                                            {"read_bytes_per_second", limits.read_bytes_per_second},
                                            {"float_ops_per_second", limits.float_ops_per_second},
                                            {"int8_ops_per_second", limits.int8_ops_per_second}}},
@@ -180,7 +181,7 @@ void bench(const BenchOptions& o) {
                                       {"tokens", r.tokens},
                                       {"depth", r.depth},
                                       {"parallel", r.parallel},
-                                      {"threads", engine.backend().threads()},
+                                      {"threads", engine.primitives().threads()},
                                       {"tokens_per_second", r.tokens_per_second()},
                                       {"share_of_limit", r.share_of_limit},
                                       {"peak_rss_bytes", r.peak_rss_bytes},
@@ -196,7 +197,7 @@ void bench(const BenchOptions& o) {
         }
         return print_line(result.dump(2));
     }
-    print_line(fmt::format("{}, {}", cpu_features().name, engine.backend().name()));
+    print_line(fmt::format("{}, {}", cpu_features().name, engine.primitives().name()));
     print_line(fmt::format("limits    memory {}/s, float32 {:.0f} Gop/s, int8 {:.0f} Gop/s",
                            human_bytes(static_cast<std::uint64_t>(limits.read_bytes_per_second)),
                            limits.float_ops_per_second / 1e9, limits.int8_ops_per_second / 1e9));

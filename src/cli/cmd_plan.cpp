@@ -8,6 +8,8 @@
 #include "engine/memory_plan.h"
 #include "engine/speed_estimate.h"
 #include "experts/expert_budget.h"
+#include "kernels/cpu/cpu_options.h"
+#include "measure/machine_limits.h"
 #include "text/visible_text.h"
 
 namespace cachalot::cli {
@@ -31,7 +33,8 @@ std::optional<SpeedEstimate> estimate(const Model& model, const MemoryPlan& plan
     else
         disk = measure_expert_reads(model);
     return estimate_speed(model, plan,
-                          make_cpu_backend({})->measure_limits(ReadingTarget()).read_bytes_per_second, disk);
+                          measure_limits(*make_cpu_primitives({}), {}, ReadingTarget()).read_bytes_per_second,
+                          disk);
 }
 
 std::string range_text(const Range& range, double factor, int digits) {

@@ -229,7 +229,7 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserv
     if (trace_table || !profile.empty()) options.trace = trace.get();
     Engine engine(std::move(model), options);
     const int wanted = threads > 0 ? threads : available_cores();
-    if (const int missing = wanted - engine.backend().threads(); missing > 0)
+    if (const int missing = wanted - engine.primitives().threads(); missing > 0)
         say("cachalot: {} of {} threads could not be created, as a limit is reached (see ulimit -u); it goes "
             "on "
             "without them",

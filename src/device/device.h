@@ -63,6 +63,9 @@ class Device {
     virtual std::optional<std::uint64_t> free_memory() const = 0;
 
     virtual std::unique_ptr<Stream> make_stream() = 0;
+
+    // True where giving work to a stream is slow, so that the boxes of a pass are recorded once and given again for others.
+    virtual bool replays() const { return false; }
 };
 
 // The processor that the program itself runs on: any thread may read the memory at any time, and work is done when run()

@@ -4,8 +4,9 @@
 
 #include "base/error.h"
 #include "experts/streaming_expert_store.h"
-#include "kernels/observing_backend.h"
-#include "kernels/tracing_backend.h"
+#include "kernels/observing_primitives.h"
+#include "kernels/tracing_primitives.h"
+#include "layers/host_backend.h"
 
 namespace cachalot {
 namespace {
@@ -27,6 +28,13 @@ std::unique_ptr<ExpertStore> make_expert_store(const Model& model, const EngineO
                                                   options.expert_packs);
 }
 
+std::unique_ptr<Primitives> make_primitives(const EngineOptions& options) {
+    auto primitives = make_cpu_primitives({options.threads, options.precision, options.isa, options.numa});
+    if (options.observer) primitives = make_observing_primitives(std::move(primitives), *options.observer);
+    if (options.trace) primitives = make_tracing_primitives(std::move(primitives), *options.trace);
+    return primitives;
+}
+
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
@@ -37,16 +45,15 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
     : model_(std::move(model)),
       watch_(std::make_unique<ChangeWatch>(model_->checkpoint->files())),
       options_(checked(options, model_->config)),
-      backend_(make_cpu_backend({options_.threads, options_.precision, options_.isa, options_.numa})),
+      range_(options_.layers.value_or(all_layers(model_->config))),
+      primitives_(make_primitives(options_)),
       experts_(std::move(experts)),
-      workspace_(model_->config),
-      kv_pool_(std::make_shared<KvPool>(KvLayout(model_->config, options_.kv), make_host_device())) {
+      kv_pool_(std::make_shared<KvPool>(KvLayout(model_->config, options_.kv, range_),
+                                        options_.device ? options_.device : make_host_device())),
+      backend_(std::make_unique<HostBackend>(*primitives_, model_->config, model_->weights, *experts_,
+                                             kv_pool_, range_, options_.trace)) {
     if (!options_.route_trace.empty())
         recorder_ = std::make_unique<RouteRecorder>(options_.route_trace, ExpertRecords(*model_).header());
-    if (options_.observer) backend_ = make_observing_backend(std::move(backend_), *options_.observer);
-    if (!options_.trace) return;
-    backend_ = make_tracing_backend(std::move(backend_), *options_.trace);
-    workspace_.trace = options_.trace;
 }
 
 PassOutput Engine::step(const Batch& batch) {
@@ -59,18 +66,13 @@ PassOutput Engine::step(const Batch& batch) {
     for (auto token : batch.tokens())
         if (token < 0 || token >= model_->config.vocab_size)
             fail("token {} is out of range (the vocabulary has {})", token, model_->config.vocab_size);
-    auto run = [&](const LayerObserver& observer) {
-        auto output =
-            forward(*backend_, model_->config, model_->weights, *experts_, batch, workspace_, observer);
-        watch_->check();
-        return output;
-    };
-    if (!recorder_) return run(observer_);
-    recorder_->begin(batch);
-    auto output = run([&](int layer, std::span<const float> streams, std::span<const std::int32_t> experts) {
-        recorder_->layer(layer, experts);
-        if (observer_) observer_(layer, streams, experts);
-    });
+    if (recorder_) recorder_->begin(batch);
+    const PassOutput output = forward(*backend_, range_, batch);
+    watch_->check();
+    if (!recorder_) return output;
+    const auto choices = static_cast<std::size_t>(batch.rows() * model_->config.experts_per_token);
+    for (int layer = range_.first; layer < range_.last; ++layer)
+        recorder_->layer(layer, output.experts.subspan(static_cast<std::size_t>(layer) * choices, choices));
     recorder_->commit();
     return output;
 }

@@ -18,6 +18,7 @@
 #include "experts/expert_records.h"
 #include "experts/expert_store.h"
 #include "file/change_watch.h"
+#include "kernels/cpu/cpu_options.h"
 #include "layers/forward.h"
 #include "model/model.h"
 #include "state/kv_state.h"
@@ -37,6 +38,8 @@ struct EngineOptions {
     std::optional<HeatFile> expert_heat;     // with a cache: what to warm it with, and where to remember that
     ExpertPacks expert_packs;                // with a cache: to read experts from, before the model's files
     std::string route_trace;                 // file to write the choices of the routers to; empty: none
+    std::optional<LayerRange> layers;        // a part of the model; none: all
+    std::shared_ptr<Device> device;          // whose memory states and activations are in; null: the host's
     ActivationObserver* observer = nullptr;  // sees the inputs of every product; must outlive the engine
 };
 
@@ -50,8 +53,8 @@ class Engine {
            std::unique_ptr<ExpertStore> experts);
 
     const Model& model() const { return *model_; }
-    Backend& backend() { return *backend_; }
-    const Backend& backend() const { return *backend_; }
+    Primitives& primitives() { return *primitives_; }
+    const Primitives& primitives() const { return *primitives_; }
     const EngineOptions& options() const { return options_; }
     std::int64_t context() const { return options_.context; }
 
@@ -85,18 +88,18 @@ class Engine {
     // Of the cache of experts, if there is one. May be called by any thread.
     std::optional<ExpertCacheStats> expert_stats() const { return experts_->stats(); }
 
-    void observe_layers(LayerObserver observer) { observer_ = std::move(observer); }
+    void observe_layers(LayerObserver observer) { backend_->observe(std::move(observer)); }
 
   private:
     std::shared_ptr<const Model> model_;
     std::unique_ptr<ChangeWatch> watch_;  // of its files
     EngineOptions options_;
-    std::unique_ptr<Backend> backend_;
+    LayerRange range_;
+    std::unique_ptr<Primitives> primitives_;
     std::unique_ptr<ExpertStore> experts_;
-    std::unique_ptr<RouteRecorder> recorder_;  // null unless routes are traced
-    Workspace workspace_;
     std::shared_ptr<KvPool> kv_pool_;
-    LayerObserver observer_;
+    std::unique_ptr<Backend> backend_;
+    std::unique_ptr<RouteRecorder> recorder_;  // null unless routes are traced
 };
 
 }  // namespace cachalot

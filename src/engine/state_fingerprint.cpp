@@ -16,7 +16,7 @@ ChainKey state_fingerprint(const Engine& engine, const Hash128& model) {
     const auto text =
         fmt::format("states {};activations {};rows {};kernels {};model {}", kFormat,
                     o.precision == Precision::exact ? "exact" : "fast",
-                    o.kv == KvPrecision::f32 ? "f32" : "reference", engine.backend().kernels(), hex(model));
+                    o.kv == KvPrecision::f32 ? "f32" : "reference", engine.primitives().kernels(), hex(model));
     return hash128(std::as_bytes(std::span(text)));
 }
 

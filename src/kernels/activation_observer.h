@@ -15,7 +15,7 @@ class ActivationObserver {
   public:
     virtual ~ActivationObserver() = default;
 
-    // One product of Backend::project; its inputs are p.x.
+    // One product of Primitives::project; its inputs are p.x.
     virtual void projected(const Projection& p, int rows) = 0;
 
     // The inputs of the experts' gate and up, call.x, are about to be used.

@@ -12,7 +12,7 @@
 #include <map>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "kernels/primitives.h"
 #include "model/importance.h"
 #include "model/model.h"
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "kernels/primitives.h"
 #include "model/config.h"
 #include "tensor/matrix.h"
 

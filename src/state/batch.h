@@ -39,6 +39,11 @@ class Batch {
     void add(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
              Logits wanted = Logits::last);
 
+    // The residual streams [rows, 4, H] that another process computed with the layers before, where these do not begin with
+    // tokens. They outlive the pass.
+    void set_streams(std::span<const float> streams) { streams_ = streams; }
+    std::span<const float> streams() const { return streams_; }
+
     int rows() const { return static_cast<int>(tokens_.size()); }
     std::span<const std::int32_t> tokens() const { return tokens_; }        // [rows]
     std::span<const std::int64_t> positions() const { return positions_; }  // [rows]
@@ -57,18 +62,7 @@ class Batch {
     std::vector<std::int64_t> positions_;
     std::vector<BatchRows> sequences_;
     std::vector<std::int32_t> wanted_;
-};
-
-// What a pass computed, until the next one.
-struct PassOutput {
-    std::span<float> logits;  // [wanted rows, vocab]
-    std::int64_t vocab = 0;
-
-    // [wanted rows of this sequence, vocab]
-    std::span<float> of(const BatchRows& sequence) const {
-        return logits.subspan(static_cast<std::size_t>(sequence.first_wanted * vocab),
-                              static_cast<std::size_t>(sequence.wanted * vocab));
-    }
+    std::span<const float> streams_;
 };
 
 }  // namespace cachalot

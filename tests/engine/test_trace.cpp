@@ -25,7 +25,7 @@ TEST(EngineTrace, CountsWhatATokenCosts) {
     std::int64_t bytes = 0, operations = 0, layers = 0;
     for (const auto& span : trace.spans()) {
         EXPECT_GE(span.end, span.begin);
-        layers += span.name == std::string_view("layer");
+        layers += span.name == std::string_view("attention_input");
         if (!products.count(span.name)) continue;
         bytes += span.bytes;
         operations += span.operations;

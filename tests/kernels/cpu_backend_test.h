@@ -11,8 +11,8 @@
 
 #include "base/cpu_features.h"
 #include "base/error.h"
-#include "kernels/backend.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/primitives.h"
+#include "kernels/cpu/cpu_primitives.h"
 #include "kernels/cpu/instruction_sets.h"
 #include "kernels/random_data.h"
 #include "kernels/reference/rows.h"
@@ -47,20 +47,20 @@ inline std::vector<std::string> tested_sets() {
 
 class CpuBackendTest : public testing::TestWithParam<std::string> {
   protected:
-    std::unique_ptr<Backend> backend(Precision precision = Precision::exact, int threads = 3) {
+    std::unique_ptr<Primitives> backend(Precision precision = Precision::exact, int threads = 3) {
 #if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
         if (GetParam() == "avx2_vnni_emulated")
-            return std::make_unique<cpu::CpuBackend>(*avx2_vnni_emulated_table(),
+            return std::make_unique<cpu::CpuPrimitives>(*avx2_vnni_emulated_table(),
                                                      CpuOptions{threads, precision, {}});
 #endif
 #if defined(CACHALOT_TEST_EMULATED_AVX512)
         if (GetParam() == "avx512_emulated")
-            return std::make_unique<cpu::CpuBackend>(*avx512_emulated_table(),
+            return std::make_unique<cpu::CpuPrimitives>(*avx512_emulated_table(),
                                                      CpuOptions{threads, precision, {}});
 #endif
-        return make_cpu_backend({threads, precision, GetParam()});
+        return make_cpu_primitives({threads, precision, GetParam()});
     }
-    std::unique_ptr<Backend> reference = make_reference_backend();
+    std::unique_ptr<Primitives> reference = make_reference_primitives();
     RandomData random{7};
 };
 

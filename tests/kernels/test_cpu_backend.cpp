@@ -18,20 +18,20 @@ TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
     if (GetParam().ends_with("_emulated")) GTEST_SKIP() << "not one that can be forced";
     EXPECT_EQ(std::string(backend()->name()), "cpu " + GetParam() + " x3");
     ::setenv("CACHALOT_ISA", GetParam().c_str(), 1);
-    EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + GetParam() + " x1");
+    EXPECT_EQ(std::string(make_cpu_primitives({1, Precision::fast, {}})->name()), "cpu " + GetParam() + " x1");
     ::unsetenv("CACHALOT_ISA");
 }
 
-TEST(CpuBackend, TheBestInstructionSetIsTheDefault) {
+TEST(CpuPrimitives, TheBestInstructionSetIsTheDefault) {
     std::string best;
     for (const auto& set : cpu::instruction_sets())
         if (best.empty() && set.available && set.by_default) best = set.name;
     ::unsetenv("CACHALOT_ISA");
-    EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + best + " x1");
+    EXPECT_EQ(std::string(make_cpu_primitives({1, Precision::fast, {}})->name()), "cpu " + best + " x1");
 }
 
-TEST(CpuBackend, AnUnknownInstructionSetIsAnError) {
-    EXPECT_THROW(make_cpu_backend({1, Precision::fast, "mmx"}), Error);
+TEST(CpuPrimitives, AnUnknownInstructionSetIsAnError) {
+    EXPECT_THROW(make_cpu_primitives({1, Precision::fast, "mmx"}), Error);
 }
 
 TEST_P(CpuBackendTest, Norms) {
@@ -433,7 +433,7 @@ TEST_P(CpuBackendTest, ExpertsThatArriveInAnyOrderGiveTheSameBits) {
             std::vector<std::int32_t> ids;
             for (int r = 0; r < rows; ++r)
                 for (int i = 0; i < kTop; ++i) ids.push_back((random.integer(0, 2) + 3 * i + r) % kExperts);
-            for (Backend* b : {reference.get(), cpu.get()}) {
+            for (Primitives* b : {reference.get(), cpu.get()}) {
                 std::vector<float> y(x.size()), expected(x.size());
                 ExpertsCall call{rows,           x.data(), expected.data(), kTop, ids.data(),
                                  weights.data(), &at_once, &shared,         2.0f, 1.5f};

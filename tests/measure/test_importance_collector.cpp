@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "experts/streaming_expert_store.h"
-#include "kernels/observing_backend.h"
+#include "kernels/observing_primitives.h"
 #include "kernels/random_data.h"
 #include "measure/text_windows.h"
 #include "support/nano.h"
@@ -33,7 +33,7 @@ struct Squares final : ActivationObserver {
     }
 };
 
-TEST(ObservingBackend, TheProcessorShowsWhatTheFormulasSay) {
+TEST(ObservingPrimitives, TheProcessorShowsWhatTheFormulasSay) {
     constexpr int kHidden = 64, kInner = 96, kExperts = 5, kTop = 2, kRows = 40;
     test::RandomData random(3);
     std::vector<std::unique_ptr<test::RandomMatrix>> matrices;
@@ -53,8 +53,8 @@ TEST(ObservingBackend, TheProcessorShowsWhatTheFormulasSay) {
     const ExpertsCall call{kRows,          x.data(), y.data(),        kTop, ids.data(),
                            weights.data(), &supply,  &experts.back(), 10,   10};
     Squares expected, actual;
-    make_observing_backend(make_reference_backend(), expected)->experts(call);
-    make_observing_backend(make_cpu_backend({3, Precision::exact, {}}), actual)->experts(call);
+    make_observing_primitives(make_reference_primitives(), expected)->experts(call);
+    make_observing_primitives(make_cpu_primitives({3, Precision::exact, {}}), actual)->experts(call);
     EXPECT_EQ(expected.rows, actual.rows);
     EXPECT_EQ(actual.rows, (std::map<std::int32_t, std::int64_t>{
                                {kSharedExpert, 40}, {0, 14}, {1, 27}, {2, 26}, {3, 13}}));

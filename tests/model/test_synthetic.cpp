@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "file/text_file.h"
 #include "layers/forward.h"
+#include "layers/host_backend.h"
 #include "model/convert.h"
 #include "model/cost.h"
 #include "model/random_blocks.h"
@@ -93,13 +94,15 @@ class Synthetic : public testing::Test {
 
     static std::vector<float> reference_logits(const std::string& path, std::vector<std::int32_t> tokens) {
         auto model = Model::load(path);
-        auto backend = make_reference_backend();
+        auto primitives = make_reference_primitives();
         ResidentExpertStore experts(model->weights);
-        Workspace workspace(model->config);
-        KvState state(std::make_shared<KvPool>(KvLayout(model->config, KvPrecision::f32), make_host_device()));
+        auto pool = std::make_shared<KvPool>(KvLayout(model->config, KvPrecision::f32), make_host_device());
+        const auto layers = all_layers(model->config);
+        HostBackend backend(*primitives, model->config, model->weights, experts, pool, layers);
+        KvState state(pool);
         Batch batch;
         batch.add(state, tokens, RowsKind::prompt);
-        auto logits = forward(*backend, model->config, model->weights, experts, batch, workspace).logits;
+        auto logits = forward(backend, layers, batch).logits;
         return {logits.begin(), logits.end()};
     }
 

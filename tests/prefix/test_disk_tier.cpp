@@ -70,6 +70,7 @@ TEST_F(Disk, FindsTheLongestPrefixForEveryCut) {
 // Written before the rows of all layers lay in common pages.
 TEST_F(Disk, ReadsRecordsOfEarlierVersions) {
     std::filesystem::create_directories(kv());
+    std::filesystem::permissions(kv(), std::filesystem::perms::owner_all);
     for (const char* file : {"index.db", "pages-000001"})
         std::filesystem::copy(std::string(CACHALOT_TEST_DATA "/disk-records/") + file, kv() / file);
     auto tier = open();

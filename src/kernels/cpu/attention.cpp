@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/cpu_primitives.h"
 #include "kernels/reference/reference.h"
 
 namespace cachalot::cpu {
@@ -33,7 +33,7 @@ Visible visible_rows(const AttendCall& c, int r) {
 
 }  // namespace
 
-void CpuBackend::query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
+void CpuPrimitives::query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
                              int head_dim) {
     each(rows, std::int64_t(rows) * heads * head_dim * 2, [&](std::int64_t r, int) {
         for (int h = 0; h < heads; ++h) {
@@ -46,7 +46,7 @@ void CpuBackend::query_heads(float* q, float eps, const RotaryView& rotary, int 
 }
 
 // Attention of some heads of some neighbouring queries.
-class CpuBackend::Attention {
+class CpuPrimitives::Attention {
   public:
     Attention(const Table& kernels, ThreadScratch& scratch, const AttendCall& call, int row, int rows,
               int head, int heads)
@@ -144,7 +144,7 @@ class CpuBackend::Attention {
     float *largest_, *sum_, *rescale_;  // [rows, heads] each, [heads]
 };
 
-void CpuBackend::attend(std::span<const AttendCall> calls) {
+void CpuPrimitives::attend(std::span<const AttendCall> calls) {
     for (const auto& c : calls) {
         // Few rows are divided by heads, too, and of few heads several rows are taken together: each part decodes the keys
         // again, which is little beside using them for many queries.

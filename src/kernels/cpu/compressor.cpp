@@ -3,7 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/cpu_primitives.h"
 #include "kernels/reference/reference.h"
 #include "kernels/reference/rows.h"
 
@@ -26,7 +26,7 @@ void pool(const Table& kernels, const CompressCall& c, std::int64_t group, float
 
 }  // namespace
 
-void CpuBackend::latent(std::span<const LatentCall> calls) {
+void CpuPrimitives::latent(std::span<const LatentCall> calls) {
     for (const auto& c : calls)
         each(c.rows, std::int64_t(c.rows) * c.format.size * 8, [&](std::int64_t r, int thread) {
             int d = c.format.size;
@@ -40,7 +40,7 @@ void CpuBackend::latent(std::span<const LatentCall> calls) {
         });
 }
 
-void CpuBackend::compress(std::span<const CompressCall> calls) {
+void CpuPrimitives::compress(std::span<const CompressCall> calls) {
     for (const auto& c : calls) {
         // A group can need rows that a wrapped ring would overwrite only if the ring is too small; the caller sees
         // to that. So all rows are stored first and the finished groups pooled in parallel.

@@ -11,7 +11,7 @@
 #include <numeric>
 #include <utility>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/cpu_primitives.h"
 #include "kernels/cpu/division.h"
 
 namespace cachalot::cpu {
@@ -33,7 +33,7 @@ struct Group {
 
 }  // namespace
 
-void CpuBackend::route(const RouteCall& c) {
+void CpuPrimitives::route(const RouteCall& c) {
     each(c.rows, std::int64_t(c.rows) * c.experts * 8, [&](std::int64_t r, int thread) {
         const float* logits = c.logits + r * c.experts;
         std::int32_t* ids = c.ids + r * c.top_k;
@@ -64,9 +64,9 @@ void CpuBackend::route(const RouteCall& c) {
 
 // The steps of experts(), and what they share. A place is a row of the gathered inputs: first the slots [rows, top_k]
 // in the order of their experts, then every row once more for the shared expert.
-class CpuBackend::ExpertPass {
+class CpuPrimitives::ExpertPass {
   public:
-    ExpertPass(CpuBackend& backend, const ExpertsCall& call);
+    ExpertPass(CpuPrimitives& backend, const ExpertsCall& call);
 
     void gather();                            // the inputs of all places
     void compute(std::vector<Group>& ready);  // their results; reorders `ready`
@@ -96,7 +96,7 @@ class CpuBackend::ExpertPass {
         return place < slots_ ? c_.weights[order_[static_cast<std::size_t>(place)]] : 1.0f;
     }
 
-    CpuBackend& b_;
+    CpuPrimitives& b_;
     const ExpertsCall& c_;
     std::int64_t hidden_, slots_, places_, inner_ = 0;
     std::vector<std::int64_t> order_, place_;   // [slots_] slots by expert, stable; the place of each slot
@@ -108,7 +108,7 @@ class CpuBackend::ExpertPass {
           *result_ = nullptr;  // [places_, hidden_ or inner_]
 };
 
-CpuBackend::ExpertPass::ExpertPass(CpuBackend& backend, const ExpertsCall& call)
+CpuPrimitives::ExpertPass::ExpertPass(CpuPrimitives& backend, const ExpertsCall& call)
     : b_(backend),
       c_(call),
       hidden_(call.shared->down.rows),
@@ -145,7 +145,7 @@ CpuBackend::ExpertPass::ExpertPass(CpuBackend& backend, const ExpertsCall& call)
 }
 
 // So that an expert's rows lie together; as floats only where an expert needs floats.
-void CpuBackend::ExpertPass::gather() {
+void CpuPrimitives::ExpertPass::gather() {
     x_ = b_.hidden_.reserve(static_cast<std::size_t>(places_ * (hidden_ + 2 * inner_)));
     gate_ = x_ + places_ * hidden_;
     up_ = gate_ + places_ * inner_;
@@ -167,7 +167,7 @@ void CpuBackend::ExpertPass::gather() {
 }
 
 template <class Pick, class Body>
-void CpuBackend::ExpertPass::for_blocks(const std::vector<Group>& ready, const Pick& pick, std::int64_t work,
+void CpuPrimitives::ExpertPass::for_blocks(const std::vector<Group>& ready, const Pick& pick, std::int64_t work,
                                         const Body& body) {
     std::vector<Product> products;
     for (const Group& g : ready) products.push_back({&pick(*g.expert), g.rows});
@@ -178,7 +178,7 @@ void CpuBackend::ExpertPass::for_blocks(const std::vector<Group>& ready, const P
     });
 }
 
-void CpuBackend::ExpertPass::compute(std::vector<Group>& ready) {
+void CpuPrimitives::ExpertPass::compute(std::vector<Group>& ready) {
     std::int64_t work = 0;
     for (const Group& g : ready) work += g.rows * g.expert->gate.rows * hidden_;
     const std::vector<Group> by_place = ready;
@@ -217,7 +217,7 @@ void CpuBackend::ExpertPass::compute(std::vector<Group>& ready) {
 }
 
 // The input of `down`, rounded if need be. Neighbouring groups are rounded as one, in blocks of rows.
-Activations CpuBackend::ExpertPass::activated(const std::vector<Group>& ready) {
+Activations CpuPrimitives::ExpertPass::activated(const std::vector<Group>& ready) {
     const Activations hidden =
         b_.expert_hidden_.reserve(gate_, inner_, inner_, places_, needs(Form::int8), needs(Form::bf16));
     if (!hidden.q && !hidden.b) return hidden;
@@ -243,7 +243,7 @@ Activations CpuBackend::ExpertPass::activated(const std::vector<Group>& ready) {
     return hidden;
 }
 
-void CpuBackend::ExpertPass::sum() {
+void CpuPrimitives::ExpertPass::sum() {
     b_.each(c_.rows, places_ * hidden_, [&](std::int64_t r, int) {
         float* y = c_.y + r * hidden_;
         std::copy_n(result_ + place_[static_cast<std::size_t>(r * c_.top_k)] * hidden_, hidden_, y);
@@ -254,7 +254,7 @@ void CpuBackend::ExpertPass::sum() {
     });
 }
 
-void CpuBackend::experts(const ExpertsCall& c) {
+void CpuPrimitives::experts(const ExpertsCall& c) {
     ExpertPass pass(*this, c);
     c.routed->request(pass.experts(), pass.rows());
     pass.gather();

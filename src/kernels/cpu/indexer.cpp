@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/cpu_primitives.h"
 #include "kernels/reference/reference.h"
 #include "kernels/reference/rows.h"
 #include "tensor/float_formats.h"
@@ -47,7 +47,7 @@ void quantize_fp4(const std::byte* row, int n, Int8Group* q, std::int64_t q_rows
 
 }  // namespace
 
-void CpuBackend::index(std::span<const IndexCall> calls) {
+void CpuPrimitives::index(std::span<const IndexCall> calls) {
     for (const auto& c : calls) {
         // Only the rows that see more than top_k compressed rows need a choice; they are the last ones.
         std::int64_t needed = std::int64_t(c.top_k + 1) * c.ratio - 1;  // the first position that does
@@ -70,7 +70,7 @@ void CpuBackend::index(std::span<const IndexCall> calls) {
     }
 }
 
-void CpuBackend::index_one(const IndexCall& c) {
+void CpuPrimitives::index_one(const IndexCall& c) {
     const int n = c.format.size;
     CACHALOT_CHECK(c.format.kind != RowFormat::Kind::fp8_kv);
     const bool fp4 = c.format.kind == RowFormat::Kind::fp4_key;

@@ -3,7 +3,7 @@
 // compared with it. Speed does not matter here.
 #pragma once
 
-#include "kernels/backend.h"
+#include "kernels/primitives.h"
 
 namespace cachalot::reference {
 

@@ -6,14 +6,14 @@
 namespace cachalot {
 namespace {
 
-class ReferenceBackend final : public Backend {
+class ReferencePrimitives final : public Primitives {
   public:
     const char* name() const override { return "reference"; }
     std::string kernels() const override { return name(); }
     int threads() const override { return 1; }
-    // Nobody asks how fast a specification is.
-    MachineLimits measure_limits(const ReadingTarget&) override { return {}; }
-    double measure_reading(const ReadingTarget&) override { return 0; }
+    void for_each(int items, const std::function<void(int item)>& body) override {
+        for (int i = 0; i < items; ++i) body(i);
+    }
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {
         std::int64_t hidden = table.columns;
@@ -77,6 +77,6 @@ class ReferenceBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
+std::unique_ptr<Primitives> make_reference_primitives() { return std::make_unique<ReferencePrimitives>(); }
 
 }  // namespace cachalot

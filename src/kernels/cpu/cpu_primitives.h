@@ -1,4 +1,4 @@
-// The CPU backend: divides each operation among threads and calls the inner loops of table.h.
+// The operations on the CPU: divides each among threads and calls the inner loops of table.h.
 //
 // Dividing. An operation becomes a list of items that do not share results; threads take them from either end. Items
 // are cut so that a single row (decode) still fills all threads: along the outputs of matrices, the heads of
@@ -9,21 +9,23 @@
 
 #include "base/aligned.h"
 #include "base/thread_pool.h"
-#include "kernels/backend.h"
+#include "kernels/cpu/cpu_options.h"
 #include "kernels/cpu/table.h"
+#include "kernels/primitives.h"
 
 namespace cachalot::cpu {
 
-class CpuBackend final : public Backend {
+class CpuPrimitives final : public Primitives {
   public:
-    CpuBackend(const Table& kernels,
-               const CpuOptions& options);  // options.isa has been used to choose the table
+    CpuPrimitives(const Table& kernels,
+                  const CpuOptions& options);  // options.isa has been used to choose the table
 
     const char* name() const override { return name_.c_str(); }
     std::string kernels() const override;
     int threads() const override { return pool_.size(); }
-    MachineLimits measure_limits(const ReadingTarget& memory) override;
-    double measure_reading(const ReadingTarget& memory) override;
+    void for_each(int items, const std::function<void(int item)>& body) override {
+        pool_.parallel_for(items, [&](std::int64_t i, int) { body(static_cast<int>(i)); });
+    }
     std::int64_t synchronizations() const override { return pool_.loops(); }
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override;

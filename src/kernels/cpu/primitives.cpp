@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/cpu_primitives.h"
 #include "kernels/cpu/division.h"
 #include "kernels/cpu/instruction_sets.h"
 #include "tensor/convert.h"
@@ -32,15 +32,15 @@ std::vector<NumaNode> nodes_to_use(CpuOptions::Numa numa) {
 
 }  // namespace
 
-CpuBackend::CpuBackend(const Table& kernels, const CpuOptions& options)
+CpuPrimitives::CpuPrimitives(const Table& kernels, const CpuOptions& options)
     : kernels_(kernels), precision_(options.precision), pool_(options.threads, nodes_to_use(options.numa)) {
-    name_ = fmt::format("{} x{}", CpuBackend::kernels(), pool_.size());
+    name_ = fmt::format("{} x{}", CpuPrimitives::kernels(), pool_.size());
     scratch_.resize(static_cast<std::size_t>(pool_.size()));
 }
 
-std::string CpuBackend::kernels() const { return fmt::format("cpu {}", kernels_.name); }
+std::string CpuPrimitives::kernels() const { return fmt::format("cpu {}", kernels_.name); }
 
-void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) {
+void CpuPrimitives::embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) {
     const std::int64_t hidden = table.columns, count = static_cast<std::int64_t>(tokens.size());
     each(count, count * hidden * 4, [&](std::int64_t i, int) {
         float* row = streams + i * kStreams * hidden;
@@ -49,7 +49,7 @@ void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens
     });
 }
 
-float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+float* CpuPrimitives::mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                          const float* streams, int rows) {
     float* mix = mixes_.reserve(static_cast<std::size_t>(rows * w.fn.rows));
     Projection projection{&w.fn, streams, std::int64_t(kStreams) * p.hidden, mix, w.fn.rows};
@@ -57,12 +57,12 @@ float* CpuBackend::mixes(const HyperConnectionWeights& w, const HyperConnectionP
     return mix;
 }
 
-float CpuBackend::inverse_rms(const HyperConnectionParams& p, const float* streams) const {
+float CpuPrimitives::inverse_rms(const HyperConnectionParams& p, const float* streams) const {
     const std::int64_t n = std::int64_t(kStreams) * p.hidden;
     return 1.0f / std::sqrt(kernels_.sum_of_squares(streams, n) / static_cast<float>(n) + p.norm_eps);
 }
 
-void CpuBackend::hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+void CpuPrimitives::hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                                       const float* norm, const float* streams, int rows, float* x,
                                       float* post, float* comb) {
     const float* mix = mixes(w, p, streams, rows);
@@ -84,7 +84,7 @@ void CpuBackend::hyper_connection_pre(const HyperConnectionWeights& w, const Hyp
     });
 }
 
-void CpuBackend::hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
+void CpuPrimitives::hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
                                        const float* comb, float* streams, int rows) {
     each(rows, std::int64_t(rows) * p.hidden * 8, [&](std::int64_t r, int) {
         kernels_.spread(out + r * p.hidden, post + r * 4, comb + r * 16, streams + r * kStreams * p.hidden,
@@ -92,7 +92,7 @@ void CpuBackend::hyper_connection_post(const HyperConnectionParams& p, const flo
     });
 }
 
-void CpuBackend::hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p,
+void CpuPrimitives::hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                                        const float* norm, const float* streams, int rows, float* x) {
     const float* mix = mixes(w, p, streams, rows);
     each(rows, std::int64_t(rows) * p.hidden * 12, [&](std::int64_t r, int) {
@@ -105,7 +105,7 @@ void CpuBackend::hyper_connection_head(const HyperConnectionWeights& w, const Hy
     });
 }
 
-Form CpuBackend::form_for(const Matrix& w) const {
+Form CpuPrimitives::form_for(const Matrix& w) const {
     if (precision_ != Precision::fast) return Form::f32;
     switch (w.dtype) {
         case DType::f8_e4m3:
@@ -120,7 +120,7 @@ Form CpuBackend::form_for(const Matrix& w) const {
     }
 }
 
-Activations CpuBackend::Rounded::reserve(const float* x, std::int64_t stride, std::int64_t columns,
+Activations CpuPrimitives::Rounded::reserve(const float* x, std::int64_t stride, std::int64_t columns,
                                          std::int64_t rows, bool int8, bool bf16) {
     columns_ = columns;
     rows_ = rows;
@@ -129,18 +129,18 @@ Activations CpuBackend::Rounded::reserve(const float* x, std::int64_t stride, st
     return {x, stride, q_, rows, b_, columns};
 }
 
-void CpuBackend::Rounded::round(const Table& kernels, const float* from, std::int64_t row) {
+void CpuPrimitives::Rounded::round(const Table& kernels, const float* from, std::int64_t row) {
     if (q_) kernels.quantize(from, columns_, q_ + row, rows_);
     if (b_) kernels.round_to_bf16(from, columns_, b_ + row * columns_);
 }
 
-void CpuBackend::Rounded::copy(std::int64_t from_row, std::int64_t to_row) {
+void CpuPrimitives::Rounded::copy(std::int64_t from_row, std::int64_t to_row) {
     if (q_)
         for (std::int64_t g = 0; g < columns_ / 32; ++g) q_[g * rows_ + to_row] = q_[g * rows_ + from_row];
     if (b_) std::copy_n(b_ + from_row * columns_, columns_, b_ + to_row * columns_);
 }
 
-Activations CpuBackend::round_rows(Form form, const float* x, std::int64_t stride, std::int64_t columns,
+Activations CpuPrimitives::round_rows(Form form, const float* x, std::int64_t stride, std::int64_t columns,
                                    int rows, Rounded& out) {
     constexpr std::int64_t kBlock = 16;
     if (form == Form::f32) return {x, stride};
@@ -152,7 +152,7 @@ Activations CpuBackend::round_rows(Form form, const float* x, std::int64_t strid
     return a;
 }
 
-void CpuBackend::project(std::span<const Projection> projections, int rows) {
+void CpuPrimitives::project(std::span<const Projection> projections, int rows) {
     if (rows == 0) return;
     // Round each distinct input once to each form.
     std::vector<Activations> inputs;
@@ -184,7 +184,7 @@ void CpuBackend::project(std::span<const Projection> projections, int rows) {
     });
 }
 
-void CpuBackend::rms_norm(float* x, const float* weight, float eps, int rows, int n) {
+void CpuPrimitives::rms_norm(float* x, const float* weight, float eps, int rows, int n) {
     each(rows, std::int64_t(rows) * n * 2,
          [&](std::int64_t r, int) { kernels_.rms_norm(x + r * n, weight, eps, n); });
 }
@@ -193,8 +193,8 @@ void CpuBackend::rms_norm(float* x, const float* weight, float eps, int rows, in
 
 namespace cachalot {
 
-std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
-    return std::make_unique<cpu::CpuBackend>(cpu::choose_table(options.isa), options);
+std::unique_ptr<Primitives> make_cpu_primitives(const CpuOptions& options) {
+    return std::make_unique<cpu::CpuPrimitives>(cpu::choose_table(options.isa), options);
 }
 
 }  // namespace cachalot

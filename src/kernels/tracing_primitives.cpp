@@ -1,9 +1,9 @@
-#include "kernels/tracing_backend.h"
+#include "kernels/tracing_primitives.h"
 
 #include <algorithm>
 #include <map>
 
-#include "kernels/forwarding_backend.h"
+#include "kernels/forwarding_primitives.h"
 
 namespace cachalot {
 namespace {
@@ -20,13 +20,13 @@ struct Count {
     }
 };
 
-class TracingBackend final : public ForwardingBackend {
+class TracingPrimitives final : public ForwardingPrimitives {
   public:
-    TracingBackend(std::unique_ptr<Backend> backend, Trace& trace)
-        : ForwardingBackend(std::move(backend)), trace_(trace) {}
+    TracingPrimitives(std::unique_ptr<Primitives> primitives, Trace& trace)
+        : ForwardingPrimitives(std::move(primitives)), trace_(trace) {}
 
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {
-        record("embed", {}, [&] { backend_->embed(table, tokens, streams); });
+        record("embed", {}, [&] { primitives_->embed(table, tokens, streams); });
     }
 
     void hyper_connection_pre(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
@@ -34,14 +34,15 @@ class TracingBackend final : public ForwardingBackend {
                               float* comb) override {
         Count count;
         count.product(weights.fn, rows);
-        record("hyper_connection_pre", count,
-               [&] { backend_->hyper_connection_pre(weights, params, norm, streams, rows, x, post, comb); });
+        record("hyper_connection_pre", count, [&] {
+            primitives_->hyper_connection_pre(weights, params, norm, streams, rows, x, post, comb);
+        });
     }
 
     void hyper_connection_post(const HyperConnectionParams& params, const float* out, const float* post,
                                const float* comb, float* streams, int rows) override {
         record("hyper_connection_post", {},
-               [&] { backend_->hyper_connection_post(params, out, post, comb, streams, rows); });
+               [&] { primitives_->hyper_connection_post(params, out, post, comb, streams, rows); });
     }
 
     void hyper_connection_head(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
@@ -49,30 +50,30 @@ class TracingBackend final : public ForwardingBackend {
         Count count;
         count.product(weights.fn, rows);
         record("hyper_connection_head", count,
-               [&] { backend_->hyper_connection_head(weights, params, norm, streams, rows, x); });
+               [&] { primitives_->hyper_connection_head(weights, params, norm, streams, rows, x); });
     }
 
     void project(std::span<const Projection> projections, int rows) override {
         Count count;
         for (const auto& p : projections) count.product(*p.weight, rows);
-        record("project", count, [&] { backend_->project(projections, rows); });
+        record("project", count, [&] { primitives_->project(projections, rows); });
     }
 
     void rms_norm(float* x, const float* weight, float eps, int rows, int n) override {
-        record("rms_norm", {}, [&] { backend_->rms_norm(x, weight, eps, rows, n); });
+        record("rms_norm", {}, [&] { primitives_->rms_norm(x, weight, eps, rows, n); });
     }
 
     void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
                      int head_dim) override {
-        record("query_heads", {}, [&] { backend_->query_heads(q, eps, rotary, rows, heads, head_dim); });
+        record("query_heads", {}, [&] { primitives_->query_heads(q, eps, rotary, rows, heads, head_dim); });
     }
 
     void latent(std::span<const LatentCall> calls) override {
-        record("latent", {}, [&] { backend_->latent(calls); });
+        record("latent", {}, [&] { primitives_->latent(calls); });
     }
 
     void compress(std::span<const CompressCall> calls) override {
-        record("compress", {}, [&] { backend_->compress(calls); });
+        record("compress", {}, [&] { primitives_->compress(calls); });
     }
 
     void index(std::span<const IndexCall> calls) override {
@@ -85,7 +86,7 @@ class TracingBackend final : public ForwardingBackend {
         for (const auto& c : calls)
             if ((c.start + c.rows) / c.ratio > c.top_k)
                 count.bytes += (c.start + c.rows) / c.ratio * c.format.bytes();
-        record("index", count, [&] { backend_->index(calls); });
+        record("index", count, [&] { primitives_->index(calls); });
     }
 
     void attend(std::span<const AttendCall> calls) override {
@@ -101,11 +102,11 @@ class TracingBackend final : public ForwardingBackend {
             count.bytes += rows * c.format.bytes();
             count.operations += 4 * rows * c.heads * c.format.size;
         }
-        record("attend", count, [&] { backend_->attend(calls); });
+        record("attend", count, [&] { primitives_->attend(calls); });
     }
 
     void route(const RouteCall& call) override {
-        record("route", {}, [&] { backend_->route(call); });
+        record("route", {}, [&] { primitives_->route(call); });
     }
 
     void experts(const ExpertsCall& call) override {
@@ -117,16 +118,16 @@ class TracingBackend final : public ForwardingBackend {
         for (std::int64_t i = 0; i < std::int64_t(call.rows) * call.top_k; ++i) ++rows_of[call.ids[i]];
         for (const auto& [expert, rows] : rows_of) add(call.routed->layout(expert), rows);
         add(*call.shared, call.rows);
-        record("experts", count, [&] { backend_->experts(call); });
+        record("experts", count, [&] { primitives_->experts(call); });
     }
 
   private:
     template <class Call>
     void record(const char* name, const Count& count, const Call& call) {
         const Traced span(&trace_, name);
-        const std::int64_t before = backend_->synchronizations();
+        const std::int64_t before = primitives_->synchronizations();
         call();
-        trace_.count(count.bytes, count.operations, backend_->synchronizations() - before);
+        trace_.count(count.bytes, count.operations, primitives_->synchronizations() - before);
     }
 
     Trace& trace_;
@@ -134,8 +135,8 @@ class TracingBackend final : public ForwardingBackend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_tracing_backend(std::unique_ptr<Backend> backend, Trace& trace) {
-    return std::make_unique<TracingBackend>(std::move(backend), trace);
+std::unique_ptr<Primitives> make_tracing_primitives(std::unique_ptr<Primitives> primitives, Trace& trace) {
+    return std::make_unique<TracingPrimitives>(std::move(primitives), trace);
 }
 
 }  // namespace cachalot

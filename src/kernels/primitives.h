@@ -1,22 +1,20 @@
-// The operations that the layers are made of, at the granularity of a box of the paper's figure.
+// The operations that the boxes of layers/backend.h are composed of, and the specification of what they compute.
 //
-// A backend is a processor: it knows how to do each box fast, and nothing about models. `src/layers` is written once
-// against this list. Two implementations exist: `reference` is scalar, follows the formulas line by line and is the
-// specification; `cpu` is what runs. Every operation of `cpu` is tested against `reference`.
+// Two implementations exist: `reference` is scalar and follows the formulas line by line; `cpu` is what runs. Every operation
+// of `cpu` is tested against `reference`. Neither knows anything of models.
 //
 // Conventions. All activations are float32, dense and row-major. `rows` counts tokens of the batch. S = 4 streams,
 // H = hidden size, D = head_dim. A result never depends on how many other rows are in the call.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
 #include "kernels/activation_observer.h"
 #include "kernels/expert_supply.h"
-#include "kernels/reading_target.h"
 #include "kernels/views.h"
 #include "tensor/matrix.h"
 
@@ -139,24 +137,16 @@ struct ExpertsCall {
     ActivationObserver* observer = nullptr;  // is told the inputs of every `down`
 };
 
-// What the processor can do at best, measured: the floors of decode (bytes) and prefill (operations).
-struct MachineLimits {
-    double read_bytes_per_second = 0;  // from memory, all threads
-    double float_ops_per_second = 0;   // multiplications and additions of float32 in registers, all threads
-    double int8_ops_per_second = 0;    // the same of the int8 dot product that quantised weights use
-};
-
-class Backend {
+class Primitives {
   public:
-    virtual ~Backend() = default;
+    virtual ~Primitives() = default;
 
     virtual const char* name() const = 0;  // for people: "cpu avx2 x2"
-    // "cpu avx2": two backends with the same kernels compute the same numbers, whatever their threads.
+    // "cpu avx2": those with the same kernels compute the same numbers, whatever their threads.
     virtual std::string kernels() const = 0;
     virtual int threads() const = 0;
-    virtual MachineLimits measure_limits(const ReadingTarget& memory) = 0;  // takes about a second
-    // Bytes a second at which all threads together read this memory once.
-    virtual double measure_reading(const ReadingTarget& memory) = 0;
+    // Calls body(0) .. body(items - 1), in any order and on any of the threads.
+    virtual void for_each(int items, const std::function<void(int item)>& body) = 0;
     // How often all threads were waited for so far.
     virtual std::int64_t synchronizations() const { return 0; }
 
@@ -199,25 +189,6 @@ class Backend {
     virtual void experts(const ExpertsCall& call) = 0;
 };
 
-// How matrices of 4- and 8-bit integer types are multiplied.
-enum class Precision {
-    exact,  // activations stay float32
-    fast,   // activations are rounded to int8 per 32 values, products are summed as integers
-};
-
-std::unique_ptr<Backend> make_reference_backend();
-
-struct CpuOptions {
-    int threads = 0;  // 0: one per available core
-    Precision precision = Precision::fast;
-    // "scalar", "avx2", "avx2_vnni", "avx512", "avx512_vbmi", "avx512_bf16", "avx512_amx", "neon", "neon_dotprod", "neon_i8mm"; none:
-    // the best, or $CACHALOT_ISA
-    std::optional<std::string> isa;
-    // Where memory is divided among nodes (base/numa.h): spread threads and new pages over them. automatic: if there are
-    // several.
-    enum class Numa { automatic, off, spread } numa = Numa::automatic;
-};
-// Throws Error for an instruction set that is unknown or that this processor lacks.
-std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);
+std::unique_ptr<Primitives> make_reference_primitives();
 
 }  // namespace cachalot

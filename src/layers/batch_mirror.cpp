@@ -1,0 +1,35 @@
+#include "layers/batch_mirror.h"
+
+namespace cachalot {
+namespace {
+
+template <class T>
+void send(std::span<const T> from, Buffer<T>& to, Stream& stream) {
+    stream.copy(reinterpret_cast<std::byte*>(to.reserve(from.size())),
+                reinterpret_cast<const std::byte*>(from.data()), from.size_bytes());
+}
+
+}  // namespace
+
+void BatchMirror::load(const Batch& batch, Stream& stream) {
+    rows_ = batch.rows();
+    wanted_rows_ = batch.wanted().size();
+    here_.clear();
+    page_list_.clear();
+    for (const BatchRows& s : batch.sequences()) {
+        const KvPages& pages = s.state->pages();
+        page_list_.insert(page_list_.end(), pages.addresses(), pages.addresses() + pages.size());
+    }
+    std::byte* const* pages = pages_.reserve(page_list_.size());
+    for (const BatchRows& s : batch.sequences()) {
+        here_.push_back({s.start, s.first, s.count, s.state->slab().address(), pages});
+        pages += s.state->pages().size();
+    }
+    send(batch.tokens(), tokens_, stream);
+    send(batch.positions(), positions_, stream);
+    send(batch.wanted(), wanted_, stream);
+    send(std::span<std::byte* const>(page_list_), pages_, stream);
+    send(std::span<const SequenceRows>(here_), sequences_, stream);
+}
+
+}  // namespace cachalot

@@ -1,0 +1,48 @@
+// A batch in the memory of the device: all that tells one pass from another, as flat arrays that work on the device reads.
+// It is loaded before the boxes run; they look at nothing else of the host.
+#pragma once
+
+#include <vector>
+
+#include "device/buffer.h"
+#include "state/batch.h"
+
+namespace cachalot {
+
+// The rows of one sequence, and where its state lies.
+struct SequenceRows {
+    std::int64_t start;  // position of the first row
+    std::int32_t first, count;
+    std::byte* slab;
+    std::byte* const* pages;
+};
+
+class BatchMirror {
+  public:
+    explicit BatchMirror(const std::shared_ptr<Device>& device)
+        : tokens_(device), positions_(device), wanted_(device), pages_(device), sequences_(device) {}
+
+    void load(const Batch& batch, Stream& stream);
+
+    // How many there are is known to the host, too.
+    int rows() const { return rows_; }
+    std::span<const std::int32_t> tokens() const { return {tokens_.address(), count(rows_)}; }
+    std::span<const std::int64_t> positions() const { return {positions_.address(), count(rows_)}; }
+    std::span<const std::int32_t> wanted() const { return {wanted_.address(), wanted_rows_}; }
+    std::span<const SequenceRows> sequences() const { return {sequences_.address(), here_.size()}; }
+
+  private:
+    static std::size_t count(int n) { return static_cast<std::size_t>(n); }
+
+    int rows_ = 0;
+    std::size_t wanted_rows_ = 0;
+    Buffer<std::int32_t> tokens_;        // [rows]
+    Buffer<std::int64_t> positions_;     // [rows]
+    Buffer<std::int32_t> wanted_;        // [wanted rows]
+    Buffer<std::byte*> pages_;           // of one sequence after the other
+    Buffer<SequenceRows> sequences_;     // [sequences]
+    std::vector<SequenceRows> here_;     // what was copied to sequences_, until it was
+    std::vector<std::byte*> page_list_;  // likewise to pages_
+};
+
+}  // namespace cachalot

@@ -1,0 +1,210 @@
+// The attention boxes on the host: window attention over one latent per token, with compressed rows of the older tokens in
+// CSA layers (those that the indexer chooses) and HCA layers (all).
+#include "layers/host_backend.h"
+
+namespace cachalot {
+namespace {
+
+// Where the rings of a layer meet their views; `use(ring, view)`.
+template <class Open, class Use>
+void each_ring(const LayerLayout& layout, Open& open, const Use& use) {
+    use(layout.window, open.window);
+    if (layout.compressed.ratio) {
+        use(layout.compressed.kv, open.kv);
+        use(layout.compressed.score, open.score);
+    }
+    if (layout.index.ratio) {
+        use(layout.index.kv, open.index_kv);
+        use(layout.index.score, open.index_score);
+    }
+}
+
+}  // namespace
+
+void HostBackend::open_rings(int l) {
+    open_.resize(batch_.sequences().size());
+    std::size_t next = 0;
+    for (std::size_t i = 0; const SequenceRows& s : batch_.sequences())
+        each_ring(layout_.layer(l), open_[i++], [&](const RowRing& ring, RingView& view) {
+            if (next == a_.rings.size()) a_.rings.emplace_back(a_.device);
+            auto* scratch = a_.rings[next++].reserve(
+                static_cast<std::size_t>(ring.scratch_rows(s.count) * ring.row_bytes));
+            view = ring.open(s.slab, s.start, s.count, scratch);
+        });
+}
+
+void HostBackend::close_rings(int l) {
+    for (std::size_t i = 0; const SequenceRows& s : batch_.sequences())
+        each_ring(layout_.layer(l), open_[i++], [&](const RowRing& ring, const RingView& view) {
+            ring.close(s.slab, view, s.start, s.count);
+        });
+}
+
+void HostBackend::attention_input(int l) {
+    box("attention_input", l, [this, l] {
+        const AttentionWeights& w = layer(l).attention;
+        const LayerShape& shape = config_.shape(l);
+        collapse(layer(l).attention_mix, layer(l).attention_norm);
+        std::vector<Projection> from_x = {product(w.q_a, a_.x, a_.q_low),  // [rows, q_lora_rank]
+                                          product(w.kv, a_.x, a_.kv)};     // [rows, D]
+        if (shape.ratio) {
+            from_x.push_back(product(w.compressor.kv, a_.x, a_.pool_kv));      // [rows, width]
+            from_x.push_back(product(w.compressor.gate, a_.x, a_.pool_gate));  // [rows, width]
+        }
+        if (shape.indexer) {
+            from_x.push_back(product(w.indexer.weights, a_.x, a_.index_weights));       // [rows, index_heads]
+            from_x.push_back(product(w.indexer.compressor.kv, a_.x, a_.index_kv));      // [rows, width]
+            from_x.push_back(product(w.indexer.compressor.gate, a_.x, a_.index_gate));  // [rows, width]
+        }
+        primitives_.project(from_x, batch_.rows());
+    });
+}
+
+void HostBackend::queries(int l) {
+    box("queries", l, [this, l] {
+        const Config& c = config_;
+        const AttentionWeights& w = layer(l).attention;
+        const LayerShape& shape = c.shape(l);
+        const int n = batch_.rows();
+        primitives_.rms_norm(a_.q_low.address(), w.q_norm.data(), c.norm_eps, n, c.q_lora_rank);
+        std::vector<Projection> from_q = {product(w.q_b, a_.q_low, a_.q)};  // [rows, heads, D]
+        if (shape.indexer)
+            from_q.push_back(
+                product(w.indexer.q_b, a_.q_low, a_.index_q));  // [rows, index_heads, index_head_dim]
+        primitives_.project(from_q, n);
+        primitives_.query_heads(a_.q.address(), c.norm_eps, rope_.rows(shape.ratio != 0, 0), n, c.heads,
+                                c.head_dim);
+    });
+}
+
+// A learned, per-channel softmax pooling of each group's tokens into one row. Used for the latent rows of layers with a
+// ratio and, narrower and Hadamard-rotated, for the indexer's keys.
+CompressCall HostBackend::compressor(const CompressorWeights& w, const CompressorLayout& layout,
+                                     const SequenceRows& s, const Buffer<float>& kv,
+                                     const Buffer<float>& gate, const RingView& kv_ring,
+                                     const RingView& score_ring, const RowFormat& format) {
+    CompressCall call;
+    call.start = s.start;
+    call.rows = s.count;
+    call.width = static_cast<int>(w.kv.rows);
+    call.kv = kv.address() + std::int64_t(s.first) * call.width;
+    call.gate = gate.address() + std::int64_t(s.first) * call.width;
+    call.ape = w.ape.data();
+    call.ratio = layout.ratio;
+    call.overlap = layout.overlap;
+    call.kv_state = kv_ring;
+    call.score_state = score_ring;
+    call.norm = w.norm.data();
+    call.norm_eps = config_.norm_eps;
+    call.frequencies = rope_.frequencies(true);
+    call.format = format;
+    call.out = layout.rows(s.pages);
+    return call;
+}
+
+void HostBackend::remember(int l) {
+    box("remember", l, [this, l] {
+        const AttentionWeights& w = layer(l).attention;
+        const LayerShape& shape = config_.shape(l);
+        const LayerLayout& layout = layout_.layer(l);
+        open_rings(l);
+        std::vector<LatentCall> latents;
+        std::vector<CompressCall> pools;
+        for (std::size_t i = 0; const SequenceRows& s : batch_.sequences()) {
+            const OpenRings& open = open_[i++];
+            latents.push_back({s.start, s.count, a_.kv.address() + std::int64_t(s.first) * config_.head_dim,
+                               w.kv_norm.data(), config_.norm_eps, rope_.rows(shape.ratio != 0, s.first),
+                               layout_.latent_format(), open.window});
+            if (shape.ratio)
+                pools.push_back(compressor(w.compressor, layout.compressed, s, a_.pool_kv, a_.pool_gate,
+                                           open.kv, open.score, layout_.latent_format()));
+            if (!shape.indexer) continue;
+            pools.push_back(compressor(w.indexer.compressor, layout.index, s, a_.index_kv, a_.index_gate,
+                                       open.index_kv, open.index_score, layout_.index_format()));
+            pools.back().hadamard = true;
+        }
+        // A token that completes a group sees the group's row, so rows are pooled before anything attends.
+        primitives_.latent(latents);
+        primitives_.compress(pools);
+    });
+}
+
+void HostBackend::choose(int l) {
+    if (!config_.shape(l).indexer) return;
+    box("choose", l, [this, l] {
+        const Config& c = config_;
+        std::int32_t* selected =
+            a_.selected.reserve(rows() * static_cast<std::size_t>(c.index_top_k));  // [rows, index_top_k]
+        std::vector<IndexCall> calls;
+        for (const SequenceRows& s : batch_.sequences()) {
+            const std::int64_t first = s.first;
+            IndexCall call;
+            call.start = s.start;
+            call.rows = s.count;
+            call.q = a_.index_q.address() + first * c.index_heads * c.index_head_dim;
+            call.weights = a_.index_weights.address() + first * c.index_heads;
+            call.rotary = rope_.rows(true, s.first);
+            call.heads = c.index_heads;
+            call.ratio = c.shape(l).ratio;
+            call.format = layout_.index_format();
+            call.keys = layout_.layer(l).index.rows(s.pages);
+            call.top_k = c.index_top_k;
+            call.selected = selected + first * c.index_top_k;
+            calls.push_back(call);
+        }
+        primitives_.index(calls);
+    });
+}
+
+void HostBackend::attend(int l) {
+    box("attend", l, [this, l] {
+        const Config& c = config_;
+        const LayerShape& shape = c.shape(l);
+        const std::int64_t row_size = std::int64_t(c.heads) * c.head_dim;
+        float* attended = room(a_.attended, row_size);  // [rows, heads, D]
+        std::vector<AttendCall> calls;
+        for (std::size_t i = 0; const SequenceRows& s : batch_.sequences()) {
+            AttendCall call;
+            call.start = s.start;
+            call.rows = s.count;
+            call.q = a_.q.address() + s.first * row_size;
+            call.out = attended + s.first * row_size;
+            call.rotary = rope_.rows(shape.ratio != 0, s.first);
+            call.heads = c.heads;
+            call.format = layout_.latent_format();
+            call.window_size = c.sliding_window;
+            call.window = open_[i++].window;
+            call.ratio = shape.ratio;
+            call.compressed = layout_.layer(l).compressed.rows(s.pages);
+            call.selected =
+                shape.indexer ? a_.selected.address() + std::int64_t(s.first) * c.index_top_k : nullptr;
+            call.top_k = c.index_top_k;
+            call.sinks = layer(l).attention.sinks.data();
+            calls.push_back(call);
+        }
+        primitives_.attend(calls);
+        close_rings(l);
+    });
+}
+
+// Each group of heads goes through its own low-rank matrix, then all together: [rows, heads, D] -> [rows, H].
+void HostBackend::attention_output(int l) {
+    box("attention_output", l, [this, l] {
+        const Config& c = config_;
+        const AttentionWeights& w = layer(l).attention;
+        const std::int64_t low = std::int64_t(c.output_groups) * c.output_lora_rank;
+        float* output_low = room(a_.output_low, low);  // [rows, groups, output_lora_rank]
+        std::vector<Projection> grouped;
+        for (int g = 0; g < c.output_groups; ++g)
+            grouped.push_back({&w.output_a[static_cast<std::size_t>(g)],
+                               a_.attended.address() + g * w.output_a[static_cast<std::size_t>(g)].columns,
+                               std::int64_t(c.heads) * c.head_dim,
+                               output_low + std::int64_t(g) * c.output_lora_rank, low});
+        primitives_.project(grouped, batch_.rows());
+        Projection output = product(w.output_b, a_.output_low, a_.out);
+        primitives_.project({&output, 1}, batch_.rows());
+        spread();
+    });
+}
+
+}  // namespace cachalot

@@ -1,0 +1,96 @@
+// The boxes, composed of the operations of kernels/primitives.h: what runs on CPUs, and the reference for other processors.
+//
+// Each box is work on the stream of the states' memory (device/device.h). On the host it is done when the call returns; the
+// same code runs, late, on a device for tests whose memory cannot be read in between.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/trace.h"
+#include "experts/expert_store.h"
+#include "kernels/primitives.h"
+#include "layers/activations.h"
+#include "layers/backend.h"
+#include "layers/batch_mirror.h"
+#include "layers/rope.h"
+#include "model/layer_range.h"
+
+namespace cachalot {
+
+class HostBackend final : public Backend {
+  public:
+    // The primitives, the model's parts and the store outlive the backend. `trace`: records every box, if anything does.
+    HostBackend(Primitives& primitives, const Config& config, const Weights& weights, ExpertStore& store,
+                const std::shared_ptr<KvPool>& pool, const LayerRange& range, Trace* trace = nullptr);
+
+    PassOutput pass(const Batch& batch, const std::function<void()>& issue) override;
+    void embed() override;
+    void attention_input(int layer) override;
+    void queries(int layer) override;
+    void remember(int layer) override;
+    void choose(int layer) override;
+    void attend(int layer) override;
+    void attention_output(int layer) override;
+    void expert_input(int layer) override;
+    void experts(int layer) override;
+    void head() override;
+    void sample(int rows, const std::function<void(int row)>& choose) override;
+    void observe(LayerObserver observer) override {
+        observer_ = std::move(observer);
+        recorded_.clear();
+    }
+
+  private:
+    // The rings of one sequence while a chunk is computed (state/row_ring.h).
+    struct OpenRings {
+        RingView window, kv, score, index_kv, index_score;
+    };
+
+    // Gives a box to the stream. The body reads batch_, never anything that this pass alone has.
+    template <class Body>
+    void box(const char* name, int layer, const Body& body) {
+        Stream::Work work = [this, name, layer, body] {
+            const Traced span(trace_, name, layer);
+            body();
+        };
+        if (replays_) recorded_.push_back(work);
+        stream_.run(std::move(work));
+    }
+
+    const LayerWeights& layer(int l) const { return weights_.layers[static_cast<std::size_t>(l)]; }
+    std::size_t rows() const { return static_cast<std::size_t>(batch_.rows()); }
+    float* room(Buffer<float>& buffer, std::int64_t row_size) {  // [rows, row_size]
+        return buffer.reserve(rows() * static_cast<std::size_t>(row_size));
+    }
+    Projection product(const Matrix& weight, const Buffer<float>& x, Buffer<float>& y);
+    void collapse(const MixWeights& mix, const std::vector<float>& norm);
+    void spread();
+    std::int32_t* expert_ids(int layer);  // [rows, k]
+    void open_rings(int layer);
+    void close_rings(int layer);
+    CompressCall compressor(const CompressorWeights& weights, const CompressorLayout& layout,
+                            const SequenceRows& sequence, const Buffer<float>& kv, const Buffer<float>& gate,
+                            const RingView& kv_ring, const RingView& score_ring, const RowFormat& format);
+
+    Primitives& primitives_;
+    const Config& config_;
+    const Weights& weights_;
+    ExpertStore& store_;
+    const std::shared_ptr<KvPool> pool_;
+    const KvLayout& layout_;
+    const LayerRange range_;
+    Trace* const trace_;
+    Stream& stream_;
+    const HyperConnectionParams mixing_;
+    BatchMirror batch_;
+    RopeTables rope_;
+    Activations a_;
+    std::vector<OpenRings> open_;  // [sequences], between remember and attend
+    const bool replays_;
+    std::vector<Stream::Work> recorded_;  // the boxes of a pass, if the device replays them
+    LayerObserver observer_;
+};
+
+}  // namespace cachalot

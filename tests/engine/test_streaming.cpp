@@ -56,7 +56,8 @@ TEST_F(Streaming, ExactModeAndOtherLayoutsGiveTheSameBitsToo) {
     EXPECT_EQ(evaluate(streaming_release, ids), evaluate(resident_release, ids));
 }
 
-// Layers whose router is a table are read before they ask; what was read for nothing is not taken for anything else.
+// Layers whose router is a table are read before they ask; what was read for nothing is not taken for
+// anything else.
 TEST_F(Streaming, ReadsWhatIsKnownBeforeItIsAskedFor) {
     Engine resident(test::nano(), small_options());
     const auto expected = evaluate(resident, ids);
@@ -229,7 +230,8 @@ TEST_F(Streaming, CountersAreThoseOfTheSimulator) {
             EXPECT_GT(expected.evictions, 0u);
             EXPECT_GT(expected.decode.hits, 0u);
         }
-        // Every expert takes a whole slot in the trace; parts may begin in the middle of a block and need one more.
+        // Every expert takes a whole slot in the trace; parts may begin in the middle of a block and need one
+        // more.
         std::uint64_t bytes = expected.prompt_bytes;
         for (const auto& pass : expected.passes) bytes += pass.bytes;
         bytes += static_cast<std::uint64_t>(stats.ahead) * trace.tokens.size() * stats.slot_bytes / 8;
@@ -476,8 +478,8 @@ std::int64_t resident_bytes(const void* address) {
 }
 
 TEST_F(Streaming, MappedExpertsTakeNoMemory) {
-    // A mapping that nobody has touched, of a copy: the system may have the file itself in pages that are so large that one
-    // byte brings two megabytes.
+    // A mapping that nobody has touched, of a copy: the system may have the file itself in pages that are so
+    // large that one byte brings two megabytes.
     const auto copy = folder.path() / "nano.gguf";
     std::filesystem::copy_file(test::kNanoPath, copy);
     auto model = Model::load(copy.string());

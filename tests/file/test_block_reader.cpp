@@ -241,7 +241,8 @@ TEST(BlockReader, AFailingDiskIsAnErrorWhenAllPiecesAreBack) {
     EXPECT_THAT(done->error, HasSubstr("interrupted"));
 }
 
-// What the kernel does not take at once is handed to it later, and nobody waits for that while others need the queue.
+// What the kernel does not take at once is handed to it later, and nobody waits for that while others need
+// the queue.
 TEST(UringQueue, AKernelThatIsShortOfMemoryIsAskedAgain) {
     TempDir dir;
     std::string bytes(9'000'000, ' ');

@@ -1,4 +1,5 @@
-// What tests of the CPU backend share: one fixture for each instruction set of this machine, beside the reference.
+// What tests of the CPU backend share: one fixture for each instruction set of this machine, beside the
+// reference.
 #pragma once
 
 #include <gtest/gtest.h>

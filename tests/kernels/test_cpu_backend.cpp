@@ -1,4 +1,5 @@
-// Every operation of the CPU backend but products against the scalar reference, on every instruction set of this machine.
+// Every operation of the CPU backend but products against the scalar reference, on every instruction set of
+// this machine.
 #include <numeric>
 
 #include "kernels/cpu_backend_test.h"

@@ -1,5 +1,5 @@
-// How close the quantisers come to the best that each format can do, against searches that are far more thorough, and far
-// slower.
+// How close the quantisers come to the best that each format can do, against searches that are far more
+// thorough, and far slower.
 #include "quant/quantize.h"
 
 #include <gmock/gmock.h>
@@ -68,7 +68,8 @@ double error(DType type, const Values& x, std::span<const float> w = {}, std::sp
 
 // ---- bounds
 
-// The least error over steps: of `n` values with codes low..high, step = +-extreme / part, parts in `count` equal parts.
+// The least error over steps: of `n` values with codes low..high, step = +-extreme / part, parts in `count`
+// equal parts.
 double best_step(const float* x, int n, int low, int high, double from, double to, int count) {
     double extreme = 0, best = HUGE_VAL;
     for (int i = 0; i < n; ++i) extreme = std::max(extreme, std::fabs(static_cast<double>(x[i])));
@@ -179,8 +180,8 @@ TEST(Quality, ScaleAndMinimum) {
     }
 }
 
-// Q4_K and Q5_K: for every pair of units on a net, every group takes the best of many scales and minimums (6 bits) around
-// those that it would like best.
+// Q4_K and Q5_K: for every pair of units on a net, every group takes the best of many scales and minimums (6
+// bits) around those that it would like best.
 double best_k(const float* x, int high) {
     BestLine lines[8];
     double largest = 0, lowest = 0, best = HUGE_VAL;
@@ -306,7 +307,8 @@ TEST(Quality, Q2k) {
     for (const Sample& s : samples(512)) expect_close(DType::q2_k, s, summed(s.values, 256, best_q2k));
 }
 
-// All scales for every unit on a net, all patterns, the best of the eight signs to turn where parity asks for it.
+// All scales for every unit on a net, all patterns, the best of the eight signs to turn where parity asks for
+// it.
 template <int kValues, class Grid, class Levels>
 double best_patterns(const float* x, const Grid& grid, int bits, const Levels& levels, int most, float unit) {
     double largest = 0, best = HUGE_VAL;

@@ -1,4 +1,5 @@
-// Turns that called tools are found again after a restart, by whom they belong to, whatever has happened to the file.
+// Turns that called tools are found again after a restart, by whom they belong to, whatever has happened to
+// the file.
 #include "service/turn_store.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// States for the disk tier whose every byte follows from the tokens before it, without a model; and conversations.
+// States for the disk tier whose every byte follows from the tokens before it, without a model; and
+// conversations.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -85,7 +86,8 @@ inline bool same(const KvCheckpoint& a, const KvCheckpoint& b) {
     return equal;
 }
 
-// The first n tokens of talk number `talk`; talks with the same number modulo 3 begin with the same 300 tokens.
+// The first n tokens of talk number `talk`; talks with the same number modulo 3 begin with the same 300
+// tokens.
 inline Tokens talk(int number, std::size_t n) {
     Tokens tokens(n);
     std::mt19937 common(static_cast<unsigned>(number % 3)), own(static_cast<unsigned>(number + 1000));

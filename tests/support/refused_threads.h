@@ -1,5 +1,5 @@
-// A system that gives no more threads, as where a container or ulimit -u has a limit. To be included by one file of a
-// test program, whose pthread_create then stands before that of the system.
+// A system that gives no more threads, as where a container or ulimit -u has a limit. To be included by one
+// file of a test program, whose pthread_create then stands before that of the system.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -1,5 +1,5 @@
-// The formats without kernels of their own: blocks packed here from codes and scales, value by value as dtype.h draws
-// them, give those codes and scales back, rounded in the order of ggml.
+// The formats without kernels of their own: blocks packed here from codes and scales, value by value as
+// dtype.h draws them, give those codes and scales back, rounded in the order of ggml.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -229,7 +229,8 @@ TEST(OtherQuantsByHand, FirstAndLastValues) {
     EXPECT_EQ(v[255], 128);
 }
 
-// tests/data/quant-golden.safetensors: random blocks, extreme scales among them, and what ggml decodes from them.
+// tests/data/quant-golden.safetensors: random blocks, extreme scales among them, and what ggml decodes from
+// them.
 class GoldenBlocks : public testing::TestWithParam<DType> {};
 
 TEST_P(GoldenBlocks, DecodeToTheSameBits) {

@@ -69,6 +69,52 @@ CompressCall compressor(const Config& c, const CompressorWeights& w, CompressorS
     return call;
 }
 
+// What reads x, and the queries, of attention and indexer, from their low-rank latent.
+void project_input(Backend& backend, const Config& c, const AttentionWeights& w, const LayerShape& shape,
+                   int rows, Workspace& ws) {
+    const std::int64_t n = rows;
+    auto into = [&](AlignedBuffer<float>& buffer, const Matrix& m, const float* x) -> Projection {
+        return {&m, x, m.columns, buffer.reserve(static_cast<std::size_t>(n * m.rows)), m.rows};
+    };
+    // [rows, H] ->
+    std::vector<Projection> from_x = {into(ws.q_low, w.q_a, ws.x.data()),  // [rows, q_lora_rank]
+                                      into(ws.kv, w.kv, ws.x.data())};     // [rows, D]
+    if (shape.ratio) {
+        from_x.push_back(into(ws.pool_kv, w.compressor.kv, ws.x.data()));      // [rows, width]
+        from_x.push_back(into(ws.pool_gate, w.compressor.gate, ws.x.data()));  // [rows, width]
+    }
+    if (shape.indexer) {
+        const auto& pool = w.indexer.compressor;
+        from_x.push_back(into(ws.index_weights, w.indexer.weights, ws.x.data()));  // [rows, index_heads]
+        from_x.push_back(into(ws.index_kv, pool.kv, ws.x.data()));      // [rows, 2 * index_head_dim]
+        from_x.push_back(into(ws.index_gate, pool.gate, ws.x.data()));  // [rows, 2 * index_head_dim]
+    }
+    backend.project(from_x, rows);
+
+    backend.rms_norm(ws.q_low.data(), w.q_norm.data(), c.norm_eps, rows, c.q_lora_rank);
+    std::vector<Projection> from_q = {into(ws.q, w.q_b, ws.q_low.data())};  // [rows, heads, D]
+    if (shape.indexer)  // [rows, index_heads, index_head_dim]
+        from_q.push_back(into(ws.index_q, w.indexer.q_b, ws.q_low.data()));
+    backend.project(from_q, rows);
+    backend.query_heads(ws.q.data(), c.norm_eps, ws.rope.rows(shape.ratio != 0, 0), rows, c.heads,
+                        c.head_dim);
+}
+
+// Each group of heads through its own low-rank matrix, then all together. [rows, heads, D] -> [rows, H]
+void project_output(Backend& backend, const Config& c, const AttentionWeights& w, int rows, Workspace& ws) {
+    const std::int64_t n = rows, low = std::int64_t(c.output_groups) * c.output_lora_rank;
+    std::vector<Projection> grouped;
+    float* output_low = ws.output_low.reserve(static_cast<std::size_t>(n * low));
+    for (int g = 0; g < c.output_groups; ++g)
+        grouped.push_back({&w.output_a[g], ws.attended.data() + g * w.output_a[g].columns,
+                           std::int64_t(c.heads) * c.head_dim,
+                           output_low + std::int64_t(g) * c.output_lora_rank, low});
+    backend.project(grouped, rows);
+    Projection output{&w.output_b, output_low, low,
+                      ws.out.reserve(static_cast<std::size_t>(n * c.hidden_size)), c.hidden_size};
+    backend.project({&output, 1}, rows);
+}
+
 }  // namespace
 
 void attention(Backend& backend, const Config& c, const AttentionWeights& w, int layer, const Batch& batch,
@@ -79,37 +125,9 @@ void attention(Backend& backend, const Config& c, const AttentionWeights& w, int
     const LayerShape& shape = c.shape(layer);
     const int ratio = shape.ratio;
     const bool indexed = shape.indexer;
-    const std::int64_t H = c.hidden_size, D = c.head_dim, n = rows;
-    const std::int64_t low = std::int64_t(c.output_groups) * c.output_lora_rank;
+    const std::int64_t D = c.head_dim, n = rows;
     auto open = open_rings(layer, sequences, ws);
-
-    // Everything that reads x: [rows, H] ->
-    auto into = [&](AlignedBuffer<float>& buffer, const Matrix& m, const float* x) -> Projection {
-        return {&m, x, m.columns, buffer.reserve(static_cast<std::size_t>(n * m.rows)), m.rows};
-    };
-    std::vector<Projection> from_x = {into(ws.q_low, w.q_a, ws.x.data()),  // [rows, q_lora_rank]
-                                      into(ws.kv, w.kv, ws.x.data())};     // [rows, D]
-    if (ratio) {
-        from_x.push_back(into(ws.pool_kv, w.compressor.kv, ws.x.data()));      // [rows, width]
-        from_x.push_back(into(ws.pool_gate, w.compressor.gate, ws.x.data()));  // [rows, width]
-    }
-    if (indexed) {
-        from_x.push_back(into(ws.index_weights, w.indexer.weights, ws.x.data()));  // [rows, index_heads]
-        from_x.push_back(
-            into(ws.index_kv, w.indexer.compressor.kv, ws.x.data()));  // [rows, 2 * index_head_dim]
-        from_x.push_back(
-            into(ws.index_gate, w.indexer.compressor.gate, ws.x.data()));  // [rows, 2 * index_head_dim]
-    }
-    backend.project(from_x, rows);
-
-    // Queries, of attention and indexer, from the low-rank latent.
-    backend.rms_norm(ws.q_low.data(), w.q_norm.data(), c.norm_eps, rows, c.q_lora_rank);
-    std::vector<Projection> from_q = {into(ws.q, w.q_b, ws.q_low.data())};  // [rows, heads, D]
-    if (indexed)
-        from_q.push_back(
-            into(ws.index_q, w.indexer.q_b, ws.q_low.data()));  // [rows, index_heads, index_head_dim]
-    backend.project(from_q, rows);
-    backend.query_heads(ws.q.data(), c.norm_eps, ws.rope.rows(ratio != 0, 0), rows, c.heads, c.head_dim);
+    project_input(backend, c, w, shape, rows, ws);
 
     std::vector<LatentCall> latents;
     std::vector<CompressCall> pools;
@@ -168,16 +186,7 @@ void attention(Backend& backend, const Config& c, const AttentionWeights& w, int
     backend.index(choices);
     backend.attend(attends);
     close_rings(layer, sequences, open);
-
-    // Output: each group of heads through its own low-rank matrix, then all together. [rows, heads, D] -> [rows, H]
-    std::vector<Projection> grouped;
-    float* output_low = ws.output_low.reserve(static_cast<std::size_t>(n * low));
-    for (int g = 0; g < c.output_groups; ++g)
-        grouped.push_back({&w.output_a[g], attended + g * w.output_a[g].columns, c.heads * D,
-                           output_low + std::int64_t(g) * c.output_lora_rank, low});
-    backend.project(grouped, rows);
-    Projection output{&w.output_b, output_low, low, ws.out.reserve(static_cast<std::size_t>(n * H)), H};
-    backend.project({&output, 1}, rows);
+    project_output(backend, c, w, rows, ws);
 }
 
 }  // namespace cachalot

@@ -2,9 +2,10 @@
 //
 //   cmake --build build/release --target bench_matmul && build/release/bench/bench_matmul --threads 2
 //
-// Weights are random and more than any cache holds (--working-set); products take them in turn, as the layers of a model
-// do. Each line is the best of several passes, since other processes can only make a pass slower. One row of activations is decode,
-// whose floor is reading the weights; many rows are prefill, whose floor is the arithmetic.
+// Weights are random and more than any cache holds (--working-set); products take them in turn, as the layers
+// of a model do. Each line is the best of several passes, since other processes can only make a pass slower.
+// One row of activations is decode, whose floor is reading the weights; many rows are prefill, whose floor is
+// the arithmetic.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstring>
@@ -41,8 +42,8 @@ struct Cost {
     double bytes = 0, operations = 0;
 };
 
-// The best rate of a few passes, each of which calls work(i) with i = 0, 1, .. for at least a tenth of a second.
-// Returns seconds a call.
+// The best rate of a few passes, each of which calls work(i) with i = 0, 1, .. for at least a tenth of a
+// second. Returns seconds a call.
 template <class Work>
 double seconds(int passes, const Work& work) {
     double best = 1e30;
@@ -97,8 +98,8 @@ struct Bench {
         }
     }
 
-    // Routed and shared experts of V4-Flash (hidden 4096, inner 2048, 6 of the routed for each row), with fewer
-    // of them: `rows` rows give each as many rows as 256 / kExperts times `rows` would in the model.
+    // Routed and shared experts of V4-Flash (hidden 4096, inner 2048, 6 of the routed for each row), with
+    // fewer of them: `rows` rows give each as many rows as 256 / kExperts times `rows` would in the model.
     void experts(DType gate_up, DType down_type, std::span<const int> row_counts) const {
         constexpr std::int64_t kHidden = 4096, kInner = 2048;
         constexpr int kExperts = 32, kTop = 6;

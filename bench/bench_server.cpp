@@ -1,8 +1,9 @@
-// What the server costs for each token: the time between two tokens in a client that reads a stream, less the time
-// between two tokens of the same answer when the engine runs without any server.
+// What the server costs for each token: the time between two tokens in a client that reads a stream, less the
+// time between two tokens of the same answer when the engine runs without any server.
 //
-// Both are taken in turns in one process, so that the machine's moods hit both alike. The client reads whole pieces from
-// its socket and takes the time when a chunk's last byte is there; it costs some of the machine's time itself.
+// Both are taken in turns in one process, so that the machine's moods hit both alike. The client reads whole
+// pieces from its socket and takes the time when a chunk's last byte is there; it costs some of the machine's
+// time itself.
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/in.h>

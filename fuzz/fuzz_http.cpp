@@ -1,4 +1,5 @@
-// Bytes of a connection to requests: read, judged, routed; refused with a status that exists, never anything else.
+// Bytes of a connection to requests: read, judged, routed; refused with a status that exists, never anything
+// else.
 //
 // Input: one byte with the size of the pieces that arrive, then the bytes.
 #include <algorithm>

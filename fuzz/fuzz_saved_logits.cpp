@@ -1,5 +1,5 @@
-// Any bytes must be a file of saved logits that can be read to its end, or an Error. The hash is fitted, so that what is
-// behind it is reached.
+// Any bytes must be a file of saved logits that can be read to its end, or an Error. The hash is fitted, so
+// that what is behind it is reached.
 #include <cstddef>
 #include <cstdint>
 #include <vector>

@@ -125,15 +125,14 @@ Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& sta
     return {test, count, start.length, parallel, all, peak_rss_bytes() - ReadingTarget::kBytes, experts};
 }
 
-void bench(const BenchOptions& o) {
-    Engine engine = o.model.engine();
+// At each depth, which is filled once, all that was asked for.
+std::vector<Row> measure_all(Engine& engine, const ReadingTarget& memory, const BenchOptions& o) {
     std::int64_t most = 0;
     for (auto n : o.prefill) most = std::max(most, n);
     for (auto n : o.decode) most = std::max(most, n);
-    std::vector<Row> rows;
-    const ReadingTarget memory;  // from the beginning, so that it is known to be in the peak
     auto depths = o.depths;
     std::sort(depths.begin(), depths.end());
+    std::vector<Row> rows;
     auto state = engine.new_state();
     for (auto depth : depths) {
         if (depth < 0 || depth + most > engine.context())
@@ -153,50 +152,46 @@ void bench(const BenchOptions& o) {
                 if (n > 0)
                     rows.push_back(measure(engine, memory, start, "decode", n, parallel, o.repetitions));
     }
-    o.model.write_profile();
-    auto limits = measure_limits(engine.primitives(), engine.options().isa, memory);
-    auto cost = token_cost(engine.model().config, engine.model().weights);
-    // In the default precision most products are of integers; in exact mode all are of floats.
-    double peak = o.model.exact ? limits.float_ops_per_second : limits.int8_ops_per_second;
-    // Of several sequences together the bytes of a pass are not known: they share what experts they choose in common.
-    for (auto& r : rows)
-        if (r.parallel == 1)
-            r.share_of_limit = r.mean([&](const Repetition& one) {
-                return r.test == "decode"
-                           ? one.tokens_per_second * static_cast<double>(cost.bytes) / one.reading
-                           : one.tokens_per_second * static_cast<double>(cost.operations) / peak;
-            });
-    if (o.json) {
-        nlohmann::ordered_json result = {{"machine",
-                                          {{"processor", cpu_features().name},
-                                           {"backend", engine.primitives().name()},
-                                           {"read_bytes_per_second", limits.read_bytes_per_second},
-                                           {"float_ops_per_second", limits.float_ops_per_second},
-                                           {"int8_ops_per_second", limits.int8_ops_per_second}}},
-                                         {"bytes_per_token", cost.bytes},
-                                         {"operations_per_token", cost.operations},
-                                         {"model", engine.model().checkpoint->source()}};
-        for (const auto& r : rows) {
-            result["rows"].push_back({{"test", r.test},
-                                      {"tokens", r.tokens},
-                                      {"depth", r.depth},
-                                      {"parallel", r.parallel},
-                                      {"threads", engine.primitives().threads()},
-                                      {"tokens_per_second", r.tokens_per_second()},
-                                      {"share_of_limit", r.share_of_limit},
-                                      {"peak_rss_bytes", r.peak_rss_bytes},
-                                      {"repetitions", o.repetitions},
-                                      {"spread", r.spread()}});
-            auto& row = result["rows"].back();
-            if (r.test == "decode") row["read_bytes_per_second"] = r.reading();
-            for (const Repetition& one : r.repetitions) {
-                row["each"].push_back({{"tokens_per_second", one.tokens_per_second}});
-                if (r.test == "decode") row["each"].back()["read_bytes_per_second"] = one.reading;
-            }
-            if (r.experts) row["expert_cache"] = traffic_json(*r.experts);
-        }
-        return print_line(result.dump(2));
+    return rows;
+}
+
+nlohmann::ordered_json row_json(const Row& r, int threads) {
+    nlohmann::ordered_json row = {{"test", r.test},
+                                  {"tokens", r.tokens},
+                                  {"depth", r.depth},
+                                  {"parallel", r.parallel},
+                                  {"threads", threads},
+                                  {"tokens_per_second", r.tokens_per_second()},
+                                  {"share_of_limit", r.share_of_limit},
+                                  {"peak_rss_bytes", r.peak_rss_bytes},
+                                  {"repetitions", r.repetitions.size()},
+                                  {"spread", r.spread()}};
+    if (r.test == "decode") row["read_bytes_per_second"] = r.reading();
+    for (const Repetition& one : r.repetitions) {
+        row["each"].push_back({{"tokens_per_second", one.tokens_per_second}});
+        if (r.test == "decode") row["each"].back()["read_bytes_per_second"] = one.reading;
     }
+    if (r.experts) row["expert_cache"] = traffic_json(*r.experts);
+    return row;
+}
+
+void print_json(const Engine& engine, const MachineLimits& limits, const TokenCost& cost,
+                const std::vector<Row>& rows) {
+    nlohmann::ordered_json result = {{"machine",
+                                      {{"processor", cpu_features().name},
+                                       {"backend", engine.primitives().name()},
+                                       {"read_bytes_per_second", limits.read_bytes_per_second},
+                                       {"float_ops_per_second", limits.float_ops_per_second},
+                                       {"int8_ops_per_second", limits.int8_ops_per_second}}},
+                                     {"bytes_per_token", cost.bytes},
+                                     {"operations_per_token", cost.operations},
+                                     {"model", engine.model().checkpoint->source()}};
+    for (const auto& r : rows) result["rows"].push_back(row_json(r, engine.primitives().threads()));
+    print_line(result.dump(2));
+}
+
+void print_table(const Engine& engine, const MachineLimits& limits, const TokenCost& cost,
+                 const std::vector<Row>& rows) {
     print_line(fmt::format("{}, {}", cpu_features().name, engine.primitives().name()));
     print_line(fmt::format("limits    memory {}/s, float32 {:.0f} Gop/s, int8 {:.0f} Gop/s",
                            human_bytes(static_cast<std::uint64_t>(limits.read_bytes_per_second)),
@@ -221,6 +216,27 @@ void bench(const BenchOptions& o) {
         if (r.experts)
             print_line(fmt::format("{:<8} {:>7} {:>8}  experts: {}", r.test, r.tokens, r.depth,
                                    traffic_text(*r.experts)));
+}
+
+void bench(const BenchOptions& o) {
+    Engine engine = o.model.engine();
+    const ReadingTarget memory;  // from the beginning, so that it is known to be in the peak
+    auto rows = measure_all(engine, memory, o);
+    o.model.write_profile();
+    const auto limits = measure_limits(engine.primitives(), engine.options().isa, memory);
+    const auto cost = token_cost(engine.model().config, engine.model().weights);
+    // In the default precision most products are of integers; in exact mode all are of floats.
+    const double peak = o.model.exact ? limits.float_ops_per_second : limits.int8_ops_per_second;
+    // Of several sequences together the bytes of a pass are not known: they share what experts they choose in
+    // common.
+    for (auto& r : rows)
+        if (r.parallel == 1)
+            r.share_of_limit = r.mean([&](const Repetition& one) {
+                return r.test == "decode"
+                           ? one.tokens_per_second * static_cast<double>(cost.bytes) / one.reading
+                           : one.tokens_per_second * static_cast<double>(cost.operations) / peak;
+            });
+    o.json ? print_json(engine, limits, cost, rows) : print_table(engine, limits, cost, rows);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "cli/message_reader.h"
 
+#include <algorithm>
 #include <string_view>
 
 namespace cachalot::cli {

@@ -8,14 +8,15 @@
 // computed from it (NLL, perplexity) is that of the model.
 //
 //     "CLOGPROB" | u32 version 1 | u32 vocabulary | u32 window | u64 tokens | 16 bytes hash of the vocabulary
-//     string model | string text                        names, for people; strings as in GGUF: u64 length | bytes
+//     string model | string text                        names, for people; as in GGUF: u64 length | bytes
 //     i32[tokens]                                       the text
 //     rows, one for each token of each window but the window's last:
 //         f32 log p of the next token | f32 log p of all that are not kept (-inf: none)
 //         u16 exact | u32 others | exact * (u32 token | f32 log p), most probable first
 //         f32 highest | f32 step | others * varint (distance from the token before, ascending) | others * u16
 //                                                       log p = highest - step * u16
-//     16 bytes hash of everything before: h = 0, then for each piece of 1 MiB (the last may be shorter) h = XXH3-128(h | piece)
+//     16 bytes hash of everything before: h = 0, then for each piece of 1 MiB, the last may be shorter,
+//         h = XXH3-128(h | piece)
 //
 // All little endian. A varint has 7 bits in a byte, the lowest first; the last byte has its highest bit clear.
 //

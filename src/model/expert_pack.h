@@ -10,13 +10,13 @@
 //     24         4      layers L
 //     28         4      experts of a layer E
 //     32         8      bytes of the whole file
-//     40         112 L  for each layer: offset of its first record, bytes of a record, then for gate, its scales, up, its
-//                       scales, down, its scales where each begins in a record and how many bytes it has (0, 0: there is
-//                       none), all of them u64
+//     40         112 L  for each layer: offset of its first record, bytes of a record, then for gate, its
+//                       scales, up, its scales, down, its scales where each begins in a record and how many
+//                       bytes it has (0, 0: there is none), all of them u64
 //     40+112 L   16     XXH3-128 of all bytes before
 //     ..                zeros to a multiple of 4,096
-//     ..                the records, layer by layer and expert by expert, each a multiple of 4,096 bytes, its parts as they
-//                       are in the model, at multiples of 64
+//     ..                the records, layer by layer and expert by expert, each a multiple of 4,096 bytes, its
+//                       parts as they are in the model, at multiples of 64
 //
 // All of the header follows from the model. So whoever has the model knows what the header must be and takes no other:
 // no number of a pack is ever believed.

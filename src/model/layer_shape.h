@@ -3,7 +3,7 @@
 //
 //     kind     ratio  overlap  indexer
 //     window   0                        only the last tokens
-//     CSA      4      yes      yes      compressed rows of 4 tokens; an indexer chooses those that a query sees
+//     CSA      4      yes      yes      compressed rows of 4 tokens; an indexer chooses what a query sees
 //     HCA      128                      compressed rows of 128 tokens; a query sees all of them
 //
 // Code asks for these properties, never for a kind: another model may combine them in other ways, and may let several

@@ -7,9 +7,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "file/gguf_writer.h"
+#include "file/in_quotes.h"
 #include "file/json.h"
 #include "file/mapped_file.h"
 #include "file/output_file.h"
@@ -92,22 +95,35 @@ class Writer {
     using Texts = std::vector<std::string_view>;
 
     void write_files(const fs::path& partial, const Texts& names, const Texts& contents) {
+        check_names(names);
         std::uint64_t missing = 0;
         for (std::size_t i = 0; i < names.size(); ++i) {
-            const auto size = contents[i].size() + data_bytes(names[i], contents[i]);
-            total_ += size;
+            const auto size = checked_add<std::uint64_t>(
+                contents[i].size(), data_bytes(names[i], contents[i]), "bytes of the release");
+            total_ = checked_add(total_, size, "bytes of the release");
             if (!fs::exists(partial / names[i])) missing += size;
         }
         check_space(partial / kMark, missing);
         for (std::size_t i = 0; i < names.size(); ++i) {
             const std::string name(names[i]);
-            if (fs::path(name).filename() != name || name == ".." || name == ".")
-                fail("{}: key '{}': '{}' is not the name of a file", source_.source(), kFiles, name);
             if (name.ends_with(kWeights))
                 write_weights(partial / name, contents[i]);
             else
                 write_text(partial / name, name, contents[i]);
             ++summary_.files;
+        }
+    }
+
+    // Files of the release lie in its folder, each under a name of its own; what begins with a dot is ours.
+    void check_names(const Texts& names) const {
+        std::set<std::string_view> seen;
+        for (const auto name : names) {
+            const bool good = !name.empty() && !name.starts_with('.') &&
+                              name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+            if (!good)
+                fail("{}: key '{}': {} is not the name of a file", source_.source(), kFiles, in_quotes(name));
+            if (!seen.insert(name).second)
+                fail("{}: key '{}': {} appears twice", source_.source(), kFiles, in_quotes(name));
         }
     }
 
@@ -153,12 +169,22 @@ class Writer {
     std::uint64_t data_bytes(std::string_view name, std::string_view text) const {
         std::uint64_t bytes = 0;
         if (!name.ends_with(kWeights)) return bytes;
-        const json header = json::parse(text);
+        const json header = parsed(name, text);
         for (const auto& [tensor, entry] : header.items())
-            if (origins_.count(tensor))
-                bytes += entry.at("data_offsets").at(1).get<std::uint64_t>() -
-                         entry.at("data_offsets").at(0).get<std::uint64_t>();
+            if (origins_.count(tensor)) {
+                const Entry e = entry_of(tensor, entry);
+                bytes = checked_add(bytes, e.end - e.begin, "bytes of the release");
+            }
         return bytes;
+    }
+
+    // In the order of the text, which has to be kept.
+    json parsed(std::string_view name, std::string_view text) const {
+        constexpr int kMostDepth = 16;
+        constexpr std::size_t kMostValues = 20'000'000;
+        parse_file_json(text, fmt::format("{}: the record of {}", source_.source(), in_quotes(name)),
+                        kMostDepth, kMostValues);
+        return json::parse(text);
     }
 
     void add(const std::string& name, Origin origin) {
@@ -172,7 +198,7 @@ class Writer {
     void write_text(const fs::path& path, const std::string& name, std::string_view text) {
         std::string changed;
         if (name.ends_with(".index.json")) {  // without the tensors that are left out
-            json index = json::parse(text);
+            json index = parsed(name, text);
             std::size_t removed = 0;
             json kept = json::object();
             for (const auto& [tensor, file] : index.at("weight_map").items())
@@ -198,14 +224,19 @@ class Writer {
         std::uint64_t begin, end;
     };
 
+    Entry entry_of(const std::string& name, const json& tensor) const {
+        const json& offsets = tensor.at("data_offsets");
+        const json &begin = offsets.at(0), &end = offsets.at(1);
+        if (!begin.is_number_unsigned() || !end.is_number_unsigned() || end < begin)
+            fail("{}: the recorded place of tensor {} is none", source_.source(), in_quotes(name));
+        return {name, tensor.at("dtype"), begin, end};
+    }
+
     void write_weights(const fs::path& path, std::string_view text) {
-        json header = json::parse(text), kept = json::object();
+        json header = parsed(path.filename().string(), text), kept = json::object();
         std::vector<Entry> entries;
-        for (const auto& [name, tensor] : header.items()) {
-            if (name == "__metadata__") continue;
-            entries.push_back(
-                {name, tensor.at("dtype"), tensor.at("data_offsets").at(0), tensor.at("data_offsets").at(1)});
-        }
+        for (const auto& [name, tensor] : header.items())
+            if (name != "__metadata__") entries.push_back(entry_of(name, tensor));
         std::stable_sort(entries.begin(), entries.end(),
                          [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
         std::string changed;

@@ -9,7 +9,6 @@
 #include <ctime>
 #include <system_error>
 
-#include "base/background.h"
 #include "prefix/disk_eviction.h"
 #include "prefix/private_folder.h"
 
@@ -51,9 +50,11 @@ DiskTier::DiskTier(const DiskTierOptions& options, std::shared_ptr<KvPool> pool)
         open_index();
     }
     bytes_ = index_->record_bytes();
+    writer_.emplace("keeping prefixes", [this](const Job& job) {
+        perform(job);
+        forget_waiting(job);
+    });
     reader_.emplace(files_, codec_, [this](const ChainKey& name, bool good) { ended(name, good); });
-    writer_ = start_thread("keeping prefixes",
-                           [this] { work(); });  // nothing may fail any more: it would not be joined
 }
 
 void DiskTier::open_index() {
@@ -73,24 +74,13 @@ void DiskTier::open_index() {
     known_.emplace(options_.folder, Sqlite::Open::read);
 }
 
-DiskTier::~DiskTier() {
-    reader_.reset();
-    {
-        std::lock_guard lock(mutex_);
-        quit_ = true;
-    }
-    changed_.notify_all();
-    writer_.join();
-}
+DiskTier::~DiskTier() = default;
 
 DiskTierStats DiskTier::stats() const {
     return {bytes_, written_, skipped_, evictions_, write_errors_, read_errors_};
 }
 
-void DiskTier::flush() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return jobs_.empty(); });
-}
+void DiskTier::flush() { writer_->flush(); }
 
 // What is wrong with the index is no concern of whoever asks.
 template <class Work>
@@ -176,7 +166,7 @@ void DiskTier::store(const std::string& space, std::span<const std::int32_t> tok
         job.bytes = codec_.rows_bytes(there * kBlock, state.length) +
                     static_cast<std::int64_t>(state.rings.size()) +
                     (chain.blocks() + 1 - there) * PageFiles::kHeader;
-        if (!fits(job.bytes) || (room && !room(job.bytes))) {
+        if (!writer_->fits(job.bytes, options_.queue) || (room && !room(job.bytes))) {
             ++skipped_;
             return true;
         }
@@ -204,60 +194,33 @@ void DiskTier::touch(const std::string& space, std::span<const std::int32_t> tok
 }
 
 bool DiskTier::queued(const ChainKey& key) {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(waiting_mutex_);
     return waiting_.contains(key);
-}
-
-bool DiskTier::fits(std::int64_t bytes) {
-    std::lock_guard lock(mutex_);
-    return waiting_bytes_ == 0 || waiting_bytes_ + bytes <= options_.queue;
 }
 
 bool DiskTier::release_memory() {
     const bool reads = reader_->settle();
-    std::unique_lock lock(mutex_);
-    if (waiting_bytes_ == 0) return reads;
-    for (auto job = std::next(jobs_.begin()); job != jobs_.end();) {
-        if (job->bytes == 0) {
-            ++job;
-            continue;
-        }
-        forget_waiting(*job);
+    const auto given_up = writer_->withdraw();
+    if (!given_up) return reads;
+    for (const Job& job : *given_up) {
+        forget_waiting(job);
         ++skipped_;
-        job = jobs_.erase(job);
     }
-    changed_.wait(lock, [&] { return waiting_bytes_ == 0; });
     return true;
 }
 
 void DiskTier::forget_waiting(const Job& job) {
-    waiting_bytes_ -= job.bytes;
+    std::lock_guard lock(waiting_mutex_);
     for (const auto& piece : job.pieces) waiting_.erase(piece.key);
 }
 
 void DiskTier::push(Job job) {
     {
-        std::lock_guard lock(mutex_);
-        waiting_bytes_ += job.bytes;
+        std::lock_guard lock(waiting_mutex_);
         for (const auto& piece : job.pieces) waiting_.insert(piece.key);
-        jobs_.push_back(std::move(job));
     }
-    changed_.notify_all();
-}
-
-void DiskTier::work() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-        changed_.wait(lock, [&] { return quit_ || !jobs_.empty(); });
-        if (jobs_.empty()) return;
-        const Job& job = jobs_.front();  // stays where it is: others are added behind it
-        lock.unlock();
-        perform(job);
-        lock.lock();
-        forget_waiting(job);
-        jobs_.pop_front();
-        changed_.notify_all();
-    }
+    const auto bytes = job.bytes;
+    writer_->push(std::move(job), bytes);
 }
 
 void DiskTier::perform(const Job& job) {

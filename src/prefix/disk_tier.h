@@ -19,14 +19,12 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <functional>
-#include <list>
 #include <mutex>
 #include <optional>
 #include <set>
-#include <thread>
 
+#include "base/background_queue.h"
 #include "prefix/disk_index.h"
 #include "prefix/disk_reader.h"
 #include "prefix/disk_tier_stats.h"
@@ -108,14 +106,12 @@ class DiskTier {
     void open_index();
     void ended(const ChainKey& name, bool good);
     bool queued(const ChainKey& key);
-    bool fits(std::int64_t bytes);
     void forget_waiting(const Job& job);
     void push(Job job);
     template <class Work>
     auto guarded(const Work& work) -> decltype(work());
 
-    void work();  // the writer
-    void perform(const Job& job);
+    void perform(const Job& job);  // this and the rest: on the writer's thread
     void write(const Job& job);
     void make_room(std::int64_t bytes, const ChainKey& wanted);
     void forget(const std::vector<ChainKey>& keys);
@@ -130,14 +126,10 @@ class DiskTier {
     std::optional<DiskIndex> known_;  // the caller's
     std::atomic<std::int64_t> bytes_ = 0, written_ = 0, skipped_ = 0, evictions_ = 0, write_errors_ = 0,
                               read_errors_ = 0;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::list<Job> jobs_;         // the first is being performed
-    std::set<ChainKey> waiting_;  // names of the pieces of jobs_
-    std::int64_t waiting_bytes_ = 0;
-    bool quit_ = false;
-    std::thread writer_;
-    std::optional<DiskReader> reader_;  // last: these two use the rest
+    std::mutex waiting_mutex_;
+    std::set<ChainKey> waiting_;                  // names of the pieces that are to be written
+    std::optional<BackgroundQueue<Job>> writer_;  // last: these two use the rest, and the reader the writer
+    std::optional<DiskReader> reader_;
 };
 
 }  // namespace cachalot

@@ -2,16 +2,16 @@
 //
 // The steps, in this order:
 //
-//   1. logit bias          x_i += bias_i                                      OpenAI API, `logit_bias`
-//   2. repetition penalty  x_i = x_i > 0 ? x_i / r : x_i * r, if i was seen   CTRL (Keskar et al. 2019, 4.1); the
-//                                                                             product for negative logits is customary
-//                                                                             since: dividing would reward repetition
-//      presence, frequency x_i -= presence * [c_i > 0] + frequency * c_i      OpenAI API; c_i: times generated
-//   3. temperature         w_i = exp((x_i - max x) / T)                       the softmax without its denominator
-//   4. top-k               keep the k largest                                 Fan et al. 2018
-//   5. top-p               keep the fewest largest with sum w >= p * total    nucleus, Holtzman et al. 2019
-//   6. min-p               keep w_i >= min_p * max w                          Nguyen et al. 2024
+//   1. logit bias          x_i += bias_i                                     OpenAI API, `logit_bias`
+//   2. repetition penalty  x_i = x_i > 0 ? x_i / r : x_i * r, if i was seen  CTRL (Keskar et al. 2019) [*]
+//      presence, frequency x_i -= presence * [c_i > 0] + frequency * c_i     OpenAI; c_i: times generated
+//   3. temperature         w_i = exp((x_i - max x) / T)                      softmax without denominator
+//   4. top-k               keep the k largest                                Fan et al. 2018
+//   5. top-p               keep the fewest largest with sum w >= p * total   nucleus, Holtzman et al. 2019
+//   6. min-p               keep w_i >= min_p * max w                         Nguyen et al. 2024
 //   7. draw                probability of i = w_i / sum of the kept w
+//
+// [*] The product for negative logits is customary since: to divide them would reward repetition.
 //
 // Bias and penalties are defined on logits, so they come first and act at temperature 0, too. Top-k keeps the
 // same tokens before or after temperature; top-p is taken of what top-k left, renormalised, because p is a

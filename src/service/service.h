@@ -82,10 +82,10 @@ struct Event {
         call_start,      // call, id, text = the tool's name
         call_arguments,  // call, text = more of the JSON
         call_end,        // call
-        prompt_logprobs,  // raw with echo: text = the prompt, logprobs of its tokens (NaN: the first has none)
-        finished,  // of one choice: finish_reason "stop", "length", "tool_calls"; stop_text if a stop string matched
-        done,    // all choices; usage is complete. The last event.
-        failed,  // error. The last event.
+        prompt_logprobs,  // raw with echo: text = the prompt, logprobs of its tokens (the first: NaN)
+        finished,  // of a choice: finish_reason "stop", "length", "tool_calls"; stop_text if one matched
+        done,      // all choices; usage is complete. The last event.
+        failed,    // error. The last event.
     };
     Kind kind;
     int choice = 0;

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
-#include "base/background.h"
 #include "prefix/private_folder.h"
 
 namespace cachalot::server {
@@ -15,7 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMostWaiting = std::size_t{32} << 20;  // bytes
+constexpr std::int64_t kMostWaiting = std::int64_t{32} << 20;  // bytes
 constexpr const char* kName = "turns.db";
 constexpr std::int64_t kVersion = 1;
 constexpr const char* kSchema = R"(
@@ -48,12 +48,41 @@ std::vector<std::uint8_t> packed(const RememberedTurn& turn) {
                               {"reasoned", turn.reasoned}});
 }
 
-RememberedTurn unpacked(std::span<const std::byte> payload) {
+// Stops a parser that calls itself for each level before it is too deep.
+class ShallowCbor final : public json::json_sax_t {
+  public:
+    bool null() override { return true; }
+    bool boolean(bool) override { return true; }
+    bool number_integer(json::number_integer_t) override { return true; }
+    bool number_unsigned(json::number_unsigned_t) override { return true; }
+    bool number_float(json::number_float_t, const std::string&) override { return true; }
+    bool string(std::string&) override { return true; }
+    bool binary(json::binary_t&) override { return true; }
+    bool key(std::string&) override { return true; }
+    bool start_object(std::size_t) override { return ++depth_ <= 3; }
+    bool start_array(std::size_t) override { return ++depth_ <= 3; }
+    bool end_object() override { return --depth_, true; }
+    bool end_array() override { return --depth_, true; }
+    bool parse_error(std::size_t, const std::string&, const json::exception&) override { return false; }
+
+  private:
+    int depth_ = 0;
+};
+
+// Nothing if they are not the bytes of a turn.
+std::optional<RememberedTurn> unpacked(std::span<const std::byte> payload) {
     const auto* begin = reinterpret_cast<const std::uint8_t*>(payload.data());
-    const json turn = json::from_cbor(begin, begin + payload.size());
-    RememberedTurn result{
-        turn.at("reasoning"), turn.at("content"), {}, turn.at("tokens"), turn.at("reasoned")};
+    const auto* end = begin + payload.size();
+    ShallowCbor shallow;
+    if (!json::sax_parse(begin, end, &shallow, json::input_format_t::cbor)) return {};
+    const json turn = json::from_cbor(begin, end);
+    RememberedTurn result{turn.at("reasoning"), turn.at("content"), {}, {}, turn.at("reasoned")};
     for (const auto& call : turn.at("calls")) result.calls.push_back({call.at(0), call.at(1), call.at(2)});
+    for (const auto& token : turn.at("tokens")) {
+        if (!token.is_number_unsigned() || !std::in_range<std::int32_t>(token.get<std::uint64_t>()))
+            return {};
+        result.tokens.push_back(token.get<std::int32_t>());
+    }
     return result;
 }
 
@@ -103,17 +132,10 @@ TurnStore::TurnStore(const std::filesystem::path& folder, const Hash128& tokeniz
         remove(folder);
         open();
     }
-    writer_ = start_thread("keeping calls of tools", [this] { work(); });
+    writer_.emplace("keeping calls of tools", [this](const Job& job) { perform(job); });
 }
 
-TurnStore::~TurnStore() {
-    {
-        std::lock_guard lock(mutex_);
-        quit_ = true;
-    }
-    changed_.notify_all();
-    writer_.join();
-}
+TurnStore::~TurnStore() = default;
 
 void TurnStore::open() {
     written_.emplace(opened(folder_));
@@ -154,7 +176,9 @@ std::pair<std::int64_t, TurnStore::Turn> TurnStore::read(const std::string& spac
         const auto hash = text_of(select.bytes(1));
         const auto payload = select.bytes(2);
         if (hash != hash_of(space, payload)) return {};
-        const auto turn = std::make_shared<const RememberedTurn>(unpacked(payload));
+        auto kept = unpacked(payload);
+        if (!kept) return {};
+        const auto turn = std::make_shared<const RememberedTurn>(std::move(*kept));
         const bool made_it = std::any_of(turn->calls.begin(), turn->calls.end(),
                                          [&](const auto& call) { return call.id == call_id; });
         if (!made_it) return {};  // a damaged row leads to another turn
@@ -166,40 +190,20 @@ std::pair<std::int64_t, TurnStore::Turn> TurnStore::read(const std::string& spac
 }
 
 void TurnStore::push(Job job) {
-    const auto bytes = job.turn ? size_of(*job.turn) : 0;
-    {
-        std::lock_guard lock(mutex_);
-        if (waiting_bytes_ + bytes > kMostWaiting && !jobs_.empty()) return;
-        waiting_bytes_ += bytes;
-        jobs_.push_back(std::move(job));
-    }
-    changed_.notify_all();
+    const auto bytes = job.turn ? static_cast<std::int64_t>(size_of(*job.turn)) : 0;
+    writer_->push(std::move(job), bytes, kMostWaiting);
 }
 
-void TurnStore::flush() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return jobs_.empty(); });
-}
-
-void TurnStore::work() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-        changed_.wait(lock, [&] { return quit_ || !jobs_.empty(); });
-        if (jobs_.empty()) return;
-        const Job& job = jobs_.front();  // stays where it is: others are added behind it
-        lock.unlock();
-        try {
-            perform(job);
-        } catch (const std::exception&) {  // it is not kept, then
-        }
-        lock.lock();
-        waiting_bytes_ -= job.turn ? size_of(*job.turn) : 0;
-        jobs_.pop_front();
-        changed_.notify_all();
-    }
-}
+void TurnStore::flush() { writer_->flush(); }
 
 void TurnStore::perform(const Job& job) {
+    try {
+        write(job);
+    } catch (const std::exception&) {  // it is not kept, then
+    }
+}
+
+void TurnStore::write(const Job& job) {
     Sqlite& database = *written_;
     Transaction transaction(database);
     constexpr const char* kNow = "(SELECT COALESCE(MAX(used), 0) + 1 FROM turns)";

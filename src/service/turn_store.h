@@ -15,13 +15,12 @@
 // opened, a turn that is not what its hash says is not there.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <filesystem>
+#include <mutex>
 #include <optional>
-#include <thread>
 #include <unordered_set>
 
+#include "base/background_queue.h"
 #include "base/hash.h"
 #include "prefix/sqlite.h"
 #include "service/tool_memory.h"
@@ -63,8 +62,8 @@ class TurnStore {
     std::string space_of(const std::string& tenant) const;
     void open();
     void push(Job job);
-    void work();
     void perform(const Job& job);
+    void write(const Job& job);
     void make_room(std::int64_t bytes);
     std::pair<std::int64_t, Turn> read(const std::string& space, const std::string& call_id);
 
@@ -74,13 +73,8 @@ class TurnStore {
     std::optional<Sqlite> written_;  // the writer's
     std::mutex read_mutex_;          // of the next two
     std::optional<Sqlite> read_;
-    std::unordered_set<std::string> known_;  // space and id of each call
-    std::mutex mutex_;                       // of the rest
-    std::condition_variable changed_;
-    std::deque<Job> jobs_;  // the first is being performed
-    std::size_t waiting_bytes_ = 0;
-    bool quit_ = false;
-    std::thread writer_;
+    std::unordered_set<std::string> known_;       // space and id of each call
+    std::optional<BackgroundQueue<Job>> writer_;  // last: it uses the rest
 };
 
 }  // namespace cachalot::server

@@ -10,42 +10,43 @@
 //
 //   mxfp4   32 values, 17 bytes   | E8M0 | 16 bytes: low nibble = values 0..15, high nibble = values 16..31 |
 //   q8_0    32 values, 34 bytes   | f16 scale | 32 x int8 |
-//   q4_0    32 values, 18 bytes   | f16 scale | 16 bytes: nibbles as mxfp4 |        value = (q - 8) x scale
-//   q4_1    32 values, 20 bytes   | f16 scale | f16 minimum | 16 bytes |            value = q x scale + minimum
-//   q5_0    32 values, 22 bytes   | f16 scale | u32: fifth bits | 16 bytes |        value = (q - 16) x scale
-//   q5_1    32 values, 24 bytes   | f16 scale | f16 minimum | u32 | 16 bytes |      value = q x scale + minimum
-//   iq4_nl  32 values, 18 bytes   | f16 scale | 16 bytes |                          value = one of 16 levels x scale
+//   q4_0    32 values, 18 bytes   | f16 scale | 16 bytes: nibbles as mxfp4 |    value = (q - 8) x scale
+//   q4_1    32 values, 20 bytes   | f16 scale | f16 minimum | 16 bytes |        value = q x scale + minimum
+//   q5_0    32 values, 22 bytes   | f16 scale | u32: fifth bits | 16 bytes |    value = (q - 16) x scale
+//   q5_1    32 values, 24 bytes   | f16 scale | f16 minimum | u32 | 16 bytes |  value = q x scale + minimum
+//   iq4_nl  32 values, 18 bytes   | f16 scale | 16 bytes |                      value = a level of 16 x scale
 //
 // Blocks of 256 values (GGUF's "super-blocks", k_quants.h decodes them). Groups of 16 or 32 values have small integers
 // s as scales and m as minimums, in units of the block's f16 d and dmin; q is unsigned, q x s x d - m x dmin the value:
 //
 //   q4_k    144 bytes   | d | dmin | 12 bytes: s and m, 6 bits each, of 8 groups of 32 | 128 bytes: q |
-//                       q: byte i of piece p (32 bytes) = value 64p + i in the low nibble, 64p + 32 + i in the high
+//                       q: byte i of piece p (32 bytes) = value 64p + i low, 64p + 32 + i in the high nibble
 //   q2_k    84 bytes    | 16 bytes: s low, m high nibble, of 16 groups of 16 | 64 bytes: q | d | dmin |
-//                       q: byte i of half h (32 bytes) = values 128h + i + {0, 32, 64, 96} from the low bits up
-//   q5_k    176 bytes   | d | dmin | 12 bytes: s and m as q4_k | 32 bytes: fifth bits | 128 bytes: q as q4_k |
+//                       q: byte i of half h (32 bytes) = values 128h + i + {0, 32, 64, 96}, low bits first
+//   q5_k    176 bytes   | d | dmin | 12 bytes: s and m as q4_k | 32 bytes: fifth bits | 128 bytes: q as q4_k
 //                       fifth bits: byte i, bit j = value 32j + i
-//   q3_k    110 bytes   | 32 bytes: third bits | 64 bytes: q as q2_k | 12 bytes: s + 32, 6 bits, of 16 groups of 16 | d |
-//                       third bits: byte i, bit j = value 32j + i; value = (q - 4) x s x d
-//   q6_k    210 bytes   | 128 bytes: low nibbles | 64 bytes: high two bits | 16 x int8: s | d |   value = (q - 32) x s x d
-//                       low: byte 32p + i of half h (64 bytes) = values 128h + 32p + i, and + 64 in the high nibble
-//                       high: byte i of half h (32 bytes) = values 128h + i + {0, 32, 64, 96} from the low bits up
-//   iq4_xs  136 bytes   | d | u16: high two bits of s + 32 of 8 groups of 32 | 4 bytes: their low nibbles | 8 x 16 bytes: q |
-//                       each group as iq4_nl, value = level x s x d
+//   q3_k    110 bytes   | 32 bytes: third bits | 64 bytes: q as q2_k | 12 bytes: s + 32, 6 bits each | d |
+//                       16 groups of 16; third bits: byte i, bit j = value 32j + i; value = (q - 4) x s x d
+//   q6_k    210 bytes   | 128 bytes: low nibbles | 64 bytes: high two bits | 16 x int8: s | d |
+//                       value = (q - 32) x s x d; low: byte 32p + i of half h (64 bytes) = values
+//                       128h + 32p + i, and + 64 in the high nibble
+//                       high: byte i of half h (32 bytes) = values 128h + i + {0, 32, 64, 96}, low bits first
+//   iq4_xs  136 bytes   | d | u16: high two bits of s + 32 | 4 bytes: their low nibbles | 8 x 16 bytes: q |
+//                       8 groups of 32, each as iq4_nl, value = level x s x d
 //   iq2_xxs 66 bytes    | d | 8 groups of 32 values: 8 bytes each |
-//                       group: | 4 bytes: four numbers of patterns of 8 magnitudes | u32: 4 x 7 bits signs, 4 bits s |
+//                       group: | 4 bytes: four patterns of 8 magnitudes | u32: 4 x 7 bits signs, 4 bits s |
 //                       value = magnitude {8, 25, 43} x sign x (s + 1/2) / 4 x d
 //
 // More formats made of patterns (iq_quants.h decodes them); p patterns in order, "low" and "high" bits of their numbers:
 //
-//   iq2_xs  74 bytes    | d | 32 x u16: 9 bits p, 7 bits signs of 8 values | 8 bytes: s, 4 bits, of 16 groups of 16 |
-//                       value as iq2_xxs
-//   iq2_s   82 bytes    | d | 32 bytes: low of p | 32 bytes: signs | 8 bytes: high, 2 bits each | 8 bytes: s as iq2_xs |
-//                       value as iq2_xxs
+//   iq2_xs  74 bytes    | d | 32 x u16: 9 bits p, 7 bits signs of 8 values | 8 bytes: s, 4 bits each |
+//                       16 groups of 16, value as iq2_xxs
+//   iq2_s   82 bytes    | d | 32 bytes: low of p | 32 bytes: signs | 8 bytes: high, 2 bits | 8 bytes: s |
+//                       s and value as iq2_xs
 //   iq3_xxs 98 bytes    | d | 64 bytes: p of 4 values | 8 x u32: 4 x 7 bits signs of 8 values, 4 bits s |
 //                       value = magnitude {4, 12, .. 52, 62} x sign x (s + 1/2) / 2 x d
-//   iq3_s   110 bytes   | d | 64 bytes: low of p | 8 bytes: high, 1 bit each | 32 bytes: signs | 4 bytes: s of 8 groups |
-//                       value = magnitude {1, 3, .. 15} x sign x (2s + 1) x d
+//   iq3_s   110 bytes   | d | 64 bytes: low of p | 8 bytes: high, 1 bit | 32 bytes: signs | 4 bytes: s |
+//                       8 groups of 32, value = magnitude {1, 3, .. 15} x sign x (2s + 1) x d
 //   iq1_s   50 bytes    | d | 32 bytes: low of p | 8 x u16: 4 x 3 bits high, 3 bits s, 1 bit: h is negative |
 //                       value = (digit {-1, 0, 1} + h) x (2s + 1) x d, h = 1/8
 //   iq1_m   56 bytes    | 32 bytes: low of p | 16 bytes: 3 bits high, 1 bit sign of h, of two patterns |

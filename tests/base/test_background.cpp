@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "support/no_threads.h"
+#include "support/refused_threads.h"
 
 namespace cachalot {
 namespace {
@@ -16,7 +16,7 @@ using testing::HasSubstr;
 using testing::ThrowsMessage;
 
 TEST(Background, ThreadsThatCannotBeHadAreAnError) {
-    const test::NoThreads none;
+    const test::RefusedThreads none;
     EXPECT_THAT([] { start_thread("a test", [] {}); },
                 ThrowsMessage<Error>(HasSubstr("cannot start a thread for a test: ")));
     std::vector<std::thread> threads;
@@ -28,7 +28,7 @@ TEST(Background, FewerThreadsAreEnough) {
     std::vector<std::thread> threads;
     EXPECT_EQ(start_threads(threads, 2, [](int) {}), 0);
     {
-        const test::NoThreads none;
+        const test::RefusedThreads none;
         EXPECT_EQ(start_threads(threads, 3, [](int) {}), 3);
     }
     EXPECT_EQ(threads.size(), 2u);

@@ -16,8 +16,8 @@ using testing::Not;
 
 class Outputs : public Commands {
   protected:
-    // Every command that writes a file, {1}, made with {0}. None of the inputs exists: what is said about the output is
-    // said before they are opened.
+    // Every command that writes a file, {1}, made with {0}. None of the inputs exists: what is said about the
+    // output is said before they are opened.
     static constexpr const char* kWriters[] = {
         "logits -m {0} --tokens 0,5 --out {1}",
         "perplexity -m {0} -p 'some words' --save-logits {1}",
@@ -51,7 +51,8 @@ TEST_F(Outputs, AreCheckedBeforeAnythingIsRead) {
     EXPECT_TRUE(fs::is_empty(path("folder")));
 }
 
-// Each command line writes {1} with a model {0}, which has its files, and other inputs, in the same folder {2}.
+// Each command line writes {1} with a model {0}, which has its files, and other inputs, in the same folder
+// {2}.
 TEST_F(Outputs, NothingThatACommandReadsIsReplaced) {
     ASSERT_EQ(run(fmt::format("synth {} --release --like tiny", path("release"))).status, 0);
     fs::copy_file(test::kNanoPath, path("m.gguf"));

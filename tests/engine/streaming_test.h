@@ -35,8 +35,8 @@ inline Engine streaming(std::shared_ptr<const Model> model, int slots, std::uniq
     return Engine(std::move(model), options, std::move(store));
 }
 
-// A prompt in two passes, and some tokens one by one; the logits of all. As few as can tell right from wrong: with
-// sanitizers a token takes a tenth of a second.
+// A prompt in two passes, and some tokens one by one; the logits of all. As few as can tell right from wrong:
+// with sanitizers a token takes a tenth of a second.
 inline constexpr std::size_t kPrompt = 18, kAnswer = 4;
 
 // A pass of one token at the beginning of an answer.

@@ -71,7 +71,8 @@ class FailedPasses : public SchedulerTest {
     FaultyQueue* disk = nullptr;
 };
 
-// One that decodes, one that has read a little of a prompt, and one that reads a chunk too long to be taken back.
+// One that decodes, one that has read a little of a prompt, and one that reads a chunk too long to be taken
+// back.
 TEST_F(FailedPasses, WhatFailsForATimeCostsNobodyAnything) {
     const Tokens prompts[] = {part(text, 3, 20), part(prose, 0, 60), part(text, 0, 260)};
     std::vector<Tokens> expected;

@@ -1,5 +1,5 @@
-// The property that everything else may not break: many answers at once are what each would be alone, whatever comes
-// when, goes when, is short of memory, and is known from before, in memory or on disk.
+// The property that everything else may not break: many answers at once are what each would be alone,
+// whatever comes when, goes when, is short of memory, and is known from before, in memory or on disk.
 #include <algorithm>
 #include <random>
 #include <thread>
@@ -165,8 +165,8 @@ TEST_F(Mixtures, EveryMixtureGivesWhatEachGivesAlone) {
     EXPECT_GT(from_disk, 300);
 }
 
-// Prompts of several blocks of the disk, of which it knows more than memory, in the least memory that is allowed or a
-// little more.
+// Prompts of several blocks of the disk, of which it knows more than memory, in the least memory that is
+// allowed or a little more.
 TEST_F(Mixtures, OfPromptsThatTheDiskKnowsAndMemoryHardlyHolds) {
     constexpr std::int64_t kContext = 840;
     {
@@ -197,8 +197,8 @@ TEST_F(Mixtures, OfPromptsThatTheDiskKnowsAndMemoryHardlyHolds) {
     EXPECT_GT(from_disk, 200);
 }
 
-// The disk knows more than memory, and while room is made to read it what memory knew must not be lost: neither the
-// answer nor what is kept of it may rest on tokens that nobody has.
+// The disk knows more than memory, and while room is made to read it what memory knew must not be lost:
+// neither the answer nor what is kept of it may rest on tokens that nobody has.
 TEST_F(Mixtures, WhatMemoryKnowsIsThereUntilItIsContinued) {
     constexpr std::int64_t kContext = 840;
     for (const std::size_t known : {100, 300, 600}) {

@@ -33,7 +33,8 @@ TEST_F(SchedulerTest, WhoeverHasToMakeRoomContinuesLater) {
     EXPECT_GT(preemptions, 0);
 }
 
-// Wherever the next prompt leaves what is known, in the prompt or in the answer, the rest is computed and right.
+// Wherever the next prompt leaves what is known, in the prompt or in the answer, the rest is computed and
+// right.
 TEST_F(SchedulerTest, PrefixesAreExactForAnyCut) {
     Engine engine(test::nano(), exact());
     Scheduler scheduler(engine);

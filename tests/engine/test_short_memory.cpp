@@ -8,8 +8,8 @@ using namespace test;
 
 class ShortMemory : public SchedulerTest {};
 
-// Two long prompts do not fit beside each other. The second one waits then, and what is kept of others stays, although
-// at the beginning there would be room if that went.
+// Two long prompts do not fit beside each other. The second one waits then, and what is kept of others stays,
+// although at the beginning there would be room if that went.
 TEST_F(ShortMemory, NothingIsThrownAwayForWhoDoesNotFit) {
     Engine engine(nano(), exact(3300, 64));
     SchedulerOptions options;
@@ -40,7 +40,8 @@ TEST_F(ShortMemory, NothingIsThrownAwayForWhoDoesNotFit) {
     scheduler.stop(second);
 }
 
-// What somebody in the queue is going to continue from outlives what is worth more, but for which nobody waits.
+// What somebody in the queue is going to continue from outlives what is worth more, but for which nobody
+// waits.
 TEST_F(ShortMemory, WhatSomebodyWaitsForGoesLast) {
     const auto a = part(text, 0, 150), b = part(text, 1, 150), other = part(prose, 0, 90);
     int decided = 0;

@@ -1,5 +1,5 @@
-// The same tokens give the same logits however they are cut into passes, and the state can be forked, saved, restored
-// and rolled back exactly.
+// The same tokens give the same logits however they are cut into passes, and the state can be forked, saved,
+// restored and rolled back exactly.
 #include <gtest/gtest.h>
 
 #include <memory>

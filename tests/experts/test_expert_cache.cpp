@@ -93,8 +93,8 @@ TEST(ExpertCache, RefusesACacheOfNothing) {
     EXPECT_THROW(make_policy("clock", shape), Error);
 }
 
-// Random traffic, as an engine with reads in flight over several layers would make it: whatever the policy, pinned
-// experts stay, no two share a slot, the budget is kept and the counters add up.
+// Random traffic, as an engine with reads in flight over several layers would make it: whatever the policy,
+// pinned experts stay, no two share a slot, the budget is kept and the counters add up.
 RC_GTEST_PROP(ExpertCache, KeepsItsPromisesUnderAnyTraffic, ()) {
     const auto name = *rc::gen::elementOf(names());
     const int layers = *rc::gen::inRange(1, 5), experts = *rc::gen::inRange(1, 12);

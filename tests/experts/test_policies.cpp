@@ -1,5 +1,5 @@
-// Each policy against sequences small enough to be followed by hand. Experts are a, b, c, ... of one layer, chosen one at
-// a time.
+// Each policy against sequences small enough to be followed by hand. Experts are a, b, c, ... of one layer,
+// chosen one at a time.
 #include <gtest/gtest.h>
 
 #include "experts/expert_cache.h"

@@ -1,4 +1,5 @@
-// Places to read ahead into: never two experts in one, never one in two, and none given away while it is written to.
+// Places to read ahead into: never two experts in one, never one in two, and none given away while it is
+// written to.
 #include "experts/read_ahead.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Files that change under us are noticed, files that are only moved about are not; hashes are kept as long as they are true.
+// Files that change under us are noticed, files that are only moved about are not; hashes are kept as long as
+// they are true.
 #include "file/change_watch.h"
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
-// The AVX-512 kernels on any x86-64 processor: compiled with SIMDe, which spells each instruction out in plain C. Slow,
-// but every line of simd_avx512.h is executed and compared with the reference wherever the tests run.
+// The AVX-512 kernels on any x86-64 processor: compiled with SIMDe, which spells each instruction out in
+// plain C. Slow, but every line of simd_avx512.h is executed and compared with the reference wherever the
+// tests run.
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"

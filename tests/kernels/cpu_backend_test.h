@@ -1,4 +1,5 @@
-// What tests of the CPU backend share: one fixture for each instruction set of this machine, beside the reference.
+// What tests of the CPU backend share: one fixture for each instruction set of this machine, beside the
+// reference.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -44,6 +45,20 @@ inline std::vector<std::string> tested_sets() {
 #endif
     return sets;
 }
+
+// Cosines and sines of arbitrary angles for `rows` rows.
+struct Angles {
+    std::vector<float> cosine, sine;
+    RotaryView view;
+    Angles(int rows, int half, RandomData& random) {
+        for (int i = 0; i < rows * half; ++i) {
+            float angle = random.normal(10);
+            cosine.push_back(std::cos(angle));
+            sine.push_back(std::sin(angle));
+        }
+        view = {cosine.data(), sine.data(), half};
+    }
+};
 
 class CpuBackendTest : public testing::TestWithParam<std::string> {
   protected:

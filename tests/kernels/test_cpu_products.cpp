@@ -9,8 +9,8 @@ using test::expect_close;
 using test::kWeightTypes;
 using test::RandomMatrix;
 
-// How large the product of a row of weights with normally distributed values is expected to be; one that is small by
-// chance is not more exact.
+// How large the product of a row of weights with normally distributed values is expected to be; one that is
+// small by chance is not more exact.
 float usual_product(const Matrix& w) {
     std::vector<float> row(static_cast<std::size_t>(w.columns));
     dequantize_row(w, 0, row);
@@ -81,11 +81,12 @@ TEST_P(CpuProductsTest, FastProductsStayWithinTheRoundingOfTheActivations) {
         }
 }
 
-// Columns for which products of one row are summed along the rows of weights where the set does that: half a step, so that
-// two rows are taken together, and two steps.
+// Columns for which products of one row are summed along the rows of weights where the set does that: half a
+// step, so that two rows are taken together, and two steps.
 constexpr std::int64_t kAlongRows[] = {256, 1024};
 
-// Every code at an end of its range and every activation at +-127: nothing may overflow or saturate on the way.
+// Every code at an end of its range and every activation at +-127: nothing may overflow or saturate on the
+// way.
 TEST_P(CpuProductsTest, TheLargestProductsFit) {
     auto cpu = backend(Precision::fast);
     struct Case {

@@ -44,7 +44,8 @@ TEST(Division, EveryRowOfEveryProductIsThereOnce) {
     }
 }
 
-// Threads that take pieces as they get free, each as fast as the others: what the last one has beyond its share.
+// Threads that take pieces as they get free, each as fast as the others: what the last one has beyond its
+// share.
 TEST(Division, ThreadsEndTogether) {
     const std::pair<std::int64_t, std::int64_t> shapes[] = {{1024, 4096}, {512, 4096},  {32768, 1024},
                                                             {4096, 8192}, {2048, 4096}, {129280, 4096}};

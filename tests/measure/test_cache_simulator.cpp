@@ -166,8 +166,8 @@ TEST(Replay, TellsColdSettledAndANewTopicApart) {
     EXPECT_FALSE(summarize(replay(recorded("gptoss"), 100, "lru")).topic_hit_rate);
 }
 
-// A prompt that is read in one pass needs nearly every expert; the answer should still find those that the prompt needed
-// most.
+// A prompt that is read in one pass needs nearly every expert; the answer should still find those that the
+// prompt needed most.
 TEST(Replay, ALongPromptDoesNotFloodTheShippedPolicy) {
     SyntheticTraceOptions options;
     options.layers = 4;
@@ -199,8 +199,8 @@ TEST(Replay, SlotsAreThoseOfTheLargestExpert) {
     EXPECT_EQ(slots_of(header, 1u << 30), 16);
 }
 
-// Whatever the traffic: no policy has more hits than Belady's, all see the same lookups, and a larger Belady cache is no
-// worse.
+// Whatever the traffic: no policy has more hits than Belady's, all see the same lookups, and a larger Belady
+// cache is no worse.
 RC_GTEST_PROP(Replay, NoPolicyBeatsBelady, ()) {
     SyntheticTraceOptions options;
     options.layers = *rc::gen::inRange(1, 6);
@@ -214,8 +214,8 @@ RC_GTEST_PROP(Replay, NoPolicyBeatsBelady, ()) {
     options.seed = *rc::gen::arbitrary<std::uint64_t>();
     auto trace = synthetic_trace(options);
     regroup_prompts(trace, 1);
-    // With less than a layer needs its experts would not have to be kept together, as Belady's policy does. A share of
-    // the slots for each layer is that small sooner.
+    // With less than a layer needs its experts would not have to be kept together, as Belady's policy does. A
+    // share of the slots for each layer is that small sooner.
     const int slots = *rc::gen::inRange(options.top_k, options.layers * options.experts + 1);
     const auto best = replay(trace, slots, "belady");
     for (const auto& name : online()) {

@@ -204,8 +204,8 @@ TEST(Comparer, SumsUpByPosition) {
     EXPECT_DOUBLE_EQ(c.by_position[4].kl, 0.9);
 }
 
-// The same model through a file, and the loss that the file itself causes, where the truth is known: int8 activations
-// against float32.
+// The same model through a file, and the loss that the file itself causes, where the truth is known: int8
+// activations against float32.
 TEST(SavedLogits, CostAlmostNothingOnNano) {
     const TempDir dir;
     auto ids = test::Golden::ids("val.ids");

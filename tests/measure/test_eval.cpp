@@ -63,7 +63,8 @@ TEST(EvalItems, FollowFromSeedFamilyAndNumber) {
         }
         EXPECT_GT(different.size(), 20u) << f.name;
     }
-    // Whatever compiles them: outcomes of different programs are compared. Changing items is allowed, unnoticed it is not.
+    // Whatever compiles them: outcomes of different programs are compared. Changing items is allowed,
+    // unnoticed it is not.
     std::string hash;
     for (const std::byte b : hash128(bytes_of(everything)))
         hash += fmt::format("{:02x}", static_cast<int>(b));

@@ -1,5 +1,5 @@
-// Converting whole models: without loss and back, with recipes, and after being killed. And GGUF files as other programs
-// write them.
+// Converting whole models: without loss and back, with recipes, and after being killed. And GGUF files as
+// other programs write them.
 #include "model/convert.h"
 
 #include <gmock/gmock.h>
@@ -189,7 +189,8 @@ TEST_F(ConvertModel, Recipes) {
                 AllOf(HasSubstr("q5"), HasSubstr("q2-q4")));
 }
 
-// Every type in a model, each at the error that its size lets expect, and types that change from layer to layer.
+// Every type in a model, each at the error that its size lets expect, and types that change from layer to
+// layer.
 TEST_F(ConvertModel, TheModelComputesFromEveryType) {
     const auto expected = logits(release());
     const std::pair<DType, double> types[] = {
@@ -282,7 +283,8 @@ TEST_F(ConvertModel, ImportanceOfEachExpert) {
     EXPECT_EQ(Gguf(file("with.gguf")).metadata().get<std::string_view>("quantize.imatrix.file"), "text");
 }
 
-// The process dies as if by `kill -9` after every few pieces, again and again; the file is that of an undisturbed run.
+// The process dies as if by `kill -9` after every few pieces, again and again; the file is that of an
+// undisturbed run.
 TEST_F(ConvertModel, KilledAndResumed) {
     release();
     const TypeOptions types{.recipe = "q4"};

@@ -1,5 +1,5 @@
-// Loading and converting whole models: a release and the GGUF files made from it compute the same; damaged files are
-// errors.
+// Loading and converting whole models: a release and the GGUF files made from it compute the same; damaged
+// files are errors.
 #include "model/model.h"
 
 #include <gmock/gmock.h>
@@ -127,7 +127,8 @@ TEST_F(TinyModel, AHashTableThatNamesNoExpertIsRefused) {
     FAIL();
 }
 
-// Damage anywhere: an error, or numbers that may be wrong. Never a crash (run under the sanitizers, this means more).
+// Damage anywhere: an error, or numbers that may be wrong. Never a crash (run under the sanitizers, this
+// means more).
 TEST_F(TinyModel, DamagedFilesAreErrorsOrWrongNumbers) {
     convert(*Checkpoint::open(release), gguf, {});
     const std::string good = read_bytes(gguf);
@@ -166,7 +167,8 @@ TEST(NanoModel, LoadingMapsAndDoesNotRead) {
         return pages * 4096;
     };
     if (resident() == 0) GTEST_SKIP() << "no /proc/self/statm";
-    // A copy, since the system may have the file itself in pages that are so large that one byte brings two megabytes.
+    // A copy, since the system may have the file itself in pages that are so large that one byte brings two
+    // megabytes.
     const TempDir folder;
     const auto copy = folder / "nano.gguf";
     std::filesystem::copy_file(std::string(CACHALOT_MODELS) + "/nano/nano.gguf", copy);

@@ -78,8 +78,8 @@ TEST(ModelTensors, EveryTensorHasAPlaceOfItsOwn) {
                                                                    : 3};
         EXPECT_TRUE(places.insert(place).second) << spec.gguf;
     }
-    // 3 outside of the layers and 3 of the head's hyper-connection; in each layer 8 of hyper-connections with norms, 8 of
-    // attention, 8 of experts; 4 of a compressor in 41 layers, 6 of an indexer in 21.
+    // 3 outside of the layers and 3 of the head's hyper-connection; in each layer 8 of hyper-connections with
+    // norms, 8 of attention, 8 of experts; 4 of a compressor in 41 layers, 6 of an indexer in 21.
     EXPECT_EQ(places.size(), 6u + 43 * 24 + 41 * 4 + 21 * 6);
 }
 

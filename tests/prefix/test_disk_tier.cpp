@@ -358,10 +358,10 @@ TEST_F(Disk, ManyShortPromptsDoNotSlowDownWhoeverAsks) {
     EXPECT_EQ(known(*tier, one), 40);
 }
 
-#if defined(CACHALOT_CAN_REFUSE_THREADS)
 TEST_F(Disk, AThreadThatIsRefusedIsAnError) {
     store(*open(), talk(1, 600));
     for (int given : {0, 1}) {
+        if (given > 0 && !kThreadsAreCounted) break;
         const RefusedThreads limit(given);
         try {
             open();
@@ -372,7 +372,6 @@ TEST_F(Disk, AThreadThatIsRefusedIsAnError) {
     }
     EXPECT_EQ(known(*open(), talk(1, 600)), 600);
 }
-#endif
 
 TEST_F(Disk, OneProcessHasTheFolder) {
     auto tier = open();

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "server/http_test.h"
-#include "support/no_threads.h"
+#include "support/refused_threads.h"
 
 namespace cachalot::server {
 namespace {
@@ -97,7 +97,7 @@ TEST(RequestWorkers, OutliveWorkThatFails) {
 
 TEST(RequestWorkers, NeedOneThreadAtLeast) {
     RequestWorkers workers(2, 100);
-    const cachalot::test::NoThreads none;
+    const cachalot::test::RefusedThreads none;
     EXPECT_THROW(workers.start(), Error);
     EXPECT_EQ(workers.threads(), 0);
 }
@@ -172,7 +172,7 @@ TEST_F(HttpWorkers, WhoeverLeavesBeforeHisTurnCostsNothing) {
 TEST_F(HttpWorkers, AServerWithoutThreadsSaysSo) {
     server = std::make_unique<HttpServer>(options, routes());
     {
-        const cachalot::test::NoThreads none;
+        const cachalot::test::RefusedThreads none;
         EXPECT_THROW(server->start(), Error);
     }
     server.reset();

@@ -1,10 +1,12 @@
-// Turns that called tools are found again after a restart, by whom they belong to, whatever has happened to the file.
+// Turns that called tools are found again after a restart, by whom they belong to, whatever has happened to
+// the file.
 #include "service/turn_store.h"
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "support/tiny_release.h"
@@ -114,6 +116,58 @@ TEST_F(Turns, KeepToTheirBytes) {
     const auto stats = TurnStore::stats(kv);
     EXPECT_GT(stats.turns, 10);
     EXPECT_LE(stats.bytes, 50'000);
+}
+
+// Bytes that somebody has written in place of a turn, with the hash that belongs to them.
+TEST_F(Turns, WhatIsNoTurnIsNotThere) {
+    using nlohmann::json;
+    const json right = {{"reasoning", ""},
+                        {"content", "x"},
+                        {"calls", {{"call_1", "f", "{}"}}},
+                        {"tokens", {1, 2}},
+                        {"reasoned", true}};
+    auto with = [&](const char* key, const json& value) {
+        json turn = right;
+        turn[key] = value;
+        return json::to_cbor(turn);
+    };
+    struct Case {
+        std::vector<std::uint8_t> payload;
+        bool found;
+    };
+    const Case cases[] = {{json::to_cbor(right), true},
+                          {with("tokens", {-1}), false},
+                          {with("tokens", {1.5}), false},
+                          {with("tokens", {std::int64_t{1} << 31}), false},
+                          {with("tokens", json::object()), true},  // none
+                          {with("tokens", {{1}}), false},
+                          {with("calls", {{"call_2", "f", "{}"}}), false},
+                          {with("calls", {{"call_1", "f"}}), false},
+                          {with("calls", 7), false},
+                          {with("content", nullptr), false},
+                          {{}, false},
+                          {std::vector<std::uint8_t>(1'000'000, 0x81), false}};  // an array in an array in ..
+    {
+        auto store = open();
+        keep(store, "a", "call_1");
+    }
+    for (const auto& c : cases) {
+        {
+            Sqlite database((kv / "turns.db").string(), Sqlite::Open::write);
+            Statement select(database, "SELECT space FROM calls WHERE call = ?");
+            ASSERT_TRUE(select.start(std::as_bytes(std::span(std::string_view("call_1")))).step());
+            Hasher128 hasher;
+            hasher.add(select.bytes(0));
+            hasher.add(std::as_bytes(std::span(c.payload)));
+            select.reset();
+            const auto hash = hasher.hash();
+            Statement(database, "UPDATE turns SET payload = ?, hash = ?")
+                .start(std::as_bytes(std::span(c.payload)), std::span<const std::byte>(hash))
+                .run();
+        }
+        auto store = open();
+        EXPECT_EQ(store.find("a", "call_1") != nullptr, c.found) << c.payload.size();
+    }
 }
 
 TEST_F(Turns, DamageIsForgottenAndNeverAnError) {

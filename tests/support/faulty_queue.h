@@ -1,4 +1,5 @@
-// A disk on which everything goes wrong that can: reads finish in any order, come back short or interrupted, and fail.
+// A disk on which everything goes wrong that can: reads finish in any order, come back short or interrupted,
+// and fail.
 #pragma once
 
 #include <unistd.h>

@@ -14,8 +14,8 @@ inline double thread_seconds() {
     return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-// The time for `8 * n` over that for `n`: about 8 for linear work, 64 for quadratic. The best of three each; `prepare`
-// makes an input of a size, `work` is timed. `n` should be large enough to take a millisecond.
+// The time for `8 * n` over that for `n`: about 8 for linear work, 64 for quadratic. The best of three each;
+// `prepare` makes an input of a size, `work` is timed. `n` should be large enough to take a millisecond.
 template <class Prepare, class Work>
 double growth(std::size_t n, const Prepare& prepare, const Work& work) {
     const auto best = [&](std::size_t size) {

@@ -1,4 +1,5 @@
-// The nano model that ships with the project, and what an independent implementation computes from its weights.
+// The nano model that ships with the project, and what an independent implementation computes from its
+// weights.
 #pragma once
 
 #include <algorithm>
@@ -48,7 +49,8 @@ inline std::int32_t argmax(std::span<const float> logits) {
     return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-// All logits [tokens, vocab] of tokens that are read in chunks of the given size, or with 1 evaluated as those of an answer.
+// All logits [tokens, vocab] of tokens that are read in chunks of the given size, or with 1 evaluated as
+// those of an answer.
 inline std::vector<float> all_logits(Engine& engine, KvState& state, std::span<const std::int32_t> ids,
                                      std::size_t chunk) {
     std::vector<float> logits;

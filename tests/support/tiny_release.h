@@ -1,5 +1,6 @@
-// A tiny model with random weights in the layout of DeepSeek's releases: FP8 matrices with block scales, FP4 experts,
-// I64 hash tables, spread over two shards with an index. Small enough to be written, damaged and loaded many times.
+// A tiny model with random weights in the layout of DeepSeek's releases: FP8 matrices with block scales, FP4
+// experts, I64 hash tables, spread over two shards with an index. Small enough to be written, damaged and
+// loaded many times.
 #pragma once
 
 #include <fmt/format.h>

@@ -1,5 +1,5 @@
-// Q4_K, Q2_K and IQ2_XXS: answers computed by hand from the definitions, the table of IQ2_XXS, and quantisers of our own
-// that pack the same layouts from the other side.
+// Q4_K, Q2_K and IQ2_XXS: answers computed by hand from the definitions, the table of IQ2_XXS, and quantisers
+// of our own that pack the same layouts from the other side.
 #include "tensor/k_quants.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// The formats without kernels of their own: blocks packed here from codes and scales, value by value as dtype.h draws
-// them, give those codes and scales back, rounded in the order of ggml.
+// The formats without kernels of their own: blocks packed here from codes and scales, value by value as
+// dtype.h draws them, give those codes and scales back, rounded in the order of ggml.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -22,9 +22,9 @@ struct Packed {
 
 class Packer {
   public:
-    Packer(DType type, test::RandomData& random) : random_(random) {
-        packed.bytes.resize(static_cast<std::size_t>(info(type).bytes));
-        packed.values.resize(static_cast<std::size_t>(info(type).elements));
+    Packer(DType t, test::RandomData& random) : type(t), random_(random) {
+        packed.bytes.resize(static_cast<std::size_t>(info(t).bytes));
+        packed.values.resize(static_cast<std::size_t>(info(t).elements));
     }
     // A random scale, written at byte `at`.
     float half(std::size_t at) {
@@ -32,6 +32,7 @@ class Packer {
         std::memcpy(&packed.bytes[at], &bits, 2);
         return f16_to_f32(bits);
     }
+    int integer(int low, int high) { return random_.integer(low, high); }
     int code(int bits) { return random_.integer(0, (1 << bits) - 1); }
     void bits(std::size_t byte, int shift, int value) {
         packed.bytes[byte] = static_cast<std::uint8_t>(packed.bytes[byte] | value << shift);
@@ -39,6 +40,9 @@ class Packer {
     // 32 codes of 4 bits from byte `at`.
     void nibble(std::size_t at, std::size_t i, int value) { bits(at + i % 16, i < 16 ? 0 : 4, value); }
 
+    float& value(std::size_t i) { return packed.values[i]; }
+
+    const DType type;
     Packed packed;
 
   private:
@@ -49,117 +53,123 @@ float real(int value) { return static_cast<float>(value); }
 
 const int kLevels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
+void pack_q4_0(Packer& p) {
+    const float d = p.half(0);
+    for (std::size_t i = 0; i < 32; ++i) {
+        const int q = p.code(4);
+        p.nibble(2, i, q);
+        p.value(i) = d * real(q - 8);
+    }
+}
+
+void pack_q4_1(Packer& p) {
+    const float d = p.half(0), m = p.half(2);
+    for (std::size_t i = 0; i < 32; ++i) {
+        const int q = p.code(4);
+        p.nibble(4, i, q);
+        p.value(i) = d * real(q) + m;
+    }
+}
+
+void pack_q5(Packer& p) {
+    const bool minimum = p.type == DType::q5_1;
+    const std::size_t fifth = minimum ? 4 : 2;
+    const float d = p.half(0), m = minimum ? p.half(2) : 0;
+    for (std::size_t i = 0; i < 32; ++i) {
+        const int q = p.code(5);
+        p.nibble(fifth + 4, i, q & 15);
+        p.bits(fifth + i / 8, static_cast<int>(i % 8), q >> 4);
+        p.value(i) = minimum ? d * real(q) + m : d * real(q - 16);
+    }
+}
+
+void pack_iq4_nl(Packer& p) {
+    const float d = p.half(0);
+    for (std::size_t i = 0; i < 32; ++i) {
+        const int q = p.code(4);
+        p.nibble(2, i, q);
+        p.value(i) = d * real(kLevels[q]);
+    }
+}
+
+void pack_iq4_xs(Packer& p) {
+    const float d = p.half(0);
+    for (std::size_t g = 0; g < 8; ++g) {
+        const int s = p.code(6);
+        p.bits(4 + g / 2, g % 2 * 4, s & 15);
+        p.bits(2 + g / 4, g % 4 * 2, s >> 4);
+        for (std::size_t i = 0; i < 32; ++i) {
+            const int q = p.code(4);
+            p.nibble(8 + 16 * g, i, q);
+            p.value(32 * g + i) = d * real(s - 32) * real(kLevels[q]);
+        }
+    }
+}
+
+void pack_q3_k(Packer& p) {
+    const float d = p.half(108);
+    for (std::size_t g = 0; g < 16; ++g) {
+        const int s = p.code(6);
+        p.bits(96 + g % 8, g < 8 ? 0 : 4, s & 15);
+        p.bits(96 + 8 + g % 4, static_cast<int>(g / 4 * 2), s >> 4);
+        for (std::size_t i = 16 * g; i < 16 * g + 16; ++i) {
+            const int q = p.code(3);
+            p.bits(32 + i / 128 * 32 + i % 32, static_cast<int>(i / 32 % 4 * 2), q & 3);
+            p.bits(i % 32, static_cast<int>(i / 32), q >> 2);
+            p.value(i) = d * real(s - 32) * real(q - 4);
+        }
+    }
+}
+
+void pack_q5_k(Packer& p) {
+    const float d = p.half(0), dmin = p.half(2);
+    for (std::size_t g = 0; g < 8; ++g) {
+        const int s = p.code(6), m = p.code(6);
+        if (g < 4) {
+            p.bits(4 + g, 0, s);
+            p.bits(8 + g, 0, m);
+        } else {
+            p.bits(8 + g, 0, s & 15);
+            p.bits(8 + g, 4, m & 15);
+            p.bits(g, 6, s >> 4);
+            p.bits(4 + g, 6, m >> 4);
+        }
+        for (std::size_t i = 32 * g; i < 32 * g + 32; ++i) {
+            const int q = p.code(5);
+            p.bits(48 + i / 64 * 32 + i % 32, i / 32 % 2 * 4, q & 15);
+            p.bits(16 + i % 32, static_cast<int>(i / 32), q >> 4);
+            p.value(i) = d * real(s) * real(q) - dmin * real(m);
+        }
+    }
+}
+
+void pack_q6_k(Packer& p) {
+    const float d = p.half(208);
+    for (std::size_t g = 0; g < 16; ++g) {
+        const int s = p.integer(-128, 127);
+        p.bits(192 + g, 0, s & 255);
+        for (std::size_t i = 16 * g; i < 16 * g + 16; ++i) {
+            const int q = p.code(6);
+            const std::size_t h = i / 128, in = i % 128;
+            p.bits(64 * h + in % 64, in / 64 * 4, q & 15);
+            p.bits(128 + 32 * h + in % 32, static_cast<int>(in / 32 * 2), q >> 4);
+            p.value(i) = d * real(s) * real(q - 32);
+        }
+    }
+}
+
 Packed pack(DType type, test::RandomData& random) {
     Packer p(type, random);
-    auto& values = p.packed.values;
-    auto value = [&](std::size_t i) -> float& { return values[i]; };
     switch (type) {
-        case DType::q4_0: {
-            const float d = p.half(0);
-            for (std::size_t i = 0; i < 32; ++i) {
-                const int q = p.code(4);
-                p.nibble(2, i, q);
-                value(i) = d * real(q - 8);
-            }
-            break;
-        }
-        case DType::q4_1: {
-            const float d = p.half(0), m = p.half(2);
-            for (std::size_t i = 0; i < 32; ++i) {
-                const int q = p.code(4);
-                p.nibble(4, i, q);
-                value(i) = d * real(q) + m;
-            }
-            break;
-        }
-        case DType::q5_0:
-        case DType::q5_1: {
-            const bool minimum = type == DType::q5_1;
-            const std::size_t fifth = minimum ? 4 : 2;
-            const float d = p.half(0), m = minimum ? p.half(2) : 0;
-            for (std::size_t i = 0; i < 32; ++i) {
-                const int q = p.code(5);
-                p.nibble(fifth + 4, i, q & 15);
-                p.bits(fifth + i / 8, static_cast<int>(i % 8), q >> 4);
-                value(i) = minimum ? d * real(q) + m : d * real(q - 16);
-            }
-            break;
-        }
-        case DType::iq4_nl: {
-            const float d = p.half(0);
-            for (std::size_t i = 0; i < 32; ++i) {
-                const int q = p.code(4);
-                p.nibble(2, i, q);
-                value(i) = d * real(kLevels[q]);
-            }
-            break;
-        }
-        case DType::iq4_xs: {
-            const float d = p.half(0);
-            for (std::size_t g = 0; g < 8; ++g) {
-                const int s = p.code(6);
-                p.bits(4 + g / 2, g % 2 * 4, s & 15);
-                p.bits(2 + g / 4, g % 4 * 2, s >> 4);
-                for (std::size_t i = 0; i < 32; ++i) {
-                    const int q = p.code(4);
-                    p.nibble(8 + 16 * g, i, q);
-                    value(32 * g + i) = d * real(s - 32) * real(kLevels[q]);
-                }
-            }
-            break;
-        }
-        case DType::q3_k: {
-            const float d = p.half(108);
-            for (std::size_t g = 0; g < 16; ++g) {
-                const int s = p.code(6);
-                p.bits(96 + g % 8, g < 8 ? 0 : 4, s & 15);
-                p.bits(96 + 8 + g % 4, static_cast<int>(g / 4 * 2), s >> 4);
-                for (std::size_t i = 16 * g; i < 16 * g + 16; ++i) {
-                    const int q = p.code(3);
-                    p.bits(32 + i / 128 * 32 + i % 32, static_cast<int>(i / 32 % 4 * 2), q & 3);
-                    p.bits(i % 32, static_cast<int>(i / 32), q >> 2);
-                    value(i) = d * real(s - 32) * real(q - 4);
-                }
-            }
-            break;
-        }
-        case DType::q5_k: {
-            const float d = p.half(0), dmin = p.half(2);
-            for (std::size_t g = 0; g < 8; ++g) {
-                const int s = p.code(6), m = p.code(6);
-                if (g < 4) {
-                    p.bits(4 + g, 0, s);
-                    p.bits(8 + g, 0, m);
-                } else {
-                    p.bits(8 + g, 0, s & 15);
-                    p.bits(8 + g, 4, m & 15);
-                    p.bits(g, 6, s >> 4);
-                    p.bits(4 + g, 6, m >> 4);
-                }
-                for (std::size_t i = 32 * g; i < 32 * g + 32; ++i) {
-                    const int q = p.code(5);
-                    p.bits(48 + i / 64 * 32 + i % 32, i / 32 % 2 * 4, q & 15);
-                    p.bits(16 + i % 32, static_cast<int>(i / 32), q >> 4);
-                    value(i) = d * real(s) * real(q) - dmin * real(m);
-                }
-            }
-            break;
-        }
-        case DType::q6_k: {
-            const float d = p.half(208);
-            for (std::size_t g = 0; g < 16; ++g) {
-                const int s = random.integer(-128, 127);
-                p.bits(192 + g, 0, s & 255);
-                for (std::size_t i = 16 * g; i < 16 * g + 16; ++i) {
-                    const int q = p.code(6);
-                    const std::size_t h = i / 128, in = i % 128;
-                    p.bits(64 * h + in % 64, in / 64 * 4, q & 15);
-                    p.bits(128 + 32 * h + in % 32, static_cast<int>(in / 32 * 2), q >> 4);
-                    value(i) = d * real(s) * real(q - 32);
-                }
-            }
-            break;
-        }
+        case DType::q4_0: pack_q4_0(p); break;
+        case DType::q4_1: pack_q4_1(p); break;
+        case DType::q5_0: pack_q5(p); break;
+        case DType::q5_1: pack_q5(p); break;
+        case DType::iq4_nl: pack_iq4_nl(p); break;
+        case DType::iq4_xs: pack_iq4_xs(p); break;
+        case DType::q3_k: pack_q3_k(p); break;
+        case DType::q5_k: pack_q5_k(p); break;
+        case DType::q6_k: pack_q6_k(p); break;
         default: ADD_FAILURE() << "nothing packs " << name(type);
     }
     return std::move(p.packed);
@@ -229,7 +239,8 @@ TEST(OtherQuantsByHand, FirstAndLastValues) {
     EXPECT_EQ(v[255], 128);
 }
 
-// tests/data/quant-golden.safetensors: random blocks, extreme scales among them, and what ggml decodes from them.
+// tests/data/quant-golden.safetensors: random blocks, extreme scales among them, and what ggml decodes from
+// them.
 class GoldenBlocks : public testing::TestWithParam<DType> {};
 
 TEST_P(GoldenBlocks, DecodeToTheSameBits) {

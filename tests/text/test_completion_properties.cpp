@@ -59,8 +59,8 @@ rc::Gen<std::string> join(rc::Gen<std::vector<std::string>> pieces) {
     });
 }
 
-// Text that looks like nothing but prose or code, with many beginnings of tags; `<｜DSML｜` by itself in values only, where
-// it is text.
+// Text that looks like nothing but prose or code, with many beginnings of tags; `<｜DSML｜` by itself in values
+// only, where it is text.
 rc::Gen<std::string> plain_text(bool value = false) {
     return join(rc::gen::container<std::vector<std::string>>(
         rc::gen::element<std::string>("a", "B ", "<", "</", "|", "<|DSM", value ? "<｜DSML｜" : "<x", "\n",

@@ -24,6 +24,7 @@ using cachalot::cpu::Int8Group;
 #if defined(CACHALOT_SIMD_HAS_ROWS)
 #include "kernels/cpu/rows_avx512.inl"
 #include "kernels/cpu/rows_iq2_avx512.inl"
+#include "kernels/cpu/rows_k_avx512.inl"
 #endif
 #include "kernels/cpu/products.inl"
 

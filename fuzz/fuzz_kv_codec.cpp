@@ -22,8 +22,7 @@ CountedBytes rows(const KvCodec& codec, const KvCheckpoint& state, std::int64_t 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static KvState shape = test::empty_state();
-    static const KvCodec codec(shape);
+    static const KvCodec codec(test::small_pool());
     fuzz::Input input(data, size);
     std::vector<std::int32_t> tokens;
     KvCheckpoint state = codec.beginning(nullptr, 0);

@@ -73,9 +73,9 @@ bool KvCodec::read_rows(KvCheckpoint& state, std::span<const std::int32_t> token
     if (static_cast<std::int64_t>(bytes.size()) != rows_bytes(begin, end) ||
         std::memcmp(bytes.data(), tokens.data(), tokens.size_bytes()) != 0)
         return false;
-    CACHALOT_CHECK(KvLayout::pages_for(end) <= state.pages.size());
     const std::byte* from = bytes.data() + tokens.size_bytes();
     auto stream = pool_->device()->make_stream();
+    state.pages.extend(begin, end, *stream);
     each_run(pool_->layout(), begin, end, [&](std::int64_t page, std::int64_t offset, std::int64_t size) {
         stream->copy(state.pages.addresses()[page] + offset, from, static_cast<std::size_t>(size));
         from += size;

@@ -38,7 +38,7 @@ class KvCodec {
     // No bytes, to be counted where the memory of the states is.
     CountedBytes no_bytes() const { return CountedBytes(CountedAllocator<std::byte>(pool_->memory())); }
 
-    // Adds the rows of the next tokens, which are those at state.length; there is room for them. False if the bytes are of
+    // Adds the rows of the next tokens, which are those at state.length. False if the bytes are of
     // other tokens or of another size. Any thread may call it.
     bool read_rows(KvCheckpoint& state, std::span<const std::int32_t> tokens,
                    std::span<const std::byte> bytes) const;

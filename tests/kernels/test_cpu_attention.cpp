@@ -79,7 +79,7 @@ struct Layer {
     PagedView paged() const { return {pages.data(), 6, format.bytes()}; }
     PagedView paged_keys() const { return {key_pages.data(), 6, key_format.bytes()}; }
 
-    void remember(Backend& backend, const Weights& w, const Chunk& x) {
+    void remember(Primitives& backend, const Weights& w, const Chunk& x) {
         LatentCall latent{x.start, x.count,       x.latent.data(), w.norm.data(),
                           1e-6f,   x.angles.view, format,          ring_of_window()};
         backend.latent({&latent, 1});
@@ -94,7 +94,7 @@ struct Layer {
         pool.out = paged_keys();
         backend.compress({&pool, 1});
     }
-    void attend(Backend& backend, const Weights& w, const Chunk& x) {
+    void attend(Primitives& backend, const Weights& w, const Chunk& x) {
         selected.assign(static_cast<std::size_t>(x.count * kTopK), -1);
         if (ratio == 4) {
             auto q = x.index_q;

@@ -17,7 +17,7 @@ TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
     if (GetParam().ends_with("_emulated")) GTEST_SKIP() << "not one that can be forced";
     EXPECT_EQ(std::string(backend()->name()), "cpu " + GetParam() + " x3");
     ::setenv("CACHALOT_ISA", GetParam().c_str(), 1);
-    EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + GetParam() + " x1");
+    EXPECT_EQ(std::string(make_cpu_primitives({1, Precision::fast, {}})->name()), "cpu " + GetParam() + " x1");
     ::unsetenv("CACHALOT_ISA");
 }
 
@@ -26,11 +26,11 @@ TEST(CpuBackend, TheBestInstructionSetIsTheDefault) {
     for (const auto& set : cpu::instruction_sets())
         if (best.empty() && set.available && set.by_default) best = set.name;
     ::unsetenv("CACHALOT_ISA");
-    EXPECT_EQ(std::string(make_cpu_backend({1, Precision::fast, {}})->name()), "cpu " + best + " x1");
+    EXPECT_EQ(std::string(make_cpu_primitives({1, Precision::fast, {}})->name()), "cpu " + best + " x1");
 }
 
 TEST(CpuBackend, AnUnknownInstructionSetIsAnError) {
-    EXPECT_THROW(make_cpu_backend({1, Precision::fast, "mmx"}), Error);
+    EXPECT_THROW(make_cpu_primitives({1, Precision::fast, "mmx"}), Error);
 }
 
 TEST_P(CpuBackendTest, Norms) {

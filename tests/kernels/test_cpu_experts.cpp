@@ -118,7 +118,7 @@ TEST_P(CpuExpertsTest, ExpertsThatArriveInAnyOrderGiveTheSameBits) {
             std::vector<std::int32_t> ids;
             for (int r = 0; r < rows; ++r)
                 for (int i = 0; i < kTop; ++i) ids.push_back((random.integer(0, 2) + 3 * i + r) % kExperts);
-            for (Backend* b : {reference.get(), cpu.get()}) {
+            for (Primitives* b : {reference.get(), cpu.get()}) {
                 std::vector<float> y(x.size()), expected(x.size());
                 ExpertsCall call{rows,           x.data(), expected.data(), kTop, ids.data(),
                                  weights.data(), &at_once, &shared,         2.0f, 1.5f};

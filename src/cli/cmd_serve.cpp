@@ -22,7 +22,7 @@
 #include "cli/option_value.h"
 #include "cli/serve_disk.h"
 #include "cli/signals.h"
-#include "cli/user_folders.h"
+#include "file/user_folders.h"
 #include "server/api/anthropic.h"
 #include "server/api/openai.h"
 #include "server/api/responses.h"

@@ -1,7 +1,7 @@
 #include "cli/serve_disk.h"
 
 #include "cli/command.h"
-#include "cli/user_folders.h"
+#include "file/user_folders.h"
 #include "engine/state_fingerprint.h"
 #include "model/content_fingerprint.h"
 #include "prefix/private_folder.h"

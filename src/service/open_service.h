@@ -30,7 +30,7 @@ struct OpenedService {
 
     Engine engine;
     ServiceDisk disk;
-    std::unique_ptr<Service> service;
+    std::unique_ptr<EngineService> service;
 };
 
 // What clients call the model at that path: the name of its file or directory.

@@ -95,10 +95,10 @@ void AnswerOptions::add_to(CLI::App& app) {
 }
 
 GenerationOptions AnswerOptions::generation(const Model& model) const {
-    auto recommended = model.checkpoint->sampling_defaults();
     GenerationOptions o;
-    o.sampling.temperature = temperature.value_or(recommended.temperature.value_or(1.0f));
-    o.sampling.top_p = top_p.value_or(recommended.top_p.value_or(1.0f));
+    o.sampling = recommended_sampling(model);
+    o.sampling.temperature = temperature.value_or(o.sampling.temperature);
+    o.sampling.top_p = top_p.value_or(o.sampling.top_p);
     o.sampling.top_k = top_k;
     o.sampling.min_p = min_p;
     o.sampling.repetition_penalty = repetition;

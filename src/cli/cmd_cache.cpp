@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "cli/user_folders.h"
+#include "file/user_folders.h"
 #include "prefix/disk_tier.h"
 #include "service/turn_store.h"
 #include "text/visible_text.h"

@@ -7,7 +7,7 @@
 #include "cli/command.h"
 #include "cli/mean_text.h"
 #include "cli/option_value.h"
-#include "cli/user_folders.h"
+#include "file/user_folders.h"
 #include "engine/state_fingerprint.h"
 #include "file/in_quotes.h"
 #include "file/text_file.h"

@@ -20,18 +20,17 @@
 #include "cli/chat_options.h"
 #include "cli/command.h"
 #include "cli/option_value.h"
-#include "cli/serve_disk.h"
 #include "cli/signals.h"
-#include "cli/user_folders.h"
+#include "file/user_folders.h"
 #include "server/api/anthropic.h"
 #include "server/api/openai.h"
 #include "server/api/responses.h"
 #include "server/http/audit.h"
 #include "server/http/server.h"
 #include "server/http/status.h"
-#include "service/engine_service.h"
 #include "service/metered_service.h"
 #include "service/metrics.h"
+#include "service/open_service.h"
 #include "service/scripted_service.h"
 
 namespace cachalot::cli {
@@ -55,8 +54,6 @@ struct ServeOptions {
 
 constexpr std::uint16_t kDefaultPort = 11440;  // beside the ports that other local servers use
 constexpr std::size_t kLoggedText = 1 << 20;
-// For what is on disk, so that the first requests find it where it takes no longer to know the model.
-constexpr std::chrono::milliseconds kDiskPatience{2000};
 
 // To be made before any other thread, which inherits that the signals are blocked.
 class StopSignals {
@@ -120,10 +117,7 @@ void return_memory_early() {
 
 std::string model_id(const ServeOptions& o) {
     if (!o.alias.empty()) return o.alias;
-    if (!o.scripted.empty()) return "scripted";
-    std::filesystem::path path = std::filesystem::absolute(o.model.resolved_path()).lexically_normal();
-    if (!path.has_filename()) path = path.parent_path();  // a directory with a slash at its end
-    return path.extension() == ".gguf" ? path.stem().string() : path.filename().string();
+    return o.scripted.empty() ? model_name(o.model.resolved_path()) : "scripted";
 }
 
 void add_keys(const ServeOptions& o, ApiKeys& keys) {
@@ -141,40 +135,36 @@ void check_files(const ServeOptions& o) {
         files.check();
 }
 
-// The model or the script, metered. `engine` and `disk` are where the model's engine and what it keeps on disk live.
+OpenServiceOptions service_options(const ServeOptions& o, const std::string& id, Metrics& metrics) {
+    o.model.check();
+    OpenServiceOptions options;
+    options.engine = o.model.to_open();
+    options.disk.folder = o.kv_dir;
+    options.disk.budget = o.kv_disk;
+    options.service.model_id = id;
+    options.service.chat = AnswerOptions().chat(o.think);
+    options.service.queue.limit = o.queue;
+    options.service.scheduler = o.scheduler;
+    options.service.remove_client_noise = !o.keep_client_noise;
+    options.service.on_pass = [&metrics](const PassReport& report) { metrics.pass(report); };
+    return options;
+}
+
+// The model or the script, metered. `opened` is where the model's engine and what it keeps on disk live.
 std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& id,
-                                      std::optional<Engine>& engine, std::optional<ServeDisk>& disk,
-                                      Metrics& metrics) {
-    QueueOptions queue;
-    queue.limit = o.queue;
-    if (!o.scripted.empty()) return make_metered_service(make_scripted_service(o.scripted, {queue}), metrics);
-    ModelOptions model = o.model;
-    model.states = o.scheduler.memory ? o.scheduler.memory : server::default_kv_memory();
-    engine.emplace(model.engine());
-    metrics.show_experts([&engine] { return engine->expert_stats(); });
-    disk.emplace(ServeDiskOptions{o.kv_dir, o.kv_disk, id}, *engine);
-    metrics.show_disk([&disk] {
-        const DiskTier* prefixes = disk->prefixes();
+                                      std::unique_ptr<OpenedService>& opened, Metrics& metrics) {
+    if (!o.scripted.empty()) {
+        QueueOptions queue;
+        queue.limit = o.queue;
+        return make_metered_service(make_scripted_service(o.scripted, {queue}), metrics);
+    }
+    opened = open_service(service_options(o, id, metrics));
+    metrics.show_experts([&opened] { return opened->engine.expert_stats(); });
+    metrics.show_disk([&opened] {
+        const DiskTier* prefixes = opened->disk.prefixes();
         return prefixes ? std::optional(prefixes->stats()) : std::nullopt;
     });
-    disk->wait(kDiskPatience);
-    EngineServiceOptions options;
-    options.model_id = id;
-    options.chat = AnswerOptions().chat(o.think);
-    options.queue = queue;
-    options.scheduler = o.scheduler;
-    // To read all experts for a few tokens would take as long as for many.
-    if (o.scheduler.beside == 0)
-        options.scheduler.beside =
-            engine->expert_stats() ? engine->options().chunk : SchedulerOptions().beside;
-    options.remove_client_noise = !o.keep_client_noise;
-    options.turns = disk->turns();
-    options.late_disk = [&disk] { return disk->prefixes(); };
-    options.on_pass = [&metrics](const PassReport& report) { metrics.pass(report); };
-    auto recommended = engine->model().checkpoint->sampling_defaults();
-    options.sampling.temperature = recommended.temperature.value_or(1.0f);
-    options.sampling.top_p = recommended.top_p.value_or(1.0f);
-    return make_metered_service(make_engine_service(*engine, options), metrics);
+    return make_metered_service(std::move(opened->service), metrics);
 }
 
 void serve(const ServeOptions& o) {
@@ -204,11 +194,10 @@ void serve(const ServeOptions& o) {
 
     std::atomic<bool> ready{false};
     // Endpoints use the service, the service the engine and the disk: each outlives what uses it.
-    std::optional<Engine> engine;
-    std::optional<ServeDisk> disk;
+    std::unique_ptr<OpenedService> opened;
     std::unique_ptr<Service> service;
     StatusOptions status{CACHALOT_VERSION, [&] { return ready.load(); }, &metrics};
-    status.problem = [&] { return ready && engine ? engine->problem() : std::string(); };
+    status.problem = [&] { return ready && opened ? opened->engine.problem() : std::string(); };
     auto routes = status_routes(status);
     auto with = [&](std::vector<Route> more) {
         more.insert(more.begin(), routes.begin(), routes.end());
@@ -219,7 +208,7 @@ void serve(const ServeOptions& o) {
     if (const int missing = server.missing_threads(); missing > 0)
         say("cachalot: {} threads of the server could not be started; it goes on with fewer", missing);
 
-    service = make_service(o, id, engine, disk, metrics);
+    service = make_service(o, id, opened, metrics);
     for (auto& more :
          {openai_routes(*service), anthropic_routes(*service, o.claude_context), responses_routes(*service)})
         routes.insert(routes.end(), more.begin(), more.end());

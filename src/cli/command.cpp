@@ -2,91 +2,19 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
 
-#include "base/available_cores.h"
 #include "base/error.h"
-#include "base/memory_limit.h"
 #include "cli/command_line.h"
-#include "cli/expert_cache_report.h"
 #include "cli/option_value.h"
-#include "cli/user_folders.h"
-#include "engine/memory_plan.h"
 #include "file/json.h"
 #include "file/output_file.h"
 #include "file/text_file.h"
-#include "model/fingerprint.h"
 #include "text/chat_json.h"
 
 namespace cachalot::cli {
-namespace {
-
-// The nano model: in the source tree that the program was built from, or installed beside it.
-std::string shipped_model() {
-    std::error_code error;
-    auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-    std::vector<std::filesystem::path> places = {std::filesystem::path(CACHALOT_SOURCE_DIR) /
-                                                 "models/nano/nano.gguf"};
-    if (!error) {
-        places.push_back(program.parent_path() / "../../models/nano/nano.gguf");
-        places.push_back(program.parent_path() / "../share/cachalot/nano.gguf");
-    }
-    for (const auto& place : places)
-        if (std::filesystem::exists(place, error)) return place.lexically_normal().string();
-    fail("no model: give one with -m FILE or $CACHALOT_MODEL");
-}
-
-// Of --expert-cache. Says what `auto` chose, if that is a cache.
-std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& model) {
-    if (o.expert_cache == "off") return std::nullopt;
-    if (o.expert_cache != "auto") return ExpertBudget(o.expert_cache, "--expert-cache");
-    const auto longest = model.config.context_length;  // the engine refuses more
-    const auto context = o.context > 0 ? std::min(o.context, longest) : longest;
-    const auto states = std::max(o.states, states_bytes(model.config, o.kv_precision(), context));
-    const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
-    if (plan.resident()) return std::nullopt;
-    say("cachalot: the routed experts, {}, do not fit into memory; a cache of {} is used (see "
-        "cachalot plan)",
-        human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
-    return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
-}
-
-// Of --expert-heat. A file that was named must be right; the one in the cache folder is replaced if it is not.
-std::optional<HeatFile> heat_file(const ModelOptions& o, const Model& model) {
-    if (o.expert_heat == "off") return std::nullopt;
-    if (o.expert_heat != "auto") return open_heat_file(model, o.expert_heat);
-    const auto folder = default_heat_folder();
-    if (folder.empty()) return std::nullopt;
-    const auto path = folder / (hex(model_fingerprint(model)) + ".heat");
-    try {
-        return open_heat_file(model, path);
-    } catch (const Error& e) {
-        say("cachalot: the expert cache starts cold: {}", e.what());
-        std::error_code ignored;
-        std::filesystem::remove(path, ignored);
-        return open_heat_file(model, path);
-    }
-}
-
-// Of --expert-pack. One that was named must be right; one that only lies there is passed by if it is not.
-ExpertPacks expert_packs(const ModelOptions& o, const Model& model) {
-    ExpertPacks packs;
-    for (const auto& path : o.expert_packs) packs.push_back(std::make_shared<ExpertPack>(model, path));
-    const auto beside = default_pack_path(o.resolved_path());
-    if (!o.expert_packs.empty() || !std::filesystem::exists(beside)) return packs;
-    try {
-        packs.push_back(std::make_shared<ExpertPack>(model, beside));
-    } catch (const Error& e) {
-        say("cachalot: experts are read from the model's own files: {}", e.what());
-    }
-    return packs;
-}
-
-}  // namespace
-
 void ModelOptions::add_to(CLI::App& app, bool engine) {
     app.add_option("-m,--model", path, "GGUF file (of a split model the first part) or release directory")
         ->type_name("PATH");
@@ -94,7 +22,7 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
     app.add_option("-t,--threads", threads, "threads; 0: one per core")
         ->check(CLI::Range(0, 1024))
         ->type_name("N");
-    app.add_option("--numa", numa,
+    app.add_option("--numa", numa_mode,
                    "machines whose memory is divided among groups of cores: spread threads and weights over "
                    "them, or off; "
                    "auto: spread if there are several groups")
@@ -141,13 +69,13 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
 }
 
 void ModelOptions::add_kv_to(CLI::App& app) {
-    app.add_option("--kv", kv, "cache: fp8 (as DeepSeek's own code rounds it) or f32 (no rounding)")
+    app.add_option("--kv", kv_name, "cache: fp8 (as DeepSeek's own code rounds it) or f32 (no rounding)")
         ->check(one_of({"fp8", "f32"}))
         ->capture_default_str();
 }
 
 KvPrecision ModelOptions::kv_precision() const {
-    return kv == "f32" ? KvPrecision::f32 : KvPrecision::reference;
+    return kv_name == "f32" ? KvPrecision::f32 : KvPrecision::reference;
 }
 
 void ModelOptions::add_profile_to(CLI::App& app) {
@@ -158,22 +86,12 @@ void ModelOptions::add_profile_to(CLI::App& app) {
 
 void ModelOptions::write_profile() const {
     if (!profile.empty()) {
-        const std::string json = trace->chrome_json();
+        const std::string json = profiled->chrome_json();
         OutputFile file(profile);
         file.write(std::as_bytes(std::span(json)));
         file.commit();
     }
-    if (trace_table || !profile.empty()) say_line(trace->summary());
-}
-
-bool ModelOptions::is_shipped() const {
-    const char* environment = std::getenv("CACHALOT_MODEL");
-    return path.empty() && (!environment || !*environment);
-}
-
-std::string ModelOptions::resolved_path() const {
-    if (is_shipped()) return shipped_model();
-    return path.empty() ? std::getenv("CACHALOT_MODEL") : path;
+    if (trace_table || !profile.empty()) say_line(profiled->summary());
 }
 
 CommandFiles ModelOptions::files() const {
@@ -201,44 +119,25 @@ std::shared_ptr<const Model> ModelOptions::load(const CommandFiles& others) cons
     return Model::load(resolved_path());
 }
 
-Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserver* observer) const {
-    EngineOptions options;
-    options.threads = threads;
-    options.numa = numa == "off"      ? CpuOptions::Numa::off
-                   : numa == "spread" ? CpuOptions::Numa::spread
-                                      : CpuOptions::Numa::automatic;
+Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserver* watcher) const {
+    OpenEngineOptions options = to_open();
+    options.observer = watcher;
+    return open_engine(std::move(model), options);
+}
+
+OpenEngineOptions ModelOptions::to_open() const {
+    OpenEngineOptions options = *this;
+    options.numa = numa_mode == "off"      ? CpuOptions::Numa::off
+                   : numa_mode == "spread" ? CpuOptions::Numa::spread
+                                           : CpuOptions::Numa::automatic;
     options.precision = exact ? Precision::exact : Precision::fast;
     options.kv = kv_precision();
-    options.context = context;
-    options.expert_cache = expert_budget(*this, *model);
-    options.chunk = chunk > 0              ? chunk
-                    : options.expert_cache ? streaming_chunk(model->config, memory_limit().available)
-                                           : kResidentChunk;
-    if (!options.expert_cache && !expert_packs.empty()) {
-        (void)cli::expert_packs(*this, *model);  // which must be right all the same
-        say("cachalot: --expert-pack is not used, as the whole model fits into memory; --expert-cache says "
-            "how "
-            "much of it experts may take");
-    }
-    if (options.expert_cache) {
-        options.expert_heat = heat_file(*this, *model);
-        options.expert_packs = cli::expert_packs(*this, *model);
-    }
-    options.route_trace = route_trace;
-    options.observer = observer;
-    if (trace_table || !profile.empty()) options.trace = trace.get();
-    Engine engine(std::move(model), options);
-    const int wanted = threads > 0 ? threads : available_cores();
-    if (const int missing = wanted - engine.primitives().threads(); missing > 0)
-        say("cachalot: {} of {} threads could not be created, as a limit is reached (see ulimit -u); it goes "
-            "on "
-            "without them",
-            missing, wanted);
-    if (const auto stats = engine.expert_stats())
-        if (const auto text = expert_cache_warning(*stats, engine.model().config); !text.empty())
-            say("cachalot: {}", text);
-    return engine;
+    if (trace_table || !profile.empty()) options.trace = profiled.get();
+    options.note = say_note;
+    return options;
 }
+
+void say_note(const std::string& note) { say("cachalot: {}", note); }
 
 void wrong_usage(const std::string& message) { throw UsageError(message, ""); }
 

@@ -17,27 +17,18 @@
 
 #include "cli/output.h"
 #include "cli/outputs.h"
-#include "engine/engine.h"
+#include "engine/open_engine.h"
 
 namespace cachalot::cli {
 
 // -m/--model and what else decides how a model is run.
-struct ModelOptions {
-    std::string path;  // empty: $CACHALOT_MODEL, else the nano model
-    int threads = 0;
-    std::string numa = "auto";  // "auto", "off" or "spread"
-    std::int64_t context = 0;
-    int chunk = 0;  // 0: as is best with and without a cache of experts
+struct ModelOptions : OpenEngineOptions {
+    std::string numa_mode = "auto";  // "auto", "off" or "spread"
+    std::string kv_name = "fp8";     // or "f32"
     bool exact = false;
-    std::string kv = "fp8";
-    std::string expert_cache = "auto";      // "8GB", "25%", "off" or "auto"
-    std::string expert_heat = "off";        // FILE, "off", or "auto": one in the user's cache folder
-    std::vector<std::string> expert_packs;  // empty: the one beside the model, if there is one
-    std::int64_t states = 0;   // bytes of attention states to plan for, but at least one conversation
-    std::string route_trace;   // file to write the choices of the routers to; empty: none is written
     std::string profile;       // file to write a profile to; empty: none is written
     bool trace_table = false;  // a table of the profile is printed without one
-    std::shared_ptr<Trace> trace = std::make_shared<Trace>();
+    std::shared_ptr<Trace> profiled = std::make_shared<Trace>();
 
     void add_to(CLI::App& app, bool engine = true);  // engine: false if only the file is looked at
 
@@ -45,23 +36,27 @@ struct ModelOptions {
 
     KvPrecision kv_precision() const;
 
-    // Resolved as above. Throws Error if nothing is there.
-    std::string resolved_path() const;
-    bool is_shipped() const;  // nobody has named a model: it is nano
+    std::string resolved_path() const { return find_model(path); }
+    bool is_shipped() const { return finds_nano(path); }
     // files(): the files that these options read and write. check(): throws Error, together with the command's other
     // files, if an output cannot be written or is also an input.
     CommandFiles files() const;
     void check(const CommandFiles& others = {}) const;
     // After that check.
     std::shared_ptr<const Model> load(const CommandFiles& others = {}) const;
-    Engine engine(std::shared_ptr<const Model> model, ActivationObserver* observer = nullptr) const;
+    Engine engine(std::shared_ptr<const Model> model, ActivationObserver* watcher = nullptr) const;
     Engine engine(const CommandFiles& others = {}) const { return engine(load(others)); }
+    // These options for open_engine(), whose notes are said.
+    OpenEngineOptions to_open() const;
 
     // For commands that offer --profile: the option, and what to do when the work is done (nothing without it). The
     // profile goes to the file, a table of it to stderr.
     void add_profile_to(CLI::App& app);
     void write_profile() const;
 };
+
+// Says on stderr what was chosen when something was opened.
+void say_note(const std::string& note);
 
 // The text of -p, else of -f (a path, "-" for stdin), else of stdin. Throws Error if there is none.
 std::string input_text(const std::string& text, const std::string& file);

@@ -1,7 +1,6 @@
 #include "cli/expert_cache_report.h"
 
 #include "cli/command.h"
-#include "measure/cache_simulator.h"
 
 namespace cachalot::cli {
 namespace {
@@ -76,25 +75,6 @@ nlohmann::ordered_json expert_cache_json(const ExpertCacheStats& s) {
             {"method", s.method},
             {"prompt", traffic_json(s.prompt)},
             {"decode", traffic_json(s.decode)}};
-}
-
-std::string expert_cache_warning(const ExpertCacheStats& s, const Config& c) {
-    const TraceDemand demand{static_cast<double>(c.layers) * c.experts_per_token, c.experts_per_token};
-    switch (floor_of(s.slots, demand)) {
-        case Floor::none: return {};
-        case Floor::tight:
-            return fmt::format("the expert cache holds {} experts, little more than the {:.0f} of one token",
-                               s.slots, demand.per_token);
-        case Floor::token:
-            return fmt::format(
-                "the expert cache holds {} experts; one token uses {:.0f}, so most are read every time",
-                s.slots, demand.per_token);
-        case Floor::layer:
-            return fmt::format(
-                "the expert cache holds {} experts; one layer uses {}, so all are read every time", s.slots,
-                demand.per_layer);
-    }
-    return {};
 }
 
 }  // namespace cachalot::cli

@@ -23,7 +23,4 @@ nlohmann::ordered_json traffic_json(const ExpertCacheStats::Traffic& traffic);
 std::string expert_cache_text(const ExpertCacheStats& stats);
 nlohmann::ordered_json expert_cache_json(const ExpertCacheStats& stats);
 
-// What is wrong with so few slots, whatever the traffic; empty if nothing is.
-std::string expert_cache_warning(const ExpertCacheStats& stats, const Config& config);
-
 }  // namespace cachalot::cli

@@ -31,14 +31,6 @@ void say_line(std::string_view line) {
     std::fwrite(text.data(), 1, text.size(), stderr);  // nobody could be told of a failure
 }
 
-std::string human_bytes(std::uint64_t bytes) {
-    const char* units[] = {"B", "kB", "MB", "GB", "TB"};
-    auto value = static_cast<double>(bytes);
-    int unit = 0;
-    while (value >= 1000 && unit < 4) value /= 1000, ++unit;
-    return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", value, units[unit]);
-}
-
 Progress::Progress(std::string what, std::string unit, bool bytes)
     : what_(std::move(what)), unit_(std::move(unit)), bytes_(bytes), terminal_(isatty(STDERR_FILENO)) {}
 

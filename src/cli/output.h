@@ -10,6 +10,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/human_bytes.h"
+
 namespace cachalot::cli {
 
 // All of these print at once, and throw Error if stdout cannot be written.
@@ -24,8 +26,6 @@ template <class... Arguments>
 void say(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
     say_line(fmt::format(format, std::forward<Arguments>(arguments)...));
 }
-
-std::string human_bytes(std::uint64_t bytes);  // "49.98 MB"
 
 // A line on stderr that shows how far long work has come: a bar on a terminal, a plain line every few seconds
 // elsewhere. Draws nothing for work that ends within a second.

@@ -16,7 +16,7 @@
 #include "cli/chat_history.h"
 #include "cli/expert_cache_report.h"
 #include "cli/line_editor.h"
-#include "cli/user_folders.h"
+#include "file/user_folders.h"
 #include "file/output_file.h"
 #include "file/output_target.h"
 #include "text/chat_json.h"

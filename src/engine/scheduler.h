@@ -178,6 +178,10 @@ class Scheduler {
 
     bool busy() const { return !running_.empty() || !waiting_.empty() || !fetching_.empty(); }
 
+    // Keeps a state that is not of this scheduler's making, as it does its own; false if there is no memory for it. The
+    // state's memory counts as the engine's.
+    bool adopt(const std::string& space, std::span<const std::int32_t> tokens, KvCheckpoint state);
+
     std::size_t running() const { return running_.size(); }
     std::size_t waiting() const { return waiting_.size() + fetching_.size(); }
     std::int64_t rows() const { return rows_; }  // of the last pass

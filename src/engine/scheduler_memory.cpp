@@ -61,6 +61,12 @@ void Scheduler::keep(Sequence& s, std::int64_t length) {
     prefixes_.insert(s.options_.space, tokens, std::move(saved));
 }
 
+bool Scheduler::adopt(const std::string& space, std::span<const std::int32_t> tokens, KvCheckpoint state) {
+    if (!make_room(0)) return false;
+    prefixes_.insert(space, tokens, std::move(state));
+    return true;
+}
+
 void Scheduler::retire(const Held& held) {
     keep(*held, held->state_->length());
     held->state_.reset();

@@ -86,12 +86,6 @@ TraceDemand demand(const RouteTrace& trace) {
     return result;
 }
 
-Floor floor_of(int slots, const TraceDemand& demand) {
-    if (slots < demand.per_layer) return Floor::layer;
-    if (slots < demand.per_token) return Floor::token;
-    return slots < 1.25 * demand.per_token ? Floor::tight : Floor::none;
-}
-
 Replay replay(const RouteTrace& trace, int slots, std::string_view policy, const PolicyOptions& options,
               const DiskModel& disk) {
     const CacheShape shape = shape_of(trace.header, slots);

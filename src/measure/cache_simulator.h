@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "experts/cache_floor.h"
 #include "experts/expert_cache.h"
 #include "experts/route_trace.h"
 
@@ -49,24 +50,9 @@ struct ReplaySummary {
 };
 inline constexpr int kSettling = 16;  // tokens after a start or a change of topic
 
-// Experts that answers need: what decides whether a cache can work at all.
-struct TraceDemand {
-    double per_token = 0;  // experts of a mean answer token
-    int per_layer = 0;     // most of one layer and pass
-};
-
 // The keys of every lookup in the order in which a cache sees them.
 std::vector<ExpertKey> lookups(const RouteTrace& trace);
 TraceDemand demand(const RouteTrace& trace);
-
-// Where no policy can do much, whatever the traffic.
-enum class Floor {
-    none,
-    tight,  // less than 1.25 tokens' experts: what a token leaves is half gone when the next one comes
-    token,  // less than one token needs: plain LRU finds nothing at all
-    layer,  // less than one layer needs: its experts push each other out
-};
-Floor floor_of(int slots, const TraceDemand& demand);
 
 // `policy`: a name of make_policy or "belady". Throws Error as ExpertCache and make_policy do.
 Replay replay(const RouteTrace& trace, int slots, std::string_view policy, const PolicyOptions& options = {},

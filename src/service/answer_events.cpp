@@ -34,8 +34,9 @@ void AnswerEvents::end_text(bool cut) {
     if (!cut_) release_content();
 }
 
-void AnswerEvents::finish(FinishReason reason) {
+void AnswerEvents::finish(FinishReason reason, std::vector<std::int32_t> tokens) {
     Event event{Event::Kind::finished};
+    event.tokens = std::move(tokens);
     event.choice = choice_;
     event.stop_text = stops_.matched();
     if (!event.stop_text.empty())

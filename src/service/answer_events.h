@@ -31,8 +31,8 @@ class AnswerEvents {
     // The text is over: sends what was held back. `cut`: by a limit, so that more might have followed.
     void end_text(bool cut);
 
-    // Sends `finished`; `reason` is why the text ended, if it was not ended here.
-    void finish(FinishReason reason);
+    // Sends `finished`; `reason` is why the text ended, if it was not ended here. `tokens`: see Event.
+    void finish(FinishReason reason, std::vector<std::int32_t> tokens);
 
     // Whether the answer was ended here.
     bool cut() const { return cut_; }

@@ -25,7 +25,7 @@ void check_model(const Engine& engine) {
 }
 
 EngineJob::EngineJob(Workshop& shop, Request request, PreparedPrompt prompt, Service::Sink sink)
-    : QueuedJob(std::move(sink), request.priority, request.abandoned),
+    : WorkerJob(std::move(sink), request.priority, request.abandoned),
       shop_(shop),
       request_(std::move(request)),
       prompt_(std::move(prompt)),
@@ -135,7 +135,7 @@ void EngineJob::finish(Choice& choice) {
     const auto reason = choice.generation().reason();
     choice.events.end_text(reason == FinishReason::length || reason == FinishReason::cancelled);
     remember(choice);  // before the client can know that the answer is complete, and come back with it
-    choice.events.finish(reason);
+    choice.events.finish(reason, choice.generation().tokens());
     if (++finished_ < request_.n) return;
     over_ = true;
     Event done{Event::Kind::done};

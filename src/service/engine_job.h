@@ -25,20 +25,29 @@ struct Workshop {
 // Throws ApiError 500 "model_changed" once the engine has a problem().
 void check_model(const Engine& engine);
 
-// But for its base, which any thread may use, a job belongs to the worker's thread.
-class EngineJob : public QueuedJob {
+// What the worker does between two passes. But for its base, which any thread may use, it belongs to the
+// worker's thread.
+class WorkerJob : public QueuedJob {
+  public:
+    using QueuedJob::QueuedJob;
+    virtual void begin() = 0;
+    virtual void stop() = 0;  // it is over then
+    virtual bool over() const = 0;
+};
+
+class EngineJob : public WorkerJob {
   public:
     EngineJob(Workshop& shop, Request request, PreparedPrompt prompt, Service::Sink sink);
 
-    void begin();
+    void begin() override;
 
     // What a pass did for one of a job's choices. Says to which job that belongs.
     static EngineJob& of(const SequenceEvent& event);
     void see(const SequenceEvent& event);
 
     // Takes what is left of it out of the scheduler; it is over then.
-    void stop();
-    bool over() const { return over_; }
+    void stop() override;
+    bool over() const override { return over_; }
 
   private:
     struct Choice;

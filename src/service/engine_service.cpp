@@ -1,6 +1,7 @@
 #include "service/engine_service.h"
 
 #include <algorithm>
+#include <future>
 #include <thread>
 
 #include "base/background.h"
@@ -15,9 +16,24 @@ SchedulerOptions with_memory(SchedulerOptions options, const Engine& engine) {
     return options;
 }
 
-class EngineService : public Service {
+// What somebody else wants done on the worker's thread. Nobody gives it up; whoever waits is told how it ended.
+class Errand : public WorkerJob {
   public:
-    EngineService(Engine& engine, EngineServiceOptions options)
+    explicit Errand(std::function<void()> work)
+        : WorkerJob([](const Event&) {}, Priority::interactive, {}), work_(std::move(work)) {}
+
+    void begin() override { work_(); }
+    void stop() override {}
+    bool over() const override { return true; }
+    std::future<void> done() { return work_.get_future(); }
+
+  private:
+    std::packaged_task<void()> work_;
+};
+
+class SchedulingService : public EngineService {
+  public:
+    SchedulingService(Engine& engine, EngineServiceOptions options)
         : shop_{engine, ToolMemory(options.memory, options.turns),
                 Scheduler(engine, with_memory(options.scheduler, engine))},
           on_pass_(std::move(options.on_pass)),
@@ -38,7 +54,7 @@ class EngineService : public Service {
         info_.remove_client_noise = options.remove_client_noise;
     }
 
-    ~EngineService() override {
+    ~SchedulingService() override {
         queue_.quit();
         worker_.join();
     }
@@ -82,6 +98,17 @@ class EngineService : public Service {
         }
     }
 
+    void between_passes(const std::function<void(Scheduler&)>& work) override {
+        auto errand = std::make_shared<Errand>([this, &work] { work(shop_.scheduler); });
+        auto done = errand->done();
+        queue_.push(std::move(errand));
+        try {
+            done.get();
+        } catch (const std::future_error&) {
+            throw ApiError(503, "shutting_down", "the model is being closed");
+        }
+    }
+
     void drain(std::chrono::steady_clock::time_point deadline) override { queue_.drain(deadline); }
 
   private:
@@ -93,18 +120,18 @@ class EngineService : public Service {
         while (true) {
             while (auto job = queue_.take(jobs.empty())) {
                 jobs.push_back(job);
-                guarded(*job, [](EngineJob& j) { j.begin(); });
+                guarded(*job, [](WorkerJob& j) { j.begin(); });
             }
             if (jobs.empty()) return;
             for (const auto& job : jobs)
-                if (job->stopped()) guarded(*job, [](EngineJob& j) { j.stop(); });
+                if (job->stopped()) guarded(*job, [](WorkerJob& j) { j.stop(); });
             try {
                 step();
             } catch (...) {
-                for (const auto& job : jobs) guarded(*job, [](EngineJob&) { throw; });
+                for (const auto& job : jobs) guarded(*job, [](WorkerJob&) { throw; });
             }
             std::erase_if(jobs, [&](const auto& job) {
-                bool over = static_cast<EngineJob&>(*job).over();
+                bool over = static_cast<WorkerJob&>(*job).over();
                 if (over) queue_.over(job);
                 return over;
             });
@@ -119,7 +146,7 @@ class EngineService : public Service {
         for (const auto& event : shop_.scheduler.step()) {
             auto& job = EngineJob::of(event);
             if (event.kind == SequenceEvent::Kind::started) queue_.begun(job);
-            guarded(job, [&](EngineJob& j) { j.see(event); });
+            guarded(job, [&](WorkerJob&) { job.see(event); });
         }
         const auto& scheduler = shop_.scheduler;
         if (on_pass_ && scheduler.rows() > 0)
@@ -132,7 +159,7 @@ class EngineService : public Service {
     // What the work for a job runs into ends that job only.
     template <class Work>
     static void guarded(QueuedJob& queued, const Work& work) {
-        auto& job = static_cast<EngineJob&>(queued);
+        auto& job = static_cast<WorkerJob&>(queued);
         try {
             work(job);
         } catch (...) {
@@ -162,8 +189,8 @@ class EngineService : public Service {
 
 }  // namespace
 
-std::unique_ptr<Service> make_engine_service(Engine& engine, EngineServiceOptions options) {
-    return std::make_unique<EngineService>(engine, std::move(options));
+std::unique_ptr<EngineService> make_engine_service(Engine& engine, EngineServiceOptions options) {
+    return std::make_unique<SchedulingService>(engine, std::move(options));
 }
 
 std::int64_t default_kv_memory() { return static_cast<std::int64_t>(memory_limit().total / 8); }

@@ -43,7 +43,14 @@ struct EngineServiceOptions {
 // sequence needs more.
 std::int64_t default_kv_memory();
 
+class EngineService : public Service {
+  public:
+    // Does some work on the worker's thread, between two passes, and returns when it is done. What the work throws is thrown
+    // here. Throws ApiError as submit() does. Not to be called from a sink: they run on that thread.
+    virtual void between_passes(const std::function<void(Scheduler&)>& work) = 0;
+};
+
 // The engine must outlive the service and is used by nobody else meanwhile.
-std::unique_ptr<Service> make_engine_service(Engine& engine, EngineServiceOptions options = {});
+std::unique_ptr<EngineService> make_engine_service(Engine& engine, EngineServiceOptions options = {});
 
 }  // namespace cachalot::server

@@ -95,7 +95,8 @@ struct Event {
     std::string finish_reason, stop_text;
     std::int64_t progress_done = 0, progress_total = 0;
     Usage usage;
-    std::vector<Logprobs> logprobs;  // of the tokens that make up `text`, if asked for
+    std::vector<std::int32_t> tokens;  // finished: of the prompt and the choice, without EOS
+    std::vector<Logprobs> logprobs;    // of the tokens that make up `text`, if asked for
     std::shared_ptr<const ApiError> error;
 };
 

@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-namespace cachalot::cli {
+namespace cachalot {
 
 // In $XDG_CACHE_HOME, else in ~/.cache:
 std::filesystem::path default_kv_folder();  // "cachalot/kv": prefixes
@@ -14,4 +14,4 @@ std::filesystem::path default_hash_folder();  // "cachalot/hashes": of models' f
 // In $XDG_STATE_HOME, else in ~/.local/state: "cachalot/history": what was typed in chats
 std::filesystem::path default_history_file();
 
-}  // namespace cachalot::cli
+}  // namespace cachalot

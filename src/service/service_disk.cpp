@@ -1,21 +1,15 @@
-#include "cli/serve_disk.h"
+#include "service/service_disk.h"
 
-#include "cli/command.h"
-#include "cli/user_folders.h"
+#include "base/human_bytes.h"
 #include "engine/state_fingerprint.h"
+#include "file/user_folders.h"
 #include "model/content_fingerprint.h"
 #include "prefix/private_folder.h"
 
-namespace cachalot::cli {
-namespace {
+namespace cachalot::server {
 
-void say_not_kept(const char* what, const std::exception& why) {
-    say("cachalot: {} are not kept on disk: {}", what, why.what());
-}
-
-}  // namespace
-
-ServeDisk::ServeDisk(const ServeDiskOptions& o, Engine& engine) : engine_(engine) {
+ServiceDisk::ServiceDisk(const ServiceDiskOptions& o, Engine& engine, NoteSink note)
+    : engine_(engine), note_(std::move(note)) {
     if (o.folder.empty() || o.folder == "off") return;
     DiskTierOptions tier;
     tier.folder = o.folder;
@@ -24,27 +18,31 @@ ServeDisk::ServeDisk(const ServeDiskOptions& o, Engine& engine) : engine_(engine
     try {
         make_private_folder(tier.folder);
     } catch (const Error& e) {
-        say_not_kept("prefixes", e);
+        note_not_kept("prefixes", e);
         return;
     }
     try {
         turns_.emplace(tier.folder, tokenizer_fingerprint(engine.model().tokenizer));
     } catch (const Error& e) {
-        say_not_kept("calls of tools", e);
+        note_not_kept("calls of tools", e);
     }
     try {
         opener_ = std::thread([this, tier] { open_prefixes(tier); });
     } catch (const std::exception& e) {
-        say_not_kept("prefixes", e);
+        note_not_kept("prefixes", e);
     }
 }
 
-ServeDisk::~ServeDisk() {
+ServiceDisk::~ServiceDisk() {
     quit_ = true;
     if (opener_.joinable()) opener_.join();
 }
 
-void ServeDisk::open_prefixes(DiskTierOptions options) {
+void ServiceDisk::note_not_kept(const char* what, const std::exception& why) const {
+    if (note_) note_(fmt::format("{} are not kept on disk: {}", what, why.what()));
+}
+
+void ServiceDisk::open_prefixes(DiskTierOptions options) {
     try {
         const auto model = content_fingerprint(
             engine_.model(), {KeptHashes(default_hash_folder()), [&](auto, auto) { return !quit_; }});
@@ -53,23 +51,25 @@ void ServeDisk::open_prefixes(DiskTierOptions options) {
         tier_.emplace(options, engine_.kv_pool());
         open_ = &*tier_;
     } catch (const std::exception& e) {
-        say_not_kept("prefixes", e);
+        note_not_kept("prefixes", e);
     }
     std::lock_guard lock(mutex_);
     done_ = true;
-    if (late_ && open_) say("cachalot: the model is known; prefixes on disk are used now");
+    if (late_ && open_ && note_) note_("the model is known; prefixes on disk are used now");
     changed_.notify_all();
 }
 
-void ServeDisk::wait(std::chrono::milliseconds patience) {
+void ServiceDisk::wait(std::chrono::milliseconds patience) {
     if (!opener_.joinable()) return;
     std::unique_lock lock(mutex_);
     if (changed_.wait_for(lock, patience, [&] { return done_; })) return;
     late_ = true;
     std::uint64_t bytes = 0;
     for (const auto& file : engine_.model().checkpoint->files()) bytes += file.size();
-    say("cachalot: the model is read once, to be known again ({}); until then prefixes on disk are not used",
-        human_bytes(bytes));
+    if (note_)
+        note_(fmt::format(
+            "the model is read once, to be known again ({}); until then prefixes on disk are not used",
+            human_bytes(bytes)));
 }
 
-}  // namespace cachalot::cli
+}  // namespace cachalot::server

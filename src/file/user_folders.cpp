@@ -1,8 +1,8 @@
-#include "cli/user_folders.h"
+#include "file/user_folders.h"
 
 #include <cstdlib>
 
-namespace cachalot::cli {
+namespace cachalot {
 namespace {
 
 // cachalot/`name` in the folder that `variable` names, else in `usual` at home.
@@ -23,4 +23,4 @@ std::filesystem::path default_history_file() {
     return in_folder("XDG_STATE_HOME", ".local/state", "history");
 }
 
-}  // namespace cachalot::cli
+}  // namespace cachalot

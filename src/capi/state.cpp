@@ -1,0 +1,128 @@
+#include "capi/engine.h"
+#include "capi/output.h"
+#include "engine/state_fingerprint.h"
+#include "file/output_file.h"
+#include "file/text_file.h"
+#include "file/user_folders.h"
+#include "model/content_fingerprint.h"
+#include "prefix/state_record.h"
+
+namespace cachalot::capi {
+namespace {
+
+// Reads the whole model at the first time.
+const ChainKey& fingerprint(cachalot_engine& engine) {
+    std::lock_guard lock(engine.fingerprint_mutex);
+    if (!engine.fingerprint) {
+        auto& opened = engine.opened->engine;
+        const auto model = content_fingerprint(opened.model(), {KeptHashes(default_hash_folder())});
+        engine.fingerprint = state_fingerprint(opened, *model);
+    }
+    return *engine.fingerprint;
+}
+
+std::vector<std::byte> save(cachalot_engine& engine, std::span<const std::int32_t> tokens, const char* space,
+                            std::int64_t& length) {
+    const auto& key = fingerprint(engine);
+    const KvCodec codec(engine.opened->engine.kv_pool());
+    std::vector<std::byte> bytes;
+    engine.opened->service->between_passes([&](Scheduler& scheduler) {
+        const auto state = scheduler.prefixes().find(space ? space : "", tokens).state;
+        if (!state) throw CapiError(CACHALOT_NOT_FOUND, "no state is kept of a beginning of these tokens");
+        length = state->length;
+        bytes = write_state(codec, key, tokens.first(static_cast<std::size_t>(length)), *state);
+    });
+    return bytes;
+}
+
+std::int64_t load(cachalot_engine& engine, std::span<const std::byte> bytes, const char* space) {
+    const auto& key = fingerprint(engine);
+    auto& opened = engine.opened->engine;
+    std::optional<StateRecord> record;
+    try {
+        record = read_state(KvCodec(opened.kv_pool()), key, bytes);
+        for (const auto token : record->tokens)
+            if (token < 0 || token >= opened.model().config.vocab_size)
+                fail("the attention state has token {}, which is not in the vocabulary", token);
+    } catch (const Error& e) {
+        throw CapiError(CACHALOT_MISMATCH, e.what());
+    }
+    const auto length = record->state.length;
+    if (length > opened.context())
+        throw CapiError(
+            CACHALOT_TOO_LONG,
+            fmt::format("the attention state is of {} tokens, the context is {}", length, opened.context()));
+    bool kept = false;
+    engine.opened->service->between_passes([&](Scheduler& scheduler) {
+        kept = scheduler.adopt(space ? space : "", record->tokens, std::move(record->state));
+    });
+    if (!kept)
+        throw CapiError(CACHALOT_NO_MEMORY,
+                        "options.kv_memory has no room for the attention state beside what is running");
+    return length;
+}
+
+}  // namespace
+}  // namespace cachalot::capi
+
+using namespace cachalot::capi;
+
+cachalot_status cachalot_state_save(cachalot_engine* engine, const int32_t* tokens, size_t count,
+                                    const char* space, cachalot_bytes* bytes, int64_t* length,
+                                    cachalot_error* error) {
+    if (bytes) *bytes = {};
+    if (length) *length = 0;
+    return guarded(error, [&] {
+        need(engine, "engine");
+        need(bytes, "bytes");
+        if (count > 0) need(tokens, "tokens");
+        CallbackScope::refuse("cachalot_state_save");
+        std::int64_t found = 0;
+        const auto state = save(*engine, {tokens, count}, space, found);
+        *bytes = {copy_out(state), state.size()};
+        if (length) *length = found;
+    });
+}
+
+cachalot_status cachalot_state_save_file(cachalot_engine* engine, const int32_t* tokens, size_t count,
+                                         const char* space, const char* path, int64_t* length,
+                                         cachalot_error* error) {
+    if (length) *length = 0;
+    return guarded(error, [&] {
+        need(engine, "engine");
+        need(path, "path");
+        if (count > 0) need(tokens, "tokens");
+        CallbackScope::refuse("cachalot_state_save_file");
+        std::int64_t found = 0;
+        const auto state = save(*engine, {tokens, count}, space, found);
+        cachalot::OutputFile file(path);
+        file.write(state);
+        file.commit();
+        if (length) *length = found;
+    });
+}
+
+cachalot_status cachalot_state_load(cachalot_engine* engine, const void* bytes, size_t size,
+                                    const char* space, int64_t* length, cachalot_error* error) {
+    if (length) *length = 0;
+    return guarded(error, [&] {
+        need(engine, "engine");
+        if (size > 0) need(bytes, "bytes");
+        CallbackScope::refuse("cachalot_state_load");
+        const auto found = load(*engine, {static_cast<const std::byte*>(bytes), size}, space);
+        if (length) *length = found;
+    });
+}
+
+cachalot_status cachalot_state_load_file(cachalot_engine* engine, const char* path, const char* space,
+                                         int64_t* length, cachalot_error* error) {
+    if (length) *length = 0;
+    return guarded(error, [&] {
+        need(engine, "engine");
+        need(path, "path");
+        CallbackScope::refuse("cachalot_state_load_file");
+        const auto bytes = cachalot::read_text_file(path, std::uintmax_t(1) << 40);
+        const auto found = load(*engine, std::as_bytes(std::span(bytes)), space);
+        if (length) *length = found;
+    });
+}

@@ -1,0 +1,126 @@
+#include "engine/open_engine.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/available_cores.h"
+#include "base/error.h"
+#include "base/human_bytes.h"
+#include "base/memory_limit.h"
+#include "engine/memory_plan.h"
+#include "experts/cache_floor.h"
+#include "file/user_folders.h"
+#include "model/fingerprint.h"
+
+namespace cachalot {
+namespace {
+
+template <class... Arguments>
+void note(const OpenEngineOptions& o, fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+    if (o.note) o.note(fmt::format(format, std::forward<Arguments>(arguments)...));
+}
+
+// Tells what `auto` chose, if that is a cache.
+std::optional<ExpertBudget> expert_budget(const OpenEngineOptions& o, const Model& model) {
+    if (o.expert_cache == "off") return std::nullopt;
+    if (o.expert_cache != "auto") return ExpertBudget(o.expert_cache, "--expert-cache");
+    const auto longest = model.config.context_length;  // the engine refuses more
+    const auto context = o.context > 0 ? std::min(o.context, longest) : longest;
+    const auto states = std::max(o.states, states_bytes(model.config, o.kv, context));
+    const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
+    if (plan.resident()) return std::nullopt;
+    note(o,
+         "the routed experts, {}, do not fit into memory; a cache of {} is used (see "
+         "cachalot plan)",
+         human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
+    return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
+}
+
+// A file that was named must be right; the one in the cache folder is replaced if it is not.
+std::optional<HeatFile> heat_file(const OpenEngineOptions& o, const Model& model) {
+    if (o.expert_heat == "off") return std::nullopt;
+    if (o.expert_heat != "auto") return open_heat_file(model, o.expert_heat);
+    const auto folder = default_heat_folder();
+    if (folder.empty()) return std::nullopt;
+    const auto path = folder / (hex(model_fingerprint(model)) + ".heat");
+    try {
+        return open_heat_file(model, path);
+    } catch (const Error& e) {
+        note(o, "the expert cache starts cold: {}", e.what());
+        std::error_code ignored;
+        std::filesystem::remove(path, ignored);
+        return open_heat_file(model, path);
+    }
+}
+
+// One that was named must be right; one that only lies there is passed by if it is not.
+ExpertPacks expert_packs(const OpenEngineOptions& o, const Model& model) {
+    ExpertPacks packs;
+    for (const auto& path : o.expert_packs) packs.push_back(std::make_shared<ExpertPack>(model, path));
+    const auto beside = default_pack_path(find_model(o.path));
+    if (!o.expert_packs.empty() || !std::filesystem::exists(beside)) return packs;
+    try {
+        packs.push_back(std::make_shared<ExpertPack>(model, beside));
+    } catch (const Error& e) {
+        note(o, "experts are read from the model's own files: {}", e.what());
+    }
+    return packs;
+}
+
+void choose_experts(const OpenEngineOptions& o, const Model& model, EngineOptions& options) {
+    if (o.expert_cache == "off" && !o.expert_packs.empty())
+        fail("--expert-pack is read by a cache of experts, and --expert-cache is off");
+    options.expert_cache = expert_budget(o, model);
+    options.chunk = o.chunk > 0            ? o.chunk
+                    : options.expert_cache ? streaming_chunk(model.config, memory_limit().available)
+                                           : kResidentChunk;
+    if (options.expert_cache) {
+        options.expert_heat = heat_file(o, model);
+        options.expert_packs = expert_packs(o, model);
+    } else if (!o.expert_packs.empty()) {
+        (void)expert_packs(o, model);  // which must be right all the same
+        note(o,
+             "--expert-pack is not used, as the whole model fits into memory; --expert-cache says how "
+             "much of it experts may take");
+    }
+}
+
+}  // namespace
+
+SamplingOptions recommended_sampling(const Model& model) {
+    const auto recommended = model.checkpoint->sampling_defaults();
+    SamplingOptions sampling;
+    sampling.temperature = recommended.temperature.value_or(1.0f);
+    sampling.top_p = recommended.top_p.value_or(1.0f);
+    return sampling;
+}
+
+Engine open_engine(const OpenEngineOptions& options) {
+    return open_engine(Model::load(find_model(options.path)), options);
+}
+
+Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& o) {
+    EngineOptions options;
+    options.threads = o.threads;
+    options.numa = o.numa;
+    options.precision = o.precision;
+    options.kv = o.kv;
+    options.context = o.context;
+    options.route_trace = o.route_trace;
+    options.observer = o.observer;
+    options.trace = o.trace;
+    choose_experts(o, *model, options);
+    Engine engine(std::move(model), options);
+    const int wanted = o.threads > 0 ? o.threads : available_cores();
+    if (const int missing = wanted - engine.primitives().threads(); missing > 0)
+        note(o,
+             "{} of {} threads could not be created, as a limit is reached (see ulimit -u); it goes on "
+             "without them",
+             missing, wanted);
+    if (const auto stats = engine.expert_stats())
+        if (const auto text = expert_cache_warning(*stats, engine.model().config); !text.empty())
+            note(o, "{}", text);
+    return engine;
+}
+
+}  // namespace cachalot

@@ -1,0 +1,55 @@
+// Opening an engine: what its options leave open is chosen here, by what the model and the machine are.
+//
+// Nothing is printed. What was chosen, and what it has to do without, is told as notes for people; whoever
+// has a person to talk to passes them on.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "sampling/sampler.h"
+
+namespace cachalot {
+
+// Takes a sentence, without a full stop or a line break at its end. May be called by any thread, one at a
+// time.
+using NoteSink = std::function<void(const std::string& note)>;
+
+// Options have the meaning, and in messages the names, that they have on the command line.
+struct OpenEngineOptions {
+    std::string path;  // GGUF file or release directory; see find_model()
+    int threads = 0;   // 0: one per available core
+    CpuOptions::Numa numa = CpuOptions::Numa::automatic;
+    Precision precision = Precision::fast;
+    KvPrecision kv = KvPrecision::reference;
+    std::int64_t context = 0;               // tokens; 0: what the model was trained for
+    int chunk = 0;                          // tokens; 0: as is best with and without a cache of experts
+    std::string expert_cache = "auto";      // "8GB", "25%"; "off": all are mapped; "auto": that if they fit
+    std::string expert_heat = "off";        // FILE, "off", or "auto": one in the user's cache folder
+    std::vector<std::string> expert_packs;  // the one beside the model, if there is one, comes last
+    std::int64_t states = 0;  // bytes of attention states to plan for, but at least one conversation
+    std::string route_trace;  // file to write the choices of the routers to; empty: none is written
+    ActivationObserver* observer = nullptr;  // these two must outlive the engine
+    Trace* trace = nullptr;
+    NoteSink note;  // may be empty
+};
+
+// The path that was given, else $CACHALOT_MODEL, else the nano model, which is installed with the program.
+// Throws Error if nothing was given and there is no nano.
+std::string find_model(const std::string& given);
+// Whether that is nano because nobody has named a model.
+bool finds_nano(const std::string& given);
+
+// Temperature and top_p as the model recommends them, else 1; the rest as is usual.
+SamplingOptions recommended_sampling(const Model& model);
+
+// Throws Error if the model cannot be opened, or an option is out of range, does not suit the others or names
+// a file that is of another model.
+Engine open_engine(const OpenEngineOptions& options);
+// The same with a model that is open already: that of options.path.
+Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& options);
+
+}  // namespace cachalot

@@ -1,0 +1,35 @@
+// The state of one sequence in one piece of bytes, for whoever keeps it: in a file, in memory, at another
+// process.
+//
+//     offset  bytes
+//     0       8     CCSTATE1
+//     8       16    fingerprint of what computed it (engine/state_fingerprint.h)
+//     24      8     tokens n, little-endian
+//     32      ..    the tokens and their rows, then the rings, as state/kv_codec.h lays them out
+//     ..      16    XXH3-128 of all bytes before
+//
+// All sizes follow from the model and n, so no number of a record but n is believed, and n only if the size
+// is right for it.
+#pragma once
+
+#include <vector>
+
+#include "prefix/token_chain.h"
+#include "state/kv_codec.h"
+
+namespace cachalot {
+
+// `tokens`: those that the state is of.
+std::vector<std::byte> write_state(const KvCodec& codec, const ChainKey& fingerprint,
+                                   std::span<const std::int32_t> tokens, const KvCheckpoint& state);
+
+struct StateRecord {
+    std::vector<std::int32_t> tokens;  // not checked against any vocabulary
+    KvCheckpoint state;
+};
+
+// Throws Error that says what is wrong with `bytes`, which may come from anywhere: that they are no record,
+// are cut off or damaged, or of a model, precision or kernels of another fingerprint.
+StateRecord read_state(const KvCodec& codec, const ChainKey& fingerprint, std::span<const std::byte> bytes);
+
+}  // namespace cachalot

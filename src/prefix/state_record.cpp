@@ -57,7 +57,6 @@ StateRecord read_state(const KvCodec& codec, const ChainKey& fingerprint, std::s
         fail("the attention state is damaged or cut off");
     StateRecord record{std::vector<std::int32_t>(static_cast<std::size_t>(n)), codec.beginning(nullptr, 0)};
     std::memcpy(record.tokens.data(), payload.data(), record.tokens.size() * sizeof(std::int32_t));
-    codec.make_room(record.state, n);
     CACHALOT_CHECK(codec.read_rows(record.state, record.tokens, payload.first(rows)));
     record.state.rings.assign(payload.begin() + static_cast<std::ptrdiff_t>(rows), payload.end());
     return record;

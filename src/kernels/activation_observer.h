@@ -10,7 +10,7 @@ struct ExpertsCall;
 
 inline constexpr std::int32_t kSharedExpert = -1;
 
-// Called by the thread that calls the backend, when the values are there. They are valid during the call only.
+// Called by the thread that calls the operation, when the values are there. They are valid during the call only.
 class ActivationObserver {
   public:
     virtual ~ActivationObserver() = default;

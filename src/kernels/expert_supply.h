@@ -1,6 +1,6 @@
-// How a backend gets the routed experts of a layer: not as a table of weights, but by asking for them.
+// How the operation `experts` gets the routed experts of a layer: not as a table of weights, but by asking for them.
 //
-// Some may be in memory and others on disk. The backend names the experts that its rows chose, computes the shared
+// Some may be in memory and others on disk. It names the experts that its rows chose, computes the shared
 // expert and those that are there, then takes the others in the order in which they arrive, so that reading hides behind
 // computing. What it computes does not depend on that order: every (row, choice) has a place of its own for its result,
 // and the sum is taken in the order of the choices when all have come.

@@ -66,7 +66,7 @@ void CpuPrimitives::route(const RouteCall& c) {
 // in the order of their experts, then every row once more for the shared expert.
 class CpuPrimitives::ExpertPass {
   public:
-    ExpertPass(CpuPrimitives& backend, const ExpertsCall& call);
+    ExpertPass(CpuPrimitives& primitives, const ExpertsCall& call);
 
     void gather();                            // the inputs of all places
     void compute(std::vector<Group>& ready);  // their results; reorders `ready`
@@ -108,8 +108,8 @@ class CpuPrimitives::ExpertPass {
           *result_ = nullptr;  // [places_, hidden_ or inner_]
 };
 
-CpuPrimitives::ExpertPass::ExpertPass(CpuPrimitives& backend, const ExpertsCall& call)
-    : b_(backend),
+CpuPrimitives::ExpertPass::ExpertPass(CpuPrimitives& primitives, const ExpertsCall& call)
+    : b_(primitives),
       c_(call),
       hidden_(call.shared->down.rows),
       slots_(std::int64_t(call.rows) * call.top_k),

@@ -1,4 +1,4 @@
-// Scalar encoding and decoding of cached rows (formats: kernels/views.h). Shared by both backends where it is not hot.
+// Scalar encoding and decoding of cached rows (formats: kernels/views.h). Shared by reference and CPU where it is not hot.
 #pragma once
 
 #include "kernels/views.h"

@@ -1,5 +1,3 @@
-#include <filesystem>
-
 #include "capi/engine.h"
 #include "capi/sized.h"
 #include "text/prompt_protocol.h"
@@ -7,7 +5,8 @@
 namespace cachalot::capi {
 namespace {
 
-constexpr std::size_t kFirstOptions = sizeof(cachalot_options), kFirstFacts = sizeof(cachalot_facts);
+constexpr std::size_t kFirstOptions = CACHALOT_SIZE_UP_TO(cachalot_options, on_note_user);
+constexpr std::size_t kFirstFacts = CACHALOT_SIZE_UP_TO(cachalot_facts, reserved);
 
 cachalot_options default_options() {
     cachalot_options o{};

@@ -12,8 +12,8 @@ struct cachalot_request {
 namespace cachalot::capi {
 namespace {
 
-constexpr std::size_t kFirstRequest = sizeof(cachalot_request_options),
-                      kFirstResult = sizeof(cachalot_result);
+constexpr std::size_t kFirstRequest = CACHALOT_SIZE_UP_TO(cachalot_request_options, on_event_user);
+constexpr std::size_t kFirstResult = CACHALOT_SIZE_UP_TO(cachalot_result, usage);
 constexpr float kRecommended = -1;
 
 cachalot_request_options default_request() {

@@ -6,11 +6,15 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "capi/error.h"
 
 namespace cachalot::capi {
+
+// The size of a structure whose last member is this one: what the first version of the interface ended with.
+#define CACHALOT_SIZE_UP_TO(type, member) (offsetof(type, member) + sizeof(type::member))
 
 // For an init function: sets the members that the caller has, and whatever lies behind them to zero.
 template <class T>

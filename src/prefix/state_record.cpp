@@ -21,17 +21,18 @@ std::vector<std::byte> write_state(const KvCodec& codec, const ChainKey& fingerp
     CACHALOT_CHECK(length == state.length);
     CountedBytes rows;  // which the scheduler's memory has nothing to do with
     codec.write_rows(state, 0, tokens, rows);
-    std::vector<std::byte> out;
-    out.reserve(kHeader + rows.size() + state.rings.size() + kHash);
+    std::vector<std::byte> out(kHeader + rows.size() + state.rings.size() + kHash);
+    std::byte* to = out.data();
     auto append = [&](std::span<const std::byte> bytes) {
-        out.insert(out.end(), bytes.begin(), bytes.end());
+        if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+        to += bytes.size();
     };
     append(std::as_bytes(std::span(kMagic).first<8>()));
     append(bytes_of(fingerprint));
-    for (int i = 0; i < 8; ++i) out.push_back(static_cast<std::byte>(length >> (8 * i)));
+    for (int i = 0; i < 8; ++i) *to++ = static_cast<std::byte>(length >> (8 * i));
     append(rows);
     append(state.rings);
-    append(bytes_of(hash128(out)));
+    append(bytes_of(hash128(std::span(out).first(out.size() - kHash))));
     return out;
 }
 
@@ -41,8 +42,7 @@ StateRecord read_state(const KvCodec& codec, const ChainKey& fingerprint, std::s
     if (std::memcmp(bytes.data() + 8, fingerprint.data(), fingerprint.size()) != 0)
         fail(
             "the attention state was computed with another model, other precisions or other kernels; it is "
-            "right "
-            "for those only");
+            "right for those only");
     std::uint64_t count = 0;
     for (int i = 7; i >= 0; --i)
         count = count << 8 | static_cast<std::uint64_t>(bytes[24u + static_cast<unsigned>(i)]);

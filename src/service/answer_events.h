@@ -32,7 +32,7 @@ class AnswerEvents {
     void end_text(bool cut);
 
     // Sends `finished`; `reason` is why the text ended, if it was not ended here. `tokens`: see Event.
-    void finish(FinishReason reason, std::vector<std::int32_t> tokens);
+    void finish(FinishReason reason, std::vector<std::int32_t> tokens = {});
 
     // Whether the answer was ended here.
     bool cut() const { return cut_; }

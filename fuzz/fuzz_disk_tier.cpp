@@ -61,8 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static const Tokens tokens = conversation(700);
     static const auto made = [] {  // what every input starts from
         auto path = folder.path() / "made";
-        KvState shape = test::empty_state();
-        DiskTier tier(options(path), shape);
+        DiskTier tier(options(path), test::small_pool());
         for (std::size_t n : {300u, 700u})
             tier.store("", std::span(tokens).first(n),
                        test::state_of(std::span(tokens).first(n)).checkpoint());
@@ -77,9 +76,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::Input input(data, size);
     const bool pages = input.number<std::uint8_t>() % 2 == 0;
     change(path / (pages ? "pages-000001" : "index.db"), input);
-    KvState shape = test::empty_state();
     std::optional<DiskTier> tier;
-    if (fuzz::refused([&] { tier.emplace(options(path), shape); })) return 0;
+    if (fuzz::refused([&] { tier.emplace(options(path), test::small_pool()); })) return 0;
     (void)known(*tier, tokens);
     (void)known(*tier, tokens);  // a record that is no good has been forgotten
     tier->flush();

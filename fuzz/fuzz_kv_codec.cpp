@@ -22,8 +22,7 @@ CountedBytes rows(const KvCodec& codec, const KvCheckpoint& state, std::int64_t 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static KvState shape = test::empty_state();
-    static const KvCodec codec(shape);
+    static const KvCodec codec(test::small_pool());
     fuzz::Input input(data, size);
     std::vector<std::int32_t> tokens;
     KvCheckpoint state = codec.beginning(nullptr, 0);
@@ -43,6 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         if (fault == 3)
             bytes = input.filled(bytes.size() + static_cast<std::size_t>(input.between(1, 99))),
             right = false;
+        codec.make_room(state, begin + count);
         CACHALOT_CHECK(codec.read_rows(state, own, bytes) == right);
         CACHALOT_CHECK(state.length == begin + (right ? count : 0));
         if (!right) {

@@ -42,6 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         if (fault == 3)
             bytes = input.filled(bytes.size() + static_cast<std::size_t>(input.between(1, 99))),
             right = false;
+        codec.make_room(state, begin + count);
         CACHALOT_CHECK(codec.read_rows(state, own, bytes) == right);
         CACHALOT_CHECK(state.length == begin + (right ? count : 0));
         if (!right) {

@@ -1,6 +1,6 @@
 #include "state/kv_codec.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "base/error.h"
 
@@ -42,8 +42,7 @@ void KvCodec::write_rows(const KvCheckpoint& state, std::int64_t begin, std::spa
     const auto before = out.size();
     out.resize(before + static_cast<std::size_t>(rows_bytes(begin, end)));
     std::byte* to = out.data() + before;
-    std::memcpy(to, tokens.data(), tokens.size_bytes());
-    to += tokens.size_bytes();
+    to = std::ranges::copy(std::as_bytes(tokens), to).out;
     auto stream = pool_->device()->make_stream();
     each_run(pool_->layout(), begin, end, [&](std::int64_t page, std::int64_t offset, std::int64_t bytes) {
         stream->copy(to, state.pages.addresses()[page] + offset, static_cast<std::size_t>(bytes));
@@ -71,7 +70,7 @@ bool KvCodec::read_rows(KvCheckpoint& state, std::span<const std::int32_t> token
                         std::span<const std::byte> bytes) const {
     const auto begin = state.length, end = begin + static_cast<std::int64_t>(tokens.size());
     if (static_cast<std::int64_t>(bytes.size()) != rows_bytes(begin, end) ||
-        std::memcmp(bytes.data(), tokens.data(), tokens.size_bytes()) != 0)
+        !std::ranges::equal(bytes.first(tokens.size_bytes()), std::as_bytes(tokens)))
         return false;
     const std::byte* from = bytes.data() + tokens.size_bytes();
     auto stream = pool_->device()->make_stream();

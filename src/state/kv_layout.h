@@ -18,7 +18,7 @@
 namespace cachalot {
 
 enum class KvPrecision {
-    reference,  // FP8 latents and FP4 indexer keys: the rounding of DeepSeek's inference code, and the smallest
+    reference,  // FP8 latents and FP4 indexer keys: rounds as DeepSeek's inference code; the smallest
     f32,        // no rounding
 };
 

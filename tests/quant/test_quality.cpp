@@ -6,6 +6,7 @@
 
 #include "quant/quantize_test.h"
 #include "tensor/iq_quants.h"
+#include "tensor/k_quants.h"
 
 namespace cachalot {
 namespace {

@@ -21,11 +21,12 @@ const ChainKey& fingerprint(cachalot_engine& engine) {
     return *engine.fingerprint;
 }
 
+// States are read and written by the thread that computes with them.
+
 std::vector<std::byte> save(cachalot_engine& engine, std::span<const std::int32_t> tokens, const char* space,
                             std::int64_t& length) {
     const auto& key = fingerprint(engine);
-    auto shape = engine.opened->engine.new_state();
-    const KvCodec codec(shape);
+    const KvCodec codec(engine.opened->engine.kv_pool());
     std::vector<std::byte> bytes;
     engine.opened->service->between_passes([&](Scheduler& scheduler) {
         const auto state = scheduler.prefixes().find(space ? space : "", tokens).state;
@@ -36,31 +37,33 @@ std::vector<std::byte> save(cachalot_engine& engine, std::span<const std::int32_
     return bytes;
 }
 
-std::int64_t load(cachalot_engine& engine, std::span<const std::byte> bytes, const char* space) {
-    const auto& key = fingerprint(engine);
-    auto& opened = engine.opened->engine;
-    auto shape = opened.new_state();
-    std::optional<StateRecord> record;
+StateRecord checked_record(const Engine& engine, const ChainKey& key, std::span<const std::byte> bytes) {
     try {
-        record = read_state(KvCodec(shape), key, bytes);
-        for (const auto token : record->tokens)
-            if (token < 0 || token >= opened.model().config.vocab_size)
+        auto record = read_state(KvCodec(engine.kv_pool()), key, bytes);
+        for (const auto token : record.tokens)
+            if (token < 0 || token >= engine.model().config.vocab_size)
                 fail("the attention state has token {}, which is not in the vocabulary", token);
+        return record;
     } catch (const Error& e) {
         throw CapiError(CACHALOT_MISMATCH, e.what());
     }
-    const auto length = record->state.length;
-    if (length > opened.context())
-        throw CapiError(
-            CACHALOT_TOO_LONG,
-            fmt::format("the attention state is of {} tokens, the context is {}", length, opened.context()));
-    bool kept = false;
+}
+
+std::int64_t load(cachalot_engine& engine, std::span<const std::byte> bytes, const char* space) {
+    const auto& key = fingerprint(engine);
+    const auto& opened = engine.opened->engine;
+    std::int64_t length = 0;
     engine.opened->service->between_passes([&](Scheduler& scheduler) {
-        kept = scheduler.adopt(space ? space : "", record->tokens, std::move(record->state));
+        auto record = checked_record(opened, key, bytes);
+        if (record.state.length > opened.context())
+            throw CapiError(CACHALOT_TOO_LONG,
+                            fmt::format("the attention state is of {} tokens, the context is {}",
+                                        record.state.length, opened.context()));
+        length = record.state.length;
+        if (!scheduler.adopt(space ? space : "", record.tokens, std::move(record.state)))
+            throw CapiError(CACHALOT_NO_MEMORY,
+                            "options.kv_memory has no room for the attention state beside what is running");
     });
-    if (!kept)
-        throw CapiError(CACHALOT_NO_MEMORY,
-                        "options.kv_memory has no room for the attention state beside what is running");
     return length;
 }
 

@@ -48,8 +48,7 @@ void ServiceDisk::open_prefixes(DiskTierOptions options) {
             engine_.model(), {KeptHashes(default_hash_folder()), [&](auto, auto) { return !quit_; }});
         if (!model) return;
         options.model = state_fingerprint(engine_, *model);
-        auto shape = engine_.new_state();
-        tier_.emplace(options, shape);
+        tier_.emplace(options, engine_.kv_pool());
         open_ = &*tier_;
     } catch (const std::exception& e) {
         note_not_kept("prefixes", e);

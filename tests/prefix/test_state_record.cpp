@@ -10,13 +10,11 @@ namespace {
 const ChainKey kModel = hash128(std::as_bytes(std::span("model", 5)));
 
 std::vector<std::byte> record_of(const Tokens& tokens) {
-    auto shape = empty_state();
-    return write_state(KvCodec(shape), kModel, tokens, state_of(tokens).checkpoint());
+    return write_state(KvCodec(small_pool()), kModel, tokens, state_of(tokens).checkpoint());
 }
 
 StateRecord read(std::span<const std::byte> bytes, const ChainKey& model = kModel) {
-    auto shape = empty_state();
-    return read_state(KvCodec(shape), model, bytes);
+    return read_state(KvCodec(small_pool()), model, bytes);
 }
 
 // Lengths around pages, groups of compressors and the window.

@@ -28,8 +28,9 @@ struct StateRecord {
     KvCheckpoint state;
 };
 
-// Throws Error that says what is wrong with `bytes`, which may come from anywhere: that they are no record,
-// are cut off or damaged, or of a model, precision or kernels of another fingerprint.
+// Called where states are used (KvCodec::make_room). Throws Error that says what is wrong with `bytes`, which
+// may come from anywhere: that they are no record, are cut off or damaged, or of a model, precision or
+// kernels of another fingerprint.
 StateRecord read_state(const KvCodec& codec, const ChainKey& fingerprint, std::span<const std::byte> bytes);
 
 }  // namespace cachalot

@@ -48,9 +48,9 @@ std::optional<ExpertBudget> expert_budget(const ModelOptions& o, const Model& mo
     const auto states = std::max(o.states, states_bytes(model.config, o.kv_precision(), context));
     const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
     if (plan.resident()) return std::nullopt;
-    say("cachalot: the routed experts, {}, do not fit into memory; a cache of {} is used (see "
-        "cachalot plan)",
-        human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
+    o.note(fmt::format(
+        "the routed experts, {}, do not fit into memory; a cache of {} is used (see cachalot plan)",
+        human_bytes(plan.routed_experts), human_bytes(plan.expert_cache)));
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
 }
 
@@ -64,7 +64,7 @@ std::optional<HeatFile> heat_file(const ModelOptions& o, const Model& model) {
     try {
         return open_heat_file(model, path);
     } catch (const Error& e) {
-        say("cachalot: the expert cache starts cold: {}", e.what());
+        o.note(fmt::format("the expert cache starts cold: {}", e.what()));
         std::error_code ignored;
         std::filesystem::remove(path, ignored);
         return open_heat_file(model, path);
@@ -80,7 +80,7 @@ ExpertPacks expert_packs(const ModelOptions& o, const Model& model) {
     try {
         packs.push_back(std::make_shared<ExpertPack>(model, beside));
     } catch (const Error& e) {
-        say("cachalot: experts are read from the model's own files: {}", e.what());
+        o.note(fmt::format("experts are read from the model's own files: {}", e.what()));
     }
     return packs;
 }
@@ -156,6 +156,13 @@ void ModelOptions::add_profile_to(CLI::App& app) {
         ->type_name("FILE");
 }
 
+void ModelOptions::note(const std::string& text) const {
+    if (notes_in_log)
+        log.warn(text);
+    else
+        say("cachalot: {}", text);
+}
+
 void ModelOptions::write_profile() const {
     if (!profile.empty()) {
         const std::string json = trace->chrome_json();
@@ -177,7 +184,7 @@ std::string ModelOptions::resolved_path() const {
 }
 
 CommandFiles ModelOptions::files() const {
-    CommandFiles files{{resolved_path()}, expert_packs, {profile, route_trace}};
+    CommandFiles files{{resolved_path()}, expert_packs, {profile, route_trace, log_options.file}};
     files.inputs.push_back(default_pack_path(resolved_path()).string());
     if (expert_heat != "off" && expert_heat != "auto") files.outputs.push_back(expert_heat);
     return files;
@@ -216,9 +223,10 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserv
                                            : kResidentChunk;
     if (!options.expert_cache && !expert_packs.empty()) {
         (void)cli::expert_packs(*this, *model);  // which must be right all the same
-        say("cachalot: --expert-pack is not used, as the whole model fits into memory; --expert-cache says "
-            "how "
-            "much of it experts may take");
+        note(
+            "--expert-pack is not used, as the whole model fits into memory; --expert-cache says how much of "
+            "it "
+            "experts may take");
     }
     if (options.expert_cache) {
         options.expert_heat = heat_file(*this, *model);
@@ -226,17 +234,17 @@ Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserv
     }
     options.route_trace = route_trace;
     options.observer = observer;
+    options.log = log;
     if (trace_table || !profile.empty()) options.trace = trace.get();
     Engine engine(std::move(model), options);
     const int wanted = threads > 0 ? threads : available_cores();
     if (const int missing = wanted - engine.backend().threads(); missing > 0)
-        say("cachalot: {} of {} threads could not be created, as a limit is reached (see ulimit -u); it goes "
-            "on "
+        note(fmt::format(
+            "{} of {} threads could not be created, as a limit is reached (see ulimit -u); it goes on "
             "without them",
-            missing, wanted);
+            missing, wanted));
     if (const auto stats = engine.expert_stats())
-        if (const auto text = expert_cache_warning(*stats, engine.model().config); !text.empty())
-            say("cachalot: {}", text);
+        if (const auto text = expert_cache_warning(*stats, engine.model().config); !text.empty()) note(text);
     return engine;
 }
 

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/log_options.h"
 #include "cli/output.h"
 #include "cli/outputs.h"
 #include "engine/engine.h"
@@ -37,6 +38,10 @@ struct ModelOptions {
     std::string profile;       // file to write a profile to; empty: none is written
     bool trace_table = false;  // a table of the profile is printed without one
     std::shared_ptr<Trace> trace = std::make_shared<Trace>();
+    LogOptions log_options;  // of commands that offer them
+    Log log;                 // for the engine; opened by the command
+    bool notes_in_log =
+        false;  // what is to be known about how the model is run goes there, too, instead of being said
 
     void add_to(CLI::App& app, bool engine = true);  // engine: false if only the file is looked at
 
@@ -55,6 +60,9 @@ struct ModelOptions {
     std::shared_ptr<const Model> load(const CommandFiles& others = {}) const;
     Engine engine(std::shared_ptr<const Model> model, ActivationObserver* observer = nullptr) const;
     Engine engine(const CommandFiles& others = {}) const { return engine(load(others)); }
+
+    // What somebody who runs a model should know: "the routed experts do not fit into memory".
+    void note(const std::string& text) const;
 
     // For commands that offer --profile: the option, and what to do when the work is done (nothing without it). The
     // profile goes to the file, a table of it to stderr.

@@ -27,7 +27,7 @@ struct ServeDiskOptions {
 
 class ServeDisk {
   public:
-    // Says on stderr what cannot be kept, and why: the server does without. The engine must outlive this, which must
+    // Logs what cannot be kept, and why: the server does without. The log is the engine's. The engine must outlive this, which must
     // outlive whoever uses what it gives.
     ServeDisk(const ServeDiskOptions& options, Engine& engine);
     ~ServeDisk();
@@ -42,6 +42,7 @@ class ServeDisk {
     void open_prefixes(DiskTierOptions options);
 
     Engine& engine_;
+    const Log log_;
     std::optional<server::TurnStore> turns_;
     std::optional<DiskTier> tier_;
     std::atomic<DiskTier*> open_ = nullptr;

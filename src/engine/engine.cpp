@@ -23,8 +23,8 @@ EngineOptions checked(EngineOptions o, const Config& config) {
 std::unique_ptr<ExpertStore> make_expert_store(const Model& model, const EngineOptions& options) {
     if (!options.expert_cache) return std::make_unique<ResidentExpertStore>(model.weights);
     const int slots = options.expert_cache->slots(ExpertRecords(model).header());
-    return std::make_unique<StreamingExpertStore>(model, slots, make_read_queue(), options.expert_heat,
-                                                  options.expert_packs);
+    return std::make_unique<StreamingExpertStore>(model, slots, make_read_queue(options.log),
+                                                  options.expert_heat, options.expert_packs, options.log);
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
                std::unique_ptr<ExpertStore> experts)
     : model_(std::move(model)),
-      watch_(std::make_unique<ChangeWatch>(model_->checkpoint->files())),
+      watch_(std::make_unique<ChangeWatch>(model_->checkpoint->files(), options.log)),
       options_(checked(options, model_->config)),
       backend_(make_cpu_backend({options_.threads, options_.precision, options_.isa, options_.numa})),
       experts_(std::move(experts)),

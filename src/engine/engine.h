@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#include "base/log.h"
 #include "base/trace.h"
 #include "engine/route_recorder.h"
 #include "experts/expert_budget.h"
@@ -38,6 +39,7 @@ struct EngineOptions {
     ExpertPacks expert_packs;                // with a cache: to read experts from, before the model's files
     std::string route_trace;                 // file to write the choices of the routers to; empty: none
     ActivationObserver* observer = nullptr;  // sees the inputs of every product; must outlive the engine
+    Log log = {};                            // of what goes wrong in the engine and what is made with it
 };
 
 class Engine {

@@ -29,7 +29,7 @@ TEST_F(LineFiles, IsMadeForItsOwnerAlone) {
     struct stat status {};
     ASSERT_EQ(::stat(path.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0600u);
-    EXPECT_THAT([] { LineFile file("/nowhere/log"); },
+    EXPECT_THAT([] { LineFile{std::string("/nowhere/log")}; },
                 ThrowsMessage<Error>(HasSubstr("/nowhere/log: cannot be opened: No such file")));
 }
 

@@ -84,8 +84,7 @@ class DiskFaults : public testing::Test {
         o.budget = budget;
         o.file_limit = 200'000;
         o.log = Log(log);
-        auto shape = empty_state();
-        return std::make_unique<DiskTier>(o, shape);
+        return std::make_unique<DiskTier>(o, small_pool());
     }
 
     // Those of the talks of which something is known.

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "file/text_file.h"
 
 namespace cachalot::cli {
@@ -36,12 +37,10 @@ std::string as_entry(const std::string& line) {
 
 // Readable for the owner only.
 void write_lines(const fs::path& file, int mode, const std::string& lines) {
-    const int descriptor = open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | mode, 0600);
+    const UniqueFd opened(open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | mode, 0600));
     const auto size = static_cast<ssize_t>(lines.size());
-    const bool written = descriptor >= 0 && write(descriptor, lines.data(), lines.size()) == size;
-    const int error = errno;
-    if (descriptor >= 0) close(descriptor);
-    if (!written) fail("{}: cannot be written: {}", file.string(), std::strerror(error));
+    if (!opened || write(opened.get(), lines.data(), lines.size()) != size)
+        fail("{}: cannot be written: {}", file.string(), std::strerror(errno));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ void add_chat(CLI::App& app) {
     auto* command = app.add_subcommand("chat", "A conversation on the terminal");
     o->model.expert_heat = "auto";
     o->model.add_to(*command);
+    o->model.log_options.add_to(*command);
     o->answer.add_to(*command);
     add_draft_to(*command, o->drafting);
     command->add_option("--load", o->load, "continue a conversation that /save wrote")
@@ -22,7 +23,10 @@ void add_chat(CLI::App& app) {
         ->capture_default_str()
         ->type_name("FILE");
     command->footer("In the conversation:\n" + chat_help());
-    command->callback([o] { terminal_chat(*o); });
+    command->callback([o] {
+        o->model.log = Log(o->model.log_options.open());
+        terminal_chat(*o);
+    });
 }
 
 }  // namespace cachalot::cli

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "cli/command.h"
 #include "cli/compare_report.h"
 #include "cli/svg_figure.h"
@@ -29,18 +30,15 @@ class TemporaryFile {
   public:
     TemporaryFile() {
         std::string name = (std::filesystem::temp_directory_path() / "cachalot-XXXXXX").string();
-        descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
-        if (descriptor_ < 0)
+        descriptor_.reset(::mkostemp(name.data(), O_CLOEXEC));
+        if (!descriptor_)
             fail("{}: cannot create: {}; $TMPDIR names another folder", name, std::strerror(errno));
         ::unlink(name.c_str());
     }
-    ~TemporaryFile() { ::close(descriptor_); }
-    TemporaryFile(const TemporaryFile&) = delete;
-    TemporaryFile& operator=(const TemporaryFile&) = delete;
-    std::string path() const { return fmt::format("/dev/fd/{}", descriptor_); }
+    std::string path() const { return fmt::format("/dev/fd/{}", descriptor_.get()); }
 
   private:
-    int descriptor_ = -1;
+    UniqueFd descriptor_;
 };
 
 ModelOptions options_of(const CompareOptions& o, const std::string& path) {

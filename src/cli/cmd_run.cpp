@@ -211,6 +211,7 @@ void add_run(CLI::App& app) {
     o->model.expert_heat = "auto";
     o->model.add_to(*command);
     o->model.add_profile_to(*command);
+    o->model.log_options.add_to(*command);
     auto* words = command->add_option("question", o->question,
                                       "the prompt; else -p, -f or stdin, and on a terminal a chat");
     auto* prompt =
@@ -244,7 +245,10 @@ void add_run(CLI::App& app) {
     command->add_flag("--stats", o->stats, "print speed and memory to stderr");
     command->add_flag("--json", o->json,
                       "print one JSON object: text, reasoning, tool_calls, finish_reason, usage, timings");
-    command->callback([o] { run_command(*o); });
+    command->callback([o] {
+        o->model.log = Log(o->model.log_options.open());
+        run_command(*o);
+    });
 }
 
 }  // namespace cachalot::cli

@@ -129,16 +129,19 @@ void add_keys(const ServeOptions& o, ApiKeys& keys) {
 void check_files(const ServeOptions& o) {
     CommandFiles files{{}, {o.scripted, o.http.tls_cert, o.http.tls_key}, {o.audit_log}};
     files.inputs.insert(files.inputs.end(), o.key_files.begin(), o.key_files.end());
-    if (o.scripted.empty())
-        o.model.check(files);
-    else
-        files.check();
+    if (o.scripted.empty()) return o.model.check(files);
+    files.outputs.push_back(o.model.log_options.file);
+    files.check();
 }
 
-OpenServiceOptions service_options(const ServeOptions& o, const std::string& id, Metrics& metrics) {
+OpenServiceOptions service_options(const ServeOptions& o, const std::string& id, const Log& log,
+                                   Metrics& metrics) {
     o.model.check();
+    ModelOptions model = o.model;
+    model.log = log;
+    model.notes_in_log = true;
     OpenServiceOptions options;
-    options.engine = o.model.to_open();
+    options.engine = model.to_open();
     options.disk.folder = o.kv_dir;
     options.disk.budget = o.kv_disk;
     options.service.model_id = id;
@@ -151,14 +154,14 @@ OpenServiceOptions service_options(const ServeOptions& o, const std::string& id,
 }
 
 // The model or the script, metered. `opened` is where the model's engine and what it keeps on disk live.
-std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& id,
+std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& id, const Log& log,
                                       std::unique_ptr<OpenedService>& opened, Metrics& metrics) {
     if (!o.scripted.empty()) {
         QueueOptions queue;
         queue.limit = o.queue;
-        return make_metered_service(make_scripted_service(o.scripted, {queue}), metrics);
+        return make_metered_service(make_scripted_service(o.scripted, {queue, log}), metrics);
     }
-    opened = open_service(service_options(o, id, metrics));
+    opened = open_service(service_options(o, id, log, metrics));
     metrics.show_experts([&opened] { return opened->engine.expert_stats(); });
     metrics.show_disk([&opened] {
         const DiskTier* prefixes = opened->disk.prefixes();
@@ -173,11 +176,14 @@ void serve(const ServeOptions& o) {
     allow_connections(o.http.limits.connections);
     const std::string id = model_id(o);
     Metrics metrics(id, o.metrics_prefix, o.metrics_llamacpp);
+    const auto lines = o.model.log_options.open();
+    const Log log(lines);
+    metrics.show_lost_log_lines([lines] { return lines->lost(); });
     check_files(o);
     std::unique_ptr<AuditLog> audit;
     if (!o.audit_log.empty()) {
         audit = std::make_unique<AuditLog>(o.audit_log, o.log_text,
-                                           [](std::string_view text) { say("cachalot: {}", text); });
+                                           [log](std::string_view text) { log.warn(text); });
         metrics.show_lost_lines([&audit] { return audit->lost(); });
     }
 
@@ -187,6 +193,7 @@ void serve(const ServeOptions& o) {
     for (const auto& origin : o.origins) http.cors.allow(origin);
     add_keys(o, http.keys);
     if (o.log_text) http.keep_text = kLoggedText;
+    http.log = log;
     http.on_served = [&](const Served& served) {
         metrics.http_request(served.method, served.route, served.status, served.seconds);
         if (audit) audit->write(served);
@@ -206,22 +213,23 @@ void serve(const ServeOptions& o) {
     HttpServer server(std::move(http), with(loading_routes()));
     server.start();  // before the model is loaded: /health and /ready answer meanwhile
     if (const int missing = server.missing_threads(); missing > 0)
-        say("cachalot: {} threads of the server could not be started; it goes on with fewer", missing);
+        log.warn(
+            fmt::format("{} threads of the server could not be started; it goes on with fewer", missing));
 
-    service = make_service(o, id, opened, metrics);
+    service = make_service(o, id, log, opened, metrics);
     for (auto& more :
          {openai_routes(*service), anthropic_routes(*service, o.claude_context), responses_routes(*service)})
         routes.insert(routes.end(), more.begin(), more.end());
     signals.expect();  // before there are answers that could be cut off
     server.set_routes(routes);
     ready = true;
-    say("cachalot: serving {} at {}", id, server.url());
+    log.info(fmt::format("serving {} at {}", id, server.url()));
 
     signals.wait();
     auto deadline = std::chrono::steady_clock::now() +
                     std::chrono::milliseconds(static_cast<std::int64_t>(o.drain_timeout * 1000));
     ready = false;
-    say("cachalot: stopping; running answers have {} s", o.drain_timeout);
+    log.info(fmt::format("stopping; running answers have {} s", o.drain_timeout));
     std::thread drain = start_thread("stopping", [&] { service->drain(deadline); });
     server.stop(deadline);
     drain.join();
@@ -357,9 +365,11 @@ void add_serve(CLI::App& app) {
         ->check(CLI::Range(0.0, 86400.0))
         ->capture_default_str()
         ->type_name("S");
-    auto* log = command->add_option("--audit-log", o->audit_log, "append one JSON line per request")
-                    ->type_name("FILE");
-    command->add_flag("--log-text", o->log_text, "with --audit-log: the texts, too")->needs(log);
+    auto* audit = command->add_option("--audit-log", o->audit_log, "append one JSON line per request")
+                      ->type_name("FILE");
+    command->add_flag("--log-text", o->log_text, "with --audit-log: the texts, too")->needs(audit);
+    o->model.log_options.level = "info";
+    o->model.log_options.add_to(*command);
     command
         ->add_option("--metrics-prefix", o->metrics_prefix,
                      "of the names at /metrics; \"vllm:\" suits its dashboards")

@@ -95,7 +95,7 @@ void ModelOptions::write_profile() const {
 }
 
 CommandFiles ModelOptions::files() const {
-    CommandFiles files{{resolved_path()}, expert_packs, {profile, route_trace}};
+    CommandFiles files{{resolved_path()}, expert_packs, {profile, route_trace, log_options.file}};
     files.inputs.push_back(default_pack_path(resolved_path()).string());
     if (expert_heat != "off" && expert_heat != "auto") files.outputs.push_back(expert_heat);
     return files;
@@ -134,6 +134,7 @@ OpenEngineOptions ModelOptions::to_open() const {
     options.kv = kv_precision();
     if (trace_table || !profile.empty()) options.trace = profiled.get();
     options.note = say_note;
+    if (notes_in_log) options.note = [to = log](const std::string& note) { to.warn(note); };
     return options;
 }
 

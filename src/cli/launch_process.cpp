@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "cli/signals.h"
 
 namespace cachalot::cli {
@@ -79,18 +80,19 @@ Process::Process(const Options& options, const WaitedSignals& signals, const std
     std::vector<char*> arguments;
     for (const auto& argument : options.command) arguments.push_back(const_cast<char*>(argument.c_str()));
     arguments.push_back(nullptr);
-    int report[2];
-    if (pipe2(report, O_CLOEXEC) != 0) fail("no pipe: {}", std::strerror(errno));
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) fail("no pipe: {}", std::strerror(errno));
+    const UniqueFd told(ends[0]);
+    UniqueFd report(ends[1]);
     const pid_t us = getpid();
     id_ = fork();
     const int fork_error = errno;
-    if (id_ == 0) become(options, arguments, signals.before(), us, report[1]);
-    close(report[1]);
+    if (id_ == 0) become(options, arguments, signals.before(), us, report.get());
+    report.reset();
     int code = 0;
     ssize_t n;
-    while ((n = read(report[0], &code, sizeof code)) < 0 && errno == EINTR) {
+    while ((n = read(told.get(), &code, sizeof code)) < 0 && errno == EINTR) {
     }
-    close(report[0]);
     if (id_ < 0) fail("no new process: {}", std::strerror(fork_error));
     if (n <= 0) return;
     waitpid(id_, nullptr, 0);

@@ -24,8 +24,8 @@ EngineOptions checked(EngineOptions o, const Config& config) {
 std::unique_ptr<ExpertStore> make_expert_store(const Model& model, const EngineOptions& options) {
     if (!options.expert_cache) return std::make_unique<ResidentExpertStore>(model.weights);
     const int slots = options.expert_cache->slots(ExpertRecords(model).header());
-    return std::make_unique<StreamingExpertStore>(model, slots, make_read_queue(), options.expert_heat,
-                                                  options.expert_packs);
+    return std::make_unique<StreamingExpertStore>(model, slots, make_read_queue(options.log),
+                                                  options.expert_heat, options.expert_packs, options.log);
 }
 
 std::unique_ptr<Primitives> make_primitives(const EngineOptions& options) {
@@ -43,7 +43,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
                std::unique_ptr<ExpertStore> experts)
     : model_(std::move(model)),
-      watch_(std::make_unique<ChangeWatch>(model_->checkpoint->files())),
+      watch_(std::make_unique<ChangeWatch>(model_->checkpoint->files(), options.log)),
       options_(checked(options, model_->config)),
       range_(options_.layers.value_or(all_layers(model_->config))),
       primitives_(make_primitives(options_)),

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#include "base/log.h"
 #include "base/trace.h"
 #include "engine/route_recorder.h"
 #include "experts/expert_budget.h"
@@ -41,6 +42,7 @@ struct EngineOptions {
     std::optional<LayerRange> layers;        // a part of the model; none: all
     std::shared_ptr<Device> device;          // whose memory states and activations are in; null: the host's
     ActivationObserver* observer = nullptr;  // sees the inputs of every product; must outlive the engine
+    Log log = {};                            // of what goes wrong in the engine and what is made with it
 };
 
 class Engine {

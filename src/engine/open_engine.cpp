@@ -108,6 +108,7 @@ Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& 
     options.context = o.context;
     options.route_trace = o.route_trace;
     options.observer = o.observer;
+    options.log = o.log;
     options.trace = o.trace;
     choose_experts(o, *model, options);
     Engine engine(std::move(model), options);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "engine/engine.h"
 #include "sampling/sampler.h"
 
@@ -35,6 +36,7 @@ struct OpenEngineOptions {
     ActivationObserver* observer = nullptr;  // these two must outlive the engine
     Trace* trace = nullptr;
     NoteSink note;  // may be empty
+    Log log;        // for the engine, and who works with it
 };
 
 // The path that was given, else $CACHALOT_MODEL, else the nano model, which is installed with the program.

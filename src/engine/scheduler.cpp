@@ -212,6 +212,8 @@ void Scheduler::evaluate(const std::vector<Part>& parts) {
 
 // Some layers may be ahead of others now. An intact state is as it was before the pass; of another one nothing can be used.
 void Scheduler::pass_failed(const std::vector<Part>& parts, const std::exception_ptr& error) {
+    engine_.options().log.often(LogLevel::warn, "a pass of the model failed",
+                                {{"sequences", parts.size()}, {"error", cause_of(error)}});
     if (!engine_.problem().empty()) {  // there are no weights to try again with
         for (const auto& part : parts) drop(part.sequence, error);
         return;
@@ -222,7 +224,8 @@ void Scheduler::pass_failed(const std::vector<Part>& parts, const std::exception
         if (s.in_doubt()) {  // it was by itself
             try {
                 if (intact) keep(s, s.state_->length());
-            } catch (...) {  // then not
+            } catch (...) {
+                engine_.options().log.often(LogLevel::warn, "a state is not kept", {{"error", cause_of()}});
             }
             drop(held, error);
             continue;

@@ -26,8 +26,9 @@ CacheShape cache_shape(const Config& c, int slots) {
 }  // namespace
 
 StreamingExpertStore::StreamingExpertStore(const Model& model, int slots, std::unique_ptr<ReadQueue> queue,
-                                           std::optional<HeatFile> heat, ExpertPacks packs)
+                                           std::optional<HeatFile> heat, ExpertPacks packs, Log log)
     : model_(model),
+      log_(std::move(log)),
       records_(model, std::move(packs)),
       cache_(cache_shape(model.config, slots), make_policy(kShippedPolicy, cache_shape(model.config, slots))),
       ahead_(cache_.shape().slots, places_ahead(model.config, slots)),
@@ -60,7 +61,8 @@ void StreamingExpertStore::save_heat() {
     if (heat_file_.empty()) return;
     try {
         heat_.save(heat_file_);
-    } catch (const Error&) {
+    } catch (const Error& e) {
+        log_.often(LogLevel::warn, "which experts are used is not remembered", {{"error", e.what()}});
     }
 }
 
@@ -146,7 +148,8 @@ void StreamingExpertStore::read_ahead() {
     while (const auto start = ahead_.start()) {
         try {
             read(start->key, start->memory, start->urgency);
-        } catch (const Error&) {  // nobody waits for it; who asks for it is told
+        } catch (const Error& e) {  // nobody waits for it; who asks for it is told
+            log_.often(LogLevel::debug, "experts cannot be read ahead", {{"error", e.what()}});
             ahead_.finished(start->key, false);
             return;
         }
@@ -329,6 +332,12 @@ void StreamingExpertStore::arrived(const BlockReader::Finished& finished, std::s
         if (const auto failed = attempts_.find(key); failed != attempts_.end()) failed->second = source;
     } else {
         again = try_again(key);
+        const int layer = cache_.shape().layer(key);
+        log_.often(LogLevel::warn,
+                   again ? "an expert cannot be read; it is tried again" : "an expert cannot be read",
+                   {{"layer", layer},
+                    {"expert", static_cast<int>(key) - layer * cache_.shape().experts},
+                    {"error", finished.error}});
         std::lock_guard lock(stats_mutex_);
         ++stats_.failed_reads;
     }

@@ -25,6 +25,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/log.h"
 #include "experts/expert_cache.h"
 #include "experts/expert_heat.h"
 #include "experts/expert_records.h"
@@ -38,9 +39,9 @@ class StreamingExpertStore final : public ExpertStore, private ExpertSupply {
   public:
     // At most as many slots as there are experts are made, some of them to read ahead; the model must outlive the store.
     // With a heat file the hottest experts are read in the background, and the file is written now and then and in the
-    // end. Throws Error if memory is short.
+    // end. What cannot be read or written is logged. Throws Error if memory is short.
     StreamingExpertStore(const Model& model, int slots, std::unique_ptr<ReadQueue> queue = make_read_queue(),
-                         std::optional<HeatFile> heat = {}, ExpertPacks packs = {});
+                         std::optional<HeatFile> heat = {}, ExpertPacks packs = {}, Log log = {});
     ~StreamingExpertStore() override;
 
     void begin_pass(const Batch& batch) override;
@@ -76,6 +77,7 @@ class StreamingExpertStore final : public ExpertStore, private ExpertSupply {
     ExpertCacheStats::Traffic& traffic() { return in_prompt_ ? stats_.prompt : stats_.decode; }
 
     const Model& model_;
+    const Log log_;
     ExpertRecords records_;
     ExpertCache cache_;
     ReadAhead ahead_;

@@ -1,7 +1,6 @@
 #include "file/block_reader.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,14 +13,14 @@ namespace {
 
 constexpr int kAttempts = 16;  // without progress, or interrupted
 
-// Another descriptor of the same file, though it may have been renamed since, that passes the page cache by. -1 if that
-// cannot be had.
-int open_direct([[maybe_unused]] const MappedFile& file) {
+// Another descriptor of the same file, though it may have been renamed since, that passes the page cache by. None if
+// that cannot be had.
+UniqueFd open_direct([[maybe_unused]] const MappedFile& file) {
 #if defined(__linux__)
-    return ::open(fmt::format("/proc/self/fd/{}", file.descriptor()).c_str(),
-                  O_RDONLY | O_CLOEXEC | O_DIRECT);
+    return UniqueFd(
+        ::open(fmt::format("/proc/self/fd/{}", file.descriptor()).c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
 #else
-    return -1;
+    return {};
 #endif
 }
 
@@ -41,19 +40,17 @@ BlockReader::~BlockReader() {
         }
     } catch (...) {  // the queue itself has failed
     }
-    queue_.reset();
-    for (const auto& source : sources_)
-        if (source.direct >= 0) ::close(source.direct);
 }
 
 bool BlockReader::direct() const {
-    return std::all_of(sources_.begin(), sources_.end(), [](const Source& s) { return s.direct >= 0; });
+    return std::all_of(sources_.begin(), sources_.end(), [](const Source& s) { return bool(s.direct); });
 }
 
 QueuedRead BlockReader::queued(std::size_t piece) const {
     const Piece& p = pieces_[piece];
     const Source& source = sources_[p.file];
-    return {p.direct ? source.direct : source.file->descriptor(), p.offset, p.size, p.to, piece, p.urgency};
+    return {
+        p.direct ? source.direct.get() : source.file->descriptor(), p.offset, p.size, p.to, piece, p.urgency};
 }
 
 void BlockReader::submit(std::uint64_t job, std::span<const Run> runs, ReadClass urgency) {
@@ -80,7 +77,7 @@ void BlockReader::submit(std::uint64_t job, std::span<const Run> runs, ReadClass
                               static_cast<std::size_t>(std::min(kPiece, needed - at)),
                               run.to + at,
                               0,
-                              sources_[run.file].direct >= 0,
+                              bool(sources_[run.file].direct),
                               urgency};
             reads.push_back(queued(piece));
             entry->second.pieces.push_back(piece);

@@ -19,6 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "file/mapped_file.h"
 #include "file/read_queue.h"
 
@@ -72,7 +73,7 @@ class BlockReader {
   private:
     struct Source {
         const MappedFile* file;
-        int direct = -1;  // descriptor, -1: not possible
+        UniqueFd direct;  // none: not possible
     };
     struct Piece {
         std::uint64_t job;

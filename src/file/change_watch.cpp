@@ -16,13 +16,16 @@ bool leads_to(const std::string& path, const FileStamp& stamp) {
 
 }  // namespace
 
-ChangeWatch::ChangeWatch(std::span<const MappedFile> files) : files_(files) {
+ChangeWatch::ChangeWatch(std::span<const MappedFile> files, Log log) : files_(files), log_(std::move(log)) {
     for (const MappedFile& file : files) last_.push_back(file.stamp());
 }
 
 std::string ChangeWatch::problem() {
     std::lock_guard lock(mutex_);
-    for (std::size_t i = 0; problem_.empty() && i < files_.size(); ++i) problem_ = compare(i);
+    for (std::size_t i = 0; problem_.empty() && i < files_.size(); ++i) {
+        problem_ = compare(i);
+        if (!problem_.empty()) log_.error("no request is answered any more", {{"error", problem_}});
+    }
     return problem_;
 }
 

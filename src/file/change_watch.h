@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "file/mapped_file.h"
 
 namespace cachalot {
@@ -22,8 +23,8 @@ namespace cachalot {
 // May be used by several threads at once.
 class ChangeWatch {
   public:
-    // The files must outlive the watch, and stay where they are.
-    explicit ChangeWatch(std::span<const MappedFile> files);
+    // The files must outlive the watch, and stay where they are. The log is told when there is a problem.
+    explicit ChangeWatch(std::span<const MappedFile> files, Log log = {});
 
     // Empty while all files are what they were when they were mapped; else what happened to one of them, and from then on
     // always the same.
@@ -36,6 +37,7 @@ class ChangeWatch {
     std::string compare(std::size_t file);
 
     const std::span<const MappedFile> files_;
+    const Log log_;
     std::mutex mutex_;
     std::vector<FileStamp> last_;  // [files]
     std::string problem_;

@@ -77,7 +77,9 @@ void KeptHashes::keep(const FileStamp& stamp, const Hash128& hash, std::int64_t 
         OutputFile file(path_of(stamp));
         file.write(std::as_bytes(std::span(line)));
         file.commit();
-    } catch (const Error&) {
+    } catch (const Error& e) {
+        log_.often(LogLevel::warn, "the hash of a file is not kept; it will be read again to be known",
+                   {{"error", e.what()}});
     }
 }
 

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "file/mapped_file.h"
 
 namespace cachalot {
@@ -22,19 +23,22 @@ std::optional<Hash128> content_hash(const MappedFile& file,
 class KeptHashes {
   public:
     // The folder is made when something is kept. An empty path: nothing is ever found or kept.
-    explicit KeptHashes(std::filesystem::path folder) : folder_(std::move(folder)) {}
+    explicit KeptHashes(std::filesystem::path folder, Log log = {})
+        : folder_(std::move(folder)), log_(std::move(log)) {}
 
     // What is kept of the file that had this stamp. A file of hashes that is damaged is one that is not there.
     std::optional<Hash128> find(const FileStamp& stamp) const;
 
     // Keeps a hash; `begun`: when the file's first byte was read for it, in nanoseconds since 1970. Clocks of file systems
     // tick slowly, and what was written within the same tick as the stamp would not be noticed: so the hash of a file
-    // that had been changed shortly before is not kept. What cannot be written is not kept either.
+    // that had been changed shortly before is not kept. What cannot be written is not kept either, which
+    // is logged.
     void keep(const FileStamp& stamp, const Hash128& hash, std::int64_t begun) const;
 
   private:
     std::filesystem::path path_of(const FileStamp& stamp) const;
     std::filesystem::path folder_;
+    Log log_;
 };
 
 }  // namespace cachalot

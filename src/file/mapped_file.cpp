@@ -78,54 +78,47 @@ FileStamp::FileStamp(const struct stat& status)
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path.string()) {
     // O_NONBLOCK: opening a named pipe must not wait for a writer.
-    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor_ < 0) fail("{}: cannot open: {}", path_, reason());
-    try {
-        struct stat status = {};
-        if (::fstat(descriptor_, &status) != 0) fail("{}: cannot read its size: {}", path_, reason());
-        if (S_ISDIR(status.st_mode)) fail("{}: is a directory, not a file", path_);
-        if (!S_ISREG(status.st_mode)) fail("{}: is not a regular file", path_);
-        const auto size = checked_cast<std::size_t>(status.st_size, path_);
-        stamp_ = FileStamp(status);
-        if (size == 0) return;  // mmap refuses to map nothing
-        void* address = map_aligned(descriptor_, size);
-        if (address == MAP_FAILED) fail("{}: cannot map {} bytes: {}", path_, size, reason());
-        bytes_ = {static_cast<const std::byte*>(address), size};
-    } catch (...) {
-        close();
-        throw;
-    }
+    descriptor_.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!descriptor_) fail("{}: cannot open: {}", path_, reason());
+    struct stat status = {};
+    if (::fstat(descriptor_.get(), &status) != 0) fail("{}: cannot read its size: {}", path_, reason());
+    if (S_ISDIR(status.st_mode)) fail("{}: is a directory, not a file", path_);
+    if (!S_ISREG(status.st_mode)) fail("{}: is not a regular file", path_);
+    const auto size = checked_cast<std::size_t>(status.st_size, path_);
+    stamp_ = FileStamp(status);
+    if (size == 0) return;  // mmap refuses to map nothing
+    void* address = map_aligned(descriptor_.get(), size);
+    if (address == MAP_FAILED) fail("{}: cannot map {} bytes: {}", path_, size, reason());
+    bytes_ = {static_cast<const std::byte*>(address), size};
 }
 
-MappedFile::~MappedFile() { close(); }
+MappedFile::~MappedFile() { unmap(); }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
-      descriptor_(std::exchange(other.descriptor_, -1)),
+      descriptor_(std::move(other.descriptor_)),
       stamp_(other.stamp_),
       bytes_(std::exchange(other.bytes_, {})) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
     if (this != &other) {
-        close();
+        unmap();
         path_ = std::move(other.path_);
-        descriptor_ = std::exchange(other.descriptor_, -1);
+        descriptor_ = std::move(other.descriptor_);
         stamp_ = other.stamp_;
         bytes_ = std::exchange(other.bytes_, {});
     }
     return *this;
 }
 
-void MappedFile::close() noexcept {
+void MappedFile::unmap() noexcept {
     if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
     bytes_ = {};
-    if (descriptor_ >= 0) ::close(descriptor_);
-    descriptor_ = -1;
 }
 
 void MappedFile::check_not_truncated() const {
     struct stat status = {};
-    if (::fstat(descriptor_, &status) != 0) fail("{}: cannot read its size: {}", path_, reason());
+    if (::fstat(descriptor_.get(), &status) != 0) fail("{}: cannot read its size: {}", path_, reason());
     if (std::cmp_less(status.st_size, bytes_.size()))
         fail("{}: was truncated from {} to {} bytes while in use", path_, bytes_.size(), status.st_size);
 }

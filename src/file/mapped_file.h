@@ -25,6 +25,8 @@
 #include <span>
 #include <string>
 
+#include "base/unique_fd.h"
+
 struct stat;
 
 namespace cachalot {
@@ -55,8 +57,8 @@ class MappedFile {
     const std::string& path() const { return path_; }
     std::size_t size() const { return bytes_.size(); }
     std::span<const std::byte> bytes() const { return bytes_; }
-    int descriptor() const { return descriptor_; }     // open for reading
-    const FileStamp& stamp() const { return stamp_; }  // when it was opened
+    int descriptor() const { return descriptor_.get(); }  // open for reading
+    const FileStamp& stamp() const { return stamp_; }     // when it was opened
 
     // Throws Error if the file is now shorter than what was mapped.
     void check_not_truncated() const;
@@ -72,10 +74,10 @@ class MappedFile {
     void advise(Access access) const { advise(access, bytes_); }
 
   private:
-    void close() noexcept;
+    void unmap() noexcept;
 
     std::string path_;
-    int descriptor_ = -1;
+    UniqueFd descriptor_;
     FileStamp stamp_;
     std::span<const std::byte> bytes_;
 };

@@ -24,9 +24,9 @@ constexpr const char* kJournal = ".journal";
 
 std::string reason() { return std::generic_category().message(errno); }
 
-int open_stream(const OutputTarget& target) {
-    return target.descriptor >= 0 ? ::fcntl(target.descriptor, F_DUPFD_CLOEXEC, 0)
-                                  : ::open(target.path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
+UniqueFd open_stream(const OutputTarget& target) {
+    return UniqueFd(target.descriptor >= 0 ? ::fcntl(target.descriptor, F_DUPFD_CLOEXEC, 0)
+                                           : ::open(target.path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
 }
 
 }  // namespace
@@ -36,14 +36,14 @@ OutputFile::OutputFile(const std::filesystem::path& path)
     buffer_.reserve(kBufferSize);
     if (target_.is_stream) {
         descriptor_ = open_stream(target_);
-        if (descriptor_ < 0) fail("{}: cannot write: {}", path_, reason());
+        if (!descriptor_) fail("{}: cannot write: {}", path_, reason());
         return;
     }
     // Exclusive creation, so that two writers of the same path cannot share a temporary file.
-    for (int attempt = 0; descriptor_ < 0; ++attempt) {
+    for (int attempt = 0; !descriptor_; ++attempt) {
         temporary_ = fmt::format("{}.{}-{}.partial", target_.path.string(), ::getpid(), attempt);
-        descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kPrivate);
-        if (descriptor_ < 0 && errno != EEXIST) fail("{}: cannot create: {}", path_, reason());
+        descriptor_.reset(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kPrivate));
+        if (!descriptor_ && errno != EEXIST) fail("{}: cannot create: {}", path_, reason());
     }
     note_temporary_file(temporary_);
 }
@@ -53,14 +53,14 @@ OutputFile::OutputFile(const std::filesystem::path& path, Resumable)
     buffer_.reserve(kBufferSize);
     if (target_.is_stream) {
         descriptor_ = open_stream(target_);
-        if (descriptor_ < 0) fail("{}: cannot write: {}", path_, reason());
+        if (!descriptor_) fail("{}: cannot write: {}", path_, reason());
         return;
     }
     temporary_ = target_.path.string() + ".partial";
-    descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kPrivate);
-    if (descriptor_ < 0) fail("{}: cannot create: {}", temporary_, reason());
-    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-        ::close(std::exchange(descriptor_, -1));
+    descriptor_.reset(::open(temporary_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kPrivate));
+    if (!descriptor_) fail("{}: cannot create: {}", temporary_, reason());
+    if (::flock(descriptor_.get(), LOCK_EX | LOCK_NB) != 0) {
+        descriptor_.reset();
         fail("{}: another process is writing it", temporary_);
     }
 }
@@ -69,7 +69,7 @@ OutputFile::~OutputFile() { discard(); }
 
 bool OutputFile::is_empty() const {
     struct stat status = {};
-    return ::fstat(descriptor_, &status) == 0 && status.st_size == 0;
+    return ::fstat(descriptor_.get(), &status) == 0 && status.st_size == 0;
 }
 
 // The journal is one line: fingerprint, a space, the number of bytes. It is there before the first byte, so that a
@@ -93,8 +93,8 @@ std::uint64_t OutputFile::resume(std::string_view fingerprint, bool replace) {
     begun_ = true;
     durable_ = size_;
     // What was written after the last promise may have holes.
-    if (::ftruncate(descriptor_, static_cast<off_t>(size_)) != 0 ||
-        ::lseek(descriptor_, static_cast<off_t>(size_), SEEK_SET) < 0)
+    if (::ftruncate(descriptor_.get(), static_cast<off_t>(size_)) != 0 ||
+        ::lseek(descriptor_.get(), static_cast<off_t>(size_), SEEK_SET) < 0)
         fail("{}: cannot continue: {}", temporary_, reason());
     write_journal();
     return size_;
@@ -111,18 +111,18 @@ void OutputFile::checkpoint() {
     CACHALOT_CHECK(resumable_);
     flush();
     if (target_.is_stream) return;
-    if (::fdatasync(descriptor_) != 0) fail("{}: cannot write to the disk: {}", path_, reason());
+    if (::fdatasync(descriptor_.get()) != 0) fail("{}: cannot write to the disk: {}", path_, reason());
     write_journal();
     durable_ = size_;
 }
 
 void OutputFile::close() noexcept {
-    if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
+    descriptor_.reset();
     if (!resumable_ && !temporary_.empty()) forget_temporary_file(temporary_);
 }
 
 void OutputFile::discard() noexcept {
-    if (descriptor_ < 0) return;
+    if (!descriptor_) return;
     const bool worthless =
         !target_.is_stream && (resumable_ ? durable_ == 0 && (begun_ || is_empty()) : true);
     if (worthless) ::unlink(temporary_.c_str());
@@ -135,7 +135,7 @@ void OutputFile::reserve(std::uint64_t size) {
     if (length == 0 || target_.is_stream) return;
 #ifdef __linux__
     // fallocate, not posix_fallocate: where it is not supported, the latter writes the whole file twice.
-    if (::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, length) == 0) return;
+    if (::fallocate(descriptor_.get(), FALLOC_FL_KEEP_SIZE, 0, length) == 0) return;
     if (errno != EOPNOTSUPP && errno != ENOSYS)
         fail("{}: cannot reserve {} bytes: {}", path_, size, reason());
 #endif
@@ -156,9 +156,9 @@ void OutputFile::flush() {
 }
 
 void OutputFile::write_through(std::span<const std::byte> bytes) {
-    CACHALOT_CHECK(descriptor_ >= 0);
+    CACHALOT_CHECK(descriptor_);
     while (!bytes.empty()) {
-        const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+        const ssize_t written = ::write(descriptor_.get(), bytes.data(), bytes.size());
         if (written > 0) {
             bytes = bytes.subspan(static_cast<std::size_t>(written));
             size_ += static_cast<std::uint64_t>(written);
@@ -171,8 +171,8 @@ void OutputFile::commit() {
     flush();
     if (target_.is_stream) return close();
     // Some file systems have no permissions; then there is nothing to lose.
-    (void)::fchmod(descriptor_, target_.mode ? *target_.mode : new_file_mode());
-    if (::fsync(descriptor_) != 0) fail("{}: cannot write to the disk: {}", path_, reason());
+    (void)::fchmod(descriptor_.get(), target_.mode ? *target_.mode : new_file_mode());
+    if (::fsync(descriptor_.get()) != 0) fail("{}: cannot write to the disk: {}", path_, reason());
     const bool renamed = ::rename(temporary_.c_str(), target_.path.c_str()) == 0;
     const std::string problem = reason();
     close();
@@ -183,10 +183,8 @@ void OutputFile::commit() {
     // then.
     auto directory = target_.path.parent_path();
     if (directory.empty()) directory = ".";
-    if (const int folder = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); folder >= 0) {
-        (void)::fsync(folder);
-        ::close(folder);
-    }
+    const UniqueFd folder(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder) (void)::fsync(folder.get());
 }
 
 }  // namespace cachalot

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "file/output_target.h"
 
 namespace cachalot {
@@ -62,7 +63,7 @@ class OutputFile {
     std::string path_;     // as it was given, for messages
     OutputTarget target_;  // of path_
     std::string temporary_;
-    int descriptor_ = -1;
+    UniqueFd descriptor_;
     bool resumable_ = false;
     bool begun_ = false;  // of a resumable one: what is in the temporary file is ours
     std::string fingerprint_;

@@ -19,6 +19,8 @@
 #include <optional>
 #include <span>
 
+#include "base/log.h"
+
 namespace cachalot {
 
 // Most urgent first.
@@ -66,10 +68,10 @@ class ReadQueue {
 // Null where this program was built without io_uring or the kernel refuses it, or the thread that it takes. `submit` is
 // called with the call that hands reads to the kernel, and returns in its place, so that tests can let it fail.
 using UringSubmit = std::function<int(const std::function<int()>& real)>;
-std::unique_ptr<ReadQueue> make_uring_queue(UringSubmit submit = {});
+std::unique_ptr<ReadQueue> make_uring_queue(UringSubmit submit = {}, const Log& log = {});
 // With fewer threads if the system refuses so many. Throws Error if it gives none.
 std::unique_ptr<ReadQueue> make_thread_queue(int threads = 8);
-// The best that there is.
-std::unique_ptr<ReadQueue> make_read_queue();
+// The best that there is. The log is told why it is not io_uring, and of a ring that breaks.
+std::unique_ptr<ReadQueue> make_read_queue(const Log& log = {});
 
 }  // namespace cachalot

@@ -92,8 +92,8 @@ class ThreadQueue final : public ReadQueue {
 
 std::unique_ptr<ReadQueue> make_thread_queue(int threads) { return std::make_unique<ThreadQueue>(threads); }
 
-std::unique_ptr<ReadQueue> make_read_queue() {
-    if (auto queue = make_uring_queue()) return queue;
+std::unique_ptr<ReadQueue> make_read_queue(const Log& log) {
+    if (auto queue = make_uring_queue({}, log)) return queue;
     return make_thread_queue();
 }
 

@@ -18,6 +18,7 @@
 
 #include "base/background.h"
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "file/waiting_reads.h"
 
 namespace cachalot {
@@ -32,18 +33,23 @@ constexpr std::chrono::milliseconds kRefused{1};  // until the kernel is asked a
 // it: what it does not take now stays prepared in the ring, until something finishes or next() waits.
 class UringQueue final : public ReadQueue {
   public:
-    explicit UringQueue(UringSubmit submit) : submit_(std::move(submit)) {
+    UringQueue(UringSubmit submit, const Log& log) : submit_(std::move(submit)), log_(log) {
         io_uring_params params = {};
         params.flags = IORING_SETUP_CQSIZE;
         params.cq_entries = kCompletions;
-        if (io_uring_queue_init_params(kSubmissions, &ring_, &params) != 0) return;
-        stop_ = ::eventfd(0, EFD_CLOEXEC);
+        if (const int result = io_uring_queue_init_params(kSubmissions, &ring_, &params); result != 0) {
+            unusable(std::generic_category().message(-result));
+            return;
+        }
+        stop_.reset(::eventfd(0, EFD_CLOEXEC));
+        if (!stop_) unusable(std::generic_category().message(errno));
         try {
-            if (stop_ >= 0) reaper_ = start_thread("reading files", [this] { reap(); });
-        } catch (const Error&) {  // there is another kind of queue
+            if (stop_) reaper_ = start_thread("reading files", [this] { reap(); });
+        } catch (const Error& e) {
+            unusable(e.what());
         }
         usable_ = reaper_.joinable();
-        if (!usable_) close_ring();
+        if (!usable_) io_uring_queue_exit(&ring_);
     }
     ~UringQueue() override {
         if (!usable_) return;
@@ -52,10 +58,10 @@ class UringQueue final : public ReadQueue {
             done_.wait(lock, [&] { return running_ == prepared_ || reaper_failed_; });
         }
         const std::uint64_t one = 1;
-        while (::write(stop_, &one, sizeof one) < 0 && errno == EINTR) {
+        while (::write(stop_.get(), &one, sizeof one) < 0 && errno == EINTR) {
         }
         reaper_.join();
-        close_ring();
+        io_uring_queue_exit(&ring_);
     }
     UringQueue(const UringQueue&) = delete;
     UringQueue& operator=(const UringQueue&) = delete;
@@ -101,9 +107,14 @@ class UringQueue final : public ReadQueue {
     }
 
   private:
+    // There is another kind of queue.
+    void unusable(const std::string& why) const {
+        log_.info("io_uring cannot be used; threads read files instead", {{"error", why}});
+    }
+
     void reap() {
         while (true) {
-            pollfd events[] = {{ring_.ring_fd, POLLIN, 0}, {stop_, POLLIN, 0}};
+            pollfd events[] = {{ring_.ring_fd, POLLIN, 0}, {stop_.get(), POLLIN, 0}};
             const bool failed = ::poll(events, 2, -1) < 0 && errno != EINTR;
             const int error = failed ? -errno : 0;
             std::lock_guard lock(mutex_);
@@ -157,20 +168,19 @@ class UringQueue final : public ReadQueue {
     }
 
     void give_up(int error) {
+        log_.error("io_uring does not work any more; nothing can be read through it",
+                   {{"error", std::generic_category().message(-error)}});
         error_ = error;
         done_.notify_all();
     }
     void check() const {
         if (error_ < 0) fail("io_uring: {}", std::generic_category().message(-error_));
     }
-    void close_ring() {
-        if (stop_ >= 0) ::close(stop_);
-        io_uring_queue_exit(&ring_);
-    }
 
     const UringSubmit submit_;
+    const Log log_;
     io_uring ring_ = {};
-    int stop_ = -1;  // told when the thread shall end
+    UniqueFd stop_;  // told when the thread shall end
     bool usable_ = false, reaper_failed_ = false;
     std::mutex mutex_;
     std::condition_variable done_;
@@ -185,8 +195,8 @@ class UringQueue final : public ReadQueue {
 
 }  // namespace
 
-std::unique_ptr<ReadQueue> make_uring_queue(UringSubmit submit) {
-    auto queue = std::make_unique<UringQueue>(std::move(submit));
+std::unique_ptr<ReadQueue> make_uring_queue(UringSubmit submit, const Log& log) {
+    auto queue = std::make_unique<UringQueue>(std::move(submit), log);
     if (!queue->usable()) return nullptr;
     return queue;
 }
@@ -197,7 +207,10 @@ std::unique_ptr<ReadQueue> make_uring_queue(UringSubmit submit) {
 
 namespace cachalot {
 
-std::unique_ptr<ReadQueue> make_uring_queue(UringSubmit) { return nullptr; }
+std::unique_ptr<ReadQueue> make_uring_queue(UringSubmit, const Log& log) {
+    log.debug("built without io_uring; threads read files instead");
+    return nullptr;
+}
 
 }  // namespace cachalot
 

@@ -1,12 +1,12 @@
 #include "prefix/disk_index.h"
 
-#include <fcntl.h>
 #include <sqlite3.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+
+#include "prefix/private_folder.h"
 
 namespace cachalot {
 namespace {
@@ -35,10 +35,8 @@ constexpr std::string_view kSnapshotColumns =
 
 std::string database_path(const std::filesystem::path& folder, Sqlite::Open how) {
     const std::string path = (folder / "index.db").string();
-    // SQLite's other files get the rights of this one.
     if (how == Sqlite::Open::write)
-        if (int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600); file >= 0)
-            ::close(file);
+        make_private_file(path);  // SQLite's other files get the rights of this one
     return path;
 }
 

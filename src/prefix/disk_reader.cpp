@@ -96,10 +96,12 @@ void DiskReader::perform(DiskRead& read) {
         const auto rows = codec_.rows_bytes(state.length, state.length + count);
         const auto bytes = rows + (snapshot ? rings : 0);
         const auto payload = std::span(read.buffer_).first(static_cast<std::size_t>(bytes));
-        if (!files_.read(record.place, record.name, payload) ||
-            !codec_.read_rows(state, tokens.first(static_cast<std::size_t>(count)),
-                              payload.first(static_cast<std::size_t>(rows)))) {
-            ended_(record.name, false);
+        auto problem = files_.read(record.place, record.name, payload);
+        if (problem.empty() && !codec_.read_rows(state, tokens.first(static_cast<std::size_t>(count)),
+                                                 payload.first(static_cast<std::size_t>(rows))))
+            problem = "a record holds other tokens than the index says";
+        if (!problem.empty()) {
+            ended_(record.name, problem);
             break;
         }
         tokens = tokens.subspan(static_cast<std::size_t>(count));
@@ -108,7 +110,7 @@ void DiskReader::perform(DiskRead& read) {
         read.buffer_.erase(read.buffer_.begin(), read.buffer_.begin() + rows);
         state.rings = std::move(read.buffer_);
         read.good_ = true;
-        ended_(record.name, true);
+        ended_(record.name, {});
     }
     read.buffer_ = CountedBytes(read.buffer_.get_allocator());
     read.done_.store(true, std::memory_order_release);

@@ -51,8 +51,8 @@ class DiskRead {
 
 class DiskReader {
   public:
-    // `ended` is told, on the reader's thread, of snapshots that were read and of the record that was no good.
-    using Ended = std::function<void(const ChainKey& name, bool good)>;
+    // `ended` is told, on the reader's thread, of snapshots that were read, and of the record that was no good and why.
+    using Ended = std::function<void(const ChainKey& name, const std::string& problem)>;
     DiskReader(const PageFiles& files, const KvCodec& codec, Ended ended);
     ~DiskReader();  // what is not read by then is given up
 

@@ -24,16 +24,12 @@ std::string reason() { return std::generic_category().message(errno); }
 DiskTierLock::DiskTierLock(const std::filesystem::path& folder) {
     make_private_folder(folder);
     const auto path = folder / "lock";
-    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (file_ < 0) fail("{}: cannot open: {}", path.string(), reason());
-    if (::flock(file_, LOCK_EX | LOCK_NB) == 0) return;
-    const int code = errno;
-    ::close(file_);
-    if (code == EWOULDBLOCK) fail("{}: another process is using it", folder.string());
-    fail("{}: cannot lock: {}", path.string(), std::generic_category().message(code));
+    file_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file_) fail("{}: cannot open: {}", path.string(), reason());
+    if (::flock(file_.get(), LOCK_EX | LOCK_NB) == 0) return;
+    if (errno == EWOULDBLOCK) fail("{}: another process is using it", folder.string());
+    fail("{}: cannot lock: {}", path.string(), reason());
 }
-
-DiskTierLock::~DiskTierLock() { ::close(file_); }
 
 DiskTier::DiskTier(const DiskTierOptions& options, std::shared_ptr<KvPool> pool)
     : options_(options),
@@ -44,6 +40,8 @@ DiskTier::DiskTier(const DiskTierOptions& options, std::shared_ptr<KvPool> pool)
         open_index();
     } catch (const SqliteError& e) {
         if (!e.broken()) throw;
+        options_.log.warn("the index of the prefixes on disk is broken, and is made anew without them",
+                          {{"error", e.what()}});
         index_.reset();
         known_.reset();
         DiskIndex::remove(options_.folder);
@@ -54,7 +52,8 @@ DiskTier::DiskTier(const DiskTierOptions& options, std::shared_ptr<KvPool> pool)
         perform(job);
         forget_waiting(job);
     });
-    reader_.emplace(files_, codec_, [this](const ChainKey& name, bool good) { ended(name, good); });
+    reader_.emplace(files_, codec_,
+                    [this](const ChainKey& name, const std::string& problem) { ended(name, problem); });
 }
 
 void DiskTier::open_index() {
@@ -87,17 +86,23 @@ template <class Work>
 auto DiskTier::guarded(const Work& work) -> decltype(work()) {
     try {
         return work();
-    } catch (const SqliteError&) {
+    } catch (const SqliteError& e) {
         ++read_errors_;
+        options_.log.often(LogLevel::warn, "the index of the prefixes on disk cannot be read",
+                           {{"error", e.what()}});
         return {};
     }
 }
 
 // On the reader's thread.
-void DiskTier::ended(const ChainKey& name, bool good) {
-    if (!good) ++read_errors_;
+void DiskTier::ended(const ChainKey& name, const std::string& problem) {
     Job job;
-    (good ? job.used : job.forgotten).push_back(name);
+    (problem.empty() ? job.used : job.forgotten).push_back(name);
+    if (!problem.empty()) {
+        ++read_errors_;
+        options_.log.often(LogLevel::warn, "a prefix on disk cannot be read, and is forgotten",
+                           {{"error", problem}});
+    }
     push(std::move(job));
 }
 
@@ -234,13 +239,17 @@ void DiskTier::perform(const Job& job) {
         if (!job.pieces.empty()) write(job);
     } catch (const std::exception& e) {
         ++write_errors_;
+        options_.log.often(LogLevel::warn, "a prefix is not kept on disk",
+                           {{"bytes", job.bytes}, {"error", e.what()}});
         files_.discard();
         auto* failed = dynamic_cast<const WriteError*>(&e);
         auto* database = dynamic_cast<const SqliteError*>(&e);
         if (!(failed && failed->code == ENOSPC) && !(database && database->full())) return;
         try {  // the next one shall fit
             make_room(options_.budget - bytes_ + job.bytes, {});
-        } catch (const std::exception&) {
+        } catch (const std::exception& again) {
+            options_.log.often(LogLevel::warn, "no room can be made for prefixes on disk",
+                               {{"error", again.what()}});
         }
     }
 }

@@ -13,7 +13,7 @@
 // be had back when there is need of it. A record is on the disk before the index tells of it, so that a process which dies at any
 // moment leaves what was complete before. Whatever goes wrong costs a prefix that has to be computed again, no more: an
 // error while writing is counted and the checkpoint left out, a record that is not what the index says is forgotten, and
-// an index that is broken is made anew when the folder is opened.
+// an index that is broken is made anew when the folder is opened. The log is told why.
 //
 // The tokens are in the files as they are. Folder and files are the owner's alone.
 #pragma once
@@ -25,6 +25,7 @@
 #include <set>
 
 #include "base/background_queue.h"
+#include "base/log.h"
 #include "prefix/disk_index.h"
 #include "prefix/disk_reader.h"
 #include "prefix/disk_tier_stats.h"
@@ -40,6 +41,7 @@ struct DiskTierOptions {
     ChainKey model{};                                   // what the states depend on; others' are not found
     std::string model_name;                             // for people
     FileCalls* calls = nullptr;                         // null: the operating system; must outlive the tier
+    Log log = {};                                       // of what goes wrong
 };
 
 // The lock of a folder; held until it is destroyed.
@@ -47,12 +49,9 @@ class DiskTierLock {
   public:
     // Throws Error: another process holds it, or the folder cannot be used or is open to others.
     explicit DiskTierLock(const std::filesystem::path& folder);
-    ~DiskTierLock();
-    DiskTierLock(const DiskTierLock&) = delete;
-    DiskTierLock& operator=(const DiskTierLock&) = delete;
 
   private:
-    int file_ = -1;
+    UniqueFd file_;
 };
 
 class DiskTier {
@@ -104,7 +103,7 @@ class DiskTier {
     };
 
     void open_index();
-    void ended(const ChainKey& name, bool good);
+    void ended(const ChainKey& name, const std::string& problem);
     bool queued(const ChainKey& key);
     void forget_waiting(const Job& job);
     void push(Job job);

@@ -34,13 +34,6 @@ std::optional<std::int64_t> number_of(const std::string& name) {
     return number;
 }
 
-struct Descriptor {
-    ~Descriptor() {
-        if (number >= 0) ::close(number);
-    }
-    int number;
-};
-
 }  // namespace
 
 ssize_t FileCalls::pread(int file, void* data, std::size_t size, off_t offset) {
@@ -69,10 +62,6 @@ int FileCalls::punch([[maybe_unused]] int file, [[maybe_unused]] off_t offset, [
 PageFiles::PageFiles(std::filesystem::path folder, FileCalls& calls, std::int64_t file_limit)
     : folder_(std::move(folder)), calls_(calls), file_limit_(file_limit) {}
 
-PageFiles::~PageFiles() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-}
-
 std::filesystem::path PageFiles::path(std::int64_t file) const {
     return folder_ / fmt::format("{}{:06}", kPrefix, file);
 }
@@ -100,19 +89,18 @@ void PageFiles::keep_only(const std::map<std::int64_t, std::int64_t>& ends) {
 }
 
 void PageFiles::start_file(std::int64_t file, std::int64_t end) {
-    if (descriptor_ >= 0) ::close(descriptor_);
     current_ = file;
     end_ = synced_ = end;
-    descriptor_ = ::open(path(file).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (descriptor_ < 0) fail_writing("cannot open");
-    if (calls_.ftruncate(descriptor_, end) != 0) fail_writing("cannot truncate");
+    descriptor_.reset(::open(path(file).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!descriptor_) fail_writing("cannot open");
+    if (calls_.ftruncate(descriptor_.get(), end) != 0) fail_writing("cannot truncate");
     // The name of a new file is durable once the folder is. Some file systems refuse this; there is nothing to do then.
-    const Descriptor folder{::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (folder.number >= 0) (void)::fsync(folder.number);
+    const UniqueFd folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder) (void)::fsync(folder.get());
 }
 
 Place PageFiles::append(const ChainKey& name, std::span<const std::byte> payload) {
-    if (descriptor_ < 0 || (end_ == synced_ && end_ >= file_limit_)) start_file(current_ + 1, 0);
+    if (!descriptor_ || (end_ == synced_ && end_ >= file_limit_)) start_file(current_ + 1, 0);
     const Place place{current_, end_, kHeader + static_cast<std::int64_t>(payload.size())};
     const Header header{kMagic, name, payload.size(), hash128(payload)};
     write(std::as_bytes(std::span(&header, 1)));
@@ -122,7 +110,7 @@ Place PageFiles::append(const ChainKey& name, std::span<const std::byte> payload
 
 void PageFiles::write(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
-        const auto written = calls_.pwrite(descriptor_, bytes.data(), bytes.size(), end_);
+        const auto written = calls_.pwrite(descriptor_.get(), bytes.data(), bytes.size(), end_);
         if (written < 0 && errno == EINTR) continue;
         if (written == 0) errno = EIO;
         if (written <= 0) fail_writing("cannot write");
@@ -133,21 +121,20 @@ void PageFiles::write(std::span<const std::byte> bytes) {
 
 void PageFiles::sync() {
     if (end_ == synced_) return;
-    if (calls_.fdatasync(descriptor_) != 0) fail_writing("cannot write to the disk");
+    if (calls_.fdatasync(descriptor_.get()) != 0) fail_writing("cannot write to the disk");
     synced_ = end_;
 }
 
 void PageFiles::discard() {
     // After an error nobody knows what is in the file beyond: the next record begins a file of its own.
-    if (descriptor_ < 0) return;
-    (void)calls_.ftruncate(descriptor_, synced_);
-    ::close(descriptor_);
-    descriptor_ = -1;
+    if (!descriptor_) return;
+    (void)calls_.ftruncate(descriptor_.get(), synced_);
+    descriptor_.reset();
 }
 
 void PageFiles::free(std::int64_t file, std::int64_t begin, std::int64_t end) {
-    const Descriptor open{::open(path(file).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)};
-    if (open.number >= 0) (void)calls_.punch(open.number, begin, end - begin);
+    const UniqueFd open(::open(path(file).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (open) (void)calls_.punch(open.get(), begin, end - begin);
 }
 
 void PageFiles::remove(std::int64_t file) {
@@ -158,27 +145,37 @@ void PageFiles::remove(std::int64_t file) {
         std::filesystem::remove(path(file), ignored);
 }
 
-bool PageFiles::read(const Place& place, const ChainKey& name, std::span<std::byte> payload) const {
-    if (place.offset < 0 || place.size != kHeader + static_cast<std::int64_t>(payload.size())) return false;
-    const Descriptor file{::open(path(place.file).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
-    if (file.number < 0) return false;
-    const auto end = ::lseek(file.number, 0, SEEK_END);
-    if (end < place.size || end - place.size < place.offset) return false;
+std::string PageFiles::read(const Place& place, const ChainKey& name, std::span<std::byte> payload) const {
+    const auto wrong = [&](std::string_view what) {
+        return fmt::format("{}: the record at offset {} {}", path(place.file).string(), place.offset, what);
+    };
+    if (place.offset < 0 || place.size != kHeader + static_cast<std::int64_t>(payload.size()))
+        return wrong("is of another size than the index says");
+    const UniqueFd file(::open(path(place.file).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!file) return wrong("cannot be opened: " + std::generic_category().message(errno));
+    const auto end = ::lseek(file.get(), 0, SEEK_END);
+    if (end < place.size || end - place.size < place.offset) return wrong("is cut off");
 
+    // 0, or why it is not there.
     auto fill = [&](std::span<std::byte> to, std::int64_t offset) {
         while (!to.empty()) {
-            const auto got = calls_.pread(file.number, to.data(), to.size(), offset);
+            const auto got = calls_.pread(file.get(), to.data(), to.size(), offset);
             if (got < 0 && errno == EINTR) continue;
-            if (got <= 0) return false;
+            if (got <= 0) return got < 0 ? errno : EIO;
             to = to.subspan(static_cast<std::size_t>(got));
             offset += got;
         }
-        return true;
+        return 0;
     };
     Header header;
-    return fill(std::as_writable_bytes(std::span(&header, 1)), place.offset) && header.magic == kMagic &&
-           header.name == name && header.size == payload.size() && fill(payload, place.offset + kHeader) &&
-           hash128(payload) == header.hash;
+    int error = fill(std::as_writable_bytes(std::span(&header, 1)), place.offset);
+    if (error == 0) {
+        if (header.magic != kMagic || header.name != name || header.size != payload.size())
+            return wrong("is another one");
+        error = fill(payload, place.offset + kHeader);
+    }
+    if (error != 0) return wrong("cannot be read: " + std::generic_category().message(error));
+    return hash128(payload) == header.hash ? std::string() : wrong("is damaged");
 }
 
 }  // namespace cachalot

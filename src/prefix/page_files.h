@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "prefix/token_chain.h"
 
 namespace cachalot {
@@ -51,9 +52,6 @@ class PageFiles {
 
     // A file that has reached `file_limit` bytes is followed by another.
     PageFiles(std::filesystem::path folder, FileCalls& calls, std::int64_t file_limit);
-    ~PageFiles();
-    PageFiles(const PageFiles&) = delete;
-    PageFiles& operator=(const PageFiles&) = delete;
 
     // Where the records end that are to be kept, by file; the rest goes. Throws Error. Called once, before anything is
     // written.
@@ -75,8 +73,8 @@ class PageFiles {
     void free(std::int64_t file, std::int64_t begin, std::int64_t end);
     void remove(std::int64_t file);  // the one that is appended to is only emptied
 
-    // Fills `payload`. False if there is no such record there, or one of another size. On any thread.
-    bool read(const Place& place, const ChainKey& name, std::span<std::byte> payload) const;
+    // Fills `payload`, and returns nothing; or, if there is no such record there, what is there instead. On any thread.
+    std::string read(const Place& place, const ChainKey& name, std::span<std::byte> payload) const;
 
   private:
     static void remove_but(const std::filesystem::path& folder,
@@ -89,7 +87,7 @@ class PageFiles {
     FileCalls& calls_;
     const std::int64_t file_limit_;
     std::int64_t current_ = 0;  // the file that is appended to
-    int descriptor_ = -1;       // of it
+    UniqueFd descriptor_;       // of it
     std::int64_t end_ = 0, synced_ = 0;
 };
 

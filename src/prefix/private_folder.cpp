@@ -1,5 +1,6 @@
 #include "prefix/private_folder.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 
 namespace cachalot {
 
@@ -23,6 +25,10 @@ void make_private_folder(const std::filesystem::path& folder) {
     if (info.st_mode & 077)
         fail("{}: is open to other users, and conversations would be in it; chmod 700 closes it",
              folder.string());
+}
+
+void make_private_file(const std::filesystem::path& path) {
+    const UniqueFd created(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
 }
 
 }  // namespace cachalot

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
+
 namespace cachalot::server {
 
 struct HttpRequest {
@@ -55,12 +57,17 @@ class ResponseWriter {
     // Whether the client has closed the connection (or stopped reading). To be asked often; cheap.
     virtual bool client_gone() const = 0;
 
+    // The id that every answer bears ("req_..."), and where to log what goes wrong with the request. By default none.
+    virtual std::string request_id() const { return {}; }
+    virtual Log log() const { return {}; }
+
     // For the audit log: adds to the numbers of tokens; before respond() or finish(). The default keeps nothing.
     virtual void annotate(const Annotation& annotation) { (void)annotation; }
 };
 
 // Called on a transport thread, or if the request has a body on one of a few threads that are for reading bodies; must
-// not block: long work is queued and answered later through the writer, which the endpoint keeps alive. An exception becomes the dialect-neutral JSON error 500 (or 400 for cachalot::Error).
+// not block: long work is queued and answered later through the writer, which the endpoint keeps alive. An exception is
+// answered as client_error.h says, in the shape that the transport has for the path.
 using Endpoint = std::function<void(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer)>;
 
 struct Route {

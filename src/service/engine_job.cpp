@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "service/client_error.h"
 #include "text/prompt_protocol.h"
 
 namespace cachalot::server {
@@ -20,12 +21,11 @@ struct EngineJob::Choice : Sequence {
 };
 
 void check_model(const Engine& engine) {
-    if (const auto problem = engine.problem(); !problem.empty())
-        throw ApiError(500, "model_changed", problem);
+    if (!engine.problem().empty()) throw ApiError(500, "model_changed", kModelChanged);
 }
 
 EngineJob::EngineJob(Workshop& shop, Request request, PreparedPrompt prompt, Service::Sink sink)
-    : WorkerJob(std::move(sink), request.priority, request.abandoned),
+    : QueuedJob(std::move(sink), request, shop.engine.options().log),
       shop_(shop),
       request_(std::move(request)),
       prompt_(std::move(prompt)),

@@ -149,6 +149,12 @@ class SchedulingService : public EngineService {
             guarded(job, [&](WorkerJob&) { job.see(event); });
         }
         const auto& scheduler = shop_.scheduler;
+        if (scheduler.rows() > 0)
+            shop_.engine.options().log.write(LogLevel::trace, "a pass of the model",
+                                             {{"rows", scheduler.rows()},
+                                              {"running", scheduler.running()},
+                                              {"waiting", scheduler.waiting()},
+                                              {"state_bytes", shop_.engine.kv_memory().bytes()}});
         if (on_pass_ && scheduler.rows() > 0)
             on_pass_({scheduler.rows(), scheduler.running_bytes(), shop_.engine.kv_memory().bytes(),
                       scheduler.memory(), scheduler.preemptions(), scheduler.prefixes().evictions(),

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/background.h"
+#include "service/client_error.h"
 
 namespace cachalot::server {
 namespace {
@@ -35,8 +36,8 @@ void QueuedJob::send(const Event& event) {
     try {
         sink_(event);
     } catch (...) {
-        if (!last) throw;  // the work ends, and says so
-        // Out of memory, or a mistake of the dialect's: whoever waits is let go of without a word.
+        if (!last) throw;                                   // the work ends, and says so
+        lost("the end of an answer could not be written");  // whoever waits is let go of without a word
     }
     if (last) sink_ = nullptr;
 }
@@ -47,15 +48,11 @@ void QueuedJob::fail(const ApiError& error) {
     send(event);
 }
 
-void QueuedJob::fail(std::exception_ptr error) {
-    try {
-        std::rethrow_exception(error);
-    } catch (const ApiError& e) {
-        fail(e);
-    } catch (const std::exception& e) {
-        fail(
-            ApiError(500, "internal_error", fmt::format("the request could not be completed: {}", e.what())));
-    }
+void QueuedJob::fail(std::exception_ptr error) { fail(client_error(error, Fault::server, log_, id_)); }
+
+// Out of memory, or a mistake of the dialect's.
+void QueuedJob::lost(const char* what) const {
+    log_.often(LogLevel::error, what, {{"request", id_}, {"error", cause_of()}});
 }
 
 // Also in the middle of an answer: what a tag or the JSON of an argument holds back may take minutes to write.
@@ -66,7 +63,8 @@ void QueuedJob::heartbeat(std::chrono::milliseconds period) {
     try {
         sink_(progress_);
     } catch (...) {
-        cancelled_ = true;  // on this thread nobody could be told
+        cancelled_ = true;
+        lost("an answer broke off");
     }
 }
 

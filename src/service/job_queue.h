@@ -15,14 +15,20 @@
 #include <thread>
 #include <vector>
 
+#include "base/log.h"
 #include "service/service.h"
 
 namespace cachalot::server {
 
 class QueuedJob : public Job {
   public:
-    QueuedJob(Service::Sink sink, Priority priority, std::function<bool()> abandoned)
-        : priority_(priority), sink_(std::move(sink)), abandoned_(std::move(abandoned)) {}
+    // Of the request only its id, its priority and how to know whether it is abandoned are kept.
+    QueuedJob(Service::Sink sink, const Request& request, Log log)
+        : priority_(request.priority),
+          id_(request.id),
+          log_(std::move(log)),
+          sink_(std::move(sink)),
+          abandoned_(request.abandoned) {}
 
     void cancel() override { cancelled_ = true; }
 
@@ -32,7 +38,7 @@ class QueuedJob : public Job {
     // Passes an event on, from any thread; dropped if nobody waits. After `done` or `failed` nothing is passed on.
     void send(const Event& event);
     void fail(const ApiError& error);
-    // With what the work has thrown; what is no ApiError becomes a 500.
+    // With what the work has thrown, as clients are told of it (client_error.h).
     void fail(std::exception_ptr error);
 
   private:
@@ -40,7 +46,11 @@ class QueuedJob : public Job {
     void heartbeat(std::chrono::milliseconds period);
     void close();
 
+    void lost(const char* what) const;
+
     const Priority priority_;
+    const std::string id_;
+    const Log log_;
     std::atomic<bool> cancelled_ = false;
     std::mutex mutex_;  // of what follows; held while the sink is called
     Service::Sink sink_;

@@ -144,10 +144,10 @@ struct Metrics::Impl {
                                                       .Register(registry);
     std::atomic<std::int64_t> longest{0};  // request so far, in tokens
 
-    mutable std::mutex shown_mutex;                            // of the three
+    mutable std::mutex shown_mutex;                            // of what follows
     std::function<std::optional<ExpertCacheStats>()> experts;  // may be empty
     std::function<std::optional<DiskTierStats>()> disk;        // likewise
-    std::function<std::int64_t()> lost_lines;                  // likewise
+    std::function<std::int64_t()> lost_lines, lost_log_lines;  // likewise
 
     std::vector<prometheus::MetricFamily> under_llamacpp_names() const;
     std::vector<prometheus::MetricFamily> of_experts() const;
@@ -261,12 +261,17 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::of_disk() const {
 
 std::vector<prometheus::MetricFamily> Metrics::Impl::of_logs() const {
     std::lock_guard lock(shown_mutex);
-    if (!lost_lines) return {};
-    auto lost = family("", "Lines of the audit log that could not be written.",
-                       prometheus::MetricType::Counter, static_cast<double>(lost_lines()));
-    lost.name = prefix + "audit_lines_lost_total";
-    lost.metric.front().label = {{"model_name", labels.at("model_name")}};
-    return {lost};
+    std::vector<prometheus::MetricFamily> shown;
+    auto show = [&](const char* name, const char* help, const std::function<std::int64_t()>& count) {
+        if (!count) return;
+        auto lost = family("", help, prometheus::MetricType::Counter, static_cast<double>(count()));
+        lost.name = prefix + name;
+        lost.metric.front().label = {{"model_name", labels.at("model_name")}};
+        shown.push_back(std::move(lost));
+    };
+    show("audit_lines_lost_total", "Lines of the audit log that could not be written.", lost_lines);
+    show("log_lines_lost_total", "Lines of the log that could not be written.", lost_log_lines);
+    return shown;
 }
 
 Metrics::Metrics(const std::string& model, const std::string& prefix, bool llamacpp_names)
@@ -306,6 +311,11 @@ void Metrics::http_request(std::string_view method, std::string_view route, int 
     impl_->http_requests.Add({{"method", known}, {"handler", handler}, {"status", std::to_string(status)}})
         .Increment();
     impl_->http_seconds.Add({{"handler", handler}}, kRequestSeconds).Observe(seconds);
+}
+
+void Metrics::show_lost_log_lines(std::function<std::int64_t()> lost) {
+    std::lock_guard lock(impl_->shown_mutex);
+    impl_->lost_log_lines = std::move(lost);
 }
 
 std::unique_ptr<RequestMeter> Metrics::request(Priority priority) {

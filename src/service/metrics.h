@@ -41,6 +41,7 @@ class Metrics {
 
     // The same for lines of the audit log that could not be written, ever.
     void show_lost_lines(std::function<std::int64_t()> lost);
+    void show_lost_log_lines(std::function<std::int64_t()> lost);  // the same for those of the log
 
     // One HTTP request that was answered. `route` is the pattern, not what a client sent: labels must stay few.
     void http_request(std::string_view method, std::string_view route, int status, double seconds);

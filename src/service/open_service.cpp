@@ -25,7 +25,7 @@ std::string model_name(const std::string& given) {
 
 OpenedService::OpenedService(const OpenServiceOptions& o)
     : engine(open_engine(with_states(o.engine, o.service.scheduler))),
-      disk(with_name(o.disk, o.service.model_id), engine, o.engine.note) {
+      disk(with_name(o.disk, o.service.model_id), engine) {
     disk.wait(o.disk_patience);
     EngineServiceOptions options = o.service;
     // To read all experts for a few tokens would take as long as for many.

@@ -91,8 +91,8 @@ std::size_t chunk_length(std::string_view text, ScriptedAnswer::Chunk chunk) {
 class ScriptedJob : public QueuedJob {
   public:
     ScriptedJob(const ScriptedAnswer& answer, Request request, std::string prompt,
-                std::optional<bool> in_reasoning, Service::Sink sink)
-        : QueuedJob(std::move(sink), request.priority, request.abandoned),
+                std::optional<bool> in_reasoning, Service::Sink sink, const Log& log)
+        : QueuedJob(std::move(sink), request, log),
           answer_(answer),
           request_(std::move(request)),
           prompt_(std::move(prompt)),
@@ -189,6 +189,7 @@ class ScriptedService : public Service {
   public:
     ScriptedService(Script script, const ScriptedServiceOptions& options)
         : script_(std::move(script)),
+          log_(options.log),
           queue_(options.queue),
           worker_(start_thread("the script", [this] { work(); })) {
         info_.id = script_.model;
@@ -218,7 +219,7 @@ class ScriptedService : public Service {
         if (!request.raw) check_tool_choice(request);
         const auto& answer = script_.answer(request);
         auto job = std::make_shared<ScriptedJob>(answer, std::move(request), std::move(prompt), in_reasoning,
-                                                 std::move(sink));
+                                                 std::move(sink), log_);
         queue_.push(job);
         return job;
     }
@@ -262,6 +263,7 @@ class ScriptedService : public Service {
     }
 
     const Script script_;
+    const Log log_;
     ModelInfo info_;
     mutable JobQueue queue_;
     std::thread worker_;  // last: it uses the rest

@@ -15,6 +15,7 @@ namespace cachalot::server {
 
 struct ScriptedServiceOptions {
     QueueOptions queue;
+    Log log = {};
 };
 
 // Throws Error naming the file and the field if the script is not as it should be.

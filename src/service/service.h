@@ -58,6 +58,7 @@ struct Request {
     int n = 1;                      // choices
 
     std::string tenant;  // cache namespace
+    std::string id;      // that the client was given, for the log
     Priority priority = Priority::normal;
 
     // Told the number of the prompt's tokens within submit(), before any event. May be empty.

@@ -8,28 +8,38 @@
 
 namespace cachalot::server {
 
-ServiceDisk::ServiceDisk(const ServiceDiskOptions& o, Engine& engine, NoteSink note)
-    : engine_(engine), note_(std::move(note)) {
+namespace {
+
+void log_not_kept(const Log& log, const char* what, const std::exception& why) {
+    log.warn(fmt::format("{} are not kept on disk", what), {{"error", why.what()}});
+}
+
+}  // namespace
+
+ServiceDisk::ServiceDisk(const ServiceDiskOptions& o, Engine& engine)
+    : engine_(engine), log_(engine.options().log) {
     if (o.folder.empty() || o.folder == "off") return;
     DiskTierOptions tier;
     tier.folder = o.folder;
     tier.budget = o.budget;
     tier.model_name = o.model_name;
+    tier.log = log_;
     try {
         make_private_folder(tier.folder);
     } catch (const Error& e) {
-        note_not_kept("prefixes", e);
+        log_not_kept(log_, "prefixes", e);
         return;
     }
     try {
-        turns_.emplace(tier.folder, tokenizer_fingerprint(engine.model().tokenizer));
+        turns_.emplace(tier.folder, tokenizer_fingerprint(engine.model().tokenizer),
+                       TurnStore::kLimits, log_);
     } catch (const Error& e) {
-        note_not_kept("calls of tools", e);
+        log_not_kept(log_, "calls of tools", e);
     }
     try {
         opener_ = std::thread([this, tier] { open_prefixes(tier); });
     } catch (const std::exception& e) {
-        note_not_kept("prefixes", e);
+        log_not_kept(log_, "prefixes", e);
     }
 }
 
@@ -38,24 +48,20 @@ ServiceDisk::~ServiceDisk() {
     if (opener_.joinable()) opener_.join();
 }
 
-void ServiceDisk::note_not_kept(const char* what, const std::exception& why) const {
-    if (note_) note_(fmt::format("{} are not kept on disk: {}", what, why.what()));
-}
-
 void ServiceDisk::open_prefixes(DiskTierOptions options) {
     try {
         const auto model = content_fingerprint(
-            engine_.model(), {KeptHashes(default_hash_folder()), [&](auto, auto) { return !quit_; }});
+            engine_.model(), {KeptHashes(default_hash_folder(), log_), [&](auto, auto) { return !quit_; }});
         if (!model) return;
         options.model = state_fingerprint(engine_, *model);
         tier_.emplace(options, engine_.kv_pool());
         open_ = &*tier_;
     } catch (const std::exception& e) {
-        note_not_kept("prefixes", e);
+        log_not_kept(log_, "prefixes", e);
     }
     std::lock_guard lock(mutex_);
     done_ = true;
-    if (late_ && open_ && note_) note_("the model is known; prefixes on disk are used now");
+    if (late_ && open_) log_.info("the model is known; prefixes on disk are used now");
     changed_.notify_all();
 }
 
@@ -66,10 +72,9 @@ void ServiceDisk::wait(std::chrono::milliseconds patience) {
     late_ = true;
     std::uint64_t bytes = 0;
     for (const auto& file : engine_.model().checkpoint->files()) bytes += file.size();
-    if (note_)
-        note_(fmt::format(
-            "the model is read once, to be known again ({}); until then prefixes on disk are not used",
-            human_bytes(bytes)));
+    log_.info(fmt::format(
+        "the model is read once, to be known again ({}); until then prefixes on disk are not used",
+        human_bytes(bytes)));
 }
 
 }  // namespace cachalot::server

@@ -14,7 +14,7 @@
 #include <string>
 #include <thread>
 
-#include "engine/open_engine.h"
+#include "engine/engine.h"
 #include "prefix/disk_tier.h"
 #include "service/turn_store.h"
 
@@ -28,12 +28,12 @@ struct ServiceDiskOptions {
 
 class ServiceDisk {
   public:
-    // Notes what cannot be kept, and why: the service does without. The engine must outlive this, which must
-    // outlive whoever uses what it gives.
-    ServiceDisk(const ServiceDiskOptions& options, Engine& engine, NoteSink note);
+    // Logs, where the engine does, what cannot be kept, and why: the service does without. The engine must outlive
+    // this, which must outlive whoever uses what it gives.
+    ServiceDisk(const ServiceDiskOptions& options, Engine& engine);
     ~ServiceDisk();
 
-    // Returns when prefixes are open or will not be, or when the time is over; then it notes that it takes
+    // Returns when prefixes are open or will not be, or when the time is over; then it logs that it takes
     // longer.
     void wait(std::chrono::milliseconds patience);
 
@@ -42,10 +42,9 @@ class ServiceDisk {
 
   private:
     void open_prefixes(DiskTierOptions options);
-    void note_not_kept(const char* what, const std::exception& why) const;
 
     Engine& engine_;
-    const NoteSink note_;
+    const Log log_;
     std::optional<TurnStore> turns_;
     std::optional<DiskTier> tier_;
     std::atomic<DiskTier*> open_ = nullptr;

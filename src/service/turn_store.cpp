@@ -1,8 +1,6 @@
 #include "service/turn_store.h"
 
-#include <fcntl.h>
 #include <sqlite3.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -96,9 +94,7 @@ std::string hash_of(const std::string& space, std::span<const std::byte> payload
 
 std::string database_path(const std::filesystem::path& folder) {
     const std::string path = (folder / kName).string();
-    // SQLite's other files get the rights of this one.
-    if (int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600); file >= 0)
-        ::close(file);
+    make_private_file(path);  // SQLite's other files get the rights of this one
     return path;
 }
 
@@ -119,13 +115,15 @@ Sqlite opened(const std::filesystem::path& folder) {
 
 }  // namespace
 
-TurnStore::TurnStore(const std::filesystem::path& folder, const Hash128& tokenizer, ToolMemory::Limits limits)
-    : folder_(folder), tokenizer_(tokenizer), limits_(limits) {
+TurnStore::TurnStore(const std::filesystem::path& folder, const Hash128& tokenizer,
+                     const ToolMemory::Limits& limits, Log log)
+    : folder_(folder), tokenizer_(tokenizer), limits_(limits), log_(std::move(log)) {
     make_private_folder(folder);
     try {
         open();
     } catch (const SqliteError& e) {
         if (!e.broken()) throw;
+        log_.warn("the calls of tools on disk are broken, and are forgotten", {{"error", e.what()}});
         written_.reset();
         read_.reset();
         known_.clear();
@@ -175,23 +173,37 @@ std::pair<std::int64_t, TurnStore::Turn> TurnStore::read(const std::string& spac
         const auto id = select.integer(0);
         const auto hash = text_of(select.bytes(1));
         const auto payload = select.bytes(2);
-        if (hash != hash_of(space, payload)) return {};
+        if (hash != hash_of(space, payload)) {
+            unreadable("a turn is damaged");
+            return {};
+        }
         auto kept = unpacked(payload);
-        if (!kept) return {};
+        if (!kept) {
+            unreadable("a turn is damaged");
+            return {};
+        }
         const auto turn = std::make_shared<const RememberedTurn>(std::move(*kept));
         const bool made_it = std::any_of(turn->calls.begin(), turn->calls.end(),
                                          [&](const auto& call) { return call.id == call_id; });
-        if (!made_it) return {};  // a damaged row leads to another turn
-        return {id, turn};
-    } catch (const SqliteError&) {
-    } catch (const json::exception&) {
+        if (made_it) return {id, turn};
+        unreadable("a damaged row leads to another turn");
+    } catch (const SqliteError& e) {
+        unreadable(e.what());
+    } catch (const json::exception& e) {
+        unreadable(e.what());
     }
     return {};
 }
 
+void TurnStore::unreadable(const std::string& why) const {
+    log_.often(LogLevel::warn, "a call of a tool on disk cannot be read, and is forgotten",
+               {{"folder", folder_.string()}, {"error", why}});
+}
+
 void TurnStore::push(Job job) {
     const auto bytes = job.turn ? static_cast<std::int64_t>(size_of(*job.turn)) : 0;
-    writer_->push(std::move(job), bytes, kMostWaiting);
+    if (!writer_->push(std::move(job), bytes, kMostWaiting))
+        log_.often(LogLevel::warn, "a call of a tool is not kept on disk: too much waits to be written");
 }
 
 void TurnStore::flush() { writer_->flush(); }
@@ -199,7 +211,8 @@ void TurnStore::flush() { writer_->flush(); }
 void TurnStore::perform(const Job& job) {
     try {
         write(job);
-    } catch (const std::exception&) {  // it is not kept, then
+    } catch (const std::exception& e) {
+        log_.often(LogLevel::warn, "a call of a tool is not kept on disk", {{"error", e.what()}});
     }
 }
 

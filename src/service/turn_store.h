@@ -12,7 +12,7 @@
 // One thread writes; what it has not written when the process dies is forgotten. The ids that are there are read when the
 // store is opened, so that an id that is unknown costs no look at the disk. Several processes may use a folder. Whatever
 // is wrong with the database costs what is in it and nothing else: a database that is broken is made anew when it is
-// opened, a turn that is not what its hash says is not there.
+// opened, a turn that is not what its hash says is not there. The log is told why.
 #pragma once
 
 #include <filesystem>
@@ -22,6 +22,7 @@
 
 #include "base/background_queue.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "prefix/sqlite.h"
 #include "service/tool_memory.h"
 
@@ -30,11 +31,12 @@ namespace cachalot::server {
 class TurnStore {
   public:
     using Turn = std::shared_ptr<const RememberedTurn>;
+    static constexpr ToolMemory::Limits kLimits{10'000, std::size_t{64} << 20};
 
     // `tokenizer`: whose tokens the turns hold (content_fingerprint.h); those of others are not found. Throws Error if
     // the folder cannot be used or is open to others, or the machine refuses.
     TurnStore(const std::filesystem::path& folder, const Hash128& tokenizer,
-              ToolMemory::Limits limits = {10'000, std::size_t{64} << 20});
+              const ToolMemory::Limits& limits = kLimits, Log log = {});
     ~TurnStore();  // when all that waits is written
 
     // These may be called by any thread. store() returns at once; the turns that have not been used for longest go when
@@ -65,11 +67,13 @@ class TurnStore {
     void perform(const Job& job);
     void write(const Job& job);
     void make_room(std::int64_t bytes);
+    void unreadable(const std::string& why) const;
     std::pair<std::int64_t, Turn> read(const std::string& space, const std::string& call_id);
 
     const std::filesystem::path folder_;
     const Hash128 tokenizer_;
     const ToolMemory::Limits limits_;
+    const Log log_;
     std::optional<Sqlite> written_;  // the writer's
     std::mutex read_mutex_;          // of the next two
     std::optional<Sqlite> read_;

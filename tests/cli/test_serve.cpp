@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "file/text_file.h"
 #include "server/http_test.h"
@@ -19,6 +22,7 @@ namespace cachalot::server::test {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 class Serve : public testing::Test {
   protected:
@@ -46,6 +50,7 @@ class Serve : public testing::Test {
         posix_spawn_file_actions_destroy(&actions);
         ASSERT_TRUE(eventually([&] { return log().find(" at http") != std::string::npos; })) << log();
         auto text = log();
+        text.resize(text.find('\n', text.find(" at http")));
         port_ = static_cast<std::uint16_t>(std::stoi(text.substr(text.rfind(':') + 1)));
     }
     void TearDown() override {
@@ -280,6 +285,55 @@ TEST_F(Serve, RunChatAndServeSayTheSame) {
                 const auto content = trimmed(text(served["content"]));
                 EXPECT_THAT(trimmed(talked), testing::EndsWith(content)) << options;
             }
+}
+
+// Everything that happens is in the file, and nothing of what users say, nor keys.
+TEST_F(Serve, LogsToAFileForItsOwner) {
+    start({"--log-file", path("log"), "--log-json", "--log-level", "trace", "--api-key", "me=sk-valid-123"});
+    EXPECT_THAT(log(), testing::StartsWith("cachalot: serving scripted at http://127.0.0.1:"));
+    struct stat status {};
+    ASSERT_EQ(::stat(path("log").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u);
+    const std::string body = R"({"messages":[{"role":"user","content":"private words"}]})";
+    for (const char* key : {"authorization: Bearer sk-valid-123\r\n", "x-api-key: sk-wrong-456\r\n", ""}) {
+        Client client(port_);
+        client.send(post("/v1/chat/completions?api_key=sk-query-789", body, key));
+        client.response();
+    }
+    Client leaves(port_);
+    leaves.send(post("/v1/chat/completions", body, "authorization: Bearer sk-valid-123\r\n"));
+    leaves.reset();
+    std::filesystem::rename(path("log"), path("log.1"));
+    signal(SIGTERM);
+    EXPECT_EQ(exit_status(), 0);
+    const std::string first = read_text_file(path("log.1")), second = read_text_file(path("log"));
+    EXPECT_THAT(first, HasSubstr("\"message\":\"serving scripted at http"));
+    EXPECT_THAT(second, HasSubstr("\"message\":\"stopping; running answers have 30 s\""));
+    for (const auto& text : {first, second, log()})
+        for (const char* secret : {"sk-", "private words"}) EXPECT_THAT(text, Not(HasSubstr(secret)));
+    std::istringstream lines(first + second);
+    for (std::string line; std::getline(lines, line);) EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+}
+
+TEST_F(Serve, AnswersWhileItsLogCannotBeWritten) {
+    start({"--log-file", "/dev/full"});
+    const std::string told = "/dev/full: a line of the log cannot be written: No space left on device";
+    EXPECT_TRUE(eventually([&] { return log().find(told) != std::string::npos; })) << log();
+    Client client(port_);
+    client.send(get("/metrics"));
+    EXPECT_THAT(client.response().body,
+                HasSubstr("cachalot_log_lines_lost_total{model_name=\"scripted\"} 1"));
+}
+
+TEST_F(Serve, ALogThatCannotBeIsAnErrorBeforeAnythingElse) {
+    for (const char* command : {"serve --scripted /nowhere/script", "run hi", "chat"}) {
+        const int status = std::system(fmt::format("'{}' {} --log-file /nowhere/log 2>'{}' </dev/null",
+                                                   CACHALOT_PROGRAM, command, path("other"))
+                                           .c_str());
+        EXPECT_EQ(WEXITSTATUS(status), 1);
+        EXPECT_EQ(read_text_file(path("other")),
+                  "cachalot: /nowhere/log: cannot be opened: No such file or directory\n");
+    }
 }
 
 TEST_F(Serve, APortThatIsTakenIsAnError) {

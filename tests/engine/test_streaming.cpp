@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "engine/streaming_test.h"
+#include "support/recorded_log.h"
 
 namespace cachalot {
 namespace {
@@ -106,6 +107,18 @@ TEST_F(Streaming, ALongPassReadsTheNextLayerMeanwhile) {
             EXPECT_GE(engine.expert_stats()->prompt.ahead, 8u * static_cast<unsigned>(slots / 16));
         }
     }
+}
+
+TEST_F(Streaming, LogsThatItCannotRememberWhatWasUsed) {
+    const auto log = std::make_shared<test::RecordedLog>();
+    HeatFile heat{{test::nano()->config.layers, test::nano()->config.experts, {}}, "/dev/null/nano.heat"};
+    {
+        StreamingExpertStore store(*test::nano(), 20, make_thread_queue(2), heat, {}, Log(log));
+        test::begin_pass(store, 7);
+    }
+    EXPECT_THAT(log->lines(), testing::Contains(testing::AllOf(
+                                  testing::HasSubstr("warn: which experts are used is not remembered"),
+                                  testing::HasSubstr("/dev/null/nano.heat"))));
 }
 
 // Whatever of it has arrived when the first token asks, and however little room there is.

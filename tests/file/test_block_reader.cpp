@@ -16,6 +16,7 @@
 #include "file/support.h"
 #include "file/waiting_reads.h"
 #include "support/faulty_queue.h"
+#include "support/recorded_log.h"
 #include "support/refused_threads.h"
 
 namespace cachalot {
@@ -285,8 +286,10 @@ TEST(UringQueue, ARingThatIsBrokenIsAnErrorAndNoHang) {
     const MappedFile file(dir / "a");
     const MappedFile* files[] = {&file};
     for (const int good : {0, 1}) {  // calls before it breaks
+        const auto log = std::make_shared<test::RecordedLog>();
         auto queue = make_uring_queue(
-            [left = good](const std::function<int()>& real) mutable { return left-- > 0 ? real() : -EBADF; });
+            [left = good](const std::function<int()>& real) mutable { return left-- > 0 ? real() : -EBADF; },
+            Log(log));
         if (!queue) GTEST_SKIP() << "not on this system";
         Blocks memory(1'000'000);
         const BlockReader::Run a{0, 0, 400'000, memory.data()}, b{0, 0, 400'000, memory.data() + 409'600};
@@ -298,6 +301,8 @@ TEST(UringQueue, ARingThatIsBrokenIsAnErrorAndNoHang) {
             }
         };
         EXPECT_THROW(all(), Error);
+        EXPECT_THAT(log->text(), testing::HasSubstr("error: io_uring does not work any more"));
+        EXPECT_THAT(log->text(), testing::HasSubstr("Bad file descriptor"));
         // A job that is refused is not under way, so it may be asked for again.
         const auto before = reader.under_way();
         for (int i = 0; i < 2; ++i) EXPECT_THROW(reader.submit(3, {&a, 1}), Error);

@@ -1,6 +1,7 @@
 // Whatever happens to the disk or to the process: what the tier hands out is right, and it goes on.
 //
 // $CACHALOT_KILLS is how often the process that writes is killed.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -12,12 +13,16 @@
 #include <thread>
 
 #include "support/disk_states.h"
+#include "support/recorded_log.h"
 #include "support/tiny_release.h"
 
 namespace cachalot {
 namespace {
 
 using namespace test;
+using testing::AllOf;
+using testing::Contains;
+using testing::HasSubstr;
 
 // Bytes that page files take.
 std::int64_t used(const std::filesystem::path& folder) {
@@ -78,6 +83,7 @@ class DiskFaults : public testing::Test {
         o.calls = calls;
         o.budget = budget;
         o.file_limit = 200'000;
+        o.log = Log(log);
         return std::make_unique<DiskTier>(o, small_pool());
     }
 
@@ -109,6 +115,7 @@ class DiskFaults : public testing::Test {
 
     static constexpr int kTalks = 6;
     TemporaryFolder folder;
+    std::shared_ptr<RecordedLog> log = std::make_shared<RecordedLog>();
 };
 
 TEST_F(DiskFaults, ErrorsOfTheDisk) {
@@ -129,6 +136,8 @@ TEST_F(DiskFaults, ErrorsOfTheDisk) {
         errors += tier->stats().write_errors;
     }
     EXPECT_GT(errors, 3);
+    EXPECT_THAT(log->lines(), Contains(AllOf(HasSubstr("warn: a prefix is not kept on disk"),
+                                             HasSubstr("/kv/pages-"), HasSubstr("Input/output error"))));
     calls.one_in = 0;
     auto tier = open(&calls);
     EXPECT_GT(check_all(*tier), 0);
@@ -161,6 +170,7 @@ TEST_F(DiskFaults, AFullDisk) {
     }
     EXPECT_GT(tier->stats().write_errors, 0);
     EXPECT_GT(tier->stats().evictions, 0);  // so that it goes on
+    EXPECT_THAT(log->text(), HasSubstr("No space left on device"));
     EXPECT_GT(tier->stats().written, 15);
     EXPECT_GT(check_all(*tier), 0);
 }

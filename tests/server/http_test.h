@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "server/http/server.h"
 
 namespace cachalot::server::test {
@@ -35,30 +36,27 @@ struct Response {
 class Client {
   public:
     explicit Client(std::uint16_t port, int receive_buffer = 0) {
-        fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (receive_buffer) setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+        fd_.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        if (receive_buffer)
+            setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
         timeval limit{8, 0};
-        setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+        setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+        setsockopt(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
         int yes = 1;
-        setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_port = htons(port);
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        connected_ = connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+        connected_ = connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
     }
-    ~Client() { close(); }
-    Client(Client&& other) noexcept
-        : input_(std::move(other.input_)), fd_(std::exchange(other.fd_, -1)), connected_(other.connected_) {}
-    Client(const Client&) = delete;
 
     bool connected() const { return connected_; }
 
     // False if the server has closed the connection meanwhile.
     bool send(std::string_view bytes) {
         while (!bytes.empty()) {
-            auto n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            auto n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
             if (n <= 0) return false;
             bytes.remove_prefix(static_cast<std::size_t>(n));
         }
@@ -68,7 +66,7 @@ class Client {
     // Reads more; false at the end, on reset, or when nothing has come for too long (then timed_out).
     bool receive() {
         char buffer[16384];
-        auto n = recv(fd_, buffer, sizeof buffer, 0);
+        auto n = recv(fd_.get(), buffer, sizeof buffer, 0);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) timed_out = true;
         if (n <= 0) return false;
         input_.append(buffer, static_cast<std::size_t>(n));
@@ -149,22 +147,19 @@ class Client {
         return !more && !timed_out;
     }
 
-    void shut_write() { shutdown(fd_, SHUT_WR); }
+    void shut_write() { shutdown(fd_.get(), SHUT_WR); }
     void reset() {  // RST instead of FIN
         linger option{1, 0};
-        setsockopt(fd_, SOL_SOCKET, SO_LINGER, &option, sizeof option);
+        setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &option, sizeof option);
         close();
     }
-    void close() {
-        if (fd_ >= 0) ::close(fd_);
-        fd_ = -1;
-    }
+    void close() { fd_.reset(); }
 
     bool timed_out = false;
     std::string input_;
 
   private:
-    int fd_;
+    cachalot::UniqueFd fd_;
     bool connected_;
 };
 

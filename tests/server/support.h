@@ -19,6 +19,8 @@ class FakeWriter : public ResponseWriter {
     std::string body;  // whole, or all that was streamed
     bool streamed = false;
     std::atomic<bool> gone = false;
+    Log to;
+    std::string id;
 
     void respond(int code, std::string_view, std::string text, const Headers& extra) override {
         std::lock_guard lock(mutex_);
@@ -47,6 +49,8 @@ class FakeWriter : public ResponseWriter {
         changed_.notify_all();
     }
     bool client_gone() const override { return gone; }
+    std::string request_id() const override { return id; }
+    Log log() const override { return to; }
 
     bool wait(std::chrono::seconds limit = std::chrono::seconds(60)) {
         std::unique_lock lock(mutex_);

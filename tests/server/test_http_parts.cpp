@@ -299,10 +299,12 @@ TEST(Status, Routes) {
     EXPECT_EQ(ask("GET", "/ready")->status, 503);
     ready = true;
     EXPECT_EQ(ask("GET", "/ready")->status, 200);
-    problem = "m.gguf: was changed";
+    problem = "/models/m.gguf: was changed";
     for (const char* path : {"/health", "/ready"}) {
         EXPECT_EQ(ask("GET", path)->status, 503);
-        EXPECT_NE(ask("GET", path)->body.find(problem), std::string::npos);
+        const auto error = nlohmann::json::parse(ask("GET", path)->body)["error"];
+        EXPECT_EQ(error["code"], "model_changed");
+        EXPECT_EQ(error["message"].get<std::string>().find('/'), std::string::npos);
     }
     problem.clear();
     EXPECT_EQ(ask("GET", "/health")->status, 200);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "support/recorded_log.h"
 #include "support/tiny_release.h"
 
 namespace cachalot::server {
@@ -44,7 +45,7 @@ bool knows(TurnStore& store, const std::string& tenant, const std::string& id,
 class Turns : public testing::Test {
   protected:
     TurnStore open(const Hash128& tokenizer = {}, ToolMemory::Limits limits = {100, 1 << 20}) {
-        return TurnStore(kv, tokenizer, limits);
+        return TurnStore(kv, tokenizer, limits, Log(log));
     }
     static void keep(TurnStore& store, const std::string& tenant, const std::string& id,
                      const std::string& reasoning = "because") {
@@ -52,6 +53,7 @@ class Turns : public testing::Test {
     }
     TemporaryFolder folder;
     fs::path kv = folder.path() / "kv";
+    std::shared_ptr<cachalot::test::RecordedLog> log = std::make_shared<cachalot::test::RecordedLog>();
 };
 
 TEST_F(Turns, SurviveTheProcessForTheirTenantAndTokenizer) {
@@ -194,6 +196,7 @@ TEST_F(Turns, DamageIsForgottenAndNeverAnError) {
         store.flush();
     }
     EXPECT_GT(kept, 100);
+    EXPECT_NE(log->text().find("a call of a tool on disk cannot be read"), std::string::npos);
     std::ofstream(kv / "turns.db") << "no database";
     auto store = open();
     EXPECT_FALSE(store.find("a", "call_0_0"));

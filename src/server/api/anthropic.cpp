@@ -37,7 +37,7 @@ std::vector<Route> anthropic_routes(Service& service, std::int64_t shown_context
             try {
                 handler(service, scale, http, writer);
             } catch (...) {
-                const ApiError error = to_api_error(std::current_exception());
+                const ApiError error = reading_error(*writer);
                 respond_error(*writer, error, anthropic_error(error, "req_" + http.id));
             }
         };

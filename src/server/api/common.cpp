@@ -7,17 +7,11 @@
 #include <cmath>
 #include <random>
 
+#include "service/client_error.h"
 #include "text/chat_json.h"
 
 namespace cachalot::server {
 namespace {
-
-// What an error's text says about the field: "messages[3].role: unknown role" blames "messages[3].role".
-std::string blamed(std::string_view message) {
-    auto end = message.find_first_of(": ");
-    if (end == std::string_view::npos || message[end] != ':') return {};
-    return std::string(message.substr(0, end));
-}
 
 ApiError invalid(const std::string& message, std::string param) {
     return {400, "invalid_request", message, std::move(param)};
@@ -130,20 +124,12 @@ std::vector<Message> read_messages(const Field& messages) {
         if (read.empty()) fail("messages: at least one message is needed");
         return read;
     } catch (const Error& e) {
-        throw invalid(e.what(), blamed(e.what()));
+        throw invalid(e.what(), blamed_field(e.what()));
     }
 }
 
-ApiError to_api_error(const std::exception_ptr& error) {
-    try {
-        std::rethrow_exception(error);
-    } catch (const ApiError& e) {
-        return e;
-    } catch (const Error& e) {
-        return invalid(e.what(), blamed(e.what()));
-    } catch (...) {
-        return {500, "internal_error", "an internal error; the server's log says more"};
-    }
+ApiError reading_error(const ResponseWriter& writer) {
+    return client_error(std::current_exception(), Fault::request, writer.log(), writer.request_id());
 }
 
 std::string openai_error_type(const ApiError& error) {
@@ -168,6 +154,7 @@ ordered_json openai_error_json(const ApiError& error) {
 
 std::shared_ptr<Job> submit(Service& service, Request request, std::shared_ptr<ResponseWriter> writer,
                             Service::Sink sink) {
+    request.id = writer->request_id();
     request.abandoned = [writer] { return writer->client_gone(); };
     if (request.hide_reasoning) sink = without_reasoning(std::move(sink));
     return service.submit(std::move(request),
@@ -211,7 +198,7 @@ Endpoint with_errors(std::function<ordered_json(const ApiError&)> error_body, En
         try {
             endpoint(request, writer);
         } catch (...) {
-            auto error = to_api_error(std::current_exception());
+            const ApiError error = reading_error(*writer);
             respond_error(*writer, error, error_body(error));
         }
     };

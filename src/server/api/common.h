@@ -48,9 +48,8 @@ std::vector<Message> read_messages(const Field& messages);
 
 // --- errors
 
-// Whatever was thrown, as the client is to see it: ApiError as it is, Error as 400 "invalid_request" blaming the field
-// that its message begins with, anything else as 500 "internal_error" without details. `error` must not be null.
-ApiError to_api_error(const std::exception_ptr& error);
+// What was thrown while a request was being read, and is being handled, as the client is to see it (client_error.h).
+ApiError reading_error(const ResponseWriter& writer);
 
 // OpenAI's name for the kind of error: "invalid_request_error", "rate_limit_error", ...
 std::string openai_error_type(const ApiError& error);

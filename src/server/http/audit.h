@@ -4,7 +4,8 @@
 //      "status":200,"complete":true,"seconds":1.24,"model":"nano","prompt_tokens":12,"cached_tokens":0,
 //      "completion_tokens":40}
 //
-// Whatever a client sent is escaped by JSON, so it cannot forge a line. Texts appear only if asked for.
+// Whatever a client sent is escaped by JSON, so it cannot forge a line. Texts appear only if asked for. A line that cannot
+// be written stops nothing: it is counted, and the first one to be written again tells how many are missing ("lost":12).
 #pragma once
 
 #include <atomic>
@@ -13,36 +14,14 @@
 #include <mutex>
 #include <string>
 
+#include "file/line_file.h"
 #include "server/http/server.h"
 
 namespace cachalot::server {
 
-// A line is written whole or not at all, and a line that cannot be written stops nothing: where the disk is full the
-// part that fitted is taken back, lines are counted, and the first one to be written again tells how many are missing
-// ("lost":12).
-
 // The line without its end. Texts: as "request" and "response", invalid UTF-8 replaced. `lost`: lines that are missing
 // before it.
 std::string audit_line(const Served& served, bool texts, std::int64_t lost = 0);
-
-// Appends lines to a file, a pipe or a device, each by one write. One thread at a time.
-class LineFile {
-  public:
-    // Creates the file readable by its owner only; begins on a line of its own if somebody else's last line has no end.
-    // Throws Error if it cannot be opened.
-    explicit LineFile(const std::string& path);
-    ~LineFile();
-    LineFile(const LineFile&) = delete;
-
-    // Without waiting: 0, or what is wrong as in errno (EAGAIN: a pipe that nobody empties). `line` has no end yet.
-    int append(std::string line);
-
-  private:
-    void take_back(std::size_t bytes);
-
-    int file_;
-    bool torn_ = false;  // the file ends within a line
-};
 
 class AuditLog {
   public:

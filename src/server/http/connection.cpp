@@ -23,6 +23,7 @@
 #include "server/http/exchange.h"
 #include "server/http/request_reader.h"
 #include "server/http/wire.h"
+#include "service/client_error.h"
 #include "service/random_id.h"
 
 namespace cachalot::server {
@@ -64,18 +65,28 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
             else if (co_await wire_->handshake())
                 while (co_await serve_one() && !context_->draining && !wire_->aborted()) {
                 }
+            else
+                log().often(LogLevel::debug, "a connection failed",
+                            {{"error", problem("no handshake in time")}});
             gentle = true;
-        } catch (const std::exception&) {
+        } catch (const std::exception& e) {
             // Out of memory, or a mistake of ours: this connection ends, the server goes on.
+            log().often(LogLevel::error, "a connection ended", {{"error", e.what()}});
         }
         if (exchange_) end_exchange();
         held_.reset();
         try {
             if (gentle) co_await wire_->close_gently();
-        } catch (const std::exception&) {
+        } catch (const std::exception& e) {
+            log().often(LogLevel::debug, "a connection was not closed in order", {{"error", e.what()}});
         }
         wire_->close();
         context_->on_closed(this);
+    }
+
+    const Log& log() const { return context_->options.log; }
+    std::string problem(const char* otherwise) const {
+        return wire_->error() ? wire_->error().message() : otherwise;
     }
 
     net::awaitable<void> refuse_all() {
@@ -234,6 +245,8 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         const bool http10 = head_known_ && reader.http10();
         Exchange::Options options;
         options.path = request_.path;
+        options.request_id = served_.id;
+        options.log = log();
         options.head = request_.method == "HEAD";
         options.chunked = !http10;
         options.http10 = http10;
@@ -259,6 +272,9 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         request_ = HttpRequest();
         probed_ = false;
         const bool delivered = co_await deliver();
+        if (!delivered && log().wants(LogLevel::debug))
+            log().debug("a client left before the end of its answer",
+                        {{"request", served_.id}, {"error", problem("the connection was closed")}});
         const bool keep = delivered && exchange_->keep_alive();
         end_exchange();
         co_return keep;
@@ -297,10 +313,10 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         auto writer = Exchange::writer(exchange);
         try {
             route.endpoint(request, writer);
-        } catch (const Error& e) {
-            error(400, e.what());
         } catch (...) {
-            error(500, "Internal error.");
+            const auto told =
+                client_error(std::current_exception(), Fault::request, writer->log(), writer->request_id());
+            error(told.status, told.what());
         }
     }
 
@@ -335,16 +351,22 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         auto result = exchange_->result();
         exchange_.reset();
         held_.reset();
-        if (!context_->options.on_served) return;
         served_.status = result.status;
         served_.complete = result.complete && !wire_->aborted() && !wire_->unsent();
         served_.annotation = std::move(result.annotation);
         served_.response_text = std::move(result.text);
         served_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+        log().debug("a request was answered", {{"request", served_.id},
+                                               {"key", served_.key_name},
+                                               {"route", served_.route},
+                                               {"status", served_.status},
+                                               {"complete", served_.complete},
+                                               {"seconds", served_.seconds}});
         try {
-            context_->options.on_served(served_);
-        } catch (const std::exception&) {
-            // A log that cannot be written must not stop the service.
+            if (context_->options.on_served) context_->options.on_served(served_);
+        } catch (const std::exception& e) {  // which must not stop the service
+            log().often(LogLevel::error, "a request is missing in the audit log or in the metrics",
+                        {{"request", served_.id}, {"error", e.what()}});
         }
     }
 

@@ -68,7 +68,7 @@ struct ConnectionContext {
     ByteBudget bodies{options.limits.bodies};
     // Reading large requests as fast as they come would take the processors from the answers.
     Pace large_requests{32e6};
-    RequestWorkers workers{options.request_threads, options.limits.unread};
+    RequestWorkers workers{options.request_threads, options.limits.unread, options.log};
     std::atomic<bool> draining{false};
     std::function<void(Connection*)> on_closed;  // on the connection's strand, the last thing it does
 

@@ -43,6 +43,8 @@ class Writer final : public ResponseWriter {
     void write(std::string bytes) override { exchange_->write(bytes); }
     void finish() override { exchange_->finish(); }
     bool client_gone() const override { return exchange_->client_gone(); }
+    std::string request_id() const override { return exchange_->options().request_id; }
+    Log log() const override { return exchange_->options().log; }
     void annotate(const Annotation& annotation) override { exchange_->annotate(annotation); }
 
   private:
@@ -133,10 +135,12 @@ void Exchange::abandon() {
             state_ = State::complete;
             broken_ = true;
             keep_alive_ = false;
+            options_.log.warn("an answer broke off", {{"request", options_.request_id}});
             wake();
             return;
         }
     }
+    options_.log.error("a request was not answered", {{"request", options_.request_id}});
     respond(500, "application/json", error_body(options_.path, 500, "The request was not answered."), {});
 }
 

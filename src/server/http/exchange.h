@@ -18,7 +18,9 @@ namespace cachalot::server {
 class Exchange {
   public:
     struct Options {
-        std::string path;            // for the shape of errors
+        std::string path;        // for the shape of errors
+        std::string request_id;  // for the log
+        Log log = {};
         bool head = false;           // headers only
         bool chunked = true;         // false: the body of a stream ends with the connection (HTTP/1.0)
         bool keep_alive = true;      // what the Connection header says
@@ -40,6 +42,7 @@ class Exchange {
     void finish();
     void abandon();
     void annotate(const Annotation& annotation);
+    const Options& options() const { return options_; }
     bool client_gone() const { return gone_.load(std::memory_order_relaxed); }
 
     // The connection's side. take() swaps waiting bytes into `out` (which must be empty) and returns whether the answer

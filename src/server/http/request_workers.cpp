@@ -74,6 +74,7 @@ void RequestWorkers::run(bool small_only) {
             work();
         } catch (...) {
             // Out of memory, or a mistake of ours: this request ends, the others go on.
+            log_.often(LogLevel::error, "a request could not be read", {{"error", cause_of()}});
         }
         work = nullptr;  // and what it holds, before the lock is taken
         lock.lock();

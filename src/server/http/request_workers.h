@@ -15,14 +15,17 @@
 #include <thread>
 #include <vector>
 
+#include "base/log.h"
+
 namespace cachalot::server {
 
 class RequestWorkers {
   public:
     static constexpr std::size_t kSmall = std::size_t{1} << 20;  // bytes of a body
 
-    // At most `limit` requests wait.
-    RequestWorkers(int threads, std::size_t limit) : wanted_(threads), limit_(limit) {}
+    // At most `limit` requests wait. The log is told of work that throws.
+    RequestWorkers(int threads, std::size_t limit, Log log = {})
+        : wanted_(threads), limit_(limit), log_(std::move(log)) {}
     ~RequestWorkers() { stop(); }
     RequestWorkers(const RequestWorkers&) = delete;
 
@@ -46,6 +49,7 @@ class RequestWorkers {
 
     const int wanted_;
     const std::size_t limit_;
+    const Log log_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::list<Job> waiting_;  // in the order of arrival

@@ -139,7 +139,9 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
             try {
                 io_.run();
                 return;
-            } catch (const std::exception&) {
+            } catch (const std::exception& e) {
+                context_->options.log.often(LogLevel::error, "work for the network failed",
+                                            {{"error", e.what()}});
             }
         }
     }
@@ -155,11 +157,16 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
             tcp::socket socket(net::make_strand(io_));
             co_await acceptor_.async_accept(socket, net::redirect_error(net::use_awaitable, error));
             if (context_->draining) break;
+            const Log& log = context_->options.log;
             bool pause = bool(error);
+            if (pause)
+                log.often(LogLevel::warn, "connections cannot be accepted for now",
+                          {{"error", error.message()}});
             try {
                 if (!error) pause = !admit(std::move(socket));
-            } catch (const std::exception&) {
-                pause = true;  // out of memory
+            } catch (const std::exception& e) {
+                log.often(LogLevel::warn, "a connection cannot be served", {{"error", e.what()}});
+                pause = true;
             }
             if (pause) {
                 // Out of descriptors, or more connections to turn away than there is room for: the others wait in
@@ -178,6 +185,8 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
         std::size_t limit = context_->options.limits.connections;
         std::lock_guard lock(mutex_);
         bool refuse = admitted_ >= limit;
+        if (refuse)
+            context_->options.log.often(LogLevel::debug, "a connection is refused: there are too many");
         if (refuse && context_->tls) return true;  // a handshake is too much work for a refusal
         auto connection = make_connection(std::move(socket), context_, refuse);
         (refuse ? refused_ : admitted_)++;

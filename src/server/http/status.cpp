@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "server/http/error.h"
+#include "service/client_error.h"
 
 namespace cachalot::server {
 namespace {
@@ -21,9 +22,9 @@ void respond_error(const HttpRequest& request, const Writer& writer, int status,
 
 // Whether there was a problem, which then is the answer.
 bool told_problem(const StatusOptions& o, const HttpRequest& request, const Writer& writer) {
-    const std::string problem = o.problem ? o.problem() : std::string();
-    if (!problem.empty()) respond_error(request, writer, 503, problem, "model_changed");
-    return !problem.empty();
+    const bool problem = o.problem && !o.problem().empty();
+    if (problem) respond_error(request, writer, 503, kModelChanged, "model_changed");
+    return problem;
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ struct StatusOptions {
     std::function<bool()> ready;  // thread-safe; false while loading or draining
     const Metrics* metrics = nullptr;
     bool metrics_open = true;  // without a key
-    // Thread-safe; why no request is answered until the server is started again; empty: there is no such reason.
+    // Thread-safe; why no request is answered until the server is started again; empty: there is no such reason. Clients are
+    // told that there is one, not what it names.
     std::function<std::string()> problem = {};
 };
 

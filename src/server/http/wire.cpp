@@ -79,6 +79,7 @@ net::awaitable<bool> Wire::handshake() {
     set_deadline(limits_.header_time);
     while (!outcome->done && !late_ && !aborted_) co_await sleep();
     refused_ = !outcome->done || outcome->error;
+    error_ = outcome->error;
     co_return !refused_;
 }
 
@@ -111,7 +112,7 @@ void Wire::read_ahead() {
                              [self = shared_from_this()](error_code error, std::size_t size) {
                                  self->reading_ = false;
                                  if (error) self->ended_ = true;
-                                 if (error && error != net::error::eof) self->broken_ = true;
+                                 if (error && error != net::error::eof) self->fail(error);
                                  if (!error) self->input.append(self->read_buffer_.data(), size);
                                  self->received_ += size;
                                  if (self->received_ > kUnpaced) self->unpaced_ += size;
@@ -146,7 +147,7 @@ net::awaitable<bool> Wire::send(Condition give_up) {
                                   [self = shared_from_this()](error_code error, std::size_t size) {
                                       self->writing_ = false;
                                       self->written_ = size;
-                                      if (error) self->broken_ = true;
+                                      if (error) self->fail(error);
                                       self->wake();
                                   });
         set_deadline(limits_.write_time);

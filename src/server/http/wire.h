@@ -69,6 +69,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
     void read_ahead();
     bool ended() const { return ended_; }    // the client has closed its side, or the connection is broken
     bool broken() const { return broken_; }  // nothing can be sent any more
+    const boost::system::error_code& error() const { return error_; }  // the last one of the socket, if any
     // After the end of input: wakes when the client refuses what it is sent, after which the connection is broken.
     void notice_reset();
 
@@ -93,6 +94,10 @@ class Wire : public std::enable_shared_from_this<Wire> {
     };
     Socket::Handler record(std::shared_ptr<Outcome> outcome);
     boost::asio::awaitable<void> sleep_until(Clock::time_point end);
+    void fail(boost::system::error_code error) {
+        broken_ = true;
+        error_ = error;
+    }
     boost::asio::awaitable<void> keep_pace();
 
     static constexpr std::size_t kReadSize = 16 << 10, kPaceStep = 64 << 10;
@@ -109,6 +114,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
     bool ended_ = false;
     bool broken_ = false;   // a write failed, or the client has reset the connection
     bool refused_ = false;  // the handshake failed
+    boost::system::error_code error_;
     bool reading_ = false, writing_ = false;
     std::size_t written_ = 0;
     std::array<char, kReadSize> read_buffer_;

@@ -16,7 +16,6 @@
 #include "cli/user_folders.h"
 #include "engine/memory_plan.h"
 #include "file/json.h"
-#include "file/output_file.h"
 #include "file/text_file.h"
 #include "model/fingerprint.h"
 #include "text/chat_json.h"
@@ -157,12 +156,7 @@ void ModelOptions::add_profile_to(CLI::App& app) {
 }
 
 void ModelOptions::write_profile() const {
-    if (!profile.empty()) {
-        const std::string json = trace->chrome_json();
-        OutputFile file(profile);
-        file.write(std::as_bytes(std::span(json)));
-        file.commit();
-    }
+    if (!profile.empty()) save_text_or_keep(profile, trace->chrome_json());
     if (trace_table || !profile.empty()) say_line(trace->summary());
 }
 

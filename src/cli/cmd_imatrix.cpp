@@ -207,7 +207,7 @@ void imatrix(const ImatrixOptions& o) {
         if (size) matrix.chunk_size = static_cast<std::uint32_t>(size);
     }
     const double nll = model ? collect(o, model, windows, matrix) : std::nan("");
-    if (!o.output.empty()) matrix.save(o.output);
+    if (!o.output.empty()) save_or_keep(o.output, [&](const std::string& path) { matrix.save(path); });
     report(o, matrix, nll);
 }
 

@@ -10,7 +10,6 @@
 #include "cli/command_line.h"
 #include "cli/option_value.h"
 #include "file/json.h"
-#include "file/output_file.h"
 #include "file/text_file.h"
 #include "text/chat_json.h"
 
@@ -85,12 +84,7 @@ void ModelOptions::add_profile_to(CLI::App& app) {
 }
 
 void ModelOptions::write_profile() const {
-    if (!profile.empty()) {
-        const std::string json = profiled->chrome_json();
-        OutputFile file(profile);
-        file.write(std::as_bytes(std::span(json)));
-        file.commit();
-    }
+    if (!profile.empty()) save_text_or_keep(profile, profiled->chrome_json());
     if (trace_table || !profile.empty()) say_line(profiled->summary());
 }
 

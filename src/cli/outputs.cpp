@@ -1,10 +1,13 @@
 #include "cli/outputs.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
 
 #include "base/error.h"
+#include "file/output_file.h"
 #include "file/output_target.h"
 #include "file/temporary_names.h"
 #include "model/checkpoint_files.h"
@@ -66,6 +69,40 @@ void check_new_folder(const std::string& path) {
     }
     if (fs::exists(fs::symlink_status(path, error)))
         fail("{}: exists and is no folder; name a new one", path);
+}
+
+void save_or_keep(const std::string& output, const std::function<void(const std::string& path)>& save) {
+    std::string problem;
+    bool is_file = true;
+    try {
+        is_file = !OutputTarget::of(output).is_stream;
+        return save(output);
+    } catch (const Error& e) {
+        problem = e.what();
+    }
+    std::error_code error;
+    std::vector<fs::path> folders;
+    if (is_file) folders.push_back(fs::path(output).parent_path());
+    folders.push_back(fs::temp_directory_path(error));
+    const auto name = fmt::format("{}.kept-{}", fs::path(output).filename().string(), ::getpid());
+    for (const fs::path& folder : folders) {
+        const std::string kept = (folder / name).string();
+        try {
+            save(kept);
+        } catch (const Error&) {
+            continue;
+        }
+        fail("{}. It is kept in {}", problem, kept);
+    }
+    fail("{}", problem);
+}
+
+void save_text_or_keep(const std::string& output, std::string_view text) {
+    save_or_keep(output, [&](const std::string& path) {
+        OutputFile file(path);
+        file.write(std::as_bytes(std::span(text)));
+        file.commit();
+    });
 }
 
 void remove_unfinished_files_on_signals() {

@@ -2,7 +2,9 @@
 // nothing unfinished behind.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace cachalot::cli {
@@ -24,6 +26,12 @@ void check_new_file(const std::string& path, bool force);
 
 // The same for a folder, which must be empty or not exist. Its parents are made.
 void check_new_folder(const std::string& path);
+
+// What long work has made must not be lost because its place is full or gone by now: if `save(output)` throws
+// Error, it is saved under a new name beside the output, or else in the folder for temporary files, and the
+// error says where it is. Always throws Error then.
+void save_or_keep(const std::string& output, const std::function<void(const std::string& path)>& save);
+void save_text_or_keep(const std::string& output, std::string_view text);
 
 // Lets SIGINT, SIGTERM and SIGHUP end the program as ever, but remove unfinished files first. Those that are ignored stay
 // ignored.

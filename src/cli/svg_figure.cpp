@@ -7,7 +7,7 @@
 #include <cmath>
 #include <string_view>
 
-#include "file/output_file.h"
+#include "cli/outputs.h"
 #include "text/utf8.h"
 
 namespace cachalot::cli {
@@ -228,10 +228,6 @@ std::string svg_figure(const std::vector<SvgPanel>& panels) {
     return svg + "</svg>\n";
 }
 
-void write_svg(const std::string& path, const std::string& svg) {
-    OutputFile file(path);
-    file.write(std::as_bytes(std::span(svg)));
-    file.commit();
-}
+void write_svg(const std::string& path, const std::string& svg) { save_text_or_keep(path, svg); }
 
 }  // namespace cachalot::cli

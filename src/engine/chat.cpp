@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "engine/call_rules.h"
 #include "text/prompt_protocol.h"
+#include "text/prompt_tokens.h"
 
 namespace cachalot {
 namespace {
@@ -103,8 +104,7 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     if (prompt.continuation == Continuation::nothing)
         fail("the conversation ends with a finished answer: add a user message");
     const Tokenizer& tokenizer = engine_.model().tokenizer;
-    auto tokens = tokenizer.encode_parts(prompt.parts);
-    auto header = tokenizer.encode_parts(std::span(prompt.parts).first(prompt.last_answer_header)).size();
+    auto [tokens, header] = *tokenize_prompt(prompt, tokenizer);
     const auto total = static_cast<std::int64_t>(tokens.size());
 
     ChatResult result;

@@ -79,6 +79,17 @@ void check_folder(const fs::path& path, const fs::path& at) {
              folder.string(), reason());
 }
 
+// Devices answer an empty write as they would any other: /dev/full has no room.
+bool takes_nothing(int device) { return ::write(device, "", 0) < 0; }
+
+void check_device(const fs::path& path, const fs::path& at) {
+    const int device = ::open(at.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    const bool refuses = device < 0 || takes_nothing(device);
+    const std::string why = refuses ? reason() : "";
+    if (device >= 0) ::close(device);
+    if (refuses) fail("{}: nothing can be written there: {}", path.string(), why);
+}
+
 }  // namespace
 
 OutputTarget OutputTarget::of(const fs::path& path) {
@@ -87,6 +98,10 @@ OutputTarget OutputTarget::of(const fs::path& path) {
     if (found.descriptor) {
         const int flags = ::fcntl(*found.descriptor, F_GETFL);
         if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY) fail("{}: is not open for writing", path.string());
+        struct stat status = {};
+        const bool device = ::fstat(*found.descriptor, &status) == 0 && S_ISCHR(status.st_mode);
+        if (device && takes_nothing(*found.descriptor))
+            fail("{}: nothing can be written there: {}", path.string(), reason());
         return {found.path, true, *found.descriptor, {}};
     }
     if (!found.status) {
@@ -99,6 +114,7 @@ OutputTarget OutputTarget::of(const fs::path& path) {
     if (S_ISDIR(mode)) fail("{}: is a folder; name a file to write", path.string());
     if (S_ISSOCK(mode)) fail("{}: is a socket; name a file to write", path.string());
     if (!may(found.path, W_OK)) fail("{}: may not be written: {}", path.string(), reason());
+    if (S_ISCHR(mode)) check_device(path, found.path);
     if (!S_ISREG(mode)) return {found.path, true, -1, {}};
     check_folder(path, found.path);
     return {found.path, false, -1, mode & 0777};

@@ -16,8 +16,8 @@ struct OutputTarget {
     int descriptor = -1;         // that the path stands for, as /dev/stdout does; -1: none
     std::optional<mode_t> mode;  // permissions of the file that is replaced; none if there is none
 
-    // Throws Error naming the path if nothing can be written there: a folder, in a folder that is missing, without
-    // permission. Opens and changes nothing.
+    // Throws Error naming the path if nothing can be written there: a folder, in a folder that is missing,
+    // without permission, on a device that takes nothing. Changes nothing, and opens nothing but devices.
     static OutputTarget of(const std::filesystem::path& path);
 };
 

@@ -5,6 +5,7 @@
 #include "engine/call_rules.h"
 #include "service/conversation_policy.h"
 #include "text/prompt_protocol.h"
+#include "text/prompt_tokens.h"
 
 namespace cachalot::server {
 namespace {
@@ -17,89 +18,48 @@ bool has_tool(const Conversation& conversation, const std::string& name) {
                        [&](const Message& m) { return among(m.tools); });
 }
 
-// Adds up tokens; too many for `most` are an error at once.
-class TokenList {
-  public:
-    TokenList(const Tokenizer& tokenizer, const Request& request, std::int64_t most)
-        : tokenizer_(tokenizer), request_(request), most_(most) {}
-
-    void append(std::span<const std::int32_t> more) {
-        if (more.size() > left()) refuse();
-        tokens_.insert(tokens_.end(), more.begin(), more.end());
-    }
-    void append(std::span<const TextPart> parts) {
-        const auto more = tokenizer_.encode_at_most(left(), parts);
-        if (!more) refuse();
-        append(*more);
-    }
-    std::size_t size() const { return tokens_.size(); }
-    std::vector<std::int32_t> take() { return std::move(tokens_); }
-
-  private:
-    std::size_t left() const { return static_cast<std::size_t>(most_) - tokens_.size(); }
-    [[noreturn]] void refuse() const {
-        throw context_exceeded(std::nullopt, request_.generation.max_tokens, most_);
-    }
-
-    const Tokenizer& tokenizer_;
-    const Request& request_;
-    const std::int64_t most_;
-    std::vector<std::int32_t> tokens_;
-};
-
-// Encodes the parts [begin, end), with the tokens of remembered answers in their places. Every border is next to a
-// special token, so the pieces may be tokenised each on its own.
-void append_parts(TokenList& tokens, const Prompt& prompt, const std::vector<ToolMemory::Turn>& turns,
-                  std::size_t begin, std::size_t end) {
-    const std::span<const TextPart> parts(prompt.parts);
-    for (std::size_t i = 0; i < prompt.answers.size() && i < turns.size(); ++i) {
-        const auto& answer = prompt.answers[i];
-        bool verbatim = turns[i] && !turns[i]->tokens.empty() && turns[i]->reasoned == answer.reasoned;
-        if (!verbatim || answer.begin < begin || answer.end > end) continue;
-        tokens.append(parts.subspan(begin, answer.begin - begin));
-        tokens.append(std::span<const std::int32_t>(turns[i]->tokens));
-        begin = answer.end;
-    }
-    tokens.append(parts.subspan(begin, end - begin));
-}
-
 PreparedPrompt prepare_raw(const Request& request, const Tokenizer& tokenizer, std::int64_t most) {
     PreparedPrompt prepared;
-    TokenList tokens(tokenizer, request, most);
+    const auto refuse = [&] { throw context_exceeded(std::nullopt, request.generation.max_tokens, most); };
     for (auto token : request.tokens)
         if (token < 0 || token >= tokenizer.size())
             throw ApiError(
                 400, "invalid_request",
                 fmt::format("prompt: token {} is not in the vocabulary of {}", token, tokenizer.size()),
                 "prompt");
-    if (request.tokens.empty()) {
-        const std::int32_t bos = tokenizer.bos();
-        tokens.append(std::span(&bos, 1));
-        tokens.append(std::span<const TextPart>(request.text));
-        prepared.hidden = 1;
+    if (!request.tokens.empty()) {
+        prepared.tokens = request.tokens;
     } else {
-        tokens.append(std::span<const std::int32_t>(request.tokens));
+        auto text = tokenizer.encode_at_most(static_cast<std::size_t>(most), request.text);
+        if (!text) refuse();
+        prepared.tokens = std::move(*text);
+        prepared.tokens.insert(prepared.tokens.begin(), tokenizer.bos());
+        prepared.hidden = 1;
     }
-    prepared.tokens = tokens.take();
+    if (prepared.tokens.size() > static_cast<std::size_t>(most)) refuse();
     return prepared;
+}
+
+// The tokens of the remembered answers, for those that the prompt renders as they were written.
+std::vector<std::span<const std::int32_t>> tokens_of(const std::vector<ToolMemory::Turn>& turns,
+                                                     const Prompt& prompt) {
+    std::vector<std::span<const std::int32_t>> tokens(std::min(turns.size(), prompt.answers.size()));
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+        if (turns[i] && turns[i]->reasoned == prompt.answers[i].reasoned) tokens[i] = turns[i]->tokens;
+    return tokens;
 }
 
 PreparedPrompt prepare_conversation(Request& request, const Tokenizer& tokenizer, ToolMemory& memory,
                                     std::int64_t most) {
     complete_conversation(request);
-    auto turns = memory.reattach(request.tenant, request.conversation);
-    auto prompt = encode_conversation(request);
-    PreparedPrompt prepared;
-    TokenList tokens(tokenizer, request, most);
-    const std::size_t header = prompt.last_answer_header;
-    append_parts(tokens, prompt, turns, 0, header);
-    if (header < prompt.parts.size()) prepared.header = tokens.size();
-    append_parts(tokens, prompt, turns, header, prompt.parts.size());
-    prepared.tokens = tokens.take();
+    const auto turns = memory.reattach(request.tenant, request.conversation);
+    const auto prompt = encode_conversation(request);
+    auto tokens =
+        tokenize_prompt(prompt, tokenizer, tokens_of(turns, prompt), static_cast<std::size_t>(most));
+    if (!tokens) throw context_exceeded(std::nullopt, request.generation.max_tokens, most);
     if (prompt.continuation == Continuation::nothing)
         throw ApiError(400, "invalid_request", "messages: no message asks for an answer", "messages");
-    prepared.in_reasoning = prompt.continuation == Continuation::reasoning;
-    return prepared;
+    return {std::move(tokens->tokens), tokens->header, 0, prompt.continuation == Continuation::reasoning};
 }
 
 }  // namespace

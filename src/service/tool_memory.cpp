@@ -1,6 +1,7 @@
 #include "service/tool_memory.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "service/turn_store.h"
@@ -87,13 +88,22 @@ ToolMemory::Turn ToolMemory::find(const std::string& tenant, const std::string& 
     return turn;
 }
 
+// The ids of a turn's calls are its own: whatever has one of them again is no other turn. So each turn is put
+// back, and compared, once, however often its ids are repeated, and what a conversation grows by is what
+// there is to remember.
 std::vector<ToolMemory::Turn> ToolMemory::reattach(const std::string& tenant, Conversation& conversation) {
     std::vector<Turn> turns;
+    std::unordered_set<std::string_view> seen;  // ids, of the conversation or of turns that `found` keeps
+    std::vector<Turn> found;
     for (auto& message : conversation.messages) {
         if (message.role != Role::assistant) continue;
         Turn turn;
         for (const auto& call : message.tool_calls)
-            if (!call.id.empty() && (turn = find(tenant, call.id))) break;
+            if (!call.id.empty() && !seen.contains(call.id) && (turn = find(tenant, call.id))) break;
+        if (turn) {
+            found.push_back(turn);
+            for (const auto& call : turn->calls) seen.insert(call.id);
+        }
         if (turn && same_turn(message, *turn)) {
             message.reasoning = turn->reasoning;
             message.content = {{"text", turn->content}};

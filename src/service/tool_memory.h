@@ -48,10 +48,11 @@ class ToolMemory {
     void remember(const std::string& tenant, RememberedTurn turn);
 
     using Turn = std::shared_ptr<const RememberedTurn>;
-    // Puts back what is remembered of the conversation's assistant messages. If a message still says the same (equal
-    // calls in equal order, arguments equal as JSON, the text equal but for white space around it, or left out), it
-    // becomes exactly what was written; if the client has changed it, only reasoning that is missing is added.
-    // Returns, for each assistant message in order, the turn that it now equals, or null.
+    // Puts back what is remembered of the conversation's assistant messages. If a message still says the same
+    // (equal calls in equal order, arguments equal as JSON, the text equal but for white space around it, or
+    // left out), it becomes exactly what was written; if the client has changed it, only reasoning that is
+    // missing is added. Of messages with the same ids only the first counts. Returns, for each assistant
+    // message in order, the turn that it now equals, or null.
     std::vector<Turn> reattach(const std::string& tenant, Conversation& conversation);
 
     std::size_t turns();

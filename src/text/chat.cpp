@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "text/chat_json.h"
+#include "text/tool_check.h"
 
 namespace cachalot {
 
@@ -139,13 +140,20 @@ std::string read_reasoning_details(const Field& details) {
     return reasoning;
 }
 
+// The name of a tool or call.
+const std::string& checked_name(const Field& name) {
+    if (const auto problem = problem_of_name(name.string()); !problem.empty())
+        fail("{}: {}", name.path, problem);
+    return name.string();
+}
+
 // A call of a function, or of a custom tool, which takes a text.
 ToolCall read_tool_call(const Field& field) {
     if (const Field custom = field["custom"])
-        return {string_or_empty(field["id"]), custom["name"].string(),
+        return {string_or_empty(field["id"]), checked_name(custom["name"]),
                 python_json({{"input", string_or_empty(custom["input"])}})};
     const Field function = field["function"];
-    ToolCall call{string_or_empty(field["id"]), function["name"].string(), {}};
+    ToolCall call{string_or_empty(field["id"]), checked_name(function["name"]), {}};
     const Field arguments = function["arguments"];
     if (arguments && arguments.value->is_object()) {
         call.arguments = python_json(*arguments.value);
@@ -225,9 +233,10 @@ std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_
         const Field type = tool["type"];
         if (type && type.string() != "function") continue;
         const Field function = tool["function"];
-        if (function["name"].string().empty()) fail("{}.name: must not be empty", function.path);
+        const std::string& name = checked_name(function["name"]);
         if (const Field description = function["description"]) description.string();
-        if (const Field parameters = function["parameters"]) parameters.object();
+        if (const Field parameters = function["parameters"])
+            check_parameters(*parameters.value, parameters.path, name);
         functions.push_back(*function.value);
     }
     return functions;

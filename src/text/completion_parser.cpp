@@ -62,6 +62,7 @@ std::vector<CompletionEvent> CompletionParser::finish(bool cut) {
     } else if (in_block_) {
         completion_.repairs.insert(calls_in_block_ > 0 ? Repair::calls_end_missing : Repair::truncated);
     }
+    emit_reasoning(reasoning_filter_.flush());
     emit_content(filter_.flush());
     events.insert(events.end(), events_.begin(), events_.end());
     events_.clear();
@@ -183,6 +184,7 @@ bool CompletionParser::step_text() {
         case Mark::Kind::think_end:
             pass_text(at);
             if (in_reasoning) {
+                leave_reasoning();
                 at_ = at + item.length;
                 begin(State::content, false);
                 return true;
@@ -211,7 +213,10 @@ bool CompletionParser::step_text() {
             pass_text(item.tag.kind == DsmlKind::calls_start || item.tag.kind == DsmlKind::invoke_start
                           ? end_of_text
                           : at);
-            if (in_reasoning) completion_.repairs.insert(Repair::think_end_missing);
+            if (in_reasoning) {
+                leave_reasoning();
+                completion_.repairs.insert(Repair::think_end_missing);
+            }
             at_ = at + item.length;
             state_ = State::content;
             tag_in_content(item);
@@ -253,8 +258,25 @@ void CompletionParser::pass_text(std::size_t end) {
     if (text.empty()) return;
     last_ = text.back();
     if (state_ == State::content) return pass_content(text);
+    pass_reasoning(text);
+}
+
+void CompletionParser::pass_reasoning(std::string_view text) {
+    if (std::exchange(reasoning_parted_, false)) emit_reasoning(reasoning_filter_.feed(kParagraph));
+    emit_reasoning(reasoning_filter_.feed(text));
+}
+
+void CompletionParser::emit_reasoning(std::string_view text) {
+    if (text.empty()) return;
     completion_.reasoning += text;
     emit(CompletionEvent::Kind::reasoning, text);
+}
+
+// What was held back comes before the content. Should reasoning begin once more, the two must not join to a
+// mark.
+void CompletionParser::leave_reasoning() {
+    reasoning_parted_ = !reasoning_filter_.empty();
+    emit_reasoning(reasoning_filter_.flush());
 }
 
 void CompletionParser::pass_content(std::string_view text) {

@@ -20,9 +20,9 @@
 // - An invoke that closes itself, `/>`, does not if a parameter or its end is the next tag.
 // - Without the sentinel a block begins at the start of a line, if the call of a tool that is offered
 //   follows.
-// - In reasoning a tag is text (thinking about the format is not using it), unless it is a block's beginning
-//   at the start of a line or after a sentence, and an invoke or the block's end (or the end of the text)
-//   follows: that ends reasoning whose `</think>` is missing.
+// - In reasoning a tag begins nothing (thinking about the format is not using it) and is left out, unless it
+//   is a block's beginning at the start of a line or after a sentence, and an invoke or the block's end (or
+//   the end of the text) follows: that ends reasoning whose `</think>` is missing.
 // - A parameter's value ends at `</｜DSML｜parameter>`. If that is missing it ends at another tag of the block
 //   at the start of a line, or at the invoke's end if the block goes on or ends right after it. Whatever else
 //   it holds is text.
@@ -85,6 +85,9 @@ class CompletionParser {
     void pass_text(std::size_t end);
     void pass_content(std::string_view text);
     void emit_content(std::string_view text);
+    void pass_reasoning(std::string_view text);
+    void emit_reasoning(std::string_view text);
+    void leave_reasoning();
     void pass_value(std::size_t end);
     void drop(std::size_t end, Repair repair);
     void begin(State state, bool after_tag);
@@ -112,7 +115,9 @@ class CompletionParser {
     bool paragraph_ = false;  // content that follows is apart from what there is
     char last_ = '\n';        // reasoning, content: the last character that was passed on
 
-    ContentFilter filter_;  // what content goes through
+    ContentFilter filter_;            // what content goes through
+    ContentFilter reasoning_filter_;  // what reasoning goes through
+    bool reasoning_parted_ = false;   // reasoning that follows is apart from what there is
 
     bool in_block_ = false;           // inside <tool_calls>
     std::size_t calls_in_block_ = 0;  // that were begun

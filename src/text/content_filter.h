@@ -1,5 +1,5 @@
-// The last step before text becomes an answer's content: no think tag, special token or tag with the sentinel
-// passes.
+// The last step before text becomes an answer's content or reasoning: no think tag, special token or tag with
+// the sentinel passes.
 //
 // The parser has dropped those that stood in the model's text. But what was left on both sides of one may be
 // another one together, `</thi<think>nk>`, and a call that is given back as text holds what its values held.

@@ -49,6 +49,20 @@ TEST_F(Outputs, AreCheckedBeforeAnythingIsRead) {
     std::ofstream(path("file")) << "x";
     expect_refused(path("file/x"), "Not a directory");
     EXPECT_TRUE(fs::is_empty(path("folder")));
+    expect_refused("/dev/full", "No space left on device");
+}
+
+// A place may fill up, or the other end of a pipe go away, while the work is done.
+TEST_F(Outputs, FinishedWorkIsKeptWhereItsPlaceIsGone) {
+    std::ofstream(path("text")) << "some words that are read";
+    const auto o = run(fmt::format("imatrix -m {} -f {} -o /dev/stdout 2>{} | true; cat {} >&2",
+                                   test::kNanoPath, path("text"), path("err"), path("err")));
+    const auto at = o.err.find("It is kept in ");
+    ASSERT_NE(at, o.err.npos) << o.err;
+    const auto begin = at + std::string_view("It is kept in ").size();
+    const auto kept = o.err.substr(begin, o.err.find('\n', begin) - begin);
+    EXPECT_EQ(run(fmt::format("imatrix --merge {}", kept)).status, 0) << kept;
+    fs::remove(kept);
 }
 
 // Each command line writes {1} with a model {0}, which has its files, and other inputs, in the same folder

@@ -122,6 +122,23 @@ TEST_F(Commands, MessagesSayOnlyWhatIsRead) {
                 HasSubstr("leave out --tools"));
 }
 
+// As the server refuses them.
+TEST_F(Commands, ToolsOfWrongTypesAreNamed) {
+    const std::pair<const char*, const char*> wrong[] = {
+        {R"({"name": "look", "parameters": {"type": 7}})", ".parameters.type: expected a string"},
+        {R"({"name": "look", "parameters": {"properties": ["a"]}})",
+         ".parameters.properties: expected an object"},
+        {R"({"name": "look", "parameters": {"required": "a"}})", ".parameters.required: expected an array"},
+        {R"({"name": "look", "parameters": {"properties": {"a": {"enum": 1}}}})",
+         ".parameters.properties.a.enum: "},
+        {R"({"name": "lo\"ok"})", ".name: must not have quotes"},
+    };
+    for (const auto& [function, problem] : wrong) {
+        std::ofstream(path("tools.json")) << R"([{"type": "function", "function": )" << function << "}]";
+        expect_error("run hi --tools " + path("tools.json"), std::string("tools.json[0].function") + problem);
+    }
+}
+
 TEST_F(Commands, AnEmptyPromptIsNone) {
     for (const char* arguments :
          {"run", "run --raw", "run -f /dev/null", "run --raw -f /dev/null", "run -f -"})

@@ -2,7 +2,7 @@
 #include "server/api/anthropic.h"
 #include "server/fake_service.h"
 
-namespace cachalot::server {
+namespace cachalot::server::anthropic_test {
 namespace {
 
 using nlohmann::ordered_json;
@@ -133,4 +133,4 @@ TEST(AnthropicBadRequests, MustBeJsonObjects) {
 }
 
 }  // namespace
-}  // namespace cachalot::server
+}  // namespace cachalot::server::anthropic_test

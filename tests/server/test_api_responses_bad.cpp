@@ -2,7 +2,7 @@
 #include "server/api/responses.h"
 #include "server/fake_service.h"
 
-namespace cachalot::server {
+namespace cachalot::server::responses_test {
 namespace {
 
 using nlohmann::ordered_json;
@@ -141,4 +141,4 @@ TEST(ResponsesBadRequests, MustBeJsonObjects) {
 }
 
 }  // namespace
-}  // namespace cachalot::server
+}  // namespace cachalot::server::responses_test

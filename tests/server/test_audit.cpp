@@ -9,9 +9,11 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "server/http/served_queue.h"
 
 namespace cachalot::server {
 namespace {
@@ -157,6 +159,40 @@ TEST_F(AuditOnFullDisks, ALineThatAPipeTookInPartIsEnded) {
     EXPECT_EQ(lines_of(more.substr(1)).front()["id"], "small");
     close(ends[0]);
     close(ends[1]);
+}
+
+// A disk that is slow.
+TEST(ServedQueue, WhoeverTellsDoesNotWaitAndAllIsTold) {
+    std::promise<void> free;
+    const auto freed = free.get_future().share();
+    std::mutex mutex;
+    std::vector<std::string> told;
+    const auto tell = [&](const Served& served) {
+        freed.wait();
+        const std::lock_guard lock(mutex);
+        told.push_back(served.id);
+    };
+    ServedQueue queue(tell, {});
+    queue.start();
+    const auto named = [](const std::string& id) {
+        Served served;
+        served.id = id;
+        return served;
+    };
+    std::vector<std::string> all;
+    for (int i = 0; i < 100; ++i) {
+        all.push_back(std::to_string(i));
+        queue.push(named(all.back()));  // would wait forever if it waited
+    }
+    {
+        const std::lock_guard lock(mutex);
+        EXPECT_TRUE(told.empty());
+    }
+    free.set_value();
+    queue.stop();
+    EXPECT_EQ(told, all);
+    queue.push(named("late"));
+    EXPECT_EQ(told.back(), "late");
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <future>
+
 #include "server/http/router.h"
 #include "server/http_test.h"
 
@@ -157,6 +159,35 @@ TEST_F(EncodedBodies, KeepToTheLimitsOfWhatTheyBecome) {
         EXPECT_TRUE(
             test::eventually([&] { return ask(test::post("/echo", encode(fits), header)).status == 200; }));
     }
+}
+
+// The network's threads only move bytes.
+TEST_F(EncodedBodies, AreDecodedWhereBodiesAreRead) {
+    options.request_threads = 1;
+    start();
+    std::promise<void> busy, free;
+    auto all = routes();
+    all.push_back({"POST", "/block", [&](const HttpRequest&, std::shared_ptr<ResponseWriter> writer) {
+                       busy.set_value();
+                       free.get_future().wait();
+                       writer->respond(200, "text/plain", "x");
+                   }});
+    server->set_routes(std::move(all));
+    test::Client blocked(server->port()), damaged(server->port());
+    blocked.send(test::post("/block", "x"));
+    busy.get_future().wait();
+    damaged.send(test::post("/echo", "damaged", "Content-Encoding: gzip\r\n"));
+    EXPECT_EQ(ask(test::get("/hello")).body, "hello");
+    EXPECT_FALSE(test::eventually(
+        [&] {
+            for (const auto& one : served())
+                if (one.status == 400) return true;
+            return false;
+        },
+        100ms));
+    free.set_value();
+    EXPECT_EQ(damaged.response().status, 400);
+    EXPECT_EQ(blocked.response().status, 200);
 }
 
 TEST_F(EncodedBodies, OfOtherEncodingsAreRefusedByName) {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "support/growth.h"
+
 namespace cachalot::server {
 namespace {
 
@@ -83,6 +85,41 @@ TEST(ToolMemory, KeepsToItsBytes) {
         memory.remember("t", turn("call_" + std::to_string(i), std::string(1000, 'x')));
     EXPECT_GT(memory.turns(), 3u);
     EXPECT_LT(memory.turns(), 10u);
+}
+
+// A body of n messages must not make n times the reasoning that is remembered.
+TEST(ToolMemory, IdsThatAreRepeatedPutATurnBackOnce) {
+    ToolMemory memory({});
+    memory.remember("t", turn("call_1", std::string(100'000, 'r')));
+    for (const char* arguments : {R"({"a": 1, "b": [2, 3]})", R"({"a": 2})"}) {
+        auto conversation = sent_back("call_1", arguments);
+        for (int i = 0; i < 1'000; ++i) conversation.messages.push_back(conversation.messages[1]);
+        const auto turns = memory.reattach("t", conversation);
+        ASSERT_EQ(turns.size(), 1'001u);
+        std::size_t bytes = 0;
+        for (const auto& message : conversation.messages) bytes += message.reasoning.size();
+        EXPECT_EQ(bytes, 100'000u);
+        EXPECT_EQ(conversation.messages[1].reasoning.size(), 100'000u);
+    }
+}
+
+TEST(ToolMemory, RepeatedIdsTakeLinearTime) {
+    ToolMemory memory({});
+    const auto prepare = [&](std::size_t n) {
+        std::string list = "0";
+        for (std::size_t i = 0; i < n; ++i) list += ", 0";
+        const auto id = "call_" + std::to_string(n);
+        memory.remember("t", {"why", "", {{id, "f", "{\"a\": [" + list + "]}"}}, {}, true});
+        auto conversation = sent_back(id, "{\"a\":[" + list + "]}", "");
+        for (std::size_t i = 0; i < n; ++i) {
+            conversation.messages.push_back(conversation.messages[1]);
+            if (i > 0) conversation.messages.back().tool_calls[0].arguments = "{}";
+        }
+        return conversation;
+    };
+    EXPECT_LT(
+        test::growth(2'000, prepare, [&](Conversation conversation) { memory.reattach("t", conversation); }),
+        test::kLinearGrowth);
 }
 
 }  // namespace

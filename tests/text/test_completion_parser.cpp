@@ -145,11 +145,18 @@ TEST(CompletionParser, ABlockEndsReasoning) {
             .calls = {{"f", "{}"}},
             .repairs = {think_end_missing, stray_think_tag, text_after_calls}},
            true);
-    // Thinking about the format is not using it.
-    expect("I write <｜DSML｜tool_calls>\n" + invoke("f", "") + "</think>a",
-           {.reasoning = "I write <｜DSML｜tool_calls>\n" + invoke("f", ""), .content = "a"}, true);
-    expect("the\n\n<｜DSML｜tool_calls> tag</think>a",
-           {.reasoning = "the\n\n<｜DSML｜tool_calls> tag", .content = "a"}, true);
+    // Thinking about the format is not using it, and is not shown.
+    expect("I write <｜DSML｜tool_calls> and <｜DSML｜invoke name=\"f\"></think>a",
+           {.reasoning = "I write  and ", .content = "a"}, true);
+    expect("the\n\n<｜DSML｜tool_calls> tag</think>a", {.reasoning = "the\n\n tag", .content = "a"}, true);
+}
+
+TEST(CompletionParser, ReasoningHasNoMarksEvenIfPutTogether) {
+    expect("a<｜User｜>b</think>c", {.reasoning = "ab", .content = "c", .repairs = {special_token}}, true);
+    expect("a</thi<｜DSML｜invoke name=\"f\">nk>b</think>c", {.reasoning = "ab", .content = "c"}, true);
+    expect("1 < 2 <th</think>c", {.reasoning = "1 < 2 <th", .content = "c"}, true);
+    expect("a<th</think><think>ink>b</think>c",
+           {.reasoning = "a<th\n\nink>b", .content = "c", .repairs = {stray_think_tag}}, true);
 }
 
 TEST(CompletionParser, TagsOutsideOfABlock) {

@@ -117,24 +117,28 @@ RC_GTEST_PROP(ContentFilterProperties, NothingPassesHoweverItIsCut, ()) {
     RC_ASSERT(filtered(cut(text)) == whole);
 }
 
-// The same of answers, with calls that are given back.
-RC_GTEST_PROP(ContentFilterProperties, ContentNeverHasAMark, ()) {
+// The same of answers, of their reasoning and their content, with calls that are given back.
+RC_GTEST_PROP(ContentFilterProperties, AnswersNeverHaveAMark, (bool in_reasoning)) {
     Conversation conversation;
     conversation.tools = {nlohmann::ordered_json::parse(R"({"name": "run", "parameters": {"type": "object",
         "required": ["command"], "properties": {"command": {"type": "string"}}}})")};
     const auto tools = std::make_shared<const ToolSchemas>(conversation);
     const std::string text = mixture();
-    const Completion whole = parse_completion(text, false, tools);
+    const Completion whole = parse_completion(text, in_reasoning, tools);
     RC_ASSERT(find_mark(whole.content) == whole.content.size());
-    CompletionParser parser(false, tools);
-    std::string streamed;
+    RC_ASSERT(find_mark(whole.reasoning) == whole.reasoning.size());
+    CompletionParser parser(in_reasoning, tools);
+    std::string streamed, reasoning;
     const auto add = [&](const std::vector<CompletionEvent>& events) {
-        for (const CompletionEvent& event : events)
+        for (const CompletionEvent& event : events) {
             if (event.kind == CompletionEvent::Kind::content) streamed += event.text;
+            if (event.kind == CompletionEvent::Kind::reasoning) reasoning += event.text;
+        }
     };
     for (const std::string& piece : cut(text)) add(parser.feed(piece));
     add(parser.finish());
     RC_ASSERT(streamed == whole.content);
+    RC_ASSERT(reasoning == whole.reasoning);
     RC_ASSERT(parser.completion().content == whole.content);
     RC_ASSERT(parser.completion().repairs == whole.repairs);
     RC_ASSERT(parser.completion().tool_calls.size() == whole.tool_calls.size());

@@ -1,21 +1,29 @@
 // An answer on its way from the model to the client: whole, or as a stream of server-sent events.
 //
-// A dialect says what its bytes are (Answer); run_answer does what all of them need: it hands the request to the
-// service, sends the beginning of a stream at once, keeps the connection alive and reports errors, before the answer
-// has begun as an HTTP error, afterwards inside the stream.
+// What the model writes arrives as Events, the same for every dialect. A dialect says what its bytes are
+// (Answer); run_answer does what all of them need: it hands the requests to the service, sends the beginning
+// of a stream at once, keeps the connection alive and reports errors, before the answer has begun as an HTTP
+// error, afterwards inside the stream.
+//
+//     events   started  (progress | reasoning | content | call_start ... call_end)*  finished  done | failed
+//     stream   start()  feed() of each, or keep_alive()                                               fail()
+//     whole             feed() of each                                                      whole() | error_body()
+//
+// Each choice has its own `finished`; the end is for all of them.
 #pragma once
 
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "server/exchange.h"
 #include "service/service.h"
 
 namespace cachalot::server {
 
-// Called by one thread at a time.
+// One answer in the form of a dialect. Called by one thread at a time.
 class Answer {
   public:
     virtual ~Answer() = default;
@@ -48,5 +56,11 @@ struct AnswerOptions {
 // Returns when the service has accepted the request; the answer follows. Throws what Service::submit throws.
 void run_answer(Service& service, Request request, std::unique_ptr<Answer> answer,
                 std::shared_ptr<ResponseWriter> writer, AnswerOptions options);
+
+// The same of several requests (at least one) that have one answer: their choices are counted through,
+// request by request, their numbers of tokens added up. None is answered unless the service accepts all, and
+// all stop when one fails.
+void run_answers(Service& service, std::vector<Request> requests, std::unique_ptr<Answer> answer,
+                 std::shared_ptr<ResponseWriter> writer, AnswerOptions options);
 
 }  // namespace cachalot::server

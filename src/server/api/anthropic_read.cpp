@@ -124,7 +124,7 @@ void read_user(const Field& content, std::vector<Message>& messages) {
 
 ToolCall read_tool_use(const Field& block) {
     const Field input = block["input"];
-    return {non_empty(block["id"]), non_empty(block["name"]), input ? python_json(input.object()) : "{}"};
+    return {non_empty(block["id"]), call_name(block["name"]), input ? python_json(input.object()) : "{}"};
 }
 
 Message read_assistant(const Field& content) {

@@ -33,23 +33,6 @@ void check_penalty_window(const Field& body, const SamplingOptions& o) {
             window.refuse("not supported: penalties look at the whole conversation (-1)");
 }
 
-// Passes on everything but reasoning. In its place there is progress from time to time: the connection must not look
-// dead while the model thinks.
-Service::Sink without_reasoning(Service::Sink sink) {
-    static constexpr std::chrono::seconds kPause{2};
-    return [sink = std::move(sink), last = std::chrono::steady_clock::now(),
-            size = std::int64_t{0}](const Event& event) mutable {
-        if (event.kind == Event::Kind::started) size = event.usage.prompt_tokens;
-        if (event.kind != Event::Kind::reasoning) return sink(event);
-        if (std::chrono::steady_clock::now() - last < kPause) return;
-        last = std::chrono::steady_clock::now();
-        Event progress{Event::Kind::progress};
-        progress.choice = event.choice;
-        progress.progress_done = progress.progress_total = size;
-        sink(progress);
-    };
-}
-
 }  // namespace
 
 ordered_json parse_body(const HttpRequest& request) {
@@ -150,22 +133,6 @@ ordered_json openai_error_json(const ApiError& error) {
               {"type", openai_error_type(error)},
               {"param", error.param.empty() ? ordered_json() : ordered_json(error.param)},
               {"code", error.code}}}};
-}
-
-std::shared_ptr<Job> submit(Service& service, Request request, std::shared_ptr<ResponseWriter> writer,
-                            Service::Sink sink) {
-    request.id = writer->request_id();
-    request.abandoned = [writer] { return writer->client_gone(); };
-    if (request.hide_reasoning) sink = without_reasoning(std::move(sink));
-    return service.submit(std::move(request),
-                          [writer, sink = std::move(sink), model = service.info().id](const Event& event) {
-                              const Usage& usage = event.usage;
-                              if (event.kind == Event::Kind::started)
-                                  writer->annotate({model, usage.prompt_tokens, usage.cached_tokens, 0});
-                              else if (event.kind == Event::Kind::done)
-                                  writer->annotate({model, 0, 0, usage.completion_tokens});
-                              sink(event);
-                          });
 }
 
 std::string dump(const ordered_json& json) {

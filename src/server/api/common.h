@@ -57,11 +57,6 @@ ordered_json openai_error_json(const ApiError& error);
 
 // --- answers
 
-// Hands a request to the service for the client behind `writer`: it is given up when the client goes, and its tokens are
-// noted for the audit log. Throws what Service::submit throws.
-std::shared_ptr<Job> submit(Service& service, Request request, std::shared_ptr<ResponseWriter> writer,
-                            Service::Sink sink);
-
 // Text from outside or from a model may be broken UTF-8; it is repaired rather than refused.
 std::string dump(const ordered_json& json);
 

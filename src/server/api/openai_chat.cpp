@@ -1,12 +1,11 @@
 // Chat completions. A stream starts at once, before the request's turn has come: clients give up on connections that
 // stay silent. While the prompt is read they get chunks with an empty delta, since not all of them count comments as
 // life.
-#include <chrono>
 #include <map>
-#include <mutex>
 #include <utility>
 #include <vector>
 
+#include "server/api/answer.h"
 #include "server/api/custom_input.h"
 #include "server/api/openai_write.h"
 #include "text/utf8.h"
@@ -42,181 +41,6 @@ void append_logprobs(const Service& service, const std::vector<Logprobs>& logpro
     }
 }
 
-class ChatAnswer {
-  public:
-    ChatAnswer(const Service& service, const ChatRequest& chat, std::shared_ptr<ResponseWriter> writer)
-        : service_(service),
-          writer_(std::move(writer)),
-          id_(random_id("chatcmpl-")),
-          model_(chat.model),
-          created_(unix_time()),
-          choices_(static_cast<std::size_t>(chat.request.n)),
-          tools_(chat.tools),
-          include_usage_(chat.include_usage),
-          return_progress_(chat.return_progress),
-          logprobs_(chat.request.generation.top_logprobs >= 0) {}
-    virtual ~ChatAnswer() = default;
-
-    // From now on events are answered; what has come before waits, as the answer may still be a refusal.
-    void start() {
-        std::lock_guard lock(mutex_);
-        begin();
-        started_ = true;
-        for (const auto& event : std::exchange(early_, {})) handle(event);
-    }
-
-    void on(const Event& event) {
-        std::lock_guard lock(mutex_);
-        if (started_)
-            handle(event);
-        else
-            early_.push_back(event);
-    }
-
-  protected:
-    virtual void begin() {}
-    virtual void handle(const Event& event) = 0;
-
-    ordered_json envelope(const char* object) const {
-        return {{"id", id_}, {"object", object}, {"created", created_}, {"model", model_}};
-    }
-
-    const Service& service_;
-    const std::shared_ptr<ResponseWriter> writer_;
-    const std::string id_, model_;
-    const std::int64_t created_;
-    const std::size_t choices_;
-    const ToolSet tools_;
-    const bool include_usage_, return_progress_, logprobs_;
-
-  private:
-    std::mutex mutex_;  // never held for long, as the model waits for it
-    bool started_ = false;
-    std::vector<Event> early_;
-};
-
-class StreamedChat : public ChatAnswer {
-  public:
-    using ChatAnswer::ChatAnswer;
-
-    void begin() override {
-        writer_->start_stream();
-        for (std::size_t i = 0; i < choices_; ++i)
-            send(static_cast<int>(i), {{"role", "assistant"}, {"content", ""}});
-    }
-
-    void handle(const Event& event) override {
-        using Kind = Event::Kind;
-        switch (event.kind) {
-            case Kind::started:
-                usage_ = event.usage;
-                start_ = Clock::now();
-                break;
-            case Kind::progress: progress(event); break;
-            case Kind::reasoning: send(event.choice, {{"reasoning_content", event.text}}); break;
-            case Kind::content: send(event.choice, {{"content", event.text}}, event.logprobs); break;
-            case Kind::call_start: start_call(event); break;
-            case Kind::call_arguments:
-                if (const auto input = inputs_.find({event.choice, event.call}); input != inputs_.end())
-                    extend_input(event, input->second.feed(event.text));
-                else
-                    call(event, {{"index", event.call}, {"function", {{"arguments", event.text}}}});
-                break;
-            case Kind::call_end:
-                if (const auto input = inputs_.find({event.choice, event.call}); input != inputs_.end())
-                    extend_input(event, input->second.finish());
-                break;
-            case Kind::finished: {
-                auto json = chunk(event.choice, ordered_json::object());
-                json["choices"][0]["finish_reason"] = event.finish_reason;
-                write(json);
-                break;
-            }
-            case Kind::done: done(event.usage); break;
-            case Kind::failed:
-                write(openai_error_json(*event.error));
-                writer_->finish();
-                break;
-            case Kind::prompt_logprobs: break;
-        }
-    }
-
-  private:
-    void start_call(const Event& event) {
-        const auto form = tools_.form(event.text);
-        const bool custom = form.kind == ToolForm::Kind::custom;
-        const char* kind = custom ? "custom" : "function";
-        if (custom) inputs_[{event.choice, event.call}];
-        call(event, {{"index", event.call},
-                     {"id", event.id},
-                     {"type", kind},
-                     {kind, {{"name", form.name}, {custom ? "input" : "arguments", ""}}}});
-    }
-
-    void extend_input(const Event& event, const std::string& text) {
-        if (!text.empty()) call(event, {{"index", event.call}, {"custom", {{"input", text}}}});
-    }
-
-    ordered_json chunk(int choice, ordered_json delta) const {
-        auto json = envelope("chat.completion.chunk");
-        ordered_json one = {{"index", choice},
-                            {"delta", std::move(delta)},
-                            {"logprobs", nullptr},
-                            {"finish_reason", nullptr}};
-        json["choices"] = ordered_json::array({std::move(one)});
-        if (include_usage_) json["usage"] = nullptr;
-        return json;
-    }
-
-    void write(const ordered_json& json) {
-        last_write_ = Clock::now();
-        writer_->write(sse_data(json));
-    }
-
-    void send(int choice, ordered_json delta, const std::vector<Logprobs>& logprobs = {}) {
-        auto json = chunk(choice, std::move(delta));
-        if (!logprobs.empty()) {
-            auto& target = json["choices"][0]["logprobs"];
-            target = {{"content", ordered_json::array()}, {"refusal", nullptr}};
-            append_logprobs(service_, logprobs, target["content"]);
-        }
-        write(json);
-    }
-
-    void call(const Event& event, ordered_json one) {
-        send(event.choice, {{"tool_calls", ordered_json::array({std::move(one)})}});
-    }
-
-    void progress(const Event& event) {
-        if (!return_progress_ && Clock::now() - last_write_ < kKeepAlive) return;
-        auto json = chunk(0, ordered_json::object());
-        if (return_progress_) {
-            auto time = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start_).count();
-            json["prompt_progress"] = {{"total", event.progress_total},
-                                       {"cache", usage_.cached_tokens},
-                                       {"processed", event.progress_done},
-                                       {"time_ms", time}};
-        }
-        write(json);
-    }
-
-    void done(const Usage& usage) {
-        if (include_usage_) {
-            auto json = envelope("chat.completion.chunk");
-            json["choices"] = ordered_json::array();
-            json["usage"] = usage_json(usage);
-            write(json);
-        }
-        writer_->write("data: [DONE]\n\n");
-        writer_->finish();
-    }
-
-    std::map<std::pair<int, std::size_t>, CustomInput>
-        inputs_;  // of calls of custom tools, by choice and call
-    Usage usage_;
-    Clock::time_point start_ = Clock::now(), last_write_ = Clock::now();
-};
-
 // The arguments of a call as the client's kind of tool has them.
 ordered_json call_json(const ToolSet& tools, const ToolCall& call) {
     const auto form = tools.form(call.name);
@@ -230,14 +54,161 @@ ordered_json call_json(const ToolSet& tools, const ToolCall& call) {
     return {{"id", call.id}, {"type", "custom"}, {"custom", {{"name", form.name}, {"input", input.text()}}}};
 }
 
-class WholeChat : public ChatAnswer {
+class ChatAnswer : public Answer {
   public:
-    WholeChat(const Service& service, const ChatRequest& chat, std::shared_ptr<ResponseWriter> writer)
-        : ChatAnswer(service, chat, std::move(writer)), all_(choices_) {}
+    ChatAnswer(const Service& service, const ChatRequest& chat)
+        : service_(service),
+          id_(random_id("chatcmpl-")),
+          model_(chat.model),
+          created_(unix_time()),
+          tools_(chat.tools),
+          stream_(chat.stream),
+          include_usage_(chat.include_usage),
+          return_progress_(chat.return_progress),
+          logprobs_(chat.request.generation.top_logprobs >= 0),
+          choices_(static_cast<std::size_t>(chat.request.n)) {}
 
-    void handle(const Event& event) override {
+    std::string start() override {
+        std::string bytes;
+        for (std::size_t i = 0; i < choices_.size(); ++i)
+            bytes += delta(static_cast<int>(i), {{"role", "assistant"}, {"content", ""}});
+        return bytes;
+    }
+
+    std::string feed(const Event& event) override {
+        if (event.kind == Event::Kind::started) {
+            usage_ = event.usage;
+            start_ = Clock::now();
+        }
+        if (stream_) return chunks(event);
+        collect(event);
+        return {};
+    }
+
+    std::string keep_alive(const Event& progress) override {
+        auto json = chunk(0, ordered_json::object());
+        if (return_progress_) {
+            auto time = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start_).count();
+            json["prompt_progress"] = {{"total", progress.progress_total},
+                                       {"cache", usage_.cached_tokens},
+                                       {"processed", progress.progress_done},
+                                       {"time_ms", time}};
+        }
+        return sse_data(json);
+    }
+
+    std::string fail(const ApiError& error) override { return sse_data(openai_error_json(error)); }
+    ordered_json error_body(const ApiError& error) const override { return openai_error_json(error); }
+
+    std::string whole() const override {
+        auto json = envelope("chat.completion");
+        json["choices"] = ordered_json::array();
+        for (std::size_t i = 0; i < choices_.size(); ++i) {
+            ordered_json logprobs;
+            if (logprobs_) logprobs = {{"content", choices_[i].logprobs}, {"refusal", nullptr}};
+            json["choices"].push_back({{"index", i},
+                                       {"message", message_json(choices_[i])},
+                                       {"logprobs", logprobs},
+                                       {"finish_reason", choices_[i].finish_reason}});
+        }
+        json["usage"] = usage_json(usage_);
+        return dump(json);
+    }
+
+  private:
+    struct Choice {
+        std::string reasoning, content, finish_reason;
+        std::vector<ToolCall> calls;
+        ordered_json logprobs = ordered_json::array();
+    };
+
+    // --- as a stream
+
+    std::string chunks(const Event& event) {
         using Kind = Event::Kind;
-        auto& choice = all_[static_cast<std::size_t>(event.choice)];
+        switch (event.kind) {
+            case Kind::reasoning: return delta(event.choice, {{"reasoning_content", event.text}});
+            case Kind::content: return delta(event.choice, {{"content", event.text}}, event.logprobs);
+            case Kind::call_start: return start_call(event);
+            case Kind::call_arguments:
+                if (const auto input = inputs_.find({event.choice, event.call}); input != inputs_.end())
+                    return extend_input(event, input->second.feed(event.text));
+                return call(event, {{"index", event.call}, {"function", {{"arguments", event.text}}}});
+            case Kind::call_end:
+                if (const auto input = inputs_.find({event.choice, event.call}); input != inputs_.end())
+                    return extend_input(event, input->second.finish());
+                return {};
+            case Kind::finished: {
+                auto json = chunk(event.choice, ordered_json::object());
+                json["choices"][0]["finish_reason"] = event.finish_reason;
+                return sse_data(json);
+            }
+            case Kind::done: return end(event.usage);
+            case Kind::started:
+            case Kind::progress:
+            case Kind::prompt_logprobs:
+            case Kind::failed: return {};
+        }
+        return {};
+    }
+
+    std::string start_call(const Event& event) {
+        const auto form = tools_.form(event.text);
+        const bool custom = form.kind == ToolForm::Kind::custom;
+        const char* kind = custom ? "custom" : "function";
+        if (custom) inputs_[{event.choice, event.call}];
+        return call(event, {{"index", event.call},
+                            {"id", event.id},
+                            {"type", kind},
+                            {kind, {{"name", form.name}, {custom ? "input" : "arguments", ""}}}});
+    }
+
+    std::string extend_input(const Event& event, const std::string& text) const {
+        if (text.empty()) return {};
+        return call(event, {{"index", event.call}, {"custom", {{"input", text}}}});
+    }
+
+    std::string call(const Event& event, ordered_json one) const {
+        return delta(event.choice, {{"tool_calls", ordered_json::array({std::move(one)})}});
+    }
+
+    std::string delta(int choice, ordered_json delta, const std::vector<Logprobs>& logprobs = {}) const {
+        auto json = chunk(choice, std::move(delta));
+        if (!logprobs.empty()) {
+            auto& target = json["choices"][0]["logprobs"];
+            target = {{"content", ordered_json::array()}, {"refusal", nullptr}};
+            append_logprobs(service_, logprobs, target["content"]);
+        }
+        return sse_data(json);
+    }
+
+    ordered_json chunk(int choice, ordered_json delta) const {
+        auto json = envelope("chat.completion.chunk");
+        ordered_json one = {{"index", choice},
+                            {"delta", std::move(delta)},
+                            {"logprobs", nullptr},
+                            {"finish_reason", nullptr}};
+        json["choices"] = ordered_json::array({std::move(one)});
+        if (include_usage_) json["usage"] = nullptr;
+        return json;
+    }
+
+    std::string end(const Usage& usage) const {
+        std::string bytes;
+        if (include_usage_) {
+            auto json = envelope("chat.completion.chunk");
+            json["choices"] = ordered_json::array();
+            json["usage"] = usage_json(usage);
+            bytes = sse_data(json);
+        }
+        return bytes + "data: [DONE]\n\n";
+    }
+
+    // --- whole
+
+    void collect(const Event& event) {
+        using Kind = Event::Kind;
+        auto& choice = choices_[static_cast<std::size_t>(event.choice)];
         switch (event.kind) {
             case Kind::reasoning: choice.reasoning += event.text; break;
             case Kind::content:
@@ -247,18 +218,10 @@ class WholeChat : public ChatAnswer {
             case Kind::call_start: choice.calls.push_back({event.id, event.text, ""}); break;
             case Kind::call_arguments: choice.calls.back().arguments += event.text; break;
             case Kind::finished: choice.finish_reason = event.finish_reason; break;
-            case Kind::done: respond_json(*writer_, whole(event.usage)); break;
-            case Kind::failed: respond_error(*writer_, *event.error, openai_error_json(*event.error)); break;
+            case Kind::done: usage_ = event.usage; break;
             default: break;
         }
     }
-
-  private:
-    struct Choice {
-        std::string reasoning, content, finish_reason;
-        std::vector<ToolCall> calls;
-        ordered_json logprobs = ordered_json::array();
-    };
 
     ordered_json message_json(const Choice& choice) const {
         // As the original has it: no content beside calls is null. Empty lists are left out: some clients take their
@@ -270,40 +233,29 @@ class WholeChat : public ChatAnswer {
         return message;
     }
 
-    ordered_json whole(const Usage& usage) const {
-        auto json = envelope("chat.completion");
-        json["choices"] = ordered_json::array();
-        for (std::size_t i = 0; i < all_.size(); ++i) {
-            ordered_json logprobs;
-            if (logprobs_) logprobs = {{"content", all_[i].logprobs}, {"refusal", nullptr}};
-            json["choices"].push_back({{"index", i},
-                                       {"message", message_json(all_[i])},
-                                       {"logprobs", logprobs},
-                                       {"finish_reason", all_[i].finish_reason}});
-        }
-        json["usage"] = usage_json(usage);
-        return json;
+    ordered_json envelope(const char* object) const {
+        return {{"id", id_}, {"object", object}, {"created", created_}, {"model", model_}};
     }
 
-    std::vector<Choice> all_;
+    const Service& service_;
+    const std::string id_, model_;
+    const std::int64_t created_;
+    const ToolSet tools_;
+    const bool stream_, include_usage_, return_progress_, logprobs_;
+    Usage usage_;
+    Clock::time_point start_ = Clock::now();
+    std::map<std::pair<int, std::size_t>, CustomInput>
+        inputs_;                   // of calls of custom tools, by choice and call
+    std::vector<Choice> choices_;  // what they have so far, unless streamed
 };
 
 }  // namespace
 
 void answer_chat(Service& service, ChatRequest chat, std::shared_ptr<ResponseWriter> writer) {
-    std::shared_ptr<ChatAnswer> answer;
-    if (chat.stream)
-        answer = std::make_shared<StreamedChat>(service, chat, writer);
-    else
-        answer = std::make_shared<WholeChat>(service, chat, writer);
-    const auto job =
-        submit(service, std::move(chat.request), writer, [answer](const Event& event) { answer->on(event); });
-    try {
-        answer->start();
-    } catch (...) {
-        job->cancel();  // else it would go on for nobody
-        throw;
-    }
+    AnswerOptions options{chat.stream, kKeepAlive};
+    if (chat.return_progress) options.keep_alive = {};  // all that there is
+    auto answer = std::make_unique<ChatAnswer>(service, chat);
+    run_answer(service, std::move(chat.request), std::move(answer), std::move(writer), options);
 }
 
 }  // namespace cachalot::server::openai

@@ -2,16 +2,14 @@
 // at once: each becomes a request of its own, choices are numbered prompt by prompt.
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <utility>
 
+#include "server/api/answer.h"
 #include "server/api/openai_write.h"
 #include "text/utf8.h"
 
 namespace cachalot::server::openai {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 std::int64_t characters(std::string_view text) {
     return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
@@ -46,73 +44,93 @@ struct LogprobLists {
     }
 };
 
-// Collects the events of several requests. Streamed, each event with text is a chunk; else all are one answer.
-class CompletionAnswer {
+class CompletionAnswer : public Answer {
   public:
-    CompletionAnswer(const Service& service, const CompletionRequest& completion,
-                     std::shared_ptr<ResponseWriter> writer)
+    CompletionAnswer(const Service& service, const CompletionRequest& completion)
         : service_(service),
-          writer_(std::move(writer)),
           id_(random_id("cmpl-")),
           model_(completion.model),
           created_(unix_time()),
-          n_(completion.requests.front().n),
           stream_(completion.stream),
           include_usage_(completion.include_usage),
           scored_(completion.requests.front().generation.top_logprobs >= 0),
-          running_(completion.requests.size()),
-          choices_(completion.requests.size() * static_cast<std::size_t>(n_)) {}
+          choices_(completion.requests.size() * static_cast<std::size_t>(completion.requests.front().n)) {}
 
-    // From now on events are answered; what has come before waits until all requests are accepted, as the answer may
-    // still be a refusal.
-    void begin(std::vector<std::shared_ptr<Job>> jobs) {
-        std::lock_guard lock(mutex_);
-        jobs_ = std::move(jobs);
-        begun_ = true;
-        if (stream_) writer_->start_stream();
-        for (const auto& [prompt, event] : std::exchange(early_, {})) handle(prompt, event);
-    }
+    std::string start() override { return {}; }
 
-    void on(std::size_t prompt, const Event& event) {
-        std::lock_guard lock(mutex_);
-        if (begun_)
-            handle(prompt, event);
-        else
-            early_.emplace_back(prompt, event);
-    }
-
-  private:
-    void handle(std::size_t prompt, const Event& event) {
-        if (ended_) return;
-        auto index = prompt * static_cast<std::size_t>(n_) + static_cast<std::size_t>(event.choice);
+    std::string feed(const Event& event) override {
         using Kind = Event::Kind;
         switch (event.kind) {
             case Kind::prompt_logprobs:
-            case Kind::content: add_text(index, event); break;
-            case Kind::progress:
-                if (stream_ && Clock::now() - last_write_ >= kKeepAlive)
-                    write_chunk(index, "", ordered_json(), nullptr);
-                break;
+            case Kind::content: return add_text(event);
             case Kind::finished:
-                choices_[index].finish_reason = event.finish_reason;
-                if (stream_) write_chunk(index, "", ordered_json(), event.finish_reason);
-                break;
-            case Kind::done: done(event.usage); break;
-            case Kind::failed: failed(*event.error); break;
-            default: break;
+                choice_of(event).finish_reason = event.finish_reason;
+                return stream_ ? chunk(event.choice, "", ordered_json(), event.finish_reason) : "";
+            case Kind::done: usage_ = event.usage; return stream_ ? end() : "";
+            default: return {};
         }
     }
 
+    std::string keep_alive(const Event& progress) override {
+        return chunk(progress.choice, "", ordered_json(), nullptr);
+    }
+    std::string fail(const ApiError& error) override { return sse_data(openai_error_json(error)); }
+    ordered_json error_body(const ApiError& error) const override { return openai_error_json(error); }
+
+    std::string whole() const override {
+        auto json = envelope_with_usage();
+        for (std::size_t i = 0; i < choices_.size(); ++i)
+            json["choices"].push_back(choice_json(static_cast<int>(i), choices_[i].text,
+                                                  scored_ ? choices_[i].logprobs.json() : ordered_json(),
+                                                  choices_[i].finish_reason));
+        return dump(json);
+    }
+
+  private:
     struct Choice {
-        std::string text, finish_reason;
-        LogprobLists logprobs;
+        std::string text, finish_reason;  // text: unless streamed
+        LogprobLists logprobs;            // streamed: the offset only
     };
+
+    Choice& choice_of(const Event& event) { return choices_[static_cast<std::size_t>(event.choice)]; }
+
+    std::string add_text(const Event& event) {
+        auto& choice = choice_of(event);
+        if (!stream_) choice.text += event.text;
+        LogprobLists piece;
+        auto& lists = stream_ ? piece : choice.logprobs;
+        lists.offset = choice.logprobs.offset;
+        for (const auto& one : event.logprobs) lists.append(service_, one);
+        choice.logprobs.offset = lists.offset;
+        if (!stream_) return {};
+        return chunk(event.choice, event.text, scored_ ? piece.json() : ordered_json(), nullptr);
+    }
+
+    std::string chunk(int choice, const std::string& text, ordered_json logprobs,
+                      ordered_json finish_reason) const {
+        auto json = envelope();
+        json["choices"] =
+            ordered_json::array({choice_json(choice, text, std::move(logprobs), std::move(finish_reason))});
+        if (include_usage_) json["usage"] = nullptr;
+        return sse_data(json);
+    }
+
+    std::string end() const {
+        return (include_usage_ ? sse_data(envelope_with_usage()) : "") + "data: [DONE]\n\n";
+    }
 
     ordered_json envelope() const {
         return {{"id", id_}, {"object", "text_completion"}, {"created", created_}, {"model", model_}};
     }
 
-    static ordered_json choice_json(std::size_t index, const std::string& text, ordered_json logprobs,
+    ordered_json envelope_with_usage() const {
+        auto json = envelope();
+        json["choices"] = ordered_json::array();
+        json["usage"] = usage_json(usage_);
+        return json;
+    }
+
+    static ordered_json choice_json(int index, const std::string& text, ordered_json logprobs,
                                     ordered_json finish_reason) {
         return {{"text", text},
                 {"index", index},
@@ -120,72 +138,10 @@ class CompletionAnswer {
                 {"finish_reason", std::move(finish_reason)}};
     }
 
-    void write_chunk(std::size_t index, const std::string& text, ordered_json logprobs,
-                     ordered_json finish_reason) {
-        auto json = envelope();
-        json["choices"] =
-            ordered_json::array({choice_json(index, text, std::move(logprobs), std::move(finish_reason))});
-        if (include_usage_) json["usage"] = nullptr;
-        writer_->write(sse_data(json));
-        last_write_ = Clock::now();
-    }
-
-    void add_text(std::size_t index, const Event& event) {
-        auto& choice = choices_[index];
-        if (!stream_) choice.text += event.text;
-        LogprobLists piece;
-        auto& lists = stream_ ? piece : choice.logprobs;
-        lists.offset = choice.logprobs.offset;
-        for (const auto& one : event.logprobs) lists.append(service_, one);
-        choice.logprobs.offset = lists.offset;
-        if (stream_) write_chunk(index, event.text, scored_ ? piece.json() : ordered_json(), nullptr);
-    }
-
-    void done(const Usage& usage) {
-        usage_.prompt_tokens += usage.prompt_tokens;
-        usage_.cached_tokens += usage.cached_tokens;
-        usage_.completion_tokens += usage.completion_tokens;
-        if (--running_ > 0) return;
-        ended_ = true;
-        auto json = envelope();
-        json["choices"] = ordered_json::array();
-        json["usage"] = usage_json(usage_);
-        if (stream_) {
-            if (include_usage_) writer_->write(sse_data(json));
-            writer_->write("data: [DONE]\n\n");
-            writer_->finish();
-            return;
-        }
-        for (std::size_t i = 0; i < choices_.size(); ++i)
-            json["choices"].push_back(choice_json(i, choices_[i].text,
-                                                  scored_ ? choices_[i].logprobs.json() : ordered_json(),
-                                                  choices_[i].finish_reason));
-        respond_json(*writer_, json);
-    }
-
-    // The others stop when one fails.
-    void failed(const ApiError& error) {
-        ended_ = true;
-        for (auto& job : jobs_) job->cancel();
-        auto body = openai_error_json(error);
-        if (!stream_) return respond_error(*writer_, error, body);
-        writer_->write(sse_data(body));
-        writer_->finish();
-    }
-
     const Service& service_;
-    const std::shared_ptr<ResponseWriter> writer_;
     const std::string id_, model_;
     const std::int64_t created_;
-    const int n_;
     const bool stream_, include_usage_, scored_;
-    std::mutex mutex_;  // of what follows; never held for long, as the model waits for it
-    std::size_t running_;
-    bool begun_ = false, ended_ = false;
-    std::vector<std::pair<std::size_t, Event>>
-        early_;  // events before begin(), with the numbers of their prompts
-    std::vector<std::shared_ptr<Job>> jobs_;
-    Clock::time_point last_write_ = Clock::now();
     Usage usage_;
     std::vector<Choice> choices_;
 };
@@ -194,19 +150,9 @@ class CompletionAnswer {
 
 void answer_completion(Service& service, CompletionRequest completion,
                        std::shared_ptr<ResponseWriter> writer) {
-    auto answer = std::make_shared<CompletionAnswer>(service, completion, writer);
-    std::vector<std::shared_ptr<Job>> jobs;
-    jobs.reserve(completion.requests.size());
-    try {
-        for (std::size_t i = 0; i < completion.requests.size(); ++i) {
-            auto sink = [answer, i](const Event& event) { answer->on(i, event); };
-            jobs.push_back(submit(service, std::move(completion.requests[i]), writer, sink));
-        }
-        answer->begin(jobs);
-    } catch (...) {
-        for (auto& job : jobs) job->cancel();
-        throw;
-    }
+    auto answer = std::make_unique<CompletionAnswer>(service, completion);
+    run_answers(service, std::move(completion.requests), std::move(answer), std::move(writer),
+                {completion.stream, kKeepAlive});
 }
 
 }  // namespace cachalot::server::openai

@@ -170,8 +170,10 @@ class Items {
     // As the model has made the call, whatever form it has for the client.
     void read_call(const Field& item, const CallType& type) {
         const Field arguments = item[type.arguments];
-        ToolCall call{non_empty(item["call_id"]), type.name ? type.name : non_empty(item["name"]), {}};
-        if (!type.name) call.name = tools_.prompt_name(call.name, item["namespace"].string_or(""));
+        ToolCall call{non_empty(item["call_id"]), type.name ? type.name : call_name(item["name"]), {}};
+        if (const Field group = item["namespace"]; !type.name)
+            call.name =
+                tools_.prompt_name(call.name, group && !group.string().empty() ? call_name(group) : "");
         if (type.type == "custom_tool_call")
             call.arguments = custom_arguments(arguments.string_or(""));
         else if (type.name && arguments && !arguments.is_string())

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "text/chat_json.h"
+#include "text/tool_check.h"
 
 namespace cachalot::server {
 namespace {
@@ -21,6 +22,14 @@ std::string joined(const std::string& name_space, const std::string& name) {
     if (name_space.empty()) return name;
     if (name_space.ends_with(kSeparator)) return name_space + name;
     return fmt::format("{}{}{}", name_space, kSeparator, name);
+}
+
+void check_schema(const Field& schema, std::string_view tool) {
+    try {
+        check_parameters(schema.json(), schema.path(), tool);
+    } catch (...) {
+        throw to_api_error(std::current_exception());
+    }
 }
 
 }  // namespace
@@ -97,6 +106,11 @@ std::string tool_name(const Field& name) {
     return text;
 }
 
+std::string call_name(const Field& name) {
+    if (const auto problem = problem_of_name(name.string()); !problem.empty()) name.refuse(problem);
+    return name.string();
+}
+
 bool runs_at_provider(const Field& tool) {
     const std::string& type = tool["type"].string();
     // A shell may be one of the provider's containers, and a search for tools may be left to the client.
@@ -112,6 +126,11 @@ bool runs_at_provider(const Field& tool) {
 }
 
 void refuse_tool_type(const Field& type, std::string_view expected) {
+    if (type.string() == "tool_search")
+        type.refuse(
+            "'tool_search' that the client executes is not supported: leave it out and offer the tools "
+            "themselves, or "
+            "offer a function that searches");
     type.refuse(fmt::format("'{}' is not supported, expected {}; offer a function instead",
                             type.string().substr(0, 100), expected));
 }
@@ -121,7 +140,10 @@ ordered_json function_parts(const Field& function) {
     if (const Field description = function["description"]) parts["description"] = description.string();
     parts["parameters"] = {{"type", "object"}, {"properties", ordered_json::object()}};
     for (const char* name : {"inputSchema", "input_schema", "parameters"})
-        if (const Field schema = function[name]) parts["parameters"] = schema.object();
+        if (const Field schema = function[name]) {
+            check_schema(schema, function["name"].string_or(""));
+            parts["parameters"] = schema.json();
+        }
     return parts;
 }
 

@@ -63,6 +63,10 @@ class ToolSet {
 // digits and "_-.:/" are what the originals and real clients use.
 std::string tool_name(const Field& name);
 
+// The name of a call in the conversation so far. Throws ApiError 400 for one that a prompt cannot hold
+// (text/tool_check.h): the tool may be another service's.
+std::string call_name(const Field& name);
+
 // Whether a tool of this type, of OpenAI, Anthropic or others, runs at a provider.
 bool runs_at_provider(const Field& tool);
 

@@ -7,7 +7,8 @@
 // The read that notices a client leaving during an answer is simply the read that would have brought the next request:
 // what arrives early stays in the wire's input (bounded, then reading pauses), which also makes pipelining harmless.
 //
-// Everything here runs on the connection's strand, except Exchange, which has a lock.
+// Everything here runs on the connection's strand, except Exchange, which has a lock, and what is done about
+// a body: that is decoded and read on other threads (request_workers.h).
 #include "server/http/connection.h"
 
 #include <boost/asio/awaitable.hpp>
@@ -133,7 +134,6 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
             co_return co_await answer(reader, nullptr, refusal, false);
         }
         request_.body = reader.take_body();
-        if (!co_await decode_body(refusal)) co_return co_await answer(reader, nullptr, refusal, true);
         co_return co_await answer(reader, admission.route, refusal, true);
     }
 
@@ -197,37 +197,6 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         }
     }
 
-    // Puts what the client has compressed in its place, within the same limits. Between the steps others have the thread.
-    net::awaitable<bool> decode_body(Refusal& refusal) {
-        const auto encoding = request_.header("content-encoding");
-        if (is_plain(encoding) || request_.body.empty()) co_return true;
-        const std::size_t received = request_.body.size();
-        std::string decoded;
-        try {
-            const auto decoder = make_body_decoder(encoding, std::move(request_.body));
-            for (bool more = true; more;) {
-                more = decoder->step(decoded);
-                if (decoded.size() > limits_.body) {
-                    refusal = {413,
-                               fmt::format("The body, decoded, is larger than {} bytes.", limits_.body),
-                               {},
-                               {}};
-                    co_return false;
-                }
-                if (!held_->grow(std::max(received, decoded.size()))) {
-                    refusal = no_memory();
-                    co_return false;
-                }
-                if (more) co_await net::post(wire_->executor(), net::use_awaitable);
-            }
-        } catch (const Error& error) {
-            refusal = {400, fmt::format("Content-Encoding {}: {}.", encoding, error.what()), {}, {}};
-            co_return false;
-        }
-        request_.body = std::move(decoded);
-        co_return true;
-    }
-
     // The memory of all requests is bounded together; a request gives its part back when it has been answered.
     static Refusal no_memory() {
         return {503,
@@ -260,15 +229,12 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         exchange_ = std::make_shared<Exchange>(std::move(options), [weak] {
             if (auto wire = weak.lock()) net::post(wire->executor(), [wire] { wire->wake(); });
         });
-        served_.request_text = request_.body.substr(0, context_->options.keep_text);
         if (route)
             call(*route);
         else if (refusal.status == 204)
             exchange_->respond(204, {}, {}, refusal.headers);
         else
-            exchange_->respond(refusal.status, "application/json",
-                               error_body(request_.path, refusal.status, refusal.message, refusal.code),
-                               refusal.headers);
+            refuse(*exchange_, request_.path, refusal);
         request_ = HttpRequest();
         probed_ = false;
         const bool delivered = co_await deliver();
@@ -283,7 +249,6 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
     // Calls the endpoint here, or if there is a body to be taken apart on a thread that is for that.
     void call(const Route& route) {
         if (request_.body.empty()) return call_endpoint(route, request_, exchange_);
-        const std::size_t bytes = request_.body.size();
         // All that is needed, as the connection may end meanwhile.
         struct Call {
             std::shared_ptr<const Router> router;  // owns the route
@@ -291,16 +256,64 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
             HttpRequest request;
             std::shared_ptr<Exchange> exchange;
             std::shared_ptr<HeldBytes> held;
+            std::size_t limit;  // of the decoded body
         };
-        auto one = std::make_shared<Call>(Call{router_, route, std::move(request_), exchange_, held_});
-        const bool taken = context_->workers.post(bytes, [one] {
-            if (!one->exchange->client_gone()) call_endpoint(one->route, one->request, one->exchange);
+        const bool plain = is_plain(request_.header("content-encoding"));
+        if (plain) exchange_->note_request(request_.body);
+        // Nobody knows how much is in a body that is compressed.
+        const std::size_t bytes = plain ? request_.body.size() : RequestWorkers::kSmall + 1;
+        auto one =
+            std::make_shared<Call>(Call{router_, route, std::move(request_), exchange_, held_, limits_.body});
+        const bool taken = context_->workers.post(bytes, [one, plain] {
+            if (one->exchange->client_gone()) return;
+            if (!plain && !decode_body(one->request, *one->exchange, *one->held, one->limit)) return;
+            if (!plain) one->exchange->note_request(one->request.body);
+            call_endpoint(one->route, one->request, one->exchange);
         });
-        if (taken) return;
-        exchange_->respond(503, "application/json",
-                           error_body(one->request.path, 503,
-                                      "Too many requests wait to be read; try again later.", "overloaded"),
-                           {{"Retry-After", "1"}});
+        if (!taken)
+            refuse(*one->exchange, one->request.path,
+                   {503,
+                    "Too many requests wait to be read; try again later.",
+                    "overloaded",
+                    {{"Retry-After", "1"}}});
+    }
+
+    // Puts what the client has compressed in its place, within the same limits. False: there is nobody to be
+    // answered any more, by others than this.
+    static bool decode_body(HttpRequest& request, Exchange& exchange, HeldBytes& held, std::size_t limit) {
+        const auto encoding = request.header("content-encoding");
+        const std::size_t received = request.body.size();
+        std::string decoded;
+        try {
+            const auto decoder = make_body_decoder(encoding, std::move(request.body));
+            for (bool more = true; more;) {
+                if (exchange.client_gone()) return false;
+                more = decoder->step(decoded);
+                if (decoded.size() > limit) {
+                    refuse(exchange, request.path,
+                           {413, fmt::format("The body, decoded, is larger than {} bytes.", limit), {}, {}});
+                    return false;
+                }
+                if (!held.grow(std::max(received, decoded.size()))) {
+                    refuse(exchange, request.path, no_memory());
+                    return false;
+                }
+            }
+        } catch (const Error& error) {
+            refuse(exchange, request.path,
+                   {400, fmt::format("Content-Encoding {}: {}.", encoding, error.what()), {}, {}});
+            return false;
+        } catch (const std::exception&) {  // out of memory
+            refuse(exchange, request.path, no_memory());
+            return false;
+        }
+        request.body = std::move(decoded);
+        return true;
+    }
+
+    static void refuse(Exchange& exchange, const std::string& path, const Refusal& refusal) {
+        exchange.respond(refusal.status, "application/json",
+                         error_body(path, refusal.status, refusal.message, refusal.code), refusal.headers);
     }
 
     static void call_endpoint(const Route& route, const HttpRequest& request,
@@ -354,6 +367,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         served_.status = result.status;
         served_.complete = result.complete && !wire_->aborted() && !wire_->unsent();
         served_.annotation = std::move(result.annotation);
+        served_.request_text = std::move(result.request_text);
         served_.response_text = std::move(result.text);
         served_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
         log().debug("a request was answered", {{"request", served_.id},
@@ -362,12 +376,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
                                                {"status", served_.status},
                                                {"complete", served_.complete},
                                                {"seconds", served_.seconds}});
-        try {
-            if (context_->options.on_served) context_->options.on_served(served_);
-        } catch (const std::exception& e) {  // which must not stop the service
-            log().often(LogLevel::error, "a request is missing in the audit log or in the metrics",
-                        {{"request", served_.id}, {"error", e.what()}});
-        }
+        if (context_->served.wanted()) context_->served.push(std::move(served_));
     }
 
     const std::shared_ptr<ConnectionContext> context_;

@@ -10,6 +10,7 @@
 #include "server/http/pace.h"
 #include "server/http/request_workers.h"
 #include "server/http/router.h"
+#include "server/http/served_queue.h"
 #include "server/http/server.h"
 #include "server/http/tls.h"
 
@@ -69,6 +70,7 @@ struct ConnectionContext {
     // Reading large requests as fast as they come would take the processors from the answers.
     Pace large_requests{32e6};
     RequestWorkers workers{options.request_threads, options.limits.unread, options.log};
+    ServedQueue served{options.on_served, options.log};
     std::atomic<bool> draining{false};
     std::function<void(Connection*)> on_closed;  // on the connection's strand, the last thing it does
 

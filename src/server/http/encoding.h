@@ -1,7 +1,7 @@
 // Bodies that a client has compressed (Content-Encoding), decoded piece by piece.
 //
-// A few bytes can stand for gigabytes. So a step makes a bounded piece of the body, after which whoever takes the pieces
-// checks their size, and lets others have the thread.
+// A few bytes can stand for gigabytes. So a step makes a bounded piece of the body, after which whoever takes
+// the pieces checks their size, and whether anybody still waits.
 #pragma once
 
 #include <memory>

@@ -152,6 +152,11 @@ void Exchange::annotate(const Annotation& annotation) {
     result_.annotation.completion_tokens += annotation.completion_tokens;
 }
 
+void Exchange::note_request(std::string_view body) {
+    std::lock_guard lock(mutex_);
+    result_.request_text = body.substr(0, options_.keep_text);
+}
+
 void Exchange::remember(std::string_view text) {
     if (result_.text.size() < options_.keep_text)
         result_.text += text.substr(0, options_.keep_text - result_.text.size());

@@ -27,7 +27,7 @@ class Exchange {
         bool http10 = false;         // which has to be told that the connection stays open
         std::string common_headers;  // complete lines, sent with whatever answer
         std::size_t max_unsent = 1 << 20;
-        std::size_t keep_text = 0;  // bytes of the answer's body to remember for the audit log
+        std::size_t keep_text = 0;  // bytes of each body to remember for the audit log
     };
     Exchange(Options options, std::function<void()> wake);
 
@@ -43,6 +43,7 @@ class Exchange {
     void abandon();
     void annotate(const Annotation& annotation);
     const Options& options() const { return options_; }
+    void note_request(std::string_view body);  // for the audit log, before the endpoint is called
     bool client_gone() const { return gone_.load(std::memory_order_relaxed); }
 
     // The connection's side. take() swaps waiting bytes into `out` (which must be empty) and returns whether the answer
@@ -60,7 +61,7 @@ class Exchange {
         int status = 0;  // 0: nothing was sent
         bool complete = false;
         Annotation annotation;
-        std::string text;
+        std::string request_text, text;  // of the bodies, as much as is kept
     };
     Result result() const;
 

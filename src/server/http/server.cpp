@@ -77,6 +77,7 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
             changed_.notify_all();
         };
         context_->workers.start();
+        context_->served.start();
         net::co_spawn(
             strand_, [this] { return accept_loop(); }, net::detached);
         start_threads(threads_, std::max(1, o.threads), [this](int) { run_io(); });
@@ -105,6 +106,7 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
         context_->workers.stop();  // an endpoint that runs may still want to wake its connection
         for (auto& thread : threads_) thread.join();
         threads_.clear();
+        context_->served.stop();
     }
 
     std::shared_ptr<ConnectionContext> context_;

@@ -64,7 +64,7 @@ struct HttpOptions {
     bool insecure = false;                         // may listen beyond loopback without a key
     std::string tls_cert, tls_key;                 // PEM files; both or none
     std::size_t keep_text = 0;                     // bytes of each body that Served shall carry
-    std::function<void(const Served&)> on_served;  // on a transport thread, must not block
+    std::function<void(const Served&)> on_served;  // on a thread of its own, or several
     Log log = {};                                  // of what goes wrong; connections that fail at level debug
 };
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -159,6 +160,12 @@ class Backend {
     virtual double measure_reading(const ReadingTarget& memory) = 0;
     // How often all threads were waited for so far.
     virtual std::int64_t synchronizations() const { return 0; }
+
+    // Work that belongs to a pass and is none of the boxes: calls item(i) for every i in [0, count) on the threads of the
+    // backend, and returns when all are done. The first exception of an item is thrown here.
+    virtual void for_each(std::int64_t count, const std::function<void(std::int64_t)>& item) {
+        for (std::int64_t i = 0; i < count; ++i) item(i);
+    }
 
     // x[row] = the token's embedding, repeated in the four streams. streams: [rows, S, H]
     virtual void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) = 0;

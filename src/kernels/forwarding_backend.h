@@ -21,6 +21,9 @@ class ForwardingBackend : public Backend {
     double measure_reading(const ReadingTarget& memory) override { return backend_->measure_reading(memory); }
     std::int64_t synchronizations() const override { return backend_->synchronizations(); }
 
+    void for_each(std::int64_t count, const std::function<void(std::int64_t)>& item) override {
+        backend_->for_each(count, item);
+    }
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override {
         backend_->embed(table, tokens, streams);
     }

@@ -72,6 +72,13 @@ struct Usage {
     std::int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
 };
 
+// What a request took at the model; time in the queue does not count.
+struct RequestTimings {
+    double prompt_seconds = 0;               // until the first token
+    double answer_seconds = 0;               // from then on, until the last one
+    std::int64_t drafted = 0, accepted = 0;  // tokens that were drafted, and those of them that were written
+};
+
 struct Event {
     enum class Kind {
         started,         // taken from the queue; usage.prompt_tokens and cached_tokens are known
@@ -84,7 +91,7 @@ struct Event {
         call_end,        // call
         prompt_logprobs,  // raw with echo: text = the prompt, logprobs of its tokens (NaN: the first has none)
         finished,  // of one choice: finish_reason "stop", "length", "tool_calls"; stop_text if a stop string matched
-        done,    // all choices; usage is complete. The last event.
+        done,    // all choices; usage is complete, timings of a real model are there. The last event.
         failed,  // error. The last event.
     };
     Kind kind;
@@ -95,6 +102,7 @@ struct Event {
     std::string finish_reason, stop_text;
     std::int64_t progress_done = 0, progress_total = 0;
     Usage usage;
+    std::optional<RequestTimings> timings;
     std::vector<Logprobs> logprobs;  // of the tokens that make up `text`, if asked for
     std::shared_ptr<const ApiError> error;
 };

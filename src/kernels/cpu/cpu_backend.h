@@ -26,6 +26,9 @@ class CpuBackend final : public Backend {
     double measure_reading(const ReadingTarget& memory) override;
     std::int64_t synchronizations() const override { return pool_.loops(); }
 
+    void for_each(std::int64_t count, const std::function<void(std::int64_t)>& item) override {
+        pool_.parallel_for(count, [&](std::int64_t i, int) { item(i); });
+    }
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override;
     void hyper_connection_pre(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
                               const float* norm, const float* streams, int rows, float* x, float* post,

@@ -2,6 +2,7 @@
 // stay silent. While the prompt is read they get chunks with an empty delta, since not all of them count comments as
 // life.
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -19,6 +20,24 @@ ordered_json usage_json(const Usage& usage) {
             {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
             {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}},
             {"completion_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}}};
+}
+
+void add_timings(ordered_json& answer, const Usage& usage, const std::optional<RequestTimings>& timings) {
+    if (!timings) return;
+    auto& json = answer["timings"];
+    auto add = [&](const std::string& name, std::int64_t tokens, double seconds) {
+        auto rounded = [](double value) { return std::round(value * 1000) / 1000; };
+        const auto n = static_cast<double>(tokens);
+        json[name + "_n"] = tokens;
+        json[name + "_ms"] = rounded(seconds * 1000);
+        json[name + "_per_token_ms"] = rounded(tokens > 0 ? seconds * 1000 / n : 0);
+        json[name + "_per_second"] = rounded(seconds > 0 ? n / seconds : 0);
+    };
+    json["cache_n"] = usage.cached_tokens;
+    add("prompt", usage.prompt_tokens - usage.cached_tokens, timings->prompt_seconds);
+    add("predicted", usage.completion_tokens, timings->answer_seconds);
+    json["draft_n"] = timings->drafted;
+    json["draft_n_accepted"] = timings->accepted;
 }
 
 double finite(double logprob) { return std::max(logprob, -9999.0); }
@@ -107,6 +126,7 @@ class StreamedChat : public ChatAnswer {
 
     void handle(const Event& event) override {
         using Kind = Event::Kind;
+        if (event.kind != Kind::done) write_last();
         switch (event.kind) {
             case Kind::started:
                 usage_ = event.usage;
@@ -129,10 +149,10 @@ class StreamedChat : public ChatAnswer {
             case Kind::finished: {
                 auto json = chunk(event.choice, ordered_json::object());
                 json["choices"][0]["finish_reason"] = event.finish_reason;
-                write(json);
+                last_ = std::move(json);
                 break;
             }
-            case Kind::done: done(event.usage); break;
+            case Kind::done: done(event); break;
             case Kind::failed:
                 write(openai_error_json(*event.error));
                 writer_->finish();
@@ -200,19 +220,26 @@ class StreamedChat : public ChatAnswer {
         write(json);
     }
 
-    void done(const Usage& usage) {
+    void write_last() {
+        if (last_) write(*std::exchange(last_, {}));
+    }
+
+    void done(const Event& event) {
         if (include_usage_) {
-            auto json = envelope("chat.completion.chunk");
-            json["choices"] = ordered_json::array();
-            json["usage"] = usage_json(usage);
-            write(json);
+            write_last();
+            last_ = envelope("chat.completion.chunk");
+            (*last_)["choices"] = ordered_json::array();
+            (*last_)["usage"] = usage_json(event.usage);
         }
+        if (last_) add_timings(*last_, event.usage, event.timings);
+        write_last();
         writer_->write("data: [DONE]\n\n");
         writer_->finish();
     }
 
     std::map<std::pair<int, std::size_t>, CustomInput>
-        inputs_;  // of calls of custom tools, by choice and call
+        inputs_;                        // of calls of custom tools, by choice and call
+    std::optional<ordered_json> last_;  // a chunk that may be the last, which has the timings
     Usage usage_;
     Clock::time_point start_ = Clock::now(), last_write_ = Clock::now();
 };
@@ -247,7 +274,7 @@ class WholeChat : public ChatAnswer {
             case Kind::call_start: choice.calls.push_back({event.id, event.text, ""}); break;
             case Kind::call_arguments: choice.calls.back().arguments += event.text; break;
             case Kind::finished: choice.finish_reason = event.finish_reason; break;
-            case Kind::done: respond_json(*writer_, whole(event.usage)); break;
+            case Kind::done: respond_json(*writer_, whole(event)); break;
             case Kind::failed: respond_error(*writer_, *event.error, openai_error_json(*event.error)); break;
             default: break;
         }
@@ -270,7 +297,7 @@ class WholeChat : public ChatAnswer {
         return message;
     }
 
-    ordered_json whole(const Usage& usage) const {
+    ordered_json whole(const Event& done) const {
         auto json = envelope("chat.completion");
         json["choices"] = ordered_json::array();
         for (std::size_t i = 0; i < all_.size(); ++i) {
@@ -281,7 +308,8 @@ class WholeChat : public ChatAnswer {
                                        {"logprobs", logprobs},
                                        {"finish_reason", all_[i].finish_reason}});
         }
-        json["usage"] = usage_json(usage);
+        json["usage"] = usage_json(done.usage);
+        add_timings(json, done.usage, done.timings);
         return json;
     }
 

@@ -86,18 +86,19 @@ class CompletionAnswer {
         if (ended_) return;
         auto index = prompt * static_cast<std::size_t>(n_) + static_cast<std::size_t>(event.choice);
         using Kind = Event::Kind;
+        if (event.kind != Kind::done) write_last();
         switch (event.kind) {
             case Kind::prompt_logprobs:
             case Kind::content: add_text(index, event); break;
             case Kind::progress:
                 if (stream_ && Clock::now() - last_write_ >= kKeepAlive)
-                    write_chunk(index, "", ordered_json(), nullptr);
+                    write(chunk(index, "", ordered_json(), nullptr));
                 break;
             case Kind::finished:
                 choices_[index].finish_reason = event.finish_reason;
-                if (stream_) write_chunk(index, "", ordered_json(), event.finish_reason);
+                if (stream_) last_ = chunk(index, "", ordered_json(), event.finish_reason);
                 break;
-            case Kind::done: done(event.usage); break;
+            case Kind::done: done(event); break;
             case Kind::failed: failed(*event.error); break;
             default: break;
         }
@@ -120,14 +121,22 @@ class CompletionAnswer {
                 {"finish_reason", std::move(finish_reason)}};
     }
 
-    void write_chunk(std::size_t index, const std::string& text, ordered_json logprobs,
-                     ordered_json finish_reason) {
+    ordered_json chunk(std::size_t index, const std::string& text, ordered_json logprobs,
+                       ordered_json finish_reason) const {
         auto json = envelope();
         json["choices"] =
             ordered_json::array({choice_json(index, text, std::move(logprobs), std::move(finish_reason))});
         if (include_usage_) json["usage"] = nullptr;
+        return json;
+    }
+
+    void write(const ordered_json& json) {
         writer_->write(sse_data(json));
         last_write_ = Clock::now();
+    }
+
+    void write_last() {
+        if (last_) write(*std::exchange(last_, {}));
     }
 
     void add_text(std::size_t index, const Event& event) {
@@ -138,20 +147,36 @@ class CompletionAnswer {
         lists.offset = choice.logprobs.offset;
         for (const auto& one : event.logprobs) lists.append(service_, one);
         choice.logprobs.offset = lists.offset;
-        if (stream_) write_chunk(index, event.text, scored_ ? piece.json() : ordered_json(), nullptr);
+        if (stream_) write(chunk(index, event.text, scored_ ? piece.json() : ordered_json(), nullptr));
     }
 
-    void done(const Usage& usage) {
-        usage_.prompt_tokens += usage.prompt_tokens;
-        usage_.cached_tokens += usage.cached_tokens;
-        usage_.completion_tokens += usage.completion_tokens;
+    // Prompts are answered side by side: their tokens are added up, of their times the longest count.
+    void add(const Event& done) {
+        usage_.prompt_tokens += done.usage.prompt_tokens;
+        usage_.cached_tokens += done.usage.cached_tokens;
+        usage_.completion_tokens += done.usage.completion_tokens;
+        if (!done.timings) return;
+        auto& all = timings_ ? *timings_ : timings_.emplace();
+        all.prompt_seconds = std::max(all.prompt_seconds, done.timings->prompt_seconds);
+        all.answer_seconds = std::max(all.answer_seconds, done.timings->answer_seconds);
+        all.drafted += done.timings->drafted;
+        all.accepted += done.timings->accepted;
+    }
+
+    void done(const Event& event) {
+        add(event);
         if (--running_ > 0) return;
         ended_ = true;
         auto json = envelope();
         json["choices"] = ordered_json::array();
         json["usage"] = usage_json(usage_);
         if (stream_) {
-            if (include_usage_) writer_->write(sse_data(json));
+            if (include_usage_) {
+                write_last();
+                last_ = json;
+            }
+            if (last_) add_timings(*last_, usage_, timings_);
+            write_last();
             writer_->write("data: [DONE]\n\n");
             writer_->finish();
             return;
@@ -160,6 +185,7 @@ class CompletionAnswer {
             json["choices"].push_back(choice_json(i, choices_[i].text,
                                                   scored_ ? choices_[i].logprobs.json() : ordered_json(),
                                                   choices_[i].finish_reason));
+        add_timings(json, usage_, timings_);
         respond_json(*writer_, json);
     }
 
@@ -186,7 +212,9 @@ class CompletionAnswer {
         early_;  // events before begin(), with the numbers of their prompts
     std::vector<std::shared_ptr<Job>> jobs_;
     Clock::time_point last_write_ = Clock::now();
+    std::optional<ordered_json> last_;  // a chunk that may be the last, which has the timings
     Usage usage_;
+    std::optional<RequestTimings> timings_;
     std::vector<Choice> choices_;
 };
 

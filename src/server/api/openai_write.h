@@ -19,6 +19,9 @@ inline constexpr std::chrono::seconds kKeepAlive{4};
 
 ordered_json usage_json(const Usage& usage);
 
+// Adds `timings` with the names that llama.cpp's server has, if there are any.
+void add_timings(ordered_json& answer, const Usage& usage, const std::optional<RequestTimings>& timings);
+
 // A log-probability as JSON can say it: -9999 for -infinity.
 double finite(double logprob);
 

@@ -50,8 +50,7 @@ void ServeDisk::open_prefixes(DiskTierOptions options) {
             engine_.model(), {KeptHashes(default_hash_folder()), [&](auto, auto) { return !quit_; }});
         if (!model) return;
         options.model = state_fingerprint(engine_, *model);
-        auto shape = engine_.new_state();
-        tier_.emplace(options, shape);
+        tier_.emplace(options, engine_.kv_pool());
         open_ = &*tier_;
     } catch (const std::exception& e) {
         say_not_kept("prefixes", e);

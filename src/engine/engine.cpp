@@ -39,7 +39,8 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       options_(checked(options, model_->config)),
       backend_(make_cpu_backend({options_.threads, options_.precision, options_.isa, options_.numa})),
       experts_(std::move(experts)),
-      workspace_(model_->config) {
+      workspace_(model_->config),
+      kv_pool_(std::make_shared<KvPool>(KvLayout(model_->config, options_.kv), make_host_device())) {
     if (!options_.route_trace.empty())
         recorder_ = std::make_unique<RouteRecorder>(options_.route_trace, ExpertRecords(*model_).header());
     if (options_.observer) backend_ = make_observing_backend(std::move(backend_), *options_.observer);

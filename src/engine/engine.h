@@ -55,10 +55,12 @@ class Engine {
     const EngineOptions& options() const { return options_; }
     std::int64_t context() const { return options_.context; }
 
-    KvState new_state() const { return KvState(model_->config, options_.kv, kv_memory_); }
+    // Where the states of this engine lie.
+    const std::shared_ptr<KvPool>& kv_pool() const { return kv_pool_; }
+    KvState new_state() const { return KvState(kv_pool_); }
 
     // Of all states that this engine has made, their forks and their checkpoints.
-    const MemoryCount& kv_memory() const { return *kv_memory_; }
+    const MemoryCount& kv_memory() const { return *kv_pool_->memory(); }
 
     // What happened to one of the model's files since it was loaded, so that this engine can compute nothing more; empty:
     // nothing. May be called by any thread.
@@ -93,7 +95,7 @@ class Engine {
     std::unique_ptr<ExpertStore> experts_;
     std::unique_ptr<RouteRecorder> recorder_;  // null unless routes are traced
     Workspace workspace_;
-    std::shared_ptr<MemoryCount> kv_memory_ = std::make_shared<MemoryCount>();
+    std::shared_ptr<KvPool> kv_pool_;
     LayerObserver observer_;
 };
 

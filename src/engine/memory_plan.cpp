@@ -5,7 +5,7 @@
 #include "experts/expert_budget.h"
 #include "experts/expert_records.h"
 #include "model/cost.h"
-#include "state/kv_state.h"
+#include "state/kv_layout.h"
 
 namespace cachalot {
 namespace {
@@ -17,8 +17,8 @@ constexpr std::uint64_t kSpareShare = 20;  // one part in so many stays free
 }  // namespace
 
 std::int64_t states_bytes(const Config& config, KvPrecision kv, std::int64_t context) {
-    const KvState state(config, kv);
-    return state.bytes_at(context) + state.growth(0);
+    const KvLayout layout(config, kv);
+    return layout.bytes_at(context) + layout.growth(0, 0);
 }
 
 std::uint64_t pass_row_bytes(const Config& c) {

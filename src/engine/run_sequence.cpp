@@ -34,7 +34,7 @@ SchedulerOptions one_at_a_time(const Engine& engine, Drafting drafting) {
     SchedulerOptions options;
     options.drafting = drafting;
     options.parallel = 1;
-    options.memory = Scheduler::least_memory(engine) + kKeptStates * engine.new_state().bytes_at(0);
+    options.memory = Scheduler::least_memory(engine) + kKeptStates * engine.kv_pool()->layout().bytes_at(0);
     return options;
 }
 

@@ -21,16 +21,16 @@ std::int64_t size(std::span<const std::int32_t> tokens) { return static_cast<std
 }  // namespace
 
 std::int64_t Scheduler::least_memory(const Engine& engine) {
-    const KvState state(engine.model().config, engine.options().kv);
+    const KvLayout& layout = engine.kv_pool()->layout();
     // A whole sequence, the copies of shared pages, and a checkpoint for a moment, which is smaller than an empty state.
-    return state.bytes_at(engine.context()) + state.growth(0) + state.bytes_at(0);
+    return layout.bytes_at(engine.context()) + layout.growth(0, 0) + layout.bytes_at(0);
 }
 
 Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
     : engine_(engine),
       options_(options),
-      empty_(engine.model().config, engine.options().kv),
-      limit_(options.memory ? options.memory - empty_.bytes_at(0) : kNoLimit) {
+      layout_(engine.kv_pool()->layout()),
+      limit_(options.memory ? options.memory - layout_.bytes_at(0) : kNoLimit) {
     if (options.parallel < 1 || options.parallel > 1024)
         fail("parallel: {} is out of range (1 to 1024)", options.parallel);
     if (options.beside < 1) fail("beside: {} is out of range", options.beside);

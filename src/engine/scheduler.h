@@ -264,7 +264,7 @@ class Scheduler {
 
     Engine& engine_;
     SchedulerOptions options_;
-    const KvState empty_;       // to ask for sizes
+    const KvLayout& layout_;    // of the states
     const std::int64_t limit_;  // of memory, less what a checkpoint may take for a moment
     // By rank; a place is taken by the latter two.
     std::map<Sequence::Rank, Held> waiting_, fetching_, running_;

@@ -7,7 +7,7 @@ namespace cachalot {
 
 // What a state of that length adds to one that it was continued from, with the copies of the pages that both write to.
 std::int64_t Scheduler::bytes_for(std::int64_t length, std::int64_t shared) const {
-    return empty_.bytes_at(length) - empty_.bytes_at(shared) + empty_.growth(0) + empty_.bytes_at(0);
+    return layout_.bytes_at(length) - layout_.bytes_at(shared) + layout_.growth(0, 0) + layout_.bytes_at(0);
 }
 
 // The least that all who have a place are going to hold together, with all tokens that they know by now, and with them a
@@ -16,13 +16,13 @@ std::int64_t Scheduler::bytes_for(std::int64_t length, std::int64_t shared) cons
 std::int64_t Scheduler::bytes_together(std::int64_t length, std::int64_t shared) const {
     std::int64_t total = 0, base = 0;
     auto add = [&](std::int64_t tokens, std::int64_t continued_from) {
-        total += empty_.bytes_at(tokens) - empty_.bytes_at(continued_from) + empty_.bytes_at(0);
+        total += layout_.bytes_at(tokens) - layout_.bytes_at(continued_from) + layout_.bytes_at(0);
         base = std::max(base, continued_from);
     };
     if (length > 0) add(length, shared);
     for (const auto* all : {&running_, &fetching_})
         for (const auto& [rank, s] : *all) add(static_cast<std::int64_t>(s->tokens().size()), s->base_);
-    return total + empty_.bytes_at(base) - empty_.bytes_at(0);
+    return total + layout_.bytes_at(base) - layout_.bytes_at(0);
 }
 
 bool Scheduler::has_room(std::int64_t bytes) const { return engine_.kv_memory().bytes() + bytes <= limit_; }

@@ -43,15 +43,16 @@ struct RingView {
     float* floats(std::int64_t position) const { return reinterpret_cast<float*>(row(position)); }
 };
 
-// Rows by index in pages of a power of two rows.
+// Rows by index, a power of two of them in each page.
 struct PagedView {
     std::byte* const* pages = nullptr;
     int page_shift = 0;  // log2(rows per page)
     std::int64_t row_bytes = 0;
+    std::int64_t offset = 0;  // of the first row in each page, bytes
 
     std::byte* row(std::int64_t index) const {
         auto within = index & ((std::int64_t(1) << page_shift) - 1);
-        return pages[index >> page_shift] + within * row_bytes;
+        return pages[index >> page_shift] + offset + within * row_bytes;
     }
 };
 

@@ -10,15 +10,15 @@ struct OpenRings {
 
 // Where the rings of a layer meet their views; `use(ring, view)`.
 template <class Use>
-void each_ring(LayerState& state, OpenRings& open, const Use& use) {
-    use(state.window, open.window);
-    if (state.compressed.ratio) {
-        use(state.compressed.kv, open.kv);
-        use(state.compressed.score, open.score);
+void each_ring(const LayerLayout& layout, OpenRings& open, const Use& use) {
+    use(layout.window, open.window);
+    if (layout.compressed.ratio) {
+        use(layout.compressed.kv, open.kv);
+        use(layout.compressed.score, open.score);
     }
-    if (state.index.ratio) {
-        use(state.index.kv, open.index_kv);
-        use(state.index.score, open.index_score);
+    if (layout.index.ratio) {
+        use(layout.index.kv, open.index_kv);
+        use(layout.index.score, open.index_score);
     }
 }
 
@@ -27,9 +27,11 @@ std::vector<OpenRings> open_rings(int layer, std::span<const BatchRows> sequence
     std::size_t next = 0;
     for (std::size_t i = 0; i < sequences.size(); ++i) {
         const auto& s = sequences[i];
-        each_ring(s.state->layer(layer), open[i], [&](RowRing& ring, RingView& view) {
+        each_ring(s.state->layout().layer(layer), open[i], [&](const RowRing& ring, RingView& view) {
             if (next == ws.rings.size()) ws.rings.emplace_back();
-            view = ring.open(s.start, s.count, ws.rings[next++]);
+            auto* scratch = ws.rings[next++].reserve(
+                static_cast<std::size_t>(ring.scratch_rows(s.count) * ring.row_bytes));
+            view = ring.open(s.state->slab().address(), s.start, s.count, scratch);
         });
     }
     return open;
@@ -38,14 +40,15 @@ std::vector<OpenRings> open_rings(int layer, std::span<const BatchRows> sequence
 void close_rings(int layer, std::span<const BatchRows> sequences, std::vector<OpenRings>& open) {
     for (std::size_t i = 0; i < sequences.size(); ++i) {
         const auto& s = sequences[i];
-        each_ring(s.state->layer(layer), open[i],
-                  [&](RowRing& ring, const RingView& view) { ring.close(view, s.start, s.count); });
+        each_ring(s.state->layout().layer(layer), open[i], [&](const RowRing& ring, const RingView& view) {
+            ring.close(s.state->slab().address(), view, s.start, s.count);
+        });
     }
 }
 
 // The compressor: a learned, per-channel softmax pooling of each group's tokens into one row. Used for the latent
 // rows of CSA and HCA layers and, narrower and Hadamard-rotated, for the indexer's keys.
-CompressCall compressor(const Config& c, const CompressorWeights& w, CompressorState& state,
+CompressCall compressor(const Config& c, const CompressorWeights& w, const CompressorLayout& layout,
                         const BatchRows& s, const AlignedBuffer<float>& kv, const AlignedBuffer<float>& gate,
                         const RingView& kv_ring, const RingView& score_ring, const RowFormat& format,
                         bool hadamard, const Workspace& ws) {
@@ -56,8 +59,8 @@ CompressCall compressor(const Config& c, const CompressorWeights& w, CompressorS
     call.kv = kv.data() + std::int64_t(s.first) * call.width;
     call.gate = gate.data() + std::int64_t(s.first) * call.width;
     call.ape = w.ape.data();
-    call.ratio = state.ratio;
-    call.overlap = state.overlap;
+    call.ratio = layout.ratio;
+    call.overlap = layout.overlap;
     call.kv_state = kv_ring;
     call.score_state = score_ring;
     call.norm = w.norm.data();
@@ -65,7 +68,7 @@ CompressCall compressor(const Config& c, const CompressorWeights& w, CompressorS
     call.frequencies = ws.rope.frequencies(true);
     call.hadamard = hadamard;
     call.format = format;
-    call.out = state.rows.view();
+    call.out = layout.rows(s.state->pages().addresses());
     return call;
 }
 
@@ -120,17 +123,18 @@ void attention(Backend& backend, const Config& c, const AttentionWeights& w, int
         indexed ? ws.selected.reserve(static_cast<std::size_t>(n * c.index_top_k)) : nullptr;
     for (std::size_t i = 0; i < sequences.size(); ++i) {
         const auto& s = sequences[i];
-        KvState& kv = *s.state;
-        LayerState& state = kv.layer(layer);
+        const KvState& kv = *s.state;
+        const LayerLayout& state = kv.layout().layer(layer);
+        std::byte* const* pages = kv.pages().addresses();
         RotaryView rotary = ws.rope.rows(ratio != 0, s.first);
         latents.push_back({s.start, s.count, ws.kv.data() + s.first * D, w.kv_norm.data(), c.norm_eps, rotary,
-                           kv.latent_format(), open[i].window});
+                           kv.layout().latent_format(), open[i].window});
         if (ratio)
             pools.push_back(compressor(c, w.compressor, state.compressed, s, ws.pool_kv, ws.pool_gate,
-                                       open[i].kv, open[i].score, kv.latent_format(), false, ws));
+                                       open[i].kv, open[i].score, kv.layout().latent_format(), false, ws));
         if (indexed) {
             pools.push_back(compressor(c, w.indexer.compressor, state.index, s, ws.index_kv, ws.index_gate,
-                                       open[i].index_kv, open[i].index_score, kv.index_format(), true, ws));
+                                       open[i].index_kv, open[i].index_score, kv.layout().index_format(), true, ws));
             IndexCall call;
             call.start = s.start;
             call.rows = s.count;
@@ -139,8 +143,8 @@ void attention(Backend& backend, const Config& c, const AttentionWeights& w, int
             call.rotary = rotary;
             call.heads = c.index_heads;
             call.ratio = ratio;
-            call.format = kv.index_format();
-            call.keys = state.index.rows.view();
+            call.format = kv.layout().index_format();
+            call.keys = state.index.rows(pages);
             call.top_k = c.index_top_k;
             call.selected = selected + std::int64_t(s.first) * c.index_top_k;
             choices.push_back(call);
@@ -152,11 +156,11 @@ void attention(Backend& backend, const Config& c, const AttentionWeights& w, int
         call.out = attended + s.first * c.heads * D;
         call.rotary = rotary;
         call.heads = c.heads;
-        call.format = kv.latent_format();
+        call.format = kv.layout().latent_format();
         call.window_size = c.sliding_window;
         call.window = open[i].window;
         call.ratio = ratio;
-        call.compressed = state.compressed.rows.view();
+        call.compressed = state.compressed.rows(pages);
         call.selected = indexed ? selected + std::int64_t(s.first) * c.index_top_k : nullptr;
         call.top_k = c.index_top_k;
         call.sinks = w.sinks.data();

@@ -36,9 +36,9 @@ DiskTierLock::DiskTierLock(const std::filesystem::path& folder) {
 
 DiskTierLock::~DiskTierLock() { ::close(file_); }
 
-DiskTier::DiskTier(const DiskTierOptions& options, KvState& shape)
+DiskTier::DiskTier(const DiskTierOptions& options, std::shared_ptr<KvPool> pool)
     : options_(options),
-      codec_(shape),
+      codec_(std::move(pool)),
       lock_(options.folder),
       files_(options.folder, options.calls ? *options.calls : calls_, options.file_limit) {
     try {

@@ -59,9 +59,9 @@ class DiskTierLock {
 
 class DiskTier {
   public:
-    // `shape`: an empty state of the model. Throws Error if the folder cannot be used, another process uses it or a thread is
+    // `pool`: of the model's states. Throws Error if the folder cannot be used, another process uses it or a thread is
     // refused.
-    DiskTier(const DiskTierOptions& options, KvState& shape);
+    DiskTier(const DiskTierOptions& options, std::shared_ptr<KvPool> pool);
     ~DiskTier();  // when all that waits is written
 
     // The rest but stats() and flush() is for one thread, and none of it waits for the disk unless it says so. Nothing of it throws for what is wrong on the disk.

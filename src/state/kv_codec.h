@@ -6,7 +6,7 @@
 //     rest     the same for the tokens beyond the last whole block, then the rings
 //
 // All sizes follow from the shape of the model and the number of tokens, so nothing else is written, and bytes of any
-// other size are not a state.
+// other size are not a state. How the rows lie in memory is not written: there, a page holds the rows of all layers.
 #pragma once
 
 #include <span>
@@ -18,8 +18,8 @@ namespace cachalot {
 
 class KvCodec {
   public:
-    // A state of the model that states are to be written of; what is read counts where the state's memory does.
-    explicit KvCodec(KvState& state);
+    // Of the states that lie in this pool.
+    explicit KvCodec(std::shared_ptr<KvPool> pool) : pool_(std::move(pool)) {}
 
     // Bytes of the rows of tokens [begin, end) and of the tokens themselves.
     std::int64_t rows_bytes(std::int64_t begin, std::int64_t end) const;
@@ -32,29 +32,19 @@ class KvCodec {
     // The rows that `state`, which may be longer, has of its first `length` tokens, shared with it.
     KvCheckpoint beginning(const KvCheckpoint* state, std::int64_t length) const;
 
-    // Memory for the rows of `length` tokens, which read_rows() is going to add.
+    // Memory for the rows of `length` tokens, which read_rows() is going to add. Called where states are used.
     void make_room(KvCheckpoint& state, std::int64_t length) const;
 
     // No bytes, to be counted where the memory of the states is.
-    CountedBytes no_bytes() const { return CountedBytes(empty_.rings.get_allocator()); }
+    CountedBytes no_bytes() const { return CountedBytes(CountedAllocator<std::byte>(pool_->memory())); }
 
-    // Adds the rows of the next tokens, which are those at state.length. False if the bytes are of other tokens or of
-    // another size.
+    // Adds the rows of the next tokens, which are those at state.length; there is room for them. False if the bytes are of
+    // other tokens or of another size. Any thread may call it.
     bool read_rows(KvCheckpoint& state, std::span<const std::int32_t> tokens,
                    std::span<const std::byte> bytes) const;
 
   private:
-    struct Layer {
-        std::int64_t window_keep = 0, window_row = 0;              // tokens, bytes
-        CompressorState compressed, index;                         // without rows
-        std::int64_t compressed_ring_row = 0, index_ring_row = 0;  // bytes, of kv and score together
-    };
-    // Visits the compressors: use(layer, which of its two, ratio).
-    template <class Use>
-    void each(const Use& use) const;
-
-    std::vector<Layer> layers_;
-    KvCheckpoint empty_;
+    std::shared_ptr<KvPool> pool_;
 };
 
 }  // namespace cachalot

@@ -6,64 +6,35 @@
 //   partial      CSA, HCA layers  kv and score of the tokens that a future      ring, float32
 //                                 group still needs
 //
-// It is small: on V4-Flash 3.5 KB a token in pages and about 30 MB in rings. A checkpoint keeps the list of pages and
-// of the rings only the rows that the next token can reach: 3 MB at a multiple of 128 tokens, 15 MB at worst.
+// It is small: on V4-Flash 3.5 KB a token in pages and about 30 MB in rings. Here is its bookkeeping: which pages, which
+// slab, how many tokens. The bytes themselves lie in a KvPool, where kv_layout.h says. A checkpoint keeps the pages, and of
+// the rings only the rows that the next token can reach: 3 MB at a multiple of 128 tokens, 15 MB at worst.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <vector>
 
-#include "model/config.h"
-#include "state/paged_rows.h"
-#include "state/row_ring.h"
+#include "state/kv_pool.h"
 
 namespace cachalot {
-
-enum class KvPrecision {
-    reference,  // FP8 latents and FP4 indexer keys: the rounding of DeepSeek's inference code, and the smallest
-    f32,        // no rounding
-};
-
-// One compressor's share of a layer: finished rows, and what unfinished groups are made of.
-struct CompressorState {
-    PagedRows rows;
-    RowRing kv, score;  // [position] width floats
-    int ratio = 0;
-    bool overlap = false;
-
-    // The first position whose kv and score a group that is incomplete at `length` needs.
-    std::int64_t first_needed(std::int64_t length) const {
-        auto group = length / ratio * ratio;
-        return overlap && group >= ratio ? group - ratio : group;
-    }
-};
-
-struct LayerState {
-    RowRing window;
-    CompressorState compressed;  // ratio 0: none
-    CompressorState index;       // ratio 0: none
-};
 
 struct KvCheckpoint;
 
 class KvState {
   public:
-    // `count` is told of every byte that this state, its forks and its checkpoints hold.
-    KvState(const Config& config, KvPrecision precision, std::shared_ptr<MemoryCount> count = nullptr);
+    // Empty. The thread that uses the pool's stream uses the state.
+    explicit KvState(std::shared_ptr<KvPool> pool);
 
     // Of this sequence: no two that there ever are in a process have the same, though memory is used again. A fork has one
     // of its own; a state that is moved takes it along.
     std::uint64_t id() const { return id_.value; }
 
     std::int64_t length() const { return length_; }  // tokens
-    KvPrecision precision() const { return precision_; }
-    RowFormat latent_format() const { return latent_format_; }
-    RowFormat index_format() const { return index_format_; }
-    LayerState& layer(int l) { return layers_[static_cast<std::size_t>(l)]; }
+    const KvLayout& layout() const { return pages_.pool()->layout(); }
+    const KvPages& pages() const { return pages_; }
+    const KvSlab& slab() const { return slab_; }
 
-    // Called by the forward pass: room for `count` more tokens in the pages of every layer, and afterwards that they
-    // are there.
+    // Called by the forward pass: room for `count` more tokens in the pages, and afterwards that they are there.
     void extend(std::int64_t count);
     void advance(std::int64_t count);
 
@@ -80,15 +51,13 @@ class KvState {
     KvCheckpoint checkpoint() const;
     // Of the first `length` tokens, as if the others had been taken back. Throws Error below rollback_limit().
     KvCheckpoint checkpoint(std::int64_t length) const;
-    // Throws Error if the checkpoint is of a model of another shape or of another precision.
+    // Throws Error if the checkpoint is of a model of another shape, of another precision or of another pool.
     void restore(const KvCheckpoint& checkpoint);
 
-    // Bytes held, pages shared with others included; now, and by a state of that many tokens.
-    std::int64_t bytes() const { return bytes_at(length_); }
-    std::int64_t bytes_at(std::int64_t length) const;
-
-    // The most that `count` further tokens add, with the copy of a shared page in every compressor.
-    std::int64_t growth(std::int64_t count) const;
+    // Bytes held, pages shared with others included.
+    std::int64_t bytes() const { return layout().bytes_at(length_); }
+    // The most that `count` further tokens add.
+    std::int64_t growth(std::int64_t count) const { return layout().growth(length_, count); }
 
   private:
     void check_kept(std::int64_t length) const;
@@ -108,23 +77,22 @@ class KvState {
     };
 
     Id id_;
-    KvPrecision precision_;
-    CountedAllocator<std::byte> allocator_;
-    RowFormat latent_format_, index_format_;
-    std::vector<LayerState> layers_;
+    KvPages pages_;
+    KvSlab slab_;
     std::int64_t length_ = 0;
     std::int64_t floor_ = 0;  // the shortest length that the rings can go back to
 };
 
 // A state at rest. Immutable; may be restored into any number of states.
 struct KvCheckpoint {
-    struct Layer {
-        PagedRows compressed, index;
-    };
-    KvPrecision precision = KvPrecision::reference;
+    explicit KvCheckpoint(const std::shared_ptr<KvPool>& pool)
+        : pages(pool), rings(CountedAllocator<std::byte>(pool->memory())) {}
+
     std::int64_t length = 0;
-    std::vector<Layer> layers;
+    KvPages pages;
     CountedBytes rings;  // layer by layer: window, kv, score, index kv, index score; oldest row first
+
+    const KvLayout& layout() const { return pages.pool()->layout(); }
 
     // Bytes of it, less the pages that it shares with the checkpoint of a prefix that it was continued from.
     std::int64_t bytes_beyond(const KvCheckpoint* prefix) const;

@@ -28,7 +28,7 @@ class MemoryCount {
 };
 
 // The standard allocator, which tells a MemoryCount (none if it is null). Copies of a container count where the
-// original does.
+// original does. Bytes that a container grows by are not cleared.
 template <class T>
 class CountedAllocator {
   public:
@@ -50,6 +50,15 @@ class CountedAllocator {
     void deallocate(T* memory, std::size_t n) {
         if (count_) count_->remove(static_cast<std::int64_t>(n * sizeof(T)));
         std::allocator<T>().deallocate(memory, n);
+    }
+
+    template <class U>
+    void construct(U* element) {
+        ::new (static_cast<void*>(element)) U;
+    }
+    template <class U, class... From>
+    void construct(U* element, From&&... from) {
+        ::new (static_cast<void*>(element)) U(std::forward<From>(from)...);
     }
 
     const std::shared_ptr<MemoryCount>& count() const { return count_; }

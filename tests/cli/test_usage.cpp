@@ -98,8 +98,8 @@ TEST_F(Commands, OptionsThatWouldBeIgnoredAreRefused) {
 }
 
 TEST_F(Commands, MessagesSayOnlyWhatIsRead) {
-    const auto answer = [&](const std::string& json, const std::string& more = "") {
-        std::ofstream(path("talk.json")) << json;
+    const auto answer = [&](const std::string& talk, const std::string& more = "") {
+        std::ofstream(path("talk.json")) << talk;
         return run(fmt::format("run -n 40 --temp 0 --messages {} {}", path("talk.json"), more));
     };
     const std::string messages =

@@ -41,7 +41,7 @@ inline constexpr std::size_t kPrompt = 18, kAnswer = 4;
 
 // A pass of one token at the beginning of an answer.
 inline void begin_pass(ExpertStore& store, std::int32_t token) {
-    KvState state(nano()->config, KvPrecision::f32);
+    KvState state(std::make_shared<KvPool>(KvLayout(nano()->config, KvPrecision::f32), make_host_device()));
     Batch batch;
     batch.add(state, {&token, 1}, RowsKind::decode);
     store.begin_pass(batch);

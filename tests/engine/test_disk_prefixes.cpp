@@ -29,8 +29,7 @@ class DiskPrefixes : public testing::Test {
                 o.budget = 8 << 20;
                 o.model = state_fingerprint(engine);
                 o.calls = calls;
-                auto shape = engine.new_state();
-                disk.emplace(o, shape);
+                disk.emplace(o, engine.kv_pool());
                 options.disk = &*disk;
             }
             scheduler.emplace(engine, options);
@@ -177,7 +176,7 @@ TEST_F(DiskPrefixes, WhatIsBeingReadKeepsToTheBudget) {
             const Engine engine(test::nano(), {2, Precision::exact, KvPrecision::reference, 64, 600});
             const auto empty = engine.new_state();
             options.memory =
-                Scheduler::least_memory(engine) + empty.bytes_at(0) + quarters * empty.growth(0) / 4;
+                Scheduler::least_memory(engine) + empty.layout().bytes_at(0) + quarters * empty.growth(0) / 4;
             options.headroom = 1;
         }
         Process p(kv, options, &disk);

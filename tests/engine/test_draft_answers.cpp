@@ -140,10 +140,8 @@ TEST_F(DraftedAnswers, AreThoseOfOneTokenAfterTheOther) {
         SchedulerOptions options;
         options.headroom = 1;
         options.beside = 16;
-        if (seed % 3 == 0) {
-            const KvState state(engine.model().config, engine.options().kv);
-            options.memory = Scheduler::least_memory(engine) + 2 * state.bytes_at(0);
-        }
+        if (seed % 3 == 0)
+            options.memory = Scheduler::least_memory(engine) + 2 * engine.kv_pool()->layout().bytes_at(0);
         for (auto drafting : {Drafting::off, Drafting::lookup, Drafting::automatic}) {
             options.drafting = drafting;
             Scheduler scheduler(engine, options);

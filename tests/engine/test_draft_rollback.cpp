@@ -12,8 +12,8 @@ using test::Tokens;
 constexpr std::size_t kDrafted = 12;  // the most that a scheduler drafts
 
 // All that is kept of a sequence with these tokens.
-std::vector<std::byte> bytes_of(KvState& state, const Tokens& tokens) {
-    const KvCodec codec(state);
+std::vector<std::byte> bytes_of(const Engine& engine, const KvState& state, const Tokens& tokens) {
+    const KvCodec codec(engine.kv_pool());
     const auto saved = state.checkpoint();
     auto bytes = codec.no_bytes();
     codec.write_rows(saved, 0, std::span(tokens).first(static_cast<std::size_t>(saved.length)), bytes);
@@ -45,7 +45,7 @@ TEST_F(DraftRollback, LeavesTheStateThatNeverDrafted) {
             for (auto length : lengths())
                 if (n == length) before.emplace(n, state.fork());
             engine.step(state, std::span(tokens).subspan(n, 1), RowsKind::decode);
-            expected[n + 1] = bytes_of(state, tokens);
+            expected[n + 1] = bytes_of(engine, state, tokens);
         }
         for (const auto& [length, at] : before)
             for (std::size_t accepted = 0; accepted <= kDrafted; ++accepted) {
@@ -55,7 +55,7 @@ TEST_F(DraftRollback, LeavesTheStateThatNeverDrafted) {
                 engine.step(drafting, rows, RowsKind::verify, Batch::Logits::all);
                 const auto end = length + 1 + accepted;
                 drafting.rollback(static_cast<std::int64_t>(end));
-                ASSERT_EQ(bytes_of(drafting, tokens), expected[end])
+                ASSERT_EQ(bytes_of(engine, drafting, tokens), expected[end])
                     << length << " tokens, " << accepted << " accepted";
             }
     }

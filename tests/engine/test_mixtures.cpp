@@ -65,8 +65,7 @@ class Mixtures : public SchedulerTest {
             o.budget = 4 << 20;
             o.model = state_fingerprint(engine);
             o.calls = &calls;
-            KvState shape(engine.model().config, engine.options().kv);  // which is not counted
-            disk.emplace(o, shape);
+            disk.emplace(o, engine.kv_pool());
             options.disk = &*disk;
         }
         Scheduler scheduler(engine, options);
@@ -146,12 +145,12 @@ TEST_F(Mixtures, EveryMixtureGivesWhatEachGivesAlone) {
             const Engine engine(test::nano(), exact(round.context));
             auto state = engine.new_state();
             round.options.memory = Scheduler::least_memory(engine) +
-                                   static_cast<std::int64_t>(below(3)) * state.bytes_at(0) +
+                                   static_cast<std::int64_t>(below(3)) * state.layout().bytes_at(0) +
                                    static_cast<std::int64_t>(below(3)) * state.growth(0);
             if (number % 3 == 1) {
                 round.crowd = 3;
                 round.options.memory =
-                    Scheduler::least_memory(engine) + state.bytes_at(0) + state.growth(0) / 2;
+                    Scheduler::least_memory(engine) + state.layout().bytes_at(0) + state.growth(0) / 2;
             }
         }
         round.disk = number % 2;
@@ -187,7 +186,7 @@ TEST_F(Mixtures, OfPromptsThatTheDiskKnowsAndMemoryHardlyHolds) {
         round.options.parallel = 1 + number % 3;
         round.options.headroom = 1;
         round.options.memory = Scheduler::least_memory(engine);
-        if (number % 3 == 2) round.options.memory += state.bytes_at(0) + state.growth(0);
+        if (number % 3 == 2) round.options.memory += state.layout().bytes_at(0) + state.growth(0);
         round.disk = true;
         round.patience = 60;
         SCOPED_TRACE(number);
@@ -223,8 +222,7 @@ TEST_F(Mixtures, WhatMemoryKnowsIsThereUntilItIsContinued) {
             DiskTierOptions o;
             o.folder = here.path() / "kv";
             o.model = state_fingerprint(engine);
-            KvState shape(engine.model().config, engine.options().kv);  // which is not counted
-            DiskTier disk(o, shape);
+            DiskTier disk(o, engine.kv_pool());
             SchedulerOptions options;
             options.memory = memory;
             options.disk = &disk;

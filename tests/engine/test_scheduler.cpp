@@ -15,10 +15,10 @@ TEST_F(SchedulerTest, WhoeverHasToMakeRoomContinuesLater) {
     std::int64_t preemptions = 0;
     for (int halves : {0, 1}) {
         Engine engine(test::nano(), exact(320));
-        const KvState state(engine.model().config, engine.options().kv);  // to ask for sizes, and not counted
+        const KvLayout& layout = engine.kv_pool()->layout();
         SchedulerOptions options;
         options.headroom = 1;
-        options.memory = Scheduler::least_memory(engine) + state.bytes_at(0) + halves * state.growth(0) / 2;
+        options.memory = Scheduler::least_memory(engine) + layout.bytes_at(0) + halves * layout.growth(0, 0) / 2;
         Scheduler scheduler(engine, options);
         std::vector<std::shared_ptr<Sequence>> both;
         for (const auto& prompt : prompts) {

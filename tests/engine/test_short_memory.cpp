@@ -15,8 +15,8 @@ TEST_F(ShortMemory, NothingIsThrownAwayForWhoDoesNotFit) {
     SchedulerOptions options;
     options.headroom = 1;
     {
-        const KvState state(engine.model().config, engine.options().kv);
-        options.memory = Scheduler::least_memory(engine) + state.bytes_at(0) + state.growth(0);
+        const KvLayout& layout = engine.kv_pool()->layout();
+        options.memory = Scheduler::least_memory(engine) + layout.bytes_at(0) + layout.growth(0, 0);
     }
     Scheduler scheduler(engine, options);
     const auto kept = part(prose, 0, 60);
@@ -50,8 +50,8 @@ TEST_F(ShortMemory, WhatSomebodyWaitsForGoesLast) {
         options.parallel = 1;
         options.headroom = 1;
         {
-            const KvState state(engine.model().config, engine.options().kv);
-            options.memory = Scheduler::least_memory(engine) + quarters * state.bytes_at(0) / 4;
+            const KvLayout& layout = engine.kv_pool()->layout();
+            options.memory = Scheduler::least_memory(engine) + quarters * layout.bytes_at(0) / 4;
         }
         Scheduler scheduler(engine, options);
         auto answer = [&](const Tokens& prompt) {

@@ -172,7 +172,7 @@ TEST_F(Chunks, MemoryIsCounted) {
         EXPECT_EQ(empty, state.bytes());
         e.prefill(state, std::span(ids).first(1000));
         EXPECT_EQ(e.kv_memory().bytes(), state.bytes());
-        EXPECT_EQ(state.bytes(), state.bytes_at(1000));
+        EXPECT_EQ(state.bytes(), state.layout().bytes_at(1000));
         auto saved = state.checkpoint();
         EXPECT_EQ(e.kv_memory().bytes(), state.bytes() + static_cast<std::int64_t>(saved.rings.size()));
         EXPECT_LE(static_cast<std::int64_t>(saved.rings.size()), empty);

@@ -96,7 +96,7 @@ class Synthetic : public testing::Test {
         auto backend = make_reference_backend();
         ResidentExpertStore experts(model->weights);
         Workspace workspace(model->config);
-        KvState state(model->config, KvPrecision::f32);
+        KvState state(std::make_shared<KvPool>(KvLayout(model->config, KvPrecision::f32), make_host_device()));
         Batch batch;
         batch.add(state, tokens, RowsKind::prompt);
         auto logits = forward(*backend, model->config, model->weights, experts, batch, workspace).logits;

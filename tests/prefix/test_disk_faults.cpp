@@ -78,8 +78,7 @@ class DiskFaults : public testing::Test {
         o.calls = calls;
         o.budget = budget;
         o.file_limit = 200'000;
-        auto shape = empty_state();
-        return std::make_unique<DiskTier>(o, shape);
+        return std::make_unique<DiskTier>(o, small_pool());
     }
 
     // Those of the talks of which something is known.

@@ -21,8 +21,7 @@ class Disk : public testing::Test {
     DiskTierOptions options() const { return disk_options(folder.path()); }
     std::unique_ptr<DiskTier> open() const { return open(options()); }
     static std::unique_ptr<DiskTier> open(const DiskTierOptions& o) {
-        auto shape = empty_state();
-        return std::make_unique<DiskTier>(o, shape);
+        return std::make_unique<DiskTier>(o, small_pool());
     }
     std::filesystem::path kv() const { return folder.path() / "kv"; }
 
@@ -79,17 +78,14 @@ TEST_F(Disk, SharesWhatIsInMemory) {
         ASSERT_TRUE(state);
         EXPECT_TRUE(same(*state, state_of(text).checkpoint())) << n;
         EXPECT_TRUE(same(beginning, state_of(first(text, n)).checkpoint())) << n;
-        const bool shared =
-            state->layers[1].compressed.view().row(0) == beginning.layers[1].compressed.view().row(0);
-        EXPECT_EQ(shared, n >= 256) << n;
+        EXPECT_EQ(state->pages.ids()[0] == beginning.pages.ids()[0], n >= 256) << n;
     }
 }
 
 TEST_F(Disk, RowsAreStoredOnce) {
     auto tier = open();
     const auto long_talk = talk(0, 8192), branch = talk(3, 4096);
-    auto state = empty_state();
-    const KvCodec codec(state);
+    const KvCodec codec(small_pool());
     std::int64_t rings = 0;
     for (const auto* text : {&long_talk, &branch})
         for (auto n = 1024; n <= static_cast<std::int64_t>(text->size()); n += 1024) {

@@ -16,7 +16,9 @@ using Tokens = std::vector<std::int32_t>;
 
 // A checkpoint of that length with rings of that many bytes; the tree looks at nothing else.
 KvCheckpoint state(std::size_t length, std::size_t bytes = 1000) {
-    KvCheckpoint saved;
+    static const auto pool =
+        std::make_shared<KvPool>(KvLayout(Config(), KvPrecision::reference), make_host_device());
+    KvCheckpoint saved(pool);
     saved.length = static_cast<std::int64_t>(length);
     saved.rings.resize(bytes);
     return saved;

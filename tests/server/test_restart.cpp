@@ -35,8 +35,7 @@ class Restart : public testing::Test {
                 DiskTierOptions o;
                 o.folder = kv;
                 o.model = state_fingerprint(engine);
-                auto shape = engine.new_state();
-                disk.emplace(o, shape);
+                disk.emplace(o, engine.kv_pool());
             }
             EngineServiceOptions o;
             o.sampling.temperature = 0;

@@ -26,7 +26,13 @@ inline Config small_config() {
     return config;
 }
 
-inline KvState empty_state() { return KvState(small_config(), KvPrecision::reference); }
+inline const std::shared_ptr<KvPool>& small_pool() {
+    static const auto pool =
+        std::make_shared<KvPool>(KvLayout(small_config(), KvPrecision::reference), make_host_device());
+    return pool;
+}
+
+inline KvState empty_state() { return KvState(small_pool()); }
 
 // The state after these tokens.
 inline KvState state_of(std::span<const std::int32_t> tokens) {
@@ -43,45 +49,33 @@ inline KvState state_of(std::span<const std::int32_t> tokens) {
     auto state = empty_state();
     const auto n = static_cast<std::int64_t>(tokens.size());
     state.extend(n);
-    for (int l = 0; l < 4; ++l) {
-        auto& layer = state.layer(l);
-        const auto salt = static_cast<std::uint64_t>(l) * 100;
-        auto ring = [&](RowRing& rows, std::uint64_t which) {
-            AlignedBuffer<std::byte> scratch;
-            auto view = rows.open(0, n, scratch);
-            for (auto p = std::max<std::int64_t>(0, n - rows.keep() - kRollback); p < n; ++p)
-                fill(view.row(p), rows.row_bytes(), p, salt + which);
-            rows.close(view, 0, n);
-        };
-        ring(layer.window, 1);
-        std::uint64_t which = 2;
-        for (auto* c : {&layer.compressed, &layer.index}) {
-            if (!c->ratio) continue;
-            for (std::int64_t r = 0; r < n / c->ratio; ++r)
-                fill(c->rows.view().row(r), c->rows.row_bytes(), (r + 1) * c->ratio - 1, salt + which);
-            ring(c->kv, which + 1);
-            ring(c->score, which + 2);
-            which += 3;
-        }
+    std::uint64_t salt = 0;
+    for (const auto& layer : state.layout().layers()) {
+        layer.each_ring(n, [&](const RowRing& ring, std::int64_t /*needed*/) {
+            const auto view = ring.view(state.slab().address());
+            ++salt;
+            for (auto p = std::max<std::int64_t>(0, n - ring.keep - kRollback); p < n; ++p)
+                fill(view.row(p), ring.row_bytes, p, salt);
+        });
+        layer.each_compressor([&](const CompressorLayout& c) {
+            const auto rows = c.rows(state.pages().addresses());
+            ++salt;
+            for (std::int64_t r = 0; r < n / c.ratio; ++r)
+                fill(rows.row(r), c.row_bytes, (r + 1) * c.ratio - 1, salt);
+        });
     }
     state.advance(n);
     return state;
 }
 
-inline bool same_rows(const PagedRows& a, const PagedRows& b) {
-    if (a.size() != b.size() || a.row_bytes() != b.row_bytes()) return false;
-    for (std::int64_t r = 0; r < a.size(); ++r)
-        if (std::memcmp(a.view().row(r), b.view().row(r), static_cast<std::size_t>(a.row_bytes())) != 0)
-            return false;
-    return true;
-}
-
 inline bool same(const KvCheckpoint& a, const KvCheckpoint& b) {
-    bool equal = a.length == b.length && a.precision == b.precision && a.layers.size() == b.layers.size() &&
-                 std::ranges::equal(a.rings, b.rings);
-    for (std::size_t l = 0; equal && l < a.layers.size(); ++l)
-        equal = same_rows(a.layers[l].compressed, b.layers[l].compressed) &&
-                same_rows(a.layers[l].index, b.layers[l].index);
+    bool equal = a.length == b.length && a.layout() == b.layout() && std::ranges::equal(a.rings, b.rings);
+    for (const auto& layer : a.layout().layers())
+        layer.each_compressor([&](const CompressorLayout& c) {
+            const auto in_a = c.rows(a.pages.addresses()), in_b = c.rows(b.pages.addresses());
+            for (std::int64_t r = 0; equal && r < a.length / c.ratio; ++r)
+                equal = std::memcmp(in_a.row(r), in_b.row(r), static_cast<std::size_t>(c.row_bytes)) == 0;
+        });
     return equal;
 }
 

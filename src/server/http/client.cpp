@@ -49,6 +49,12 @@ net::awaitable<HttpAnswer> exchange(beast::tcp_stream& stream, const tcp::resolv
     co_return HttpAnswer{static_cast<int>(parser.get().result_int()), std::move(parser.get().body())};
 }
 
+// Nobody listens, or whoever did ended before it answered.
+bool nobody_there(const boost::system::error_code& code) {
+    return code == net::error::connection_refused || code == net::error::connection_reset ||
+           code == net::error::broken_pipe || code == net::error::eof || code == http::error::end_of_stream;
+}
+
 }  // namespace
 
 std::optional<HttpAnswer> http_get(const std::string& host, std::uint16_t port, std::string_view path,
@@ -72,7 +78,7 @@ std::optional<HttpAnswer> http_get(const std::string& host, std::uint16_t port, 
     try {
         std::rethrow_exception(failure);
     } catch (const boost::system::system_error& e) {
-        if (e.code() == net::error::connection_refused) return std::nullopt;
+        if (nobody_there(e.code())) return std::nullopt;
         fail("http://{}:{}{}: {}", host, port, path, e.code().message());
     }
 }

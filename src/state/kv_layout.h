@@ -1,0 +1,122 @@
+// Where everything that a sequence remembers lies. Plain numbers, which follow from the model's shape.
+//
+//   page   256 tokens of all layers: for each compressor the rows that these tokens complete, one after the other.
+//          Rows never change, so sequences with a common beginning share its pages.
+//   slab   the rings of one sequence: of every layer the last latent rows (window), and what the compressors' unfinished
+//          groups are made of (kv and score, float32).
+//
+//     page:  | layer 2: 64 rows, 64 keys | layer 3: 2 rows | layer 4: 64 rows, 64 keys | ...       (ratios 4 and 128)
+//     slab:  | layer 0: window | ... | layer 2: window, kv, score, index kv, index score | ...
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/layer_range.h"
+#include "state/row_ring.h"
+
+namespace cachalot {
+
+enum class KvPrecision {
+    reference,  // FP8 latents and FP4 indexer keys: the rounding of DeepSeek's inference code, and the smallest
+    f32,        // no rounding
+};
+
+// One compressor's share of a layer: finished rows in pages, and what unfinished groups are made of.
+struct CompressorLayout {
+    int ratio = 0;  // tokens a row; 0: there is no compressor
+    bool overlap = false;
+    std::int64_t offset = 0;  // of its rows in a page, bytes
+    std::int64_t row_bytes = 0;
+    int page_shift = 0;  // log2 of its rows in a page
+    RowRing kv, score;   // [position] width floats
+
+    PagedView rows(std::byte* const* pages) const { return {pages, page_shift, row_bytes, offset}; }
+
+    // The first position whose kv and score a group that is incomplete at `length` needs.
+    std::int64_t first_needed(std::int64_t length) const {
+        auto group = length / ratio * ratio;
+        return overlap && group >= ratio ? group - ratio : group;
+    }
+
+    // Visits the runs of rows [first, last) that lie in one page: use(number of the page, offset in it, bytes).
+    template <class Use>
+    void each_run(std::int64_t first, std::int64_t last, const Use& use) const {
+        while (first < last) {
+            const auto page = first >> page_shift, end = std::min(last, (page + 1) << page_shift);
+            use(page, offset + (first - (page << page_shift)) * row_bytes, (end - first) * row_bytes);
+            first = end;
+        }
+    }
+
+    bool operator==(const CompressorLayout&) const = default;
+};
+
+struct LayerLayout {
+    RowRing window;
+    CompressorLayout compressed, index;
+
+    // Visits those of the two that there are.
+    template <class Use>
+    void each_compressor(const Use& use) const {
+        if (compressed.ratio) use(compressed);
+        if (index.ratio) use(index);
+    }
+    // Visits the rings in the order of the slab: use(ring, first position that a continuation at `length` reaches).
+    template <class Use>
+    void each_ring(std::int64_t length, const Use& use) const {
+        if (window.row_bytes) use(window, std::max<std::int64_t>(0, length - window.keep));
+        each_compressor([&](const CompressorLayout& c) {
+            use(c.kv, c.first_needed(length));
+            use(c.score, c.first_needed(length));
+        });
+    }
+
+    bool operator==(const LayerLayout&) const = default;
+};
+
+class KvLayout {
+  public:
+    static constexpr std::int64_t kPageTokens = 256;
+
+    // Of the layers in `range`; others have nothing. Throws Error for a ratio that does not divide a page.
+    KvLayout(const Config& config, KvPrecision precision, const LayerRange& range);
+    KvLayout(const Config& config, KvPrecision precision) : KvLayout(config, precision, all_layers(config)) {}
+
+    KvPrecision precision() const { return precision_; }
+    RowFormat latent_format() const { return latent_format_; }
+    RowFormat index_format() const { return index_format_; }
+    const std::vector<LayerLayout>& layers() const { return layers_; }
+    const LayerLayout& layer(int l) const { return layers_[static_cast<std::size_t>(l)]; }
+
+    std::int64_t page_bytes() const { return page_bytes_; }
+    std::int64_t slab_bytes() const { return slab_bytes_; }
+    static std::int64_t pages_for(std::int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+
+    // Bytes of a running sequence of so many tokens that shares nothing.
+    std::int64_t bytes_at(std::int64_t length) const { return slab_bytes_ + pages_for(length) * page_bytes_; }
+    // The most that `count` tokens add to a sequence, with the copy of a page that it shares.
+    std::int64_t growth(std::int64_t length, std::int64_t count) const {
+        return (pages_for(length + count) - pages_for(length) + 1) * page_bytes_;
+    }
+
+    // Of rows with the same meaning, in the same places.
+    bool operator==(const KvLayout& other) const {
+        auto same = [](const RowFormat& a, const RowFormat& b) {
+            return a.size == b.size && a.rotary == b.rotary;
+        };
+        return precision_ == other.precision_ && same(latent_format_, other.latent_format_) &&
+               same(index_format_, other.index_format_) && layers_ == other.layers_;
+    }
+
+  private:
+    CompressorLayout place(const LayerShape& shape, const RowFormat& format);
+    RowRing place(std::int64_t keep, std::int64_t row_bytes);
+
+    KvPrecision precision_;
+    RowFormat latent_format_, index_format_;
+    std::vector<LayerLayout> layers_;
+    std::int64_t page_bytes_ = 0, slab_bytes_ = 0;
+};
+
+}  // namespace cachalot

@@ -40,8 +40,8 @@ void add_draft_to(CLI::App& app, Drafting& drafting) {
         ->type_name("HOW");
 }
 
-std::string draft_text(const ChatResult& result) {
-    return fmt::format("drafts    {} tokens, {} of them written", result.drafted, result.accepted);
+std::string draft_text(std::int64_t drafted, std::int64_t accepted) {
+    return fmt::format("drafts    {} tokens, {} of them written", drafted, accepted);
 }
 
 void AnswerOptions::add_to(CLI::App& app) {

@@ -10,7 +10,7 @@ namespace cachalot::cli {
 void add_draft_to(CLI::App& app, Drafting& drafting);
 
 // "drafts    120 tokens, 80 of them written"
-std::string draft_text(const ChatResult& result);
+std::string draft_text(std::int64_t drafted, std::int64_t accepted);
 
 struct AnswerOptions {
     std::string system, think = "off";

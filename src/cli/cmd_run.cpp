@@ -10,6 +10,7 @@
 #include "cli/chat_options.h"
 #include "cli/expert_cache_report.h"
 #include "cli/terminal_chat.h"
+#include "engine/run_sequence.h"
 #include "service/conversation_policy.h"
 #include "text/chat_json.h"
 #include "text/utf8.h"
@@ -28,32 +29,35 @@ struct RunOptions {
 
 std::atomic<bool> interrupted{false};
 
-// `engine` has not evaluated anything else.
-nlohmann::ordered_json timings_json(const Timings& t, const Engine& engine) {
+// What an answer took, and what it drafted. `engine` has not evaluated anything else.
+struct Work {
+    Timings timings;
+    std::int64_t kv_bytes, drafted, accepted;
+};
+
+nlohmann::ordered_json timings_json(const Work& work, const Engine& engine) {
+    const Timings& t = work.timings;
     auto rate = [](std::int64_t tokens, double seconds) {
         return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
     };
     nlohmann::ordered_json result = {{"prefill_seconds", t.prefill_seconds},
                                      {"prefill_tokens_per_second", rate(t.prefill_tokens, t.prefill_seconds)},
                                      {"decode_seconds", t.decode_seconds},
-                                     {"decode_tokens_per_second", rate(t.decode_tokens, t.decode_seconds)}};
+                                     {"decode_tokens_per_second", rate(t.decode_tokens, t.decode_seconds)},
+                                     {"drafted_tokens", work.drafted},
+                                     {"accepted_tokens", work.accepted}};
     if (const auto stats = engine.expert_stats()) result["expert_cache"] = expert_cache_json(*stats);
     return result;
 }
 
-nlohmann::ordered_json timings_json(const ChatResult& result, const Engine& engine) {
-    auto json = timings_json(result.timings, engine);
-    json["drafted_tokens"] = result.drafted;
-    json["accepted_tokens"] = result.accepted;
-    return json;
-}
-
-void print_stats(const Timings& t, std::int64_t kv_bytes, const Engine& engine) {
-    auto j = timings_json(t, engine);
+void print_stats(const Work& work, const Engine& engine) {
+    const Timings& t = work.timings;
+    auto j = timings_json(work, engine);
     say("prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}",
         t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(),
         t.decode_tokens + 1, t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
-        human_bytes(static_cast<std::uint64_t>(kv_bytes)));
+        human_bytes(static_cast<std::uint64_t>(work.kv_bytes)));
+    if (work.drafted > 0) say_line(draft_text(work.drafted, work.accepted));
     if (const auto stats = engine.expert_stats()) say_line(expert_cache_text(*stats));
 }
 
@@ -121,6 +125,7 @@ void run_chat(const RunOptions& o, Engine& engine) {
     auto result =
         session.answer(conversation_of(o), o.answer.chat(), o.answer.generation(engine.model()), callbacks);
     printer.finish();
+    const Work work{result.timings, result.kv_bytes, result.drafted, result.accepted};
     if (o.json) {
         nlohmann::ordered_json calls = nlohmann::ordered_json::array();
         for (const auto& call : result.completion.tool_calls) calls.push_back(call_json(call));
@@ -131,14 +136,12 @@ void run_chat(const RunOptions& o, Engine& engine) {
             {"finish_reason", result.finish_reason},
             {"usage",
              {{"prompt_tokens", result.prompt_tokens}, {"completion_tokens", result.completion_tokens}}},
-            {"timings", timings_json(result, engine)}};
+            {"timings", timings_json(work, engine)}};
         print_line(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else {
         for (const auto& call : result.completion.tool_calls) print_line(call_json(call).dump());
     }
-    if (!o.stats) return;
-    print_stats(result.timings, result.kv_bytes, engine);
-    if (result.drafted > 0) say_line(draft_text(result));
+    if (o.stats) print_stats(work, engine);
 }
 
 void run_raw(const RunOptions& o, Engine& engine) {
@@ -147,23 +150,30 @@ void run_raw(const RunOptions& o, Engine& engine) {
     tokens.insert(tokens.begin(), tokenizer.bos());
     auto options = o.answer.generation(engine.model());
     if (o.special) options.special = GenerationOptions::Special::all;
-    Generation generation(engine, tokens, options);
-    auto state = engine.new_state();
+    const auto total = static_cast<std::int64_t>(tokens.size());
+    Scheduler scheduler(engine, one_at_a_time(engine, o.drafting));
+    const auto sequence = std::make_shared<Sequence>(
+        Generation(engine, std::move(tokens), std::move(options)), SequenceOptions());
+    const Generation& generation = sequence->generation();
     Progress progress("reading the prompt", "tokens");
     std::string text;
-    auto timings =
-        run(engine, state, generation,
-            {[&](std::int64_t done, std::int64_t total) {
-                 progress.update(static_cast<std::uint64_t>(done), static_cast<std::uint64_t>(total));
-                 if (done == total) progress.clear();
-                 return true;
-             },
-             [&](const std::string& piece) {
-                 text += piece;
-                 if (!o.json) print_text(piece);
-                 return true;
-             },
-             [] { return interrupted.load(); }});
+    auto show = [&](const std::string& piece) {
+        text += piece;
+        if (!o.json) print_text(piece);
+    };
+    SequenceCallbacks callbacks;
+    callbacks.cancelled = [] { return interrupted.load(); };
+    callbacks.on_event = [&](const SequenceEvent& event) {
+        if (event.kind == SequenceEvent::Kind::read) {
+            progress.update(static_cast<std::uint64_t>(event.done), static_cast<std::uint64_t>(total));
+            if (event.done == total) progress.clear();
+        }
+        show(event.text);
+        return true;
+    };
+    const auto run = run_sequence(scheduler, sequence, callbacks);
+    show(run.held_back);
+    const Work work{run.timings, sequence->bytes(), sequence->drafted(), sequence->accepted()};
     if (o.json)
         print_line(nlohmann::ordered_json{{"text", text},
                                           {"reasoning", ""},
@@ -172,11 +182,11 @@ void run_raw(const RunOptions& o, Engine& engine) {
                                           {"usage",
                                            {{"prompt_tokens", generation.prompt_tokens()},
                                             {"completion_tokens", generation.completion_tokens()}}},
-                                          {"timings", timings_json(timings, engine)}}
+                                          {"timings", timings_json(work, engine)}}
                        .dump());
     else if (!text.empty() && text.back() != '\n')
         print_text("\n");
-    if (o.stats) print_stats(timings, state.bytes(), engine);
+    if (o.stats) print_stats(work, engine);
 }
 
 // Somebody sits there who has named no prompt and asked for nothing that a chat does not have.
@@ -240,7 +250,7 @@ void add_run(CLI::App& app) {
     o->answer.add_to(*command);
     add_draft_to(*command, o->drafting);
     raw->excludes(tools);
-    for (const char* of_chat : {"--system", "--think", "--april", "--draft"})
+    for (const char* of_chat : {"--system", "--think", "--april"})
         raw->excludes(command->get_option(of_chat));
     command->add_flag("--stats", o->stats, "print speed and memory to stderr");
     command->add_flag("--json", o->json,

@@ -30,8 +30,9 @@ struct ModelOptions : OpenEngineOptions {
     std::string profile;       // file to write a profile to; empty: none is written
     bool trace_table = false;  // a table of the profile is printed without one
     std::shared_ptr<Trace> profiled = std::make_shared<Trace>();
-    LogOptions log_options;     // of commands that offer them; the command opens `log`
-    bool notes_in_log = false;  // what is to be known about how the model is run goes there instead of being said
+    LogOptions log_options;  // of commands that offer them; the command opens `log`
+    bool notes_in_log =
+        false;  // what is to be known about how the model is run goes there instead of being said
 
     void add_to(CLI::App& app, bool engine = true);  // engine: false if only the file is looked at
 

@@ -16,9 +16,9 @@
 #include "cli/chat_history.h"
 #include "cli/expert_cache_report.h"
 #include "cli/line_editor.h"
-#include "file/user_folders.h"
 #include "file/output_file.h"
 #include "file/output_target.h"
+#include "file/user_folders.h"
 #include "text/chat_json.h"
 #include "text/chat_to_json.h"
 #include "text/visible_text.h"
@@ -281,7 +281,7 @@ class Chat {
                                last_.cached_tokens, rate(t.prefill_tokens, t.prefill_seconds)));
         print_line(fmt::format("answer    {} tokens, {:.1f} tokens/s", last_.completion_tokens,
                                rate(t.decode_tokens, t.decode_seconds)));
-        if (last_.drafted > 0) print_line(draft_text(last_));
+        if (last_.drafted > 0) print_line(draft_text(last_.drafted, last_.accepted));
         if (const auto experts = engine_.expert_stats()) print_lines(expert_cache_text(*experts));
     }
 

@@ -4,41 +4,12 @@
 
 #include "base/error.h"
 #include "engine/call_rules.h"
+#include "engine/run_sequence.h"
 #include "text/prompt_protocol.h"
 #include "text/prompt_tokens.h"
 
 namespace cachalot {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-// States of earlier turns that are kept beside the longest that there can be.
-constexpr std::int64_t kKeptStates = 8;
-
-SchedulerOptions one_at_a_time(const Engine& engine, Drafting drafting) {
-    SchedulerOptions options;
-    options.drafting = drafting;
-    options.parallel = 1;
-    options.memory = Scheduler::least_memory(engine) + kKeptStates * engine.kv_pool()->layout().bytes_at(0);
-    return options;
-}
-
-// Adds a pass to the half of the answer that it belongs to; the pass that gave the first token read the prompt.
-class Stopwatch {
-  public:
-    explicit Stopwatch(Timings& timings) : timings_(timings) {}
-    void lap(bool first_token_seen, std::int64_t rows) {
-        auto now = Clock::now();
-        std::chrono::duration<double> taken = now - last_;
-        last_ = now;
-        (first_token_seen ? timings_.decode_seconds : timings_.prefill_seconds) += taken.count();
-        (first_token_seen ? timings_.decode_tokens : timings_.prefill_tokens) += rows;
-    }
-
-  private:
-    Timings& timings_;
-    Clock::time_point last_ = Clock::now();
-};
 
 // The answer's text as events for the caller, ended at stop strings. As in all dialects of the server these mean nothing
 // in reasoning and in calls.
@@ -122,39 +93,17 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
         std::make_shared<Sequence>(Generation(engine_, std::move(tokens), std::move(options)), place);
     const Generation& generation = sequence->generation();
 
-    auto see = [&](const SequenceEvent& event) {
-        using Kind = SequenceEvent::Kind;
-        if (event.error) std::rethrow_exception(event.error);
-        if (event.kind == Kind::read)
+    SequenceCallbacks watching;
+    watching.cancelled = callbacks.cancelled;
+    watching.on_event = [&](const SequenceEvent& event) {
+        if (event.kind == SequenceEvent::Kind::read)
             return !callbacks.on_prefill ||
                    callbacks.on_prefill(event.done - sequence->cached(), total - sequence->cached());
         return answer.feed(event.text);
     };
-    scheduler_.submit(sequence);
-    try {
-        Stopwatch watch(result.timings);
-        std::optional<std::size_t> end;  // where the answer is to end
-        while (scheduler_.busy() || end) {
-            if (end || (callbacks.cancelled && callbacks.cancelled())) {
-                const auto held_back = scheduler_.stop(sequence, end);
-                if (!answer.stopped()) answer.feed(held_back);
-                break;
-            }
-            const bool writing = generation.completion_tokens() > 0;
-            auto events = scheduler_.step();
-            const auto wrote = std::count_if(events.begin(), events.end(), [](const SequenceEvent& event) {
-                return event.kind == SequenceEvent::Kind::wrote;
-            });
-            watch.lap(writing, writing ? wrote : scheduler_.rows());
-            for (auto event = events.begin(); event != events.end() && !end; ++event)
-                if (!see(*event))
-                    end = event->kind == SequenceEvent::Kind::wrote ? event->length
-                                                                    : generation.tokens().size();
-        }
-    } catch (...) {
-        scheduler_.stop(sequence);
-        throw;
-    }
+    const auto run = run_sequence(scheduler_, sequence, watching);
+    if (!answer.stopped()) answer.feed(run.held_back);
+    result.timings = run.timings;
     result.kv_bytes = sequence->bytes();
     result.drafted = sequence->drafted();
     result.accepted = sequence->accepted();

@@ -44,9 +44,9 @@ void DraftGate::passed(int rows, double seconds) {
     if (each_ >= 0) fixed_ = std::max(0.0, mean_seconds - each_ * mean_rows);
 }
 
-int DraftGate::length(const DraftRecord& record, int sequences, int most) const {
+int DraftGate::length(const DraftRecord& record, int sequences, int beside, int most) const {
     if (each_ < 0) return most;  // that is how it becomes known
-    const double pass = fixed_ + each_ * sequences;
+    const double pass = fixed_ + each_ * (sequences + beside);
     const double token = pass / sequences;  // seconds for a token without drafts
     double best = 0, right = 1, expected = 0;
     int length = 0;

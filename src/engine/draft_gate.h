@@ -32,8 +32,8 @@ class DraftGate {
     void passed(int rows, double seconds);
 
     // The number of tokens, up to `most`, that one of `sequences` that write should draft so that all write fastest; 0
-    // if a draft costs more than it brings.
-    int length(const DraftRecord& record, int sequences, int most) const;
+    // if a draft costs more than it brings. `beside`: rows of prompts in the same pass, which make every token dearer.
+    int length(const DraftRecord& record, int sequences, int beside, int most) const;
 
   private:
     // Sums of what was measured, each weighed less the longer it is ago.

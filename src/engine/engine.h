@@ -57,6 +57,7 @@ class Engine {
     const Model& model() const { return *model_; }
     Primitives& primitives() { return *primitives_; }
     const Primitives& primitives() const { return *primitives_; }
+    Backend& backend() { return *backend_; }
     const EngineOptions& options() const { return options_; }
     std::int64_t context() const { return options_.context; }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "sampling/turn_constraint.h"
 
 namespace cachalot {
 namespace {
@@ -32,9 +33,7 @@ Generation::Generation(const Engine& engine, std::vector<std::int32_t> prompt, G
       tokens_(std::move(prompt)),
       prompt_size_(tokens_.size()),
       sampler_(options_.sampling, engine.model().config.vocab_size),
-      filter_(tokenizer_, options_.rules),
-      stops_(options_.stops),
-      in_reasoning_(options_.reasoning_end.has_value()) {
+      stops_(options_.stops) {
     if (tokens_.empty()) fail("the prompt is empty");
     if (options_.max_tokens < -1) fail("max_tokens: {} is negative", options_.max_tokens);
     auto context = static_cast<std::size_t>(engine.context());
@@ -45,7 +44,12 @@ Generation::Generation(const Engine& engine, std::vector<std::int32_t> prompt, G
         limit_ = std::min(limit_, prompt_size_ + static_cast<std::size_t>(options_.max_tokens));
     if (limit_ == prompt_size_) reason_ = FinishReason::length;
     sampler_.accept_prompt(tokens_);
-    filter_.accept(tokens_.back());
+    constraints_.add(std::make_unique<TurnConstraint>(
+        tokenizer_,
+        TurnRules{options_.reasoning_end, options_.max_reasoning, options_.forced, options_.ignore_eos}));
+    constraints_.add(
+        std::make_unique<TokenFilter>(tokenizer_, options_.rules, tokenizer_.bytes(tokens_.back())));
+    if (options_.constraint) constraints_.add(options_.constraint());
 }
 
 std::string Generation::accept(std::span<float> logits) {
@@ -54,11 +58,10 @@ std::string Generation::accept(std::span<float> logits) {
     if (options_.top_logprobs >= 0) raw.emplace(logits.begin(), logits.end());
     std::int32_t token = choose(logits);
     if (raw) logprobs_ = logprobs_of(*raw, token, options_.top_logprobs);
-    if (token == tokenizer_.eos() && !options_.ignore_eos) return finish(FinishReason::eos, {});
+    if (ends(token)) return finish(FinishReason::eos, {});
     sampler_.accept(token);
-    filter_.accept(token);
+    constraints_.accept(token);
     tokens_.push_back(token);
-    if (token == options_.reasoning_end) in_reasoning_ = false;
     std::string text;
     if (shows(token)) text = decoder_.push(tokenizer_.bytes(token));
     text_offset_ = decoded_;
@@ -72,29 +75,18 @@ std::string Generation::accept(std::span<float> logits) {
     return released.text;
 }
 
-bool Generation::reasoned_too_long() const {
-    return in_reasoning_ && options_.max_reasoning >= 0 &&
-           std::cmp_greater_equal(tokens_.size() - prompt_size_, options_.max_reasoning);
-}
-
 std::int32_t Generation::choose(std::span<float> logits) {
-    if (reasoned_too_long()) return *options_.reasoning_end;
-    const auto& forced = options_.forced;
-    const bool waits = forced_ < forced.size();
-    if (waits && !in_reasoning_) return forced[forced_++];
-    filter_.apply(logits);
-    const auto token = sampler_.sample(logits);
-    const bool over = token == tokenizer_.eos() && !options_.ignore_eos;
-    const bool goes_on = waits ? token == tokenizer_.eos() : over && !ends_in_calls();
-    return in_reasoning_ && goes_on ? *options_.reasoning_end : token;
+    if (const auto given = forced(); !given.empty()) return given.front();
+    constraints_.mask(logits);
+    return constraints_.instead_of(sampler_.sample(logits));
 }
 
-// Whether the text ends with a block of calls: its last tag is a closing one.
-bool Generation::ends_in_calls() const {
-    std::string_view tail = filter_.tail();
-    tail = tail.substr(0, tail.find_last_not_of(" \n") + 1);
-    const auto tag = tail.rfind('<');
-    return tag != std::string_view::npos && tail.substr(tag).starts_with("</｜DSML") && tail.ends_with('>');
+std::size_t Generation::allowed(std::span<const std::int32_t> draft) {
+    std::size_t count = 0;
+    for (; count < draft.size() && !ends(draft[count]) && constraints_.allows(draft[count]); ++count)
+        constraints_.accept(draft[count]);
+    constraints_.rollback(count);
+    return count;
 }
 
 bool Generation::shows(std::int32_t token) const {
@@ -110,6 +102,7 @@ std::string Generation::cancel() { return finished() ? std::string() : finish(Fi
 void Generation::cut(std::size_t length) {
     if (length >= tokens_.size()) return;
     CACHALOT_CHECK(length >= prompt_size_);
+    constraints_.rollback(tokens_.size() - length);
     tokens_.resize(length);
     evaluated_ = std::min(evaluated_, length);
     reason_ = FinishReason::cancelled;

@@ -15,6 +15,7 @@
 #include "sampling/logprobs.h"
 #include "sampling/sampler.h"
 #include "sampling/stop.h"
+#include "sampling/token_constraint.h"
 #include "sampling/token_filter.h"
 #include "text/stream_decoder.h"
 
@@ -37,6 +38,7 @@ struct GenerationOptions {
     // After so many tokens of reasoning `reasoning_end` is given, if it has not come. -1: no limit.
     std::int64_t max_reasoning = -1;
     TokenRules rules;
+    ConstraintMaker constraint;  // one more; may be empty
 };
 
 enum class FinishReason { none, eos, stop, length, cancelled };
@@ -53,6 +55,11 @@ class Generation {
     std::size_t evaluated() const { return evaluated_; }
     // The first `length` of tokens() are evaluated, whatever was before.
     void continue_at(std::size_t length) { evaluated_ = length; }
+
+    // Tokens that follow tokens(), whatever the logits of the last one are.
+    std::vector<std::int32_t> forced() const { return constraints_.forced(); }
+    // How many of these tokens may follow one after the other. EOS is none of them where it ends the answer.
+    std::size_t allowed(std::span<const std::int32_t> draft);
 
     // Chooses the next token from the logits [vocab] of the last token (which are changed), and returns the text that
     // may be shown now: often empty, never a part of a character or of a stop string.
@@ -82,8 +89,7 @@ class Generation {
     std::string finish(FinishReason reason, std::string text);
     bool shows(std::int32_t token) const;
     std::int32_t choose(std::span<float> logits);
-    bool ends_in_calls() const;
-    bool reasoned_too_long() const;
+    bool ends(std::int32_t token) const { return token == tokenizer_.eos() && !options_.ignore_eos; }
 
     const Tokenizer& tokenizer_;
     GenerationOptions options_;
@@ -92,13 +98,11 @@ class Generation {
     std::size_t evaluated_ = 0;
     std::size_t limit_;  // of tokens_.size()
     Sampler sampler_;
-    TokenFilter filter_;
+    ConstraintList constraints_;
     StreamDecoder decoder_;
     StopMatcher stops_;
     FinishReason reason_ = FinishReason::none;
     std::optional<Logprobs> logprobs_;
-    bool in_reasoning_;
-    std::size_t forced_ = 0;  // tokens of options_.forced that have been given
     std::size_t text_offset_ = 0, decoded_ = 0;
 };
 

@@ -11,9 +11,7 @@ namespace cachalot {
 namespace {
 
 constexpr std::int64_t kClassPasses = 128;
-constexpr std::int64_t kKeepEvery = 2048;  // tokens
-constexpr int kLongestDraft = 12;          // tokens; fewer than kRollback
-constexpr std::int64_t kScoredRows = 64;   // whose logits of the whole vocabulary are in memory at once
+constexpr std::int64_t kScoredRows = 64;  // whose logits of the whole vocabulary are in memory at once
 constexpr std::chrono::milliseconds kDiskPatience{
     10};  // within which new work is noticed while there is none
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max() / 2;
@@ -112,7 +110,7 @@ std::vector<Scheduler::Part> Scheduler::plan() {
 std::vector<Scheduler::Part> Scheduler::participants() const {
     std::vector<Part> sound, doubted;
     for (const auto& [rank, s] : running_)
-        (s->in_doubt() ? doubted : sound).push_back({s, size(s->generation_.pending()), {}});
+        (s->in_doubt() ? doubted : sound).push_back({s, size(s->generation_.pending()), {}, false});
     if (doubted.empty() || (!sound.empty() && passes_ % 2)) return sound;
     doubted.resize(1);
     return doubted;
@@ -143,41 +141,10 @@ std::int64_t Scheduler::cut_at_mark(const Sequence& s, std::int64_t rows) const 
     return next < start + rows - kRollback ? next - start : rows;
 }
 
-// Adds drafted tokens to the known ones, where that pays and memory suffices. A pass that also reads a prompt is long
-// anyway, so nothing is drafted beside one.
-void Scheduler::draft(std::vector<Part>& parts) {
-    const bool writing = std::all_of(parts.begin(), parts.end(), [](const Part& part) {
-        return part.sequence->rows_kind() == RowsKind::decode && !part.sequence->in_doubt();
-    });
-    if (options_.drafting == Drafting::off || !writing) return;
-    for (auto& part : parts) {
-        auto& s = *part.sequence;
-        const auto context = engine_.context() - s.state_->length() - 1;
-        const auto left = static_cast<std::int64_t>(s.generation_.left()) - 1;
-        const int most = static_cast<int>(std::min({std::int64_t{kLongestDraft}, context, left}));
-        auto proposed = s.drafter_->propose(s.tokens(), most);
-        if (proposed.empty()) continue;
-        if (options_.drafting == Drafting::automatic)
-            proposed.resize(static_cast<std::size_t>(
-                gate_.length(s.drafts_, static_cast<int>(parts.size()), static_cast<int>(proposed.size()))));
-        if (proposed.empty())
-            s.drafts_.skipped();
-        else
-            part.draft = std::move(proposed);
-    }
-    const bool any =
-        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return !part.draft.empty(); });
-    if (!any) return;
-    std::int64_t need = 0;
-    for (const auto& part : parts) need += part.sequence->state_->growth(part.rows + size(part.draft));
-    if (!has_room(need))
-        for (auto& part : parts) part.draft.clear();
-}
-
 void Scheduler::evaluate(const std::vector<Part>& parts) {
     Batch batch;
     std::vector<std::int32_t> tokens;
-    for (const auto& [s, rows, draft] : parts) {
+    for (const auto& [s, rows, draft, forced] : parts) {
         const auto pending = s->generation_.pending();
         CACHALOT_CHECK(s->state_->length() + size(pending) == size(s->tokens()));
         const auto known = pending.first(static_cast<std::size_t>(rows));
@@ -201,13 +168,7 @@ void Scheduler::evaluate(const std::vector<Part>& parts) {
     if (options_.drafting == Drafting::automatic && !batch.has(RowsKind::prompt))
         gate_.passed(batch.rows(),
                      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-        try {
-            advance(parts[i], output.of(batch.sequences()[i]));
-        } catch (...) {  // nothing can be chosen from such logits
-            drop(parts[i].sequence, std::current_exception());
-        }
-    }
+    advance(parts, batch, output);
 }
 
 // Some layers may be ahead of others now. An intact state is as it was before the pass; of another one nothing can be used.
@@ -218,7 +179,7 @@ void Scheduler::pass_failed(const std::vector<Part>& parts, const std::exception
         for (const auto& part : parts) drop(part.sequence, error);
         return;
     }
-    for (const auto& [held, rows, draft] : parts) {
+    for (const auto& [held, rows, draft, forced] : parts) {
         auto& s = *held;
         const bool intact = s.state_->intact();
         if (s.in_doubt()) {  // it was by itself
@@ -245,58 +206,6 @@ void Scheduler::drop(const Held& held, std::exception_ptr error) {
     SequenceEvent failed{SequenceEvent::Kind::failed, held};
     failed.error = std::move(error);
     events_.push_back(std::move(failed));
-}
-
-// What follows from a pass for one sequence: tokens, if the end of what is known was reached, and states to keep.
-void Scheduler::advance(const Part& part, std::span<float> logits) {
-    const auto& held = part.sequence;
-    auto& s = *held;
-    auto& generation = s.generation_;
-    const auto start = static_cast<std::int64_t>(generation.evaluated());
-    generation.mark_evaluated(static_cast<std::size_t>(part.rows));
-    if (generation.tokens().size() == generation.prompt_tokens())
-        events_.push_back({SequenceEvent::Kind::read, held, start + part.rows,
-                           s.options_.all_logits ? logits : std::span<float>()});
-    const bool all_read = generation.pending().empty();
-    if (all_read) write(part, logits);
-    const auto end = static_cast<std::int64_t>(generation.evaluated());
-    if (end < s.state_->length()) s.state_->rollback(end);
-    s.bytes_ = s.state_->bytes();
-    if (end >= s.proven_at_) s.proven_at_ = 0;
-    for (auto every = (start / kKeepEvery + 1) * kKeepEvery; every <= end; every += kKeepEvery)
-        s.marks_.insert(every);
-    while (!s.marks_.empty() && *s.marks_.begin() <= end) {
-        keep(s, *s.marks_.begin());
-        s.marks_.erase(s.marks_.begin());
-    }
-    if (all_read && generation.finished()) retire(held);
-}
-
-// Chooses tokens from logits [1 + drafted tokens, vocab]: the first, and more while what is chosen is what was drafted.
-void Scheduler::write(const Part& part, std::span<float> logits) {
-    auto& generation = part.sequence->generation_;
-    const auto vocab = static_cast<std::size_t>(engine_.model().config.vocab_size);
-    logits = logits.last((1 + part.draft.size()) * vocab);
-    int accepted = 0;
-    for (std::size_t row = 0;; ++row) {
-        SequenceEvent wrote{SequenceEvent::Kind::wrote, part.sequence};
-        if (!generation.finished()) {
-            wrote.text = generation.accept(logits.subspan(row * vocab, vocab));
-            wrote.logprobs = generation.logprobs();
-            wrote.text_offset = generation.text_offset();
-        }
-        wrote.length = generation.tokens().size();
-        wrote.last = generation.finished();
-        events_.push_back(std::move(wrote));
-        if (generation.finished() || row == part.draft.size()) break;
-        if (generation.tokens().back() != part.draft[row]) break;
-        generation.mark_evaluated(1);
-        ++accepted;
-    }
-    if (part.draft.empty()) return;
-    part.sequence->drafts_.judged(accepted, static_cast<int>(part.draft.size()));
-    drafted_ += size(part.draft);
-    accepted_ += accepted;
 }
 
 }  // namespace cachalot

@@ -35,11 +35,15 @@
 // their memory become short, such a sequence goes back to the queue like one that runs, and asks again later.
 //
 // Who writes may draft (drafter.h): then its newest token is evaluated together with tokens that may follow, and what was
-// drafted wrongly is taken back. That changes how many passes an answer takes, and nothing else of it.
+// drafted wrongly is taken back. That changes how many passes an answer takes, and nothing else of it. Tokens that are
+// forced (sampling/token_constraint.h) are evaluated in the same way; they are never wrong.
 //
-// There are no threads here and, without a disk tier and with drafts off, no clock: the same calls give the same passes.
+// After a pass every sequence chooses its tokens from its own logits with its own random numbers, so the threads of the
+// backend do that for several sequences at once. All else is done by the caller's thread, and without a disk tier and with
+// drafts off nothing depends on a clock: the same calls give the same passes.
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <map>
 #include <set>
@@ -78,6 +82,12 @@ class Sequence {
     std::int64_t accepted() const { return drafts_.accepted; }  // tokens of them that were written
     std::int64_t bytes() const { return bytes_; }  // of its state after its last pass, shared pages included
 
+    // When it began to be read, and the ends of the passes that gave its first and its newest token; so far.
+    struct Times {
+        std::chrono::steady_clock::time_point started, first_token, last_token;
+    };
+    const Times& times() const { return times_; }
+
   private:
     friend class Scheduler;
     using Rank = std::pair<std::int64_t, std::int64_t>;
@@ -114,6 +124,7 @@ class Sequence {
     std::int64_t bytes_ = 0;
     std::unique_ptr<Drafter> drafter_;  // none: it does not draft
     DraftRecord drafts_;
+    Times times_;
     std::set<std::int64_t> marks_;  // lengths at which the state is to be kept
     std::int64_t proven_at_ =
         0;  // after a failed pass: the length at which it has not been the reason; 0: no doubt
@@ -196,11 +207,23 @@ class Scheduler {
     const PrefixIndex& prefixes() const { return prefixes_; }
 
   private:
+    static constexpr std::int64_t kKeepEvery = 2048;  // tokens
+
     using Held = std::shared_ptr<Sequence>;
     struct Part {
         Held sequence;
         std::int64_t rows;                // tokens that are known
-        std::vector<std::int32_t> draft;  // and tokens that may follow them
+        std::vector<std::int32_t> draft;  // and tokens that may follow them, ...
+        bool forced = false;              // or have to
+    };
+    // What a pass was for one part.
+    struct Outcome {
+        std::int64_t start;  // tokens that were evaluated before
+        bool of_prompt;      // nothing had been written
+        bool all_read;       // the end of what is known was reached, so that tokens are chosen
+        std::vector<SequenceEvent> written = {};
+        int accepted = 0;  // drafted tokens
+        std::exception_ptr error = nullptr;
     };
 
     // scheduler_admission.cpp
@@ -231,12 +254,17 @@ class Scheduler {
     std::vector<Part> share_rows() const;
     std::int64_t cut_at_mark(const Sequence& sequence, std::int64_t rows) const;
     void cut(Sequence& sequence, std::size_t length);
-    void draft(std::vector<Part>& parts);
     void evaluate(const std::vector<Part>& parts);
-    void advance(const Part& part, std::span<float> logits);
-    void write(const Part& part, std::span<float> logits);
     void pass_failed(const std::vector<Part>& parts, const std::exception_ptr& error);
     void drop(const Held& sequence, std::exception_ptr error);
+
+    // scheduler_writing.cpp
+    void draft(std::vector<Part>& parts);
+    void guess(Part& part, int writers, int beside);
+    int longest_draft(const Sequence& sequence) const;
+    void advance(const std::vector<Part>& parts, const Batch& batch, const PassOutput& output);
+    void choose(const Part& part, std::span<float> logits, Outcome& outcome) const;
+    void settle(const Part& part, std::span<float> logits, Outcome outcome);
 
     Engine& engine_;
     SchedulerOptions options_;

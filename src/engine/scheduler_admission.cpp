@@ -126,6 +126,8 @@ bool Scheduler::start(const Held& held) {
 
 void Scheduler::note_start(const Held& held, std::int64_t cached) {
     held->started_ = true;
+    const auto now = std::chrono::steady_clock::now();
+    held->times_ = {now, now, now};
     held->cached_ = cached;
     held->on_disk_ = std::min(held->on_disk_, cached);
     hits_on_disk_ += held->on_disk_;

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "sampling/distribution.h"
 #include "sampling/logprobs.h"
 
 namespace cachalot {
@@ -79,25 +80,14 @@ std::int32_t Sampler::sample(std::span<float> logits) {
     if (options_.temperature == 0.0f)
         return static_cast<std::int32_t>(std::ranges::find(logits, best) - logits.begin());
 
-    collect(logits, best);
-    if (options_.top_k > 0) keep_top_k(options_.top_k);
-    if (options_.top_p < 1.0f) keep_top_p(options_.top_p);
-    if (options_.min_p > 0.0f)
-        std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < options_.min_p; });
-
-    // The walk is in the order of token ids, so that the token drawn depends on nothing but which tokens
-    // remain.
-    const double target = random_.uniform() * total_weight();
-    double passed = 0.0;
-    std::int32_t chosen = -1;
-    for (const auto& c : candidates_) {
-        if (c.weight == 0.0) continue;
-        chosen = c.token;
-        passed += c.weight;
-        if (passed > target) break;
-    }
-    CACHALOT_CHECK(chosen >= 0);
-    return chosen;
+    // A megabyte, so one for each thread rather than for each answer.
+    thread_local Distribution distribution;
+    distribution.assign(logits, best, static_cast<double>(options_.temperature));
+    if (options_.top_k > 0 && options_.top_k < vocab_)
+        distribution.keep_top_k(static_cast<std::size_t>(options_.top_k));
+    if (options_.top_p < 1.0f) distribution.keep_top_p(options_.top_p);
+    if (options_.min_p > 0.0f) distribution.keep_min_p(options_.min_p);
+    return distribution.draw(random_.uniform());
 }
 
 void Sampler::apply_bias_and_penalties(std::span<float> logits) const {
@@ -109,67 +99,6 @@ void Sampler::apply_bias_and_penalties(std::span<float> logits) const {
             x -=
                 options_.presence_penalty + options_.frequency_penalty * static_cast<float>(counts.generated);
     }
-}
-
-// Fills candidates_ with every token that has a chance. Subtracting the maximum first keeps exp() within [0,
-// 1] however small the temperature is.
-void Sampler::collect(std::span<const float> logits, float best) {
-    const double scale = 1.0 / static_cast<double>(options_.temperature);
-    candidates_.clear();
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-        if (logits[i] == -kInfinity) continue;
-        const double distance = static_cast<double>(logits[i]) - static_cast<double>(best);
-        candidates_.push_back({std::exp(distance * scale), logits[i], static_cast<std::int32_t>(i)});
-    }
-}
-
-void Sampler::keep_top_k(int k) {
-    if (static_cast<std::size_t>(k) >= candidates_.size()) return;
-    ranked_ = candidates_;
-    auto last = ranked_.begin() + (k - 1);
-    std::ranges::nth_element(ranked_, last, ranks_before);
-    keep_through(*last);
-}
-
-// The nucleus ends somewhere in [low, high) of the ranking. Halving that range around its median and asking
-// whether the better half holds enough weight finds the end in linear time; only the last few candidates are
-// ever sorted.
-void Sampler::keep_top_p(double p) {
-    ranked_ = candidates_;
-    auto low = ranked_.begin();
-    auto high = ranked_.end();
-    double missing = p * total_weight();
-    while (high - low > 32) {
-        auto middle = low + (high - low) / 2;
-        std::ranges::nth_element(low, middle, high, ranks_before);
-        double better = 0.0;
-        for (auto c = low; c != middle; ++c) better += c->weight;
-        if (better >= missing) {
-            high = middle;
-        } else {
-            missing -= better;
-            low = middle;
-        }
-    }
-    std::ranges::sort(low, high, ranks_before);
-    auto last = low;
-    for (missing -= last->weight; missing > 0.0 && last + 1 != high; missing -= last->weight) ++last;
-    keep_through(*last);
-}
-
-// Drops every candidate that ranks after `last`.
-void Sampler::keep_through(const Candidate& last) {
-    std::erase_if(candidates_, [&](const Candidate& c) { return ranks_before(last, c); });
-}
-
-double Sampler::total_weight() const {
-    double total = 0.0;
-    for (const auto& c : candidates_) total += c.weight;
-    return total;
-}
-
-bool Sampler::ranks_before(const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 }
 
 }  // namespace cachalot

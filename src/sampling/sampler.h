@@ -18,8 +18,8 @@
 // share of the tokens one would still sample. Min-p compares with the best token only, which no other filter
 // can remove. Where logits are equal the lower token id ranks first.
 //
-// A grammar needs no hook here: it sets the logits of forbidden tokens to -infinity, and those are never
-// drawn.
+// A constraint (token_constraint.h) needs no hook here: it sets the logits of forbidden tokens to -infinity, and those
+// are never drawn.
 #pragma once
 
 #include <cstdint>
@@ -76,29 +76,14 @@ class Sampler {
         int all = 0;
         int generated = 0;
     };
-    struct Candidate {
-        double weight;  // probability relative to the best token's
-        float logit;
-        std::int32_t token;
-    };
-
     void see(Seen seen);
     void apply_bias_and_penalties(std::span<float> logits) const;
-    void collect(std::span<const float> logits, float best);
-    void keep_top_k(int k);
-    void keep_top_p(double p);
-    void keep_through(const Candidate& last);
-    double total_weight() const;
-    static bool ranks_before(const Candidate& a, const Candidate& b);
-
     SamplingOptions options_;
     int vocab_;
     bool penalised_;  // whether any penalty is on: otherwise nothing is counted
     SplitMix64 random_;
     std::unordered_map<std::int32_t, Counts> counts_;  // of the tokens inside the window
     std::deque<Seen> window_;                          // unused if the window is unlimited
-    std::vector<Candidate> candidates_;                // what may still be drawn, by ascending token id
-    std::vector<Candidate> ranked_;                    // scratch of the selections
 };
 
 }  // namespace cachalot

@@ -6,12 +6,12 @@
 // is divided into tokens.
 #pragma once
 
-#include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "sampling/token_constraint.h"
+#include "sampling/token_text.h"
 #include "text/tokenizer.h"
 
 namespace cachalot {
@@ -22,27 +22,28 @@ struct TokenRules {
     std::vector<std::string> continuations;  // ... one of these is written; none: anything
 };
 
-class TokenFilter {
+class TokenFilter final : public TokenConstraint {
   public:
-    TokenFilter(const Tokenizer& tokenizer, TokenRules rules);
+    // `before` is the end of the text that the tokens follow; the rules see it, too.
+    TokenFilter(const Tokenizer& tokenizer, TokenRules rules, std::string_view before = {});
 
-    // Sets the logits [vocab] of tokens that may not come next to -infinity. Never all of them.
-    void apply(std::span<float> logits);
-
-    // A token has been chosen, or given.
-    void accept(std::int32_t token);
-
-    // The end of the text so far: some bytes more than the rules look at.
-    const std::string& tail() const { return tail_; }
+    void mask(std::span<float> logits) override;
+    bool allows(std::int32_t token) const override;
+    void accept(std::int32_t token) override;
+    void rollback(std::size_t count) override;
 
   private:
+    // What the text so far means for the next token.
+    std::vector<std::int32_t> continuing() const;
+    std::vector<std::string_view> missing() const;
+    bool forbids(std::string_view bytes, const std::vector<std::string_view>& missing) const;
     void keep_continuations(std::span<float> logits) const;
     void drop_forbidden(std::span<float> logits);
 
     const Tokenizer& tokenizer_;
     TokenRules rules_;
-    std::size_t reach_;  // of the rules into the past, in bytes
-    std::string tail_;
+    std::size_t reach_ = 0;  // of the rules into the past, in bytes
+    TokenText text_;
     std::vector<std::int32_t> containing_;  // tokens that hold a forbidden text by themselves
     bool searched_ = false;                 // containing_ is known
 };

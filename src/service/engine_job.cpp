@@ -140,7 +140,25 @@ void EngineJob::finish(Choice& choice) {
     over_ = true;
     Event done{Event::Kind::done};
     done.usage = usage_;
+    done.timings = timings();
     send(done);
+}
+
+// Choices are written side by side.
+RequestTimings EngineJob::timings() const {
+    RequestTimings all;
+    auto times = choices_.front()->times();
+    for (const auto& choice : choices_) {
+        times.started = std::min(times.started, choice->times().started);
+        times.first_token = std::min(times.first_token, choice->times().first_token);
+        times.last_token = std::max(times.last_token, choice->times().last_token);
+        all.drafted += choice->drafted();
+        all.accepted += choice->accepted();
+    }
+    using Seconds = std::chrono::duration<double>;
+    all.prompt_seconds = Seconds(times.first_token - times.started).count();
+    all.answer_seconds = Seconds(times.last_token - times.first_token).count();
+    return all;
 }
 
 void EngineJob::stop() {

@@ -61,6 +61,7 @@ class EngineJob : public WorkerJob {
     void finish(Choice& choice);
     void remember(const Choice& choice);
     std::int64_t reasoning_tokens(const Generation& generation) const;
+    RequestTimings timings() const;
 
     Workshop& shop_;
     const Request request_;

@@ -73,6 +73,13 @@ struct Usage {
     std::int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
 };
 
+// What a request took at the model; time in the queue does not count.
+struct RequestTimings {
+    double prompt_seconds = 0;               // until the first token
+    double answer_seconds = 0;               // from then on, until the last one
+    std::int64_t drafted = 0, accepted = 0;  // tokens that were drafted, and those of them that were written
+};
+
 struct Event {
     enum class Kind {
         started,         // taken from the queue; usage.prompt_tokens and cached_tokens are known
@@ -85,7 +92,7 @@ struct Event {
         call_end,        // call
         prompt_logprobs,  // raw with echo: text = the prompt, logprobs of its tokens (the first: NaN)
         finished,  // of a choice: finish_reason "stop", "length", "tool_calls"; stop_text if one matched
-        done,      // all choices; usage is complete. The last event.
+        done,      // all choices; usage is complete, timings of a real model are there. The last event.
         failed,    // error. The last event.
     };
     Kind kind;
@@ -98,6 +105,7 @@ struct Event {
     Usage usage;
     std::vector<std::int32_t> tokens;  // finished: of the prompt and the choice, without EOS
     std::vector<Logprobs> logprobs;    // of the tokens that make up `text`, if asked for
+    std::optional<RequestTimings> timings;
     std::shared_ptr<const ApiError> error;
 };
 

@@ -31,8 +31,8 @@ ServiceDisk::ServiceDisk(const ServiceDiskOptions& o, Engine& engine)
         return;
     }
     try {
-        turns_.emplace(tier.folder, tokenizer_fingerprint(engine.model().tokenizer),
-                       TurnStore::kLimits, log_);
+        turns_.emplace(tier.folder, tokenizer_fingerprint(engine.model().tokenizer), TurnStore::kLimits,
+                       log_);
     } catch (const Error& e) {
         log_not_kept(log_, "calls of tools", e);
     }

@@ -73,33 +73,41 @@ DraftRecord right_in(int percent) {
 }
 
 TEST(DraftGate, DraftsWhereRowsAreCheapAndDraftsAreRight) {
-    EXPECT_EQ(measured(1, 0.01).length(right_in(100), 1, 12), 12);
-    EXPECT_EQ(measured(1, 0.01).length(right_in(100), 1, 3), 3);
-    EXPECT_EQ(measured(0, 1).length(right_in(100), 1, 12), 0);  // a row costs as much as a pass
-    EXPECT_EQ(measured(1, 0.5).length(right_in(0), 1, 12), 0);  // never right
-    const int alone = measured(1, 0.2).length(right_in(50), 1, 12);
+    EXPECT_EQ(measured(1, 0.01).length(right_in(100), 1, 0, 12), 12);
+    EXPECT_EQ(measured(1, 0.01).length(right_in(100), 1, 0, 3), 3);
+    EXPECT_EQ(measured(0, 1).length(right_in(100), 1, 0, 12), 0);  // a row costs as much as a pass
+    EXPECT_EQ(measured(1, 0.5).length(right_in(0), 1, 0, 12), 0);  // never right
+    const int alone = measured(1, 0.2).length(right_in(50), 1, 0, 12);
     EXPECT_GT(alone, 0);
-    EXPECT_LT(alone, 12);                                         // the further, the less likely
-    EXPECT_EQ(measured(1, 0.2).length(right_in(50), 16, 12), 0);  // a pass is well used by many
+    EXPECT_LT(alone, 12);                                            // the further, the less likely
+    EXPECT_EQ(measured(1, 0.2).length(right_in(50), 16, 0, 12), 0);  // a pass is well used by many
+}
+
+// A pass that also reads a prompt is long, so tokens are dear and a draft pays sooner.
+TEST(DraftGate, DraftsSoonerBesidePrompts) {
+    const auto gate = measured(1, 0.3);
+    const auto record = right_in(30);
+    EXPECT_EQ(gate.length(record, 4, 0, 12), 0);
+    EXPECT_GT(gate.length(record, 4, 128, 12), 0);
 }
 
 TEST(DraftGate, TriesAtFirstAndAgainAfterAWhile) {
-    EXPECT_EQ(DraftGate().length(DraftRecord(), 1, 5), 5);
+    EXPECT_EQ(DraftGate().length(DraftRecord(), 1, 0, 5), 5);
     DraftGate gate = measured(1, 0.4);
     DraftRecord record = right_in(0);
-    ASSERT_EQ(gate.length(record, 1, 5), 0);
+    ASSERT_EQ(gate.length(record, 1, 0, 5), 0);
     int skipped = 0;
-    for (; gate.length(record, 1, 5) == 0 && skipped < 10'000; ++skipped) record.skipped();
+    for (; gate.length(record, 1, 0, 5) == 0 && skipped < 10'000; ++skipped) record.skipped();
     EXPECT_GT(skipped, 20);
     EXPECT_LT(skipped, 1000);
 }
 
 TEST(DraftGate, NoticesWhatChanges) {
     DraftGate gate = measured(1, 0.01);
-    ASSERT_EQ(gate.length(right_in(100), 1, 8), 8);
+    ASSERT_EQ(gate.length(right_in(100), 1, 0, 8), 8);
     for (int i = 0; i < 300; ++i)
         for (int rows : {1, 9}) gate.passed(rows, 1.0 * rows);
-    EXPECT_EQ(gate.length(right_in(100), 1, 8), 0);
+    EXPECT_EQ(gate.length(right_in(100), 1, 0, 8), 0);
 }
 
 // ---- answers ----

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "sampling/random.h"
 
 namespace cachalot {
 namespace {
@@ -148,6 +149,64 @@ TEST(Sampler, FindsTheNucleusOfAWholeVocabulary) {
     EXPECT_EQ(inside, 100);
     EXPECT_GT(expected.size(), 20000u);
     EXPECT_LT(expected.size(), 30000u);
+}
+
+// The same by sorting everything: the token that `random` draws.
+std::int32_t drawn_by_sorting(const std::vector<float>& logits, const SamplingOptions& options,
+                              SplitMix64& random) {
+    const double best = *std::ranges::max_element(logits), scale = 1.0 / double{options.temperature};
+    auto weight = [&](std::int32_t token) {
+        return std::exp((logits[static_cast<std::size_t>(token)] - best) * scale);
+    };
+    std::vector<std::int32_t> kept(logits.size());
+    std::iota(kept.begin(), kept.end(), 0);
+    std::ranges::stable_sort(kept, std::greater(),
+                             [&](std::int32_t t) { return logits[static_cast<std::size_t>(t)]; });
+    auto total = [&] {
+        double sum = 0;
+        for (auto token : kept) sum += weight(token);
+        return sum;
+    };
+    if (options.top_k > 0) kept.resize(std::min(kept.size(), static_cast<std::size_t>(options.top_k)));
+    if (options.top_p < 1.0f) {
+        double missing = double{options.top_p} * total();
+        std::size_t count = 0;
+        do missing -= weight(kept[count++]);
+        while (missing > 0 && count < kept.size());
+        kept.resize(count);
+    }
+    std::erase_if(kept, [&](std::int32_t token) { return weight(token) < double{options.min_p}; });
+    std::ranges::sort(kept);
+    const double target = random.uniform() * total();
+    double passed = 0;
+    for (auto token : kept)
+        if ((passed += weight(token)) > target) return token;
+    return kept.back();
+}
+
+TEST(Sampler, DrawsTheTokenThatSortingWouldDraw) {
+    EXPECT_TRUE(rc::check([] {
+        // Sharp and flat distributions, some of which fit into one bucket.
+        const auto size = *rc::gen::element(1, 33, 1000, 20000);
+        const auto spread = *rc::gen::element(0.0f, 0.001f, 1.0f, 3.0f, 30.0f);
+        SplitMix64 noise(*rc::gen::arbitrary<std::uint64_t>());
+        std::vector<float> logits(static_cast<std::size_t>(size));
+        for (float& x : logits) {
+            double sum = -6;
+            for (int i = 0; i < 12; ++i) sum += noise.uniform();  // about normal
+            x = spread * static_cast<float>(sum);
+        }
+        SamplingOptions options;
+        options.seed = *rc::gen::arbitrary<std::uint64_t>();
+        options.temperature = *rc::gen::element(0.1f, 1.0f, 100.0f);
+        options.top_k = *rc::gen::element(0, 0, 1, 40, 5000);
+        options.top_p = *rc::gen::element(0.05f, 0.5f, 0.95f, 0.999f, 1.0f);
+        options.min_p = *rc::gen::element(0.0f, 0.0f, 0.05f);
+        Sampler sampler(options, size);
+        SplitMix64 random(options.seed);
+        for (int i = 0; i < 4; ++i)
+            RC_ASSERT(sample(sampler, logits) == drawn_by_sorting(logits, options, random));
+    }));
 }
 
 TEST(Sampler, TopPStopsAtTheTokenThatReachesIt) {

@@ -4,30 +4,13 @@
 
 #include <cmath>
 
-#include "text/tokenizer_alphabet.h"
+#include "small_tokenizer.h"
 
 namespace cachalot {
 namespace {
 
-// Ids: 0 bos, 1 eos, 2 "｜DSML｜", then the bytes, then some words.
-const Tokenizer& tokenizer() {
-    static const Tokenizer kTokenizer = [] {
-        TokenizerData data;
-        data.tokens = {"<bos>", "<eos>", "｜DSML｜"};
-        data.types = {3, 3, 4};
-        for (int b = 0; b < 256; ++b)
-            data.tokens.push_back(to_byte_alphabet(std::string(1, static_cast<char>(b))));
-        data.merges = {"g e", "ge t", "t o", "to o", "too l", "< tool"};
-        for (const char* word : {"ge", "get", "to", "too", "tool", "<tool"}) data.tokens.emplace_back(word);
-        data.types.resize(data.tokens.size(), 1);
-        data.bos = 0;
-        data.eos = 1;
-        return Tokenizer(std::move(data), "test");
-    }();
-    return kTokenizer;
-}
-
-std::int32_t id(std::string_view text) { return tokenizer().find(text).value(); }
+using test::id;
+using test::tokenizer;
 
 // The texts of the tokens that may follow `text`, each of the given ones.
 std::string allowed(const TokenRules& rules, const std::string& text,
@@ -35,7 +18,7 @@ std::string allowed(const TokenRules& rules, const std::string& text,
     TokenFilter filter(tokenizer(), rules);
     for (auto token : tokenizer().encode(text, SpecialTokens::parse)) filter.accept(token);
     std::vector<float> logits(static_cast<std::size_t>(tokenizer().size()), 1.0f);
-    filter.apply(logits);
+    filter.mask(logits);
     std::string may;
     for (const auto& candidate : candidates)
         if (std::isfinite(logits[static_cast<std::size_t>(id(candidate))])) may += candidate + " ";
@@ -76,7 +59,7 @@ TEST(TokenFilter, LeavesSomethingEvenIfTheContinuationsAreForbidden) {
     filter.accept(id("="));
     std::vector<float> logits(static_cast<std::size_t>(tokenizer().size()), 1.0f);
     logits[static_cast<std::size_t>(id("a"))] = -INFINITY;
-    filter.apply(logits);
+    filter.mask(logits);
     EXPECT_TRUE(std::isfinite(logits[static_cast<std::size_t>(id("b"))]));
 }
 

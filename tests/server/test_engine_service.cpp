@@ -92,6 +92,44 @@ TEST_F(EngineService, HoldsReasoningToItsBudget) {
     EXPECT_FALSE(message(ask(routes, "/v1/chat/completions", body)).contains("reasoning_content"));
 }
 
+// Where clients of llama.cpp's server look for it: in whole answers and in the last chunk of a stream.
+TEST_F(EngineService, TellsWhatAnAnswerTook) {
+    auto check = [](const ordered_json& answer, int prompt, int predicted) {
+        ASSERT_TRUE(answer.contains("timings")) << answer.dump();
+        const auto& timings = answer["timings"];
+        EXPECT_EQ(timings["cache_n"].get<int>() + timings["prompt_n"].get<int>(), prompt);
+        EXPECT_EQ(timings["predicted_n"], predicted);
+        for (const char* name : {"prompt", "predicted"}) {
+            const auto n = timings[std::string(name) + "_n"].get<double>();
+            const auto ms = timings[std::string(name) + "_ms"].get<double>();
+            EXPECT_GT(ms, 0) << name;
+            EXPECT_NEAR(timings[std::string(name) + "_per_token_ms"].get<double>(), ms / n, 0.01);
+            EXPECT_NEAR(timings[std::string(name) + "_per_second"].get<double>() * ms / 1000 / n, 1, 0.01);
+        }
+        EXPECT_LE(timings["draft_n_accepted"], timings["draft_n"]);
+    };
+    auto body = chat("What is the capital of France?", 5);
+    body["ignore_eos"] = true;
+    const auto whole = ask(routes, "/v1/chat/completions", body);
+    const auto prompt = whole["usage"]["prompt_tokens"].get<int>();
+    check(whole, prompt, 5);
+    const ordered_json raw = {{"prompt", "Once upon a time"}, {"max_tokens", 5}, {"ignore_eos", true}};
+    const auto continued = ask(routes, "/v1/completions", raw);
+    const auto raw_prompt = continued["usage"]["prompt_tokens"].get<int>();
+    check(continued, raw_prompt, 5);
+    for (const bool chats : {true, false})
+        for (const bool usage : {false, true}) {
+            auto streamed = chats ? body : raw;
+            streamed["stream"] = true;
+            streamed["stream_options"] = {{"include_usage", usage}};
+            const auto chunks = stream(routes, chats ? "/v1/chat/completions" : "/v1/completions", streamed);
+            ASSERT_GT(chunks.size(), 1u);
+            for (std::size_t i = 0; i + 1 < chunks.size(); ++i) EXPECT_FALSE(chunks[i].contains("timings"));
+            check(chunks.back(), chats ? prompt : raw_prompt, 5);
+            EXPECT_EQ(chunks.back()["choices"].empty(), usage);
+        }
+}
+
 TEST_F(EngineService, ContinuesFromWhatItHasRead) {
     auto body = chat("What is the capital of France?");
     auto first = ask(routes, "/v1/chat/completions", body);

@@ -1,5 +1,6 @@
 #include "server/api/answer.h"
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -15,6 +16,16 @@ void add(Usage& sum, const Usage& usage) {
     sum.cached_tokens += usage.cached_tokens;
     sum.completion_tokens += usage.completion_tokens;
     sum.reasoning_tokens += usage.reasoning_tokens;
+}
+
+// Requests of one answer run side by side: of their times the longest counts.
+void add(std::optional<RequestTimings>& all, const std::optional<RequestTimings>& timings) {
+    if (!timings) return;
+    RequestTimings& sum = all ? *all : all.emplace();
+    sum.prompt_seconds = std::max(sum.prompt_seconds, timings->prompt_seconds);
+    sum.answer_seconds = std::max(sum.answer_seconds, timings->answer_seconds);
+    sum.drafted += timings->drafted;
+    sum.accepted += timings->accepted;
 }
 
 // Events come on the service's thread, possibly before submit() has returned. The mutex is never held for
@@ -70,8 +81,10 @@ class Run {
         if (over_) return;
         if (event.kind == Event::Kind::done) {
             add(usage_, event.usage);
+            add(timings_, event.timings);
             if (--running_ > 0) return;
             event.usage = usage_;
+            event.timings = timings_;
         }
         const bool failed = event.kind == Event::Kind::failed;
         over_ = failed || event.kind == Event::Kind::done;
@@ -120,6 +133,7 @@ class Run {
     std::vector<std::weak_ptr<Job>> jobs_;  // which hold this
     std::int64_t prompt_tokens_ = 0;        // of the requests that are sized
     Usage usage_;                           // of those that are done
+    std::optional<RequestTimings> timings_;
     Clock::time_point sent_;
 };
 

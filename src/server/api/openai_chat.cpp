@@ -1,6 +1,7 @@
 // Chat completions. A stream starts at once, before the request's turn has come: clients give up on connections that
 // stay silent. While the prompt is read they get chunks with an empty delta, since not all of them count comments as
 // life.
+#include <cmath>
 #include <map>
 #include <utility>
 #include <vector>
@@ -18,6 +19,40 @@ ordered_json usage_json(const Usage& usage) {
             {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
             {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}},
             {"completion_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}}};
+}
+
+void add_timings(ordered_json& answer, const Usage& usage, const std::optional<RequestTimings>& timings) {
+    if (!timings) return;
+    auto& json = answer["timings"];
+    auto add = [&](const std::string& name, std::int64_t tokens, double seconds) {
+        auto rounded = [](double value) { return std::round(value * 1000) / 1000; };
+        const auto n = static_cast<double>(tokens);
+        json[name + "_n"] = tokens;
+        json[name + "_ms"] = rounded(seconds * 1000);
+        json[name + "_per_token_ms"] = rounded(tokens > 0 ? seconds * 1000 / n : 0);
+        json[name + "_per_second"] = rounded(seconds > 0 ? n / seconds : 0);
+    };
+    json["cache_n"] = usage.cached_tokens;
+    add("prompt", usage.prompt_tokens - usage.cached_tokens, timings->prompt_seconds);
+    add("predicted", usage.completion_tokens, timings->answer_seconds);
+    json["draft_n"] = timings->drafted;
+    json["draft_n_accepted"] = timings->accepted;
+}
+
+std::string LastChunk::hold(ordered_json chunk) {
+    std::string before = release();
+    chunk_ = std::move(chunk);
+    return before;
+}
+
+std::string LastChunk::release() {
+    const auto chunk = std::exchange(chunk_, {});
+    return chunk ? sse_data(*chunk) : std::string();
+}
+
+std::string LastChunk::end(const Event& done) {
+    if (chunk_) add_timings(*chunk_, done.usage, done.timings);
+    return release() + "data: [DONE]\n\n";
 }
 
 double finite(double logprob) { return std::max(logprob, -9999.0); }
@@ -80,7 +115,7 @@ class ChatAnswer : public Answer {
             usage_ = event.usage;
             start_ = Clock::now();
         }
-        if (stream_) return chunks(event);
+        if (stream_) return event.kind == Event::Kind::done ? end(event) : last_.release() + chunks(event);
         collect(event);
         return {};
     }
@@ -94,10 +129,12 @@ class ChatAnswer : public Answer {
                                        {"processed", progress.progress_done},
                                        {"time_ms", time}};
         }
-        return sse_data(json);
+        return last_.release() + sse_data(json);
     }
 
-    std::string fail(const ApiError& error) override { return sse_data(openai_error_json(error)); }
+    std::string fail(const ApiError& error) override {
+        return last_.release() + sse_data(openai_error_json(error));
+    }
     ordered_json error_body(const ApiError& error) const override { return openai_error_json(error); }
 
     std::string whole() const override {
@@ -112,6 +149,7 @@ class ChatAnswer : public Answer {
                                        {"finish_reason", choices_[i].finish_reason}});
         }
         json["usage"] = usage_json(usage_);
+        add_timings(json, usage_, timings_);
         return dump(json);
     }
 
@@ -141,9 +179,9 @@ class ChatAnswer : public Answer {
             case Kind::finished: {
                 auto json = chunk(event.choice, ordered_json::object());
                 json["choices"][0]["finish_reason"] = event.finish_reason;
-                return sse_data(json);
+                return last_.hold(std::move(json));
             }
-            case Kind::done: return end(event.usage);
+            case Kind::done:
             case Kind::started:
             case Kind::progress:
             case Kind::prompt_logprobs:
@@ -193,15 +231,15 @@ class ChatAnswer : public Answer {
         return json;
     }
 
-    std::string end(const Usage& usage) const {
+    std::string end(const Event& done) {
         std::string bytes;
         if (include_usage_) {
             auto json = envelope("chat.completion.chunk");
             json["choices"] = ordered_json::array();
-            json["usage"] = usage_json(usage);
-            bytes = sse_data(json);
+            json["usage"] = usage_json(done.usage);
+            bytes = last_.hold(std::move(json));
         }
-        return bytes + "data: [DONE]\n\n";
+        return bytes + last_.end(done);
     }
 
     // --- whole
@@ -218,7 +256,10 @@ class ChatAnswer : public Answer {
             case Kind::call_start: choice.calls.push_back({event.id, event.text, ""}); break;
             case Kind::call_arguments: choice.calls.back().arguments += event.text; break;
             case Kind::finished: choice.finish_reason = event.finish_reason; break;
-            case Kind::done: usage_ = event.usage; break;
+            case Kind::done:
+                usage_ = event.usage;
+                timings_ = event.timings;
+                break;
             default: break;
         }
     }
@@ -243,6 +284,8 @@ class ChatAnswer : public Answer {
     const ToolSet tools_;
     const bool stream_, include_usage_, return_progress_, logprobs_;
     Usage usage_;
+    std::optional<RequestTimings> timings_;
+    LastChunk last_;
     Clock::time_point start_ = Clock::now();
     std::map<std::pair<int, std::size_t>, CustomInput>
         inputs_;                   // of calls of custom tools, by choice and call

@@ -65,16 +65,22 @@ class CompletionAnswer : public Answer {
             case Kind::content: return add_text(event);
             case Kind::finished:
                 choice_of(event).finish_reason = event.finish_reason;
-                return stream_ ? chunk(event.choice, "", ordered_json(), event.finish_reason) : "";
-            case Kind::done: usage_ = event.usage; return stream_ ? end() : "";
+                return stream_ ? last_.hold(chunk(event.choice, "", ordered_json(), event.finish_reason))
+                               : "";
+            case Kind::done:
+                usage_ = event.usage;
+                timings_ = event.timings;
+                return stream_ ? end(event) : "";
             default: return {};
         }
     }
 
     std::string keep_alive(const Event& progress) override {
-        return chunk(progress.choice, "", ordered_json(), nullptr);
+        return last_.release() + sse_data(chunk(progress.choice, "", ordered_json(), nullptr));
     }
-    std::string fail(const ApiError& error) override { return sse_data(openai_error_json(error)); }
+    std::string fail(const ApiError& error) override {
+        return last_.release() + sse_data(openai_error_json(error));
+    }
     ordered_json error_body(const ApiError& error) const override { return openai_error_json(error); }
 
     std::string whole() const override {
@@ -83,6 +89,7 @@ class CompletionAnswer : public Answer {
             json["choices"].push_back(choice_json(static_cast<int>(i), choices_[i].text,
                                                   scored_ ? choices_[i].logprobs.json() : ordered_json(),
                                                   choices_[i].finish_reason));
+        add_timings(json, usage_, timings_);
         return dump(json);
     }
 
@@ -103,20 +110,23 @@ class CompletionAnswer : public Answer {
         for (const auto& one : event.logprobs) lists.append(service_, one);
         choice.logprobs.offset = lists.offset;
         if (!stream_) return {};
-        return chunk(event.choice, event.text, scored_ ? piece.json() : ordered_json(), nullptr);
+        return last_.release() +
+               sse_data(chunk(event.choice, event.text, scored_ ? piece.json() : ordered_json(), nullptr));
     }
 
-    std::string chunk(int choice, const std::string& text, ordered_json logprobs,
-                      ordered_json finish_reason) const {
+    ordered_json chunk(int choice, const std::string& text, ordered_json logprobs,
+                       ordered_json finish_reason) const {
         auto json = envelope();
         json["choices"] =
             ordered_json::array({choice_json(choice, text, std::move(logprobs), std::move(finish_reason))});
         if (include_usage_) json["usage"] = nullptr;
-        return sse_data(json);
+        return json;
     }
 
-    std::string end() const {
-        return (include_usage_ ? sse_data(envelope_with_usage()) : "") + "data: [DONE]\n\n";
+    std::string end(const Event& done) {
+        std::string bytes;
+        if (include_usage_) bytes = last_.hold(envelope_with_usage());
+        return bytes + last_.end(done);
     }
 
     ordered_json envelope() const {
@@ -143,6 +153,8 @@ class CompletionAnswer : public Answer {
     const std::int64_t created_;
     const bool stream_, include_usage_, scored_;
     Usage usage_;
+    std::optional<RequestTimings> timings_;
+    LastChunk last_;
     std::vector<Choice> choices_;
 };
 

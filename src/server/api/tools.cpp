@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/api/common.h"
+#include "service/client_error.h"
 #include "text/chat_json.h"
 #include "text/tool_check.h"
 
@@ -27,8 +29,8 @@ std::string joined(const std::string& name_space, const std::string& name) {
 void check_schema(const Field& schema, std::string_view tool) {
     try {
         check_parameters(schema.json(), schema.path(), tool);
-    } catch (...) {
-        throw to_api_error(std::current_exception());
+    } catch (const Error& e) {
+        throw invalid(e.what(), blamed_field(e.what()));
     }
 }
 

@@ -1,0 +1,144 @@
+// What is drafted for a pass, and what follows from it: tokens, and states to keep.
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "engine/scheduler.h"
+
+namespace cachalot {
+namespace {
+
+constexpr int kLongestDraft = 12;  // tokens
+static_assert(kLongestDraft < kRollback);
+
+}  // namespace
+
+// Adds tokens that are forced or drafted to the known ones, as far as memory suffices.
+void Scheduler::draft(std::vector<Part>& parts) {
+    auto writes = [](const Part& part) { return part.sequence->rows_kind() == RowsKind::decode; };
+    std::int64_t writers = 0, beside = 0;
+    for (const auto& part : parts) (writes(part) ? writers : beside) += part.rows;
+    bool any = false;
+    for (auto& part : parts) {
+        if (!writes(part) || part.sequence->in_doubt()) continue;
+        guess(part, static_cast<int>(writers), static_cast<int>(beside));
+        any |= !part.draft.empty();
+    }
+    if (!any) return;
+    std::int64_t need = 0;
+    for (const auto& part : parts)
+        need += part.sequence->state_->growth(part.rows + static_cast<std::int64_t>(part.draft.size()));
+    if (!has_room(need))
+        for (auto& part : parts) part.draft.clear();
+}
+
+// The last token that is written is not evaluated, so it need not be drafted.
+int Scheduler::longest_draft(const Sequence& s) const {
+    const auto context = engine_.context() - s.state_->length() - 1;
+    const auto left = static_cast<std::int64_t>(s.generation_.left()) - 1;
+    return static_cast<int>(
+        std::clamp(std::min(context, left), std::int64_t{0}, std::int64_t{kLongestDraft}));
+}
+
+void Scheduler::guess(Part& part, int writers, int beside) {
+    auto& s = *part.sequence;
+    const auto most = static_cast<std::size_t>(longest_draft(s));
+    part.draft = s.generation_.forced();
+    part.forced = !part.draft.empty();
+    if (part.forced) {
+        part.draft.resize(std::min(part.draft.size(), most));
+        return;
+    }
+    if (options_.drafting == Drafting::off || most == 0) return;
+    auto proposed = s.drafter_->propose(s.tokens(), static_cast<int>(most));
+    proposed.resize(s.generation_.allowed(proposed));
+    if (proposed.empty()) return;
+    if (options_.drafting == Drafting::automatic)
+        proposed.resize(static_cast<std::size_t>(
+            gate_.length(s.drafts_, writers, beside, static_cast<int>(proposed.size()))));
+    if (proposed.empty()) s.drafts_.skipped();
+    part.draft = std::move(proposed);
+}
+
+// Sequences choose their tokens side by side: each writes to what is its own. What they share comes after that.
+void Scheduler::advance(const std::vector<Part>& parts, const Batch& batch, const PassOutput& output) {
+    std::vector<Outcome> outcomes;
+    std::vector<std::size_t> choosing;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        auto& generation = parts[i].sequence->generation_;
+        const auto start = static_cast<std::int64_t>(generation.evaluated());
+        generation.mark_evaluated(static_cast<std::size_t>(parts[i].rows));
+        const bool of_prompt = generation.tokens().size() == generation.prompt_tokens();
+        outcomes.push_back({start, of_prompt, generation.pending().empty()});
+        if (outcomes.back().all_read) choosing.push_back(i);
+    }
+    if (!choosing.empty()) {
+        const Traced span(engine_.options().trace, "sample");
+        engine_.backend().sample(static_cast<int>(choosing.size()), [&](int c) {
+            const auto i = choosing[static_cast<std::size_t>(c)];
+            choose(parts[i], output.of(batch.sequences()[i]), outcomes[i]);
+        });
+    }
+    const auto now = std::chrono::steady_clock::now();
+    for (auto i : choosing) {
+        auto& times = parts[i].sequence->times_;
+        if (outcomes[i].of_prompt) times.first_token = now;
+        times.last_token = now;
+    }
+    for (std::size_t i = 0; i < parts.size(); ++i)
+        settle(parts[i], output.of(batch.sequences()[i]), std::move(outcomes[i]));
+}
+
+// Chooses tokens from logits [.. 1 + drafted tokens, vocab]: the first, and more while what is chosen is what was drafted.
+void Scheduler::choose(const Part& part, std::span<float> logits, Outcome& outcome) const try {
+    auto& generation = part.sequence->generation_;
+    const auto vocab = static_cast<std::size_t>(engine_.model().config.vocab_size);
+    logits = logits.last((1 + part.draft.size()) * vocab);
+    for (std::size_t row = 0;; ++row) {
+        SequenceEvent wrote{SequenceEvent::Kind::wrote, part.sequence};
+        if (!generation.finished()) {
+            wrote.text = generation.accept(logits.subspan(row * vocab, vocab));
+            wrote.logprobs = generation.logprobs();
+            wrote.text_offset = generation.text_offset();
+        }
+        wrote.length = generation.tokens().size();
+        wrote.last = generation.finished();
+        outcome.written.push_back(std::move(wrote));
+        if (generation.finished() || row == part.draft.size()) break;
+        if (generation.tokens().back() != part.draft[row]) break;
+        generation.mark_evaluated(1);
+        ++outcome.accepted;
+    }
+} catch (...) {  // nothing can be chosen from such logits
+    outcome.error = std::current_exception();
+}
+
+void Scheduler::settle(const Part& part, std::span<float> logits, Outcome outcome) {
+    const auto& held = part.sequence;
+    auto& s = *held;
+    auto& generation = s.generation_;
+    const auto [start, of_prompt, all_read, written, accepted, error] = std::move(outcome);
+    if (of_prompt)
+        events_.push_back({SequenceEvent::Kind::read, held, start + part.rows,
+                           s.options_.all_logits ? logits : std::span<float>()});
+    events_.insert(events_.end(), written.begin(), written.end());
+    if (error) return drop(held, error);
+    if (!part.draft.empty() && !part.forced) {
+        s.drafts_.judged(accepted, static_cast<int>(part.draft.size()));
+        drafted_ += static_cast<std::int64_t>(part.draft.size());
+        accepted_ += accepted;
+    }
+    const auto end = static_cast<std::int64_t>(generation.evaluated());
+    if (end < s.state_->length()) s.state_->rollback(end);
+    s.bytes_ = s.state_->bytes();
+    if (end >= s.proven_at_) s.proven_at_ = 0;
+    for (auto every = (start / kKeepEvery + 1) * kKeepEvery; every <= end; every += kKeepEvery)
+        s.marks_.insert(every);
+    while (!s.marks_.empty() && *s.marks_.begin() <= end) {
+        keep(s, *s.marks_.begin());
+        s.marks_.erase(s.marks_.begin());
+    }
+    if (all_read && generation.finished()) retire(held);
+}
+
+}  // namespace cachalot

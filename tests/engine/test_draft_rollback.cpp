@@ -1,0 +1,65 @@
+// A state from which drafted tokens were taken back is that of a sequence that never drafted, byte for byte.
+#include <map>
+
+#include "engine/scheduler_test.h"
+#include "state/kv_codec.h"
+
+namespace cachalot {
+namespace {
+
+using test::Tokens;
+
+constexpr std::size_t kDrafted = 12;  // the most that a scheduler drafts
+
+// All that is kept of a sequence with these tokens.
+std::vector<std::byte> bytes_of(const Engine& engine, const KvState& state, const Tokens& tokens) {
+    const KvCodec codec(engine.kv_pool());
+    const auto saved = state.checkpoint();
+    auto bytes = codec.no_bytes();
+    codec.write_rows(saved, 0, std::span(tokens).first(static_cast<std::size_t>(saved.length)), bytes);
+    bytes.insert(bytes.end(), saved.rings.begin(), saved.rings.end());
+    return {bytes.begin(), bytes.end()};
+}
+
+class DraftRollback : public test::SchedulerTest {
+  protected:
+    // Lengths before a draft whose rows reach or cross an edge.
+    static std::vector<std::size_t> lengths() {
+        std::vector<std::size_t> all = {1, 3, 4};  // groups of 4 begin
+        // A window and a group of the strong compression, two of them, a page of rows.
+        for (std::size_t edge : {128, 256, 512})
+            for (std::size_t before : {13, 12, 8, 4, 1, 0}) all.push_back(edge - before);
+        return all;
+    }
+};
+
+TEST_F(DraftRollback, LeavesTheStateThatNeverDrafted) {
+    for (auto precision : {Precision::exact, Precision::fast}) {
+        Engine engine(test::nano(), {2, precision});
+        const auto tokens = lengthy(512 + kDrafted + 1);
+        // What is to come, one token at a time.
+        std::map<std::size_t, std::vector<std::byte>> expected;
+        std::map<std::size_t, KvState> before;
+        auto state = engine.new_state();
+        for (std::size_t n = 0; n < tokens.size(); ++n) {
+            for (auto length : lengths())
+                if (n == length) before.emplace(n, state.fork());
+            engine.step(state, std::span(tokens).subspan(n, 1), RowsKind::decode);
+            expected[n + 1] = bytes_of(engine, state, tokens);
+        }
+        for (const auto& [length, at] : before)
+            for (std::size_t accepted = 0; accepted <= kDrafted; ++accepted) {
+                KvState drafting = at.fork();
+                Tokens rows = test::part(tokens, length, 1 + kDrafted);
+                for (std::size_t i = 1 + accepted; i < rows.size(); ++i) rows[i] = (rows[i] + 77) % 8000;
+                engine.step(drafting, rows, RowsKind::verify, Batch::Logits::all);
+                const auto end = length + 1 + accepted;
+                drafting.rollback(static_cast<std::int64_t>(end));
+                ASSERT_EQ(bytes_of(engine, drafting, tokens), expected[end])
+                    << length << " tokens, " << accepted << " accepted";
+            }
+    }
+}
+
+}  // namespace
+}  // namespace cachalot

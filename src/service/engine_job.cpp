@@ -25,7 +25,7 @@ void check_model(const Engine& engine) {
 }
 
 EngineJob::EngineJob(Workshop& shop, Request request, PreparedPrompt prompt, Service::Sink sink)
-    : QueuedJob(std::move(sink), request, shop.engine.options().log),
+    : WorkerJob(std::move(sink), request, shop.engine.options().log),
       shop_(shop),
       request_(std::move(request)),
       prompt_(std::move(prompt)),

@@ -16,11 +16,17 @@ SchedulerOptions with_memory(SchedulerOptions options, const Engine& engine) {
     return options;
 }
 
+Request urgent() {
+    Request request;
+    request.priority = Priority::interactive;
+    return request;
+}
+
 // What somebody else wants done on the worker's thread. Nobody gives it up; whoever waits is told how it ended.
 class Errand : public WorkerJob {
   public:
     explicit Errand(std::function<void()> work)
-        : WorkerJob([](const Event&) {}, Priority::interactive, {}), work_(std::move(work)) {}
+        : WorkerJob([](const Event&) {}, urgent(), {}), work_(std::move(work)) {}
 
     void begin() override { work_(); }
     void stop() override {}

@@ -20,14 +20,24 @@ std::string with(std::string_view header, std::string_view body = {}) {
     return request("POST /echo HTTP/1.1", fmt::format("Host: localhost\r\n{}\r\n", header), body);
 }
 
-std::vector<Case> cases() {
-    std::vector<Case> all;
-    auto add = [&](std::string name, std::string bytes, std::vector<int> statuses = {400}) {
-        all.push_back({std::move(name), std::move(bytes), std::move(statuses)});
-    };
-    using namespace std::string_literals;
+std::string repeated(int count, std::string_view line) {
+    std::string text = "Host: localhost\r\n";
+    for (int i = 0; i < count; ++i) text += line;
+    return text;
+}
 
-    // What is not HTTP/1.
+// Collects cases.
+struct Cases {
+    std::vector<Case> all;
+
+    void operator()(std::string name, std::string bytes, std::vector<int> statuses = {400}) {
+        all.push_back({std::move(name), std::move(bytes), std::move(statuses)});
+    }
+};
+
+// What is not HTTP/1.
+void not_http(Cases& add) {
+    using namespace std::string_literals;
     add("http2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"s, {505, 400});
     add("tls hello", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"s + std::string(508, '\x5a'));
     add("sslv2 hello", "\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10"s + std::string(32, 'x'));
@@ -53,8 +63,11 @@ std::vector<Case> cases() {
         for (char& c : noise) c = static_cast<char>(random());
         add(fmt::format("noise {}", seed), noise + "\r\n\r\n", {400, 0});
     }
+}
 
-    // Request lines.
+// Request lines.
+void request_lines(Cases& add) {
+    using namespace std::string_literals;
     for (const char* version : {"HTTP/1.2", "HTTP/2", "HTTP/2.0", "HTTP/0.9", "HTTP/3.0", "HTTP/9.9",
                                 "HTTP/1.", "HTTP/1", "HTTP/.1", "HTTP/11.1", "HTTP/1.11", "http/1.1",
                                 "HTTPS/1.1", "XTTP/1.1", "HTTP 1.1", "HTTP/-1.1", ""})
@@ -93,8 +106,11 @@ std::vector<Case> cases() {
                 }() +
                 " HTTP/1.1"),
         {404});
+}
 
-    // Headers.
+// Headers.
+void headers(Cases& add) {
+    using namespace std::string_literals;
     add("no host", request("GET /hello HTTP/1.1", ""));
     add("two hosts", request("GET /hello HTTP/1.1", "Host: localhost\r\nHost: localhost\r\n"));
     for (const char* host : {"",
@@ -134,17 +150,14 @@ std::vector<Case> cases() {
         request("GET /hello HTTP/1.1", "Host: localhost\r\nX: " + std::string(65536, 'x') + "\r\n"), {431});
     add("64 KB header name",
         request("GET /hello HTTP/1.1", "Host: localhost\r\n" + std::string(65536, 'x') + ": y\r\n"), {431});
-    auto repeated = [](int count, std::string_view line) {
-        std::string text = "Host: localhost\r\n";
-        for (int i = 0; i < count; ++i) text += line;
-        return text;
-    };
     add("101 headers", request("GET /hello HTTP/1.1", repeated(101, "a: b\r\n")), {431});
     add("5,000 headers", request("GET /hello HTTP/1.1", repeated(5000, "a:\r\n")), {431});
     add("100,000 headers", request("GET /hello HTTP/1.1", repeated(100'000, "a: b\r\n")), {431});
     add("folded forever", request("GET /hello HTTP/1.1", repeated(20'000, " x\r\n")), {400, 431});
+}
 
-    // How long is the body?
+// How long is the body?
+void body_lengths(Cases& add) {
     for (const char* length :
          {"-1", "+5", "0x5", "5 5", "5,5", "5, 6", "five", "", " ", "1e3", "5.0", "5;",
           "99999999999999999999", "18446744073709551616", "-9223372036854775808", "\xef\xbc\x95", "5\x01"})
@@ -186,8 +199,10 @@ std::vector<Case> cases() {
                 "Host: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n", "0\r\n\r\n"));
     add("smuggled", with("Content-Length: 6\r\nTransfer-Encoding:\tchunked", "0\r\n\r\nG"));
     add("expectation", with("Content-Length: 1\r\nExpect: 200-maybe", "x"), {417});
+}
 
-    // Served, but odd.
+// Served, but odd.
+void odd_but_served(Cases& add) {
     add("expect without a body",
         request("GET /hello HTTP/1.1", "Host: localhost\r\nExpect: 100-continue\r\n"), {200});
     add("upgrade h2c",
@@ -215,7 +230,16 @@ std::vector<Case> cases() {
         request("GET /hello HTTP/1.1",
                 "Host: localhost\r\nX-Forwarded-Host: evil\r\nX-Original-URL: /wait\r\n"),
         {200});
-    return all;
+}
+
+std::vector<Case> cases() {
+    Cases add;
+    not_http(add);
+    request_lines(add);
+    headers(add);
+    body_lengths(add);
+    odd_but_served(add);
+    return std::move(add.all);
 }
 
 class HostileHttp : public HttpTest {};

@@ -1,8 +1,9 @@
-// What sampling costs: a row of a whole vocabulary by itself, and an answer's token while many are written together.
+// What sampling costs: a row of a whole vocabulary by itself, and an answer's token while many are written
+// together.
 //
 //     bench_sampling                    the sampler alone, milliseconds for a row of 129,280 logits
-//     bench_sampling MODEL [N] [R]      N answers (16) written together with temperature 1 and top-p 0.95, against
-//                                       greedy ones; in turns, the median of R rounds (7)
+//     bench_sampling MODEL [N] [R]      N answers (16) written together with temperature 1 and top-p 0.95,
+//                                       against greedy ones; in turns, the median of R rounds (7)
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -120,7 +120,8 @@ void compare(const std::string& path, int threads) {
         measure_server(http.port(), with);
     }
     http.stop();
-    fmt::print("{}, {}: {} answers of {} tokens each way\n", path, engine.primitives().name(), kRounds, kTokens);
+    fmt::print("{}, {}: {} answers of {} tokens each way\n", path, engine.primitives().name(), kRounds,
+               kTokens);
     fmt::print("milliseconds between tokens     p50      p99\n");
     auto row = [](const char* name, double p50, double p99) {
         fmt::print("{:<27} {:8.3f} {:8.3f}\n", name, p50, p99);

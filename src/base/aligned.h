@@ -1,5 +1,5 @@
-// A block of trivially copyable elements aligned to a cache line. Grows without keeping its contents: it is meant
-// for scratch that is overwritten on every use.
+// A block of trivially copyable elements aligned to a cache line. Grows without keeping its contents: it is
+// meant for scratch that is overwritten on every use.
 #pragma once
 
 #include <cstddef>

@@ -22,8 +22,8 @@ struct CpuFeatures {
 // Detected once; the operating system's support for the wide registers is taken into account.
 const CpuFeatures& cpu_features();
 
-// AMX keeps 8 KiB of state for each thread, which Linux gives to a process that asks for it; to be called before AMX is
-// used. False if it cannot be had.
+// AMX keeps 8 KiB of state for each thread, which Linux gives to a process that asks for it; to be called
+// before AMX is used. False if it cannot be had.
 bool request_amx();
 
 }  // namespace cachalot

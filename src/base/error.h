@@ -1,9 +1,9 @@
 // Errors that a user can act on.
 //
 // The library reports every problem caused by the outside world (a file, a request, the machine) by throwing
-// `Error`, whose message names the file, tensor, field or offset. It never prints, exits or aborts. `InternalError`
-// marks our own mistakes: an assertion that failed. Both are caught in three places only: `main`, one server
-// request, and the engine's worker.
+// `Error`, whose message names the file, tensor, field or offset. It never prints, exits or aborts.
+// `InternalError` marks our own mistakes: an assertion that failed. Both are caught in three places only:
+// `main`, one server request, and the engine's worker.
 #pragma once
 
 #include <fmt/format.h>

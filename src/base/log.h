@@ -1,12 +1,12 @@
 // What goes on inside, for whoever runs the program.
 //
-// The library prints nothing. Its parts are given a Log and tell it what they cannot tell anybody else: a prefix that could
-// not be written to disk, a request that ended with an error. A Log that nobody has given a sink says nothing, so that tests
-// and programs that do not care pay for a comparison only. There is no log of the process: who makes a part decides where
-// its lines go, and two engines can have two logs.
+// The library prints nothing. Its parts are given a Log and tell it what they cannot tell anybody else: a
+// prefix that could not be written to disk, a request that ended with an error. A Log that nobody has given a
+// sink says nothing, so that tests and programs that do not care pay for a comparison only. There is no log
+// of the process: who makes a part decides where its lines go, and two engines can have two logs.
 //
-// A line is a message, which is a literal, and fields. The field "error" is the cause, as an exception tells it; it may name
-// files. What users say and the keys that they show never become fields.
+// A line is a message, which is a literal, and fields. The field "error" is the cause, as an exception tells
+// it; it may name files. What users say and the keys that they show never become fields.
 #pragma once
 
 #include <concepts>
@@ -58,8 +58,8 @@ class LogSink {
     virtual void write(const LogLine& line) = 0;  // one that it wants
 };
 
-// A handle: copies go to the same sink. All of it may be called by any thread; nothing throws, and nothing waits for
-// longer than it takes to hand a line to the system.
+// A handle: copies go to the same sink. All of it may be called by any thread; nothing throws, and nothing
+// waits for longer than it takes to hand a line to the system.
 class Log {
   public:
     using Fields = std::initializer_list<LogField>;
@@ -85,8 +85,8 @@ class Log {
         write(LogLevel::error, message, fields);
     }
 
-    // For what may happen thousands of times a second: of lines with one message the sink writes one now and then, with
-    // the number of those between ("repeated").
+    // For what may happen thousands of times a second: of lines with one message the sink writes one now and
+    // then, with the number of those between ("repeated").
     void often(LogLevel level, std::string_view message, Fields fields = {}) const noexcept {
         write(level, message, fields, true);
     }

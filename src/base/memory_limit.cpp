@@ -65,8 +65,8 @@ MemoryLimit memory_limit(const fs::path& root) {
     limit.available =
         std::min(limit.total, number_of(meminfo, "MemAvailable:").value_or(limit.total / 1024) * 1024);
 
-    // Lines "0::/path" for version 2, "4:memory:/path" for version 1. A limit holds for all groups below it. In a
-    // container the path may be the one outside; its own group is the root then.
+    // Lines "0::/path" for version 2, "4:memory:/path" for version 1. A limit holds for all groups below it.
+    // In a container the path may be the one outside; its own group is the root then.
     std::ifstream groups(root / "proc/self/cgroup");
     for (std::string line; std::getline(groups, line);) {
         const auto colon = line.find(':'),

@@ -1,4 +1,5 @@
-// How much memory this process may use: the machine's, or less where a container or a service manager limits it.
+// How much memory this process may use: the machine's, or less where a container or a service manager limits
+// it.
 #pragma once
 
 #include <cstdint>

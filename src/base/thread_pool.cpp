@@ -11,8 +11,8 @@
 namespace cachalot {
 namespace {
 
-// Some tens of microseconds on current machines: longer than the gap between two loops of a step, shorter than a
-// time slice.
+// Some tens of microseconds on current machines: longer than the gap between two loops of a step, shorter
+// than a time slice.
 constexpr int kSpins = 2000;
 
 void relax() {
@@ -75,8 +75,8 @@ void ThreadPool::parallel_for(std::int64_t count, const Body& body) {
     const Claim all(++loop_, (count + unit_ - 1) / unit_);
     done_.store(0, std::memory_order_relaxed);
     claim_.store(all.word(), std::memory_order_seq_cst);
-    // A worker counts itself as a sleeper under the lock and then looks at the word again, so either we see the
-    // sleeper or the sleeper sees the new loop.
+    // A worker counts itself as a sleeper under the lock and then looks at the word again, so either we see
+    // the sleeper or the sleeper sees the new loop.
     if (sleepers_.load(std::memory_order_seq_cst) > 0) {
         { std::lock_guard lock(mutex_); }
         wake_.notify_all();

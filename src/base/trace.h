@@ -1,8 +1,8 @@
 // Where the time goes: nested spans, each with the bytes it read and the operations it did.
 //
-// Recorded by one thread, the one that runs the model; the pool's threads work inside of its spans. Without a trace
-// nothing is recorded and nothing is paid. A trace holds a bounded number of spans: a program that runs for days would
-// else fill the memory. The spans that no longer fit are counted.
+// Recorded by one thread, the one that runs the model; the pool's threads work inside of its spans. Without a
+// trace nothing is recorded and nothing is paid. A trace holds a bounded number of spans: a program that runs
+// for days would else fill the memory. The spans that no longer fit are counted.
 #pragma once
 
 #include <chrono>
@@ -39,9 +39,9 @@ class Trace {
     // Chrome's trace event format, for chrome://tracing, Perfetto or speedscope.
     std::string chrome_json() const;
 
-    // One line for each kind of span that no other lies in, named with the one around it: calls, time, share of the
-    // whole, bytes and operations per second, waits for all threads; these also for each pass and layer in the end. Says
-    // how many spans were dropped, if any were.
+    // One line for each kind of span that no other lies in, named with the one around it: calls, time, share
+    // of the whole, bytes and operations per second, waits for all threads; these also for each pass and
+    // layer in the end. Says how many spans were dropped, if any were.
     std::string summary() const;
 
   private:

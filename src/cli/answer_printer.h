@@ -10,7 +10,8 @@ namespace cachalot::cli {
 
 class AnswerPrinter {
   public:
-    // On a terminal reasoning is shown, in grey. Elsewhere only if `show_reasoning` says so: the answer is the result.
+    // On a terminal reasoning is shown, in grey. Elsewhere only if `show_reasoning` says so: the answer is
+    // the result.
     explicit AnswerPrinter(bool show_reasoning);
 
     bool on_prefill(std::int64_t done, std::int64_t total);

@@ -8,7 +8,8 @@
 
 namespace cachalot::cli {
 
-// An SVG document: one panel for each trace, hit rate over the share of the experts that fit, a line for each policy.
+// An SVG document: one panel for each trace, hit rate over the share of the experts that fit, a line for each
+// policy.
 std::string plot_svg(const std::vector<TraceResult>& traces);
 
 }  // namespace cachalot::cli

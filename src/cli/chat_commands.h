@@ -13,9 +13,10 @@ struct ChatLine {
     std::string argument;  // of a command, or the whole text
 };
 
-// A text is a command if its first word is one. Another word of letters after a slash is a misspelt one, which is an
-// Error, unless it is a path that exists or the text has several lines; everything else is a question, such as
-// "/usr/bin/env is what?". Throws Error also for a command that gets an argument and takes none, or the other way round.
+// A text is a command if its first word is one. Another word of letters after a slash is a misspelt one,
+// which is an Error, unless it is a path that exists or the text has several lines; everything else is a
+// question, such as "/usr/bin/env is what?". Throws Error also for a command that gets an argument and takes
+// none, or the other way round.
 ChatLine read_chat_line(const std::string& text);
 
 std::string chat_help();

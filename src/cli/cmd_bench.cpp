@@ -63,8 +63,8 @@ std::uint64_t peak_rss_bytes() {
 #endif
 }
 
-// Tokens that are as varied as text: what matters is that they spread over the experts. Each run has others, or a cache
-// of experts would know what comes.
+// Tokens that are as varied as text: what matters is that they spread over the experts. Each run has others,
+// or a cache of experts would know what comes.
 std::vector<std::int32_t> varied_tokens(std::int64_t count, int vocab, int run = 0) {
     std::vector<std::int32_t> tokens;
     std::uint32_t x = 12345u + 7919u * static_cast<std::uint32_t>(run);
@@ -91,8 +91,8 @@ void decode_together(Engine& engine, std::vector<KvState>& states, std::span<con
     }
 }
 
-// The speed of memory is measured before and after each repetition of decode: on machines that are shared it may double or
-// halve from one minute to the next.
+// The speed of memory is measured before and after each repetition of decode: on machines that are shared it
+// may double or halve from one minute to the next.
 Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& start, const std::string& test,
             std::int64_t count, int parallel, int repetitions) {
     bool decode = test == "decode";

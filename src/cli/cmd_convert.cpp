@@ -1,4 +1,5 @@
-// cachalot convert: a release or a GGUF file to one GGUF file, or a GGUF file to the release that it was made from.
+// cachalot convert: a release or a GGUF file to one GGUF file, or a GGUF file to the release that it was made
+// from.
 #include <algorithm>
 #include <cctype>
 

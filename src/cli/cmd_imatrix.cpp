@@ -58,7 +58,8 @@ std::string fingerprint(const ImatrixOptions& o, const Windows& windows) {
     return name;
 }
 
-// Returns the mean negative log-likelihood of the texts, as a check of them; NaN if a part had been read before.
+// Returns the mean negative log-likelihood of the texts, as a check of them; NaN if a part had been read
+// before.
 double collect(const ImatrixOptions& o, const std::shared_ptr<const Model>& model, const Windows& windows,
                ImportanceMatrix& matrix) {
     ImportanceCollector collector(*model, matrix);

@@ -1,8 +1,9 @@
 // cachalot launch: a coding agent that talks to the model on this machine.
 //
-// A server that already listens is used as it is. Else one is started, and stopped when the client has ended; its log and
-// the client's configuration lie in a temporary folder. The client has the terminal: Ctrl-C reaches it and not us, since
-// we wait for signals instead of dying of them, nor the server, which has no terminal.
+// A server that already listens is used as it is. Else one is started, and stopped when the client has ended;
+// its log and the client's configuration lie in a temporary folder. The client has the terminal: Ctrl-C
+// reaches it and not us, since we wait for signals instead of dying of them, nor the server, which has no
+// terminal.
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>

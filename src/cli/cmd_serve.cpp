@@ -1,8 +1,9 @@
 // cachalot serve: the HTTP server.
 //
-// Signals are taken by one thread that waits for them (they are blocked everywhere else), so there is no handler and
-// nothing that a handler may not do. The first one drains: no new connections, running answers get --drain-timeout. A
-// second one, or one that comes while the model is still being loaded, ends the program at once.
+// Signals are taken by one thread that waits for them (they are blocked everywhere else), so there is no
+// handler and nothing that a handler may not do. The first one drains: no new connections, running answers
+// get --drain-timeout. A second one, or one that comes while the model is still being loaded, ends the
+// program at once.
 #include <sys/resource.h>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -76,7 +77,8 @@ class StopSignals {
         }).detach();
     }
 
-    // From now on the first signal is one to wait() for; one before, or another one after it, ends the program.
+    // From now on the first signal is one to wait() for; one before, or another one after it, ends the
+    // program.
     void expect() {
         std::lock_guard lock(state_->mutex);
         state_->expected = true;
@@ -107,8 +109,8 @@ void allow_connections(std::size_t connections) {
     setrlimit(RLIMIT_NOFILE, &files);  // without it the listener waits for descriptors to become free
 }
 
-// Attention states come and go. Large pieces of them go back to the system at once, instead of leaving holes that
-// nothing else fits in: with 120 MB of states nano's server took 18 MB less.
+// Attention states come and go. Large pieces of them go back to the system at once, instead of leaving holes
+// that nothing else fits in: with 120 MB of states nano's server took 18 MB less.
 void return_memory_early() {
 #ifdef __GLIBC__
     mallopt(M_MMAP_THRESHOLD, 128 << 10);

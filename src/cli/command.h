@@ -1,7 +1,7 @@
 // What the subcommands share: choosing and opening a model, options of the engine.
 //
-// A command reports failure by throwing Error; main turns it into
-// one line and exit status 1. CLI11 handles usage errors (status 2).
+// A command reports failure by throwing Error; main turns it into one line and exit status 1. CLI11 handles
+// usage errors (status 2).
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -42,8 +42,8 @@ struct ModelOptions : OpenEngineOptions {
 
     std::string resolved_path() const { return find_model(path); }
     bool is_shipped() const { return finds_nano(path); }
-    // files(): the files that these options read and write. check(): throws Error, together with the command's other
-    // files, if an output cannot be written or is also an input.
+    // files(): the files that these options read and write. check(): throws Error, together with the
+    // command's other files, if an output cannot be written or is also an input.
     CommandFiles files() const;
     void check(const CommandFiles& others = {}) const;
     // After that check.
@@ -53,8 +53,8 @@ struct ModelOptions : OpenEngineOptions {
     // These options for open_engine(), whose notes are said.
     OpenEngineOptions to_open() const;
 
-    // For commands that offer --profile: the option, and what to do when the work is done (nothing without it). The
-    // profile goes to the file, a table of it to stderr.
+    // For commands that offer --profile: the option, and what to do when the work is done (nothing without
+    // it). The profile goes to the file, a table of it to stderr.
     void add_profile_to(CLI::App& app);
     void write_profile() const;
 };

@@ -11,13 +11,14 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// What a client may ask for in one answer. Agents set this much aside when they work out how full the context is.
+// What a client may ask for in one answer. Agents set this much aside when they work out how full the context
+// is.
 std::int64_t answer_limit(const LaunchTarget& target) {
     return std::clamp<std::int64_t>(target.context / 4, 1, 32'000);
 }
 
-// Claude Code takes what it is told in the environment, but the "env" of the user's settings takes precedence over
-// that, and the settings given on the command line over both.
+// Claude Code takes what it is told in the environment, but the "env" of the user's settings takes precedence
+// over that, and the settings given on the command line over both.
 ClientSetup claude(const LaunchTarget& target) {
     ClientSetup setup{"claude", "npm install -g @anthropic-ai/claude-code", {}, {}, {}};
     setup.environment = {

@@ -1,8 +1,9 @@
 // How each coding agent is told to use a server of ours: what `cachalot launch` sets, writes and passes.
 //
-// Nothing here changes what belongs to the user. Settings reach a client through its environment, its arguments or a
-// file in a folder that is thrown away, in the way that takes precedence over the user's own configuration: an address
-// in there would otherwise win, and send to somewhere else what was meant to stay on this machine.
+// Nothing here changes what belongs to the user. Settings reach a client through its environment, its
+// arguments or a file in a folder that is thrown away, in the way that takes precedence over the user's own
+// configuration: an address in there would otherwise win, and send to somewhere else what was meant to stay
+// on this machine.
 #pragma once
 
 #include <cstdint>

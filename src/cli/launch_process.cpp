@@ -21,7 +21,8 @@
 namespace cachalot::cli {
 namespace {
 
-// In the new process, of which nothing returns. What failed is told through `report`, which a started program closes.
+// In the new process, of which nothing returns. What failed is told through `report`, which a started program
+// closes.
 [[noreturn]] void become(const Process::Options& o, std::vector<char*>& arguments, const sigset_t& mask,
                          pid_t parent, int report) {
     auto give_up = [report] {

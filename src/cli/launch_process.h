@@ -12,8 +12,8 @@
 
 namespace cachalot::cli {
 
-// While it lives, the signals that would end the program, and SIGCHLD, come out of wait() instead. Programs started
-// meanwhile get the mask as it was before.
+// While it lives, the signals that would end the program, and SIGCHLD, come out of wait() instead. Programs
+// started meanwhile get the mask as it was before.
 class WaitedSignals {
   public:
     WaitedSignals();
@@ -37,8 +37,8 @@ class Process {
         std::vector<std::string>
             command;  // the program, looked for on PATH if it has no slash, and its arguments
         std::vector<std::pair<std::string, std::string>> environment = {};  // besides ours
-        // Empty: shares our terminal. Else the program gets none, so that Ctrl-C is not meant for it, what it prints goes
-        // to this file, and it is told to stop if we die.
+        // Empty: shares our terminal. Else the program gets none, so that Ctrl-C is not meant for it, what it
+        // prints goes to this file, and it is told to stop if we die.
         std::string log = {};
     };
 

@@ -101,8 +101,8 @@ struct LineEditor::Terminal {
 
     static char* show_prompt(EditLine* edit) { return of(edit).prompt.data(); }
 
-    // The terminal is prepared before the prompt is shown, since a person may then press any key. Ctrl-C is a key
-    // like others: a signal that comes just before the terminal is read would be lost.
+    // The terminal is prepared before the prompt is shown, since a person may then press any key. Ctrl-C is a
+    // key like others: a signal that comes just before the terminal is read would be lost.
     void prepare() {
         el_set(edit, EL_PREP_TERM, 1);
         el_set(edit, EL_SETTY, "-d", "intr=", nullptr);

@@ -1,7 +1,7 @@
 // Lines from the terminal, with editing, history and completion by libedit, or plainly from a pipe.
 //
-// The terminal is asked to mark what is pasted, so that a pasted text of several lines is one input and not as many
-// questions. Input is UTF-8 whatever the locale says.
+// The terminal is asked to mark what is pasted, so that a pasted text of several lines is one input and not
+// as many questions. Input is UTF-8 whatever the locale says.
 #pragma once
 
 #include <functional>

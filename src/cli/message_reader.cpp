@@ -9,7 +9,8 @@ namespace {
 constexpr std::string_view kQuotes = R"(""")";
 constexpr const char *kFirst = "> ", *kNext = ". ";
 
-// Where a block's text begins: after """ at the start of the line or after the name of a command. npos: no block.
+// Where a block's text begins: after """ at the start of the line or after the name of a command. npos: no
+// block.
 std::size_t block_begin(const std::string& line) {
     std::size_t at = 0;
     if (line.starts_with('/')) at = std::min(line.find_first_not_of(' ', line.find(' ')), line.size());

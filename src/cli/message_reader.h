@@ -1,8 +1,8 @@
 // Messages of a chat, made of the lines that are typed or piped in.
 //
-// A line is a message, unless it ends in \ (then the next one belongs to it) or begins with """ (then everything up to
-// the next """ at the end of a line does). """ may also stand after a command's name: /system """. Interrupting (Ctrl-C)
-// drops the lines that have been read for a message.
+// A line is a message, unless it ends in \ (then the next one belongs to it) or begins with """ (then
+// everything up to the next """ at the end of a line does). """ may also stand after a command's name:
+// /system """. Interrupting (Ctrl-C) drops the lines that have been read for a message.
 #pragma once
 
 #include <functional>

@@ -1,7 +1,7 @@
-// Values of options, checked before CLI11 converts them. What kind of value an option takes is said by the name of its
-// type, which --help shows: N, K and MIB are whole numbers, TOKENS counts with k and m for 1024 and 1024 x 1024, X, S, MS
-// and PERCENT are real numbers, and "N,.." is a list. CLI11 itself would take "nan" and "inf" as numbers, read 010 as
-// eight, and cut off what is too large.
+// Values of options, checked before CLI11 converts them. What kind of value an option takes is said by the
+// name of its type, which --help shows: N, K and MIB are whole numbers, TOKENS counts with k and m for 1024
+// and 1024 x 1024, X, S, MS and PERCENT are real numbers, and "N,.." is a list. CLI11 itself would take "nan"
+// and "inf" as numbers, read 010 as eight, and cut off what is too large.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -12,7 +12,8 @@
 
 namespace cachalot::cli {
 
-// `value` as CLI11 shall read it. Throws Error without the option's name: "the value is empty", "'nan' is no number".
+// `value` as CLI11 shall read it. Throws Error without the option's name: "the value is empty", "'nan' is no
+// number".
 std::string checked_value(const CLI::Option& option, const std::string& value);
 
 // Refuses each value that `check` throws an Error for, with its message. `expected` is what --help shows.

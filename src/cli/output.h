@@ -1,5 +1,6 @@
-// How everything that the program prints reaches the user: results on stdout, everything else on stderr. What comes from
-// models, files and requests may hold control characters; on the way to a person they become visible (text/visible_text.h).
+// How everything that the program prints reaches the user: results on stdout, everything else on stderr. What
+// comes from models, files and requests may hold control characters; on the way to a person they become
+// visible (text/visible_text.h).
 #pragma once
 
 #include <fmt/format.h>

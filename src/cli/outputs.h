@@ -1,5 +1,5 @@
-// What commands do about the files that they write: find out before the work whether it will be possible, and leave
-// nothing unfinished behind.
+// What commands do about the files that they write: find out before the work whether it will be possible, and
+// leave nothing unfinished behind.
 #pragma once
 
 #include <functional>
@@ -17,7 +17,8 @@ struct CommandFiles {
 
     void add(const CommandFiles& more);
 
-    // Throws Error unless each output can be written, is none of the files that are read, and no other output.
+    // Throws Error unless each output can be written, is none of the files that are read, and no other
+    // output.
     void check() const;
 };
 
@@ -33,8 +34,8 @@ void check_new_folder(const std::string& path);
 void save_or_keep(const std::string& output, const std::function<void(const std::string& path)>& save);
 void save_text_or_keep(const std::string& output, std::string_view text);
 
-// Lets SIGINT, SIGTERM and SIGHUP end the program as ever, but remove unfinished files first. Those that are ignored stay
-// ignored.
+// Lets SIGINT, SIGTERM and SIGHUP end the program as ever, but remove unfinished files first. Those that are
+// ignored stay ignored.
 void remove_unfinished_files_on_signals();
 
 }  // namespace cachalot::cli

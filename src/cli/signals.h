@@ -7,8 +7,8 @@
 
 namespace cachalot::cli {
 
-// Those of `numbers` that may be waited for. SIGHUP is not among them if it was ignored when the program was started:
-// `nohup` has asked for that, and it stays ignored as long as nobody blocks it.
+// Those of `numbers` that may be waited for. SIGHUP is not among them if it was ignored when the program was
+// started: `nohup` has asked for that, and it stays ignored as long as nobody blocks it.
 inline sigset_t waited_signals(std::initializer_list<int> numbers) {
     sigset_t set;
     sigemptyset(&set);

@@ -143,7 +143,8 @@ std::string panel_svg(const SvgPanel& p, double left) {
     return svg;
 }
 
-// The distance of the numbers on an axis: 1, 2 or 5 times a power of ten, so that about five fit into the range.
+// The distance of the numbers on an axis: 1, 2 or 5 times a power of ten, so that about five fit into the
+// range.
 double round_step(double range) {
     const double power = std::pow(10, std::floor(std::log10(range / 5)));
     for (const double factor : {1.0, 2.0, 5.0})

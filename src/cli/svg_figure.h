@@ -36,8 +36,8 @@ struct SvgPanel {
 // Colours that are told apart also by most who see colours differently (after Paul Tol).
 const std::string& svg_colour(std::size_t number);
 
-// Values outside of an axis are drawn at its end. Where lines lie upon each other, each has its share of the dashes, and
-// their dots are rings. The legend has each name once.
+// Values outside of an axis are drawn at its end. Where lines lie upon each other, each has its share of the
+// dashes, and their dots are rings. The legend has each name once.
 std::string svg_figure(const std::vector<SvgPanel>& panels);
 
 // Replaces the file at once.

@@ -1,4 +1,5 @@
-// A conversation on the terminal, or of lines that are piped in: what `chat` does, and `run` without a prompt.
+// A conversation on the terminal, or of lines that are piped in: what `chat` does, and `run` without a
+// prompt.
 #pragma once
 
 #include <string>

@@ -20,7 +20,8 @@ struct TextInput {
     std::string name() const;  // of the file, for people
 };
 
-// Tokens that are evaluated together from an empty context: --ctx, or 2048, but no more than the model was trained for.
+// Tokens that are evaluated together from an empty context: --ctx, or 2048, but no more than the model was
+// trained for.
 std::size_t window_size(std::int64_t context, const Engine& engine);
 
 }  // namespace cachalot::cli

@@ -1,4 +1,5 @@
-// Elements in the memory of a device. The host holds the address to hand it to kernels; it may not look behind it.
+// Elements in the memory of a device. The host holds the address to hand it to kernels; it may not look
+// behind it.
 #pragma once
 
 #include <type_traits>
@@ -29,8 +30,8 @@ class Buffer {
         return *this;
     }
 
-    // Makes room for at least `count` elements and returns where. Contents are undefined afterwards if it had to grow, and
-    // nothing that was given to a stream before may still use the old address.
+    // Makes room for at least `count` elements and returns where. Contents are undefined afterwards if it had
+    // to grow, and nothing that was given to a stream before may still use the old address.
     T* reserve(std::size_t count) {
         if (count > capacity_) {
             release();

@@ -1,12 +1,12 @@
 // Memory that belongs to a processor, and the order of what happens to it.
 //
-// What a pass computes with (activations, attention states) lies in memory of a Device. The host plans with addresses of it
-// and counts its bytes, but reads and writes it only through a Stream: by a copy, or by work that runs where the memory is.
-// On HostDevice both happen at once. Elsewhere they happen later, so whoever wants to see a result synchronizes first, and
-// what work refers to outlives it.
+// What a pass computes with (activations, attention states) lies in memory of a Device. The host plans with
+// addresses of it and counts its bytes, but reads and writes it only through a Stream: by a copy, or by work
+// that runs where the memory is. On HostDevice both happen at once. Elsewhere they happen later, so whoever
+// wants to see a result synchronizes first, and what work refers to outlives it.
 //
-// Works of one stream run one after the other. Works of two streams run in any order, or side by side, but for what events
-// say.
+// Works of one stream run one after the other. Works of two streams run in any order, or side by side, but
+// for what events say.
 #pragma once
 
 #include <cstddef>
@@ -31,11 +31,12 @@ class Stream {
 
     virtual ~Stream() = default;
 
-    // Work that may read and write memory of the device. It may throw; then nothing that the stream was given after it
-    // runs, until the exception has been thrown by a call of synchronize().
+    // Work that may read and write memory of the device. It may throw; then nothing that the stream was given
+    // after it runs, until the exception has been thrown by a call of synchronize().
     virtual void run(Work work) = 0;
 
-    // Each side is memory of the device or of the host. Memory of the host stays as it is until the copy was made.
+    // Each side is memory of the device or of the host. Memory of the host stays as it is until the copy was
+    // made.
     virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
 
     virtual std::shared_ptr<Event> record() = 0;
@@ -64,12 +65,13 @@ class Device {
 
     virtual std::unique_ptr<Stream> make_stream() = 0;
 
-    // True where giving work to a stream is slow, so that the boxes of a pass are recorded once and given again for others.
+    // True where giving work to a stream is slow, so that the boxes of a pass are recorded once and given
+    // again for others.
     virtual bool replays() const { return false; }
 };
 
-// The processor that the program itself runs on: any thread may read the memory at any time, and work is done when run()
-// returns.
+// The processor that the program itself runs on: any thread may read the memory at any time, and work is done
+// when run() returns.
 std::shared_ptr<Device> make_host_device();
 
 }  // namespace cachalot

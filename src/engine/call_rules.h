@@ -12,9 +12,10 @@ namespace cachalot {
 // The tools that the conversation offers. `callable`: whether the answer may call them.
 std::shared_ptr<const ToolSchemas> offered_tools(const Conversation& conversation, bool callable = true);
 
-// Makes the name of every call one of those offered. Where no tools are offered, the token that begins every call cannot
-// be chosen; where they are but may not be called, no call can be begun in whatever spelling. Everybody who answers a
-// conversation asks here, so that the same prompt and seed give the same text everywhere.
+// Makes the name of every call one of those offered. Where no tools are offered, the token that begins every
+// call cannot be chosen; where they are but may not be called, no call can be begun in whatever spelling.
+// Everybody who answers a conversation asks here, so that the same prompt and seed give the same text
+// everywhere.
 void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const Tokenizer& tokenizer);
 
 }  // namespace cachalot

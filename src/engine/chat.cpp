@@ -11,8 +11,8 @@
 namespace cachalot {
 namespace {
 
-// The answer's text as events for the caller, ended at stop strings. As in all dialects of the server these mean nothing
-// in reasoning and in calls.
+// The answer's text as events for the caller, ended at stop strings. As in all dialects of the server these
+// mean nothing in reasoning and in calls.
 class Answer {
   public:
     Answer(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools, const std::vector<std::string>& stops,

@@ -1,7 +1,7 @@
 // Answers to conversations: prompt encoding, generation and the reading of what was generated, in one call.
 //
-// A session keeps the states of what it has read and written, and continues from what the next prompt has in common with
-// them (scheduler.h).
+// A session keeps the states of what it has read and written, and continues from what the next prompt has in
+// common with them (scheduler.h).
 #pragma once
 
 #include <functional>
@@ -31,8 +31,8 @@ class ChatSession {
   public:
     explicit ChatSession(Engine& engine, Drafting drafting = Drafting::off);
 
-    // Throws Error for a conversation that asks for no answer or does not fit in the context. The session can be used
-    // again after an error.
+    // Throws Error for a conversation that asks for no answer or does not fit in the context. The session can
+    // be used again after an error.
     ChatResult answer(const Conversation& conversation, const ChatOptions& chat, GenerationOptions generation,
                       const ChatCallbacks& callbacks = {});
 

@@ -1,8 +1,9 @@
 // Whether a draft pays.
 //
-// A row that is verified costs time whether it is of use or not: on a processor that reads experts from memory, other rows
-// need other experts. How much a row costs is measured, pass by pass, as seconds = fixed + rows * each; how often drafts
-// are right, sequence by sequence. Both forget, and a sequence that does not draft is tried again after a while.
+// A row that is verified costs time whether it is of use or not: on a processor that reads experts from
+// memory, other rows need other experts. How much a row costs is measured, pass by pass, as seconds = fixed +
+// rows * each; how often drafts are right, sequence by sequence. Both forget, and a sequence that does not
+// draft is tried again after a while.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +32,9 @@ class DraftGate {
     // What a pass took that read no prompt.
     void passed(int rows, double seconds);
 
-    // The number of tokens, up to `most`, that one of `sequences` that write should draft so that all write fastest; 0
-    // if a draft costs more than it brings. `beside`: rows of prompts in the same pass, which make every token dearer.
+    // The number of tokens, up to `most`, that one of `sequences` that write should draft so that all write
+    // fastest; 0 if a draft costs more than it brings. `beside`: rows of prompts in the same pass, which make
+    // every token dearer.
     int length(const DraftRecord& record, int sequences, int beside, int most) const;
 
   private:

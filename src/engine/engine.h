@@ -1,7 +1,7 @@
 // The engine: a model, the processor it runs on, and the memory of a pass.
 //
-// It evaluates tokens on a sequence's state and hands out logits; it knows nothing of prompts, sampling or text
-// (generation.h). One thread at a time may use an engine.
+// It evaluates tokens on a sequence's state and hands out logits; it knows nothing of prompts, sampling or
+// text (generation.h). One thread at a time may use an engine.
 #pragma once
 
 #include <cstdint>
@@ -47,8 +47,8 @@ struct EngineOptions {
 
 class Engine {
   public:
-    // Throws Error for options that are out of range, a cache of experts that there is no memory for, or a trace that
-    // cannot be written.
+    // Throws Error for options that are out of range, a cache of experts that there is no memory for, or a
+    // trace that cannot be written.
     Engine(std::shared_ptr<const Model> model, const EngineOptions& options = {});
     // With experts from elsewhere than options.expert_cache says.
     Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
@@ -68,22 +68,24 @@ class Engine {
     // Of all states that this engine has made, their forks and their checkpoints.
     const MemoryCount& kv_memory() const { return *kv_pool_->memory(); }
 
-    // What happened to one of the model's files since it was loaded, so that this engine can compute nothing more; empty:
-    // nothing. May be called by any thread.
+    // What happened to one of the model's files since it was loaded, so that this engine can compute nothing
+    // more; empty: nothing. May be called by any thread.
     std::string problem() const { return watch_->problem(); }
 
-    // Runs one pass over the batch; see layers/forward.h. Throws Error, before anything is computed, if a token is
-    // out of range, a sequence would grow beyond the context or there is a problem(); in the middle of the pass, if an
-    // expert cannot be read (then states may be lost, see KvState::intact); and after it, if there is a problem() now:
-    // what was computed is worth nothing then. What it returns is valid until the next pass.
+    // Runs one pass over the batch; see layers/forward.h. Throws Error, before anything is computed, if a
+    // token is out of range, a sequence would grow beyond the context or there is a problem(); in the middle
+    // of the pass, if an expert cannot be read (then states may be lost, see KvState::intact); and after it,
+    // if there is a problem() now: what was computed is worth nothing then. What it returns is valid until
+    // the next pass.
     PassOutput step(const Batch& batch);
 
     // A pass of one sequence; returns the logits [wanted rows, vocab].
     std::span<float> step(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
                           Batch::Logits wanted = Batch::Logits::last);
 
-    // Evaluates any number of tokens in passes of at most `chunk`, and returns the logits [vocab] of the last. Calls
-    // progress(tokens done) after each pass; if it returns false the rest is left out and the result is empty.
+    // Evaluates any number of tokens in passes of at most `chunk`, and returns the logits [vocab] of the
+    // last. Calls progress(tokens done) after each pass; if it returns false the rest is left out and the
+    // result is empty.
     using Progress = std::function<bool(std::int64_t done)>;
     std::span<float> prefill(KvState& state, std::span<const std::int32_t> tokens,
                              const Progress& progress = {});

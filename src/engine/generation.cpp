@@ -108,7 +108,8 @@ void Generation::cut(std::size_t length) {
     reason_ = FinishReason::cancelled;
 }
 
-// The text ends here: what decoder and stop matcher held back belongs to it, unless that completes a stop string.
+// The text ends here: what decoder and stop matcher held back belongs to it, unless that completes a stop
+// string.
 std::string Generation::finish(FinishReason reason, std::string text) {
     auto rest = stops_.push(decoder_.flush());
     reason_ = rest.matched ? FinishReason::stop : reason;

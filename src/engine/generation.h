@@ -1,7 +1,7 @@
 // One answer being written: from the logits of the last position to text, token by token.
 //
-// A Generation does not run the model. It says which tokens have to be evaluated next, takes their logits, and returns
-// the text that may be shown; so the same object serves a loop of one and a scheduler of many.
+// A Generation does not run the model. It says which tokens have to be evaluated next, takes their logits,
+// and returns the text that may be shown; so the same object serves a loop of one and a scheduler of many.
 #pragma once
 
 #include <chrono>
@@ -26,12 +26,13 @@ struct GenerationOptions {
     std::int64_t max_tokens = -1;    // -1: until the context is full
     std::vector<std::string> stops;  // the text ends before the first of them
     bool ignore_eos = false;
-    // Which special tokens appear in the text: those that structure an answer (<think>, </think>, ｜DSML｜) are for a
-    // CompletionParser to read.
+    // Which special tokens appear in the text: those that structure an answer (<think>, </think>, ｜DSML｜) are
+    // for a CompletionParser to read.
     enum class Special { none, structure, all } special = Special::none;
     int top_logprobs = -1;  // -1: no log-probabilities
-    // What ends the reasoning that the answer begins with; none if it begins with content. A turn does not end
-    // inside its reasoning: in the place of EOS comes this token, unless the reasoning has turned into calls.
+    // What ends the reasoning that the answer begins with; none if it begins with content. A turn does not
+    // end inside its reasoning: in the place of EOS comes this token, unless the reasoning has turned into
+    // calls.
     std::optional<std::int32_t> reasoning_end;
     // Tokens that are not chosen but given: after the reasoning, or at once if there is none.
     std::vector<std::int32_t> forced;
@@ -61,8 +62,8 @@ class Generation {
     // How many of these tokens may follow one after the other. EOS is none of them where it ends the answer.
     std::size_t allowed(std::span<const std::int32_t> draft);
 
-    // Chooses the next token from the logits [vocab] of the last token (which are changed), and returns the text that
-    // may be shown now: often empty, never a part of a character or of a stop string.
+    // Chooses the next token from the logits [vocab] of the last token (which are changed), and returns the
+    // text that may be shown now: often empty, never a part of a character or of a stop string.
     std::string accept(std::span<float> logits);
 
     // Ends the answer from outside.
@@ -123,8 +124,8 @@ struct GenerationCallbacks {
     std::function<void()> on_token;
 };
 
-// Runs one generation to its end on a state that holds the first state.length() tokens of the prompt. Afterwards the
-// state holds every token of generation.tokens() but the last, which has not been evaluated.
+// Runs one generation to its end on a state that holds the first state.length() tokens of the prompt.
+// Afterwards the state holds every token of generation.tokens() but the last, which has not been evaluated.
 Timings run(Engine& engine, KvState& state, Generation& generation,
             const GenerationCallbacks& callbacks = {});
 

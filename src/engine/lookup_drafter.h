@@ -1,5 +1,6 @@
-// Prompt look-up: what followed the last time that the sequence had these last tokens (A. Saxena, prompt lookup decoding,
-// 2023). It needs no model, and is right where an answer repeats its prompt: summaries, edits of code, quotations.
+// Prompt look-up: what followed the last time that the sequence had these last tokens (A. Saxena, prompt
+// lookup decoding, 2023). It needs no model, and is right where an answer repeats its prompt: summaries,
+// edits of code, quotations.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +9,8 @@
 
 namespace cachalot {
 
-// Finds the longest match as compressors do: a table of hashes leads to the last place where kGram tokens ended, and each
-// place to the one before it.
+// Finds the longest match as compressors do: a table of hashes leads to the last place where kGram tokens
+// ended, and each place to the one before it.
 class LookupDrafter final : public Drafter {
   public:
     static constexpr std::size_t kGram = 3;      // tokens that a match has at least

@@ -1,12 +1,13 @@
 // What of a model fits into memory, and how much of it the cache of experts should get where not all does.
 //
-// All weights but the routed experts are read for every token, so they have to stay in memory, and so have the attention
-// states. Experts get what is left: all of them if they fit (they are mapped then, and no cache is needed), else as
-// many slots as there is room for. A little is left to others and for files that the system caches.
+// All weights but the routed experts are read for every token, so they have to stay in memory, and so have
+// the attention states. Experts get what is left: all of them if they fit (they are mapped then, and no cache
+// is needed), else as many slots as there is room for. A little is left to others and for files that the
+// system caches.
 //
-// With a cache, nearly all experts are read once for every pass over a prompt, so passes should be long: 4,096 tokens if
-// what is in between takes no more than an eighth of the memory (for V4-Flash 0.8 MB a token), else a half or a quarter of
-// that. Mapped experts are in memory anyhow, and 512 tokens are enough.
+// With a cache, nearly all experts are read once for every pass over a prompt, so passes should be long:
+// 4,096 tokens if what is in between takes no more than an eighth of the memory (for V4-Flash 0.8 MB a
+// token), else a half or a quarter of that. Mapped experts are in memory anyhow, and 512 tokens are enough.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Writes which experts were chosen, pass by pass, in the format of experts/route_trace.h.
 //
-// What the cache of experts is told about a pass is told to the trace: the replay of a trace by the simulator gives the
-// counters of the cache that was at work.
+// What the cache of experts is told about a pass is told to the trace: the replay of a trace by the simulator
+// gives the counters of the cache that was at work.
 #pragma once
 
 #include <filesystem>
@@ -19,8 +19,8 @@ class RouteRecorder {
     // Throws Error if the file cannot be written.
     RouteRecorder(const std::filesystem::path& path, const RouteHeader& header);
 
-    // One pass: begin(), layer() for each layer with its experts [rows, k], commit(). A pass that is begun and not
-    // committed is forgotten. commit() throws Error if the file cannot be written.
+    // One pass: begin(), layer() for each layer with its experts [rows, k], commit(). A pass that is begun
+    // and not committed is forgotten. commit() throws Error if the file cannot be written.
     void begin(const Batch& batch);
     void layer(int layer, std::span<const std::int32_t> experts);
     void commit();

@@ -1,4 +1,5 @@
-// One answer with nobody beside it, on a scheduler: it drafts, and what was kept of earlier answers is used again.
+// One answer with nobody beside it, on a scheduler: it drafts, and what was kept of earlier answers is used
+// again.
 #pragma once
 
 #include <functional>
@@ -9,11 +10,13 @@
 
 namespace cachalot {
 
-// For one sequence at a time, with memory for the longest that there can be and for some states of earlier ones.
+// For one sequence at a time, with memory for the longest that there can be and for some states of earlier
+// ones.
 SchedulerOptions one_at_a_time(const Engine& engine, Drafting drafting);
 
 struct SequenceCallbacks {
-    // Told of every event in turn; false ends the answer with it. What a pass has written beyond that does not count.
+    // Told of every event in turn; false ends the answer with it. What a pass has written beyond that does
+    // not count.
     std::function<bool(const SequenceEvent&)> on_event;
     std::function<bool()> cancelled;  // asked before every pass; true ends the answer
 };

@@ -22,7 +22,8 @@ std::int64_t size(std::span<const std::int32_t> tokens) { return static_cast<std
 
 std::int64_t Scheduler::least_memory(const Engine& engine) {
     const KvLayout& layout = engine.kv_pool()->layout();
-    // A whole sequence, the copies of shared pages, and a checkpoint for a moment, which is smaller than an empty state.
+    // A whole sequence, the copies of shared pages, and a checkpoint for a moment, which is smaller than an
+    // empty state.
     return layout.bytes_at(engine.context()) + layout.growth(0, 0) + layout.bytes_at(0);
 }
 
@@ -105,8 +106,8 @@ std::vector<Scheduler::Part> Scheduler::plan() {
     }
 }
 
-// Who takes part in the next pass, with all rows that are pending. One that is in doubt does so by itself, in every other
-// pass.
+// Who takes part in the next pass, with all rows that are pending. One that is in doubt does so by itself, in
+// every other pass.
 std::vector<Scheduler::Part> Scheduler::participants() const {
     std::vector<Part> sound, doubted;
     for (const auto& [rank, s] : running_)
@@ -171,7 +172,8 @@ void Scheduler::evaluate(const std::vector<Part>& parts) {
     advance(parts, batch, output);
 }
 
-// Some layers may be ahead of others now. An intact state is as it was before the pass; of another one nothing can be used.
+// Some layers may be ahead of others now. An intact state is as it was before the pass; of another one
+// nothing can be used.
 void Scheduler::pass_failed(const std::vector<Part>& parts, const std::exception_ptr& error) {
     engine_.options().log.often(LogLevel::warn, "a pass of the model failed",
                                 {{"sequences", parts.size()}, {"error", cause_of(error)}});

@@ -1,46 +1,51 @@
 // Many answers at once: which tokens the next pass evaluates, and who has to wait.
 //
-// A pass reads the dense weights and every chosen expert once, however many rows it has, so the answers being written
-// take their steps together, each with one row. Prompts are read in chunks beside them. Every pass consists of
+// A pass reads the dense weights and every chosen expert once, however many rows it has, so the answers being
+// written take their steps together, each with one row. Prompts are read in chunks beside them. Every pass
+// consists of
 //
 //     one row            of each sequence that writes
-//     a chunk of prompt  of each sequence that reads, so that all of them together have `chunk` rows, or only `beside`
-//                        if anybody writes, who would otherwise wait long for the next token
+//     a chunk of prompt  of each sequence that reads, so that all of them together have `chunk` rows, or only
+//                        `beside` if anybody writes, who would otherwise wait long for the next token
 //
-// What is left of the chunk when short prompts have got all they want goes to longer ones (max-min fairness), so a short
-// request answers within a few passes, whatever else is being read.
+// What is left of the chunk when short prompts have got all they want goes to longer ones (max-min fairness),
+// so a short request answers within a few passes, whatever else is being read.
 //
-// Who waits is served in the order of a rank that never changes: the number of the pass in which it came, plus
-// kClassPasses for each step down in priority. So an interactive request overtakes those that came up to kClassPasses
-// before it with lower priority, and none before that: nobody starves. The sequence of lowest rank always goes on.
+// Who waits is served in the order of a rank that never changes: the number of the pass in which it came,
+// plus kClassPasses for each step down in priority. So an interactive request overtakes those that came up to
+// kClassPasses before it with lower priority, and none before that: nobody starves. The sequence of lowest
+// rank always goes on.
 //
-// When memory is short, prefixes that are only kept make room for those who fit beside each other with all the tokens
-// that they know; those that somebody waits to continue from go last. For others no prefix is thrown away: who would
-// come waits, and who runs has what is free, until the one of highest rank goes back to the queue. Its state is kept as
-// a prefix like any other, so it continues where it was, unless that had to make room, too.
+// When memory is short, prefixes that are only kept make room for those who fit beside each other with all
+// the tokens that they know; those that somebody waits to continue from go last. For others no prefix is
+// thrown away: who would come waits, and who runs has what is free, until the one of highest rank goes back
+// to the queue. Its state is kept as a prefix like any other, so it continues where it was, unless that had
+// to make room, too.
 //
-// A pass that fails, because an expert cannot be read, does not say who is to blame. Whoever took part is tried once
-// more by itself, taking turns with the others: where it was if its state is intact, else from what is kept of it. Only
-// who fails by itself ends with the error.
+// A pass that fails, because an expert cannot be read, does not say who is to blame. Whoever took part is
+// tried once more by itself, taking turns with the others: where it was if its state is intact, else from
+// what is kept of it. Only who fails by itself ends with the error.
 //
-// States are kept in a PrefixIndex: at the end of an answer or of what there is of it; a few
-// tokens before the header of the last answer, because from there on a prompt may still change (reasoning is dropped from
-// history when the user speaks again; a client adds to its last message, whose last tokens then become others); every
-// kKeepEvery tokens; and where two prompts part. A request whose prompt begins like one that is being read waits
-// until that has come to the place where they part, and continues from there: several choices, or several agents with
-// the same instructions, read them once.
+// States are kept in a PrefixIndex: at the end of an answer or of what there is of it; a few tokens before
+// the header of the last answer, because from there on a prompt may still change (reasoning is dropped from
+// history when the user speaks again; a client adds to its last message, whose last tokens then become
+// others); every kKeepEvery tokens; and where two prompts part. A request whose prompt begins like one that
+// is being read waits until that has come to the place where they part, and continues from there: several
+// choices, or several agents with the same instructions, read them once.
 //
-// With a disk tier, what is kept is written there, too. A sequence of whose prompt more is found there than in memory has
-// its place and its memory while that is read in the background, and starts when it has come; the others go on. Should
-// their memory become short, such a sequence goes back to the queue like one that runs, and asks again later.
+// With a disk tier, what is kept is written there, too. A sequence of whose prompt more is found there than
+// in memory has its place and its memory while that is read in the background, and starts when it has come;
+// the others go on. Should their memory become short, such a sequence goes back to the queue like one that
+// runs, and asks again later.
 //
-// Who writes may draft (drafter.h): then its newest token is evaluated together with tokens that may follow, and what was
-// drafted wrongly is taken back. That changes how many passes an answer takes, and nothing else of it. Tokens that are
-// forced (sampling/token_constraint.h) are evaluated in the same way; they are never wrong.
+// Who writes may draft (drafter.h): then its newest token is evaluated together with tokens that may follow,
+// and what was drafted wrongly is taken back. That changes how many passes an answer takes, and nothing else
+// of it. Tokens that are forced (sampling/token_constraint.h) are evaluated in the same way; they are never
+// wrong.
 //
-// After a pass every sequence chooses its tokens from its own logits with its own random numbers, so the threads of the
-// backend do that for several sequences at once. All else is done by the caller's thread, and without a disk tier and with
-// drafts off nothing depends on a clock: the same calls give the same passes.
+// After a pass every sequence chooses its tokens from its own logits with its own random numbers, so the
+// threads of the backend do that for several sequences at once. All else is done by the caller's thread, and
+// without a disk tier and with drafts off nothing depends on a clock: the same calls give the same passes.
 #pragma once
 
 #include <chrono>
@@ -168,7 +173,8 @@ struct SchedulerOptions {
 
 class Scheduler {
   public:
-    // Throws Error for options out of range, and for memory that does not hold one sequence as long as the context.
+    // Throws Error for options out of range, and for memory that does not hold one sequence as long as the
+    // context.
     explicit Scheduler(Engine& engine, const SchedulerOptions& options = {});
 
     // The least that `memory` may be.
@@ -179,9 +185,9 @@ class Scheduler {
 
     void submit(std::shared_ptr<Sequence> sequence);
 
-    // Ends a sequence from outside, between passes, and keeps its state. With a length, because of what is in so many of
-    // its tokens: what was written beyond them does not count. Returns the text that was held back. If it is not here any
-    // more, only its length changes.
+    // Ends a sequence from outside, between passes, and keeps its state. With a length, because of what is in
+    // so many of its tokens: what was written beyond them does not count. Returns the text that was held
+    // back. If it is not here any more, only its length changes.
     std::string stop(const std::shared_ptr<Sequence>& sequence, std::optional<std::size_t> length = {});
 
     // One pass. Without anything to do, nothing; waits for some milliseconds if that is because of the disk.
@@ -189,8 +195,8 @@ class Scheduler {
 
     bool busy() const { return !running_.empty() || !waiting_.empty() || !fetching_.empty(); }
 
-    // Keeps a state that is not of this scheduler's making, as it does its own; false if there is no memory for it. The
-    // state's memory counts as the engine's.
+    // Keeps a state that is not of this scheduler's making, as it does its own; false if there is no memory
+    // for it. The state's memory counts as the engine's.
     bool adopt(const std::string& space, std::span<const std::int32_t> tokens, KvCheckpoint state);
 
     std::size_t running() const { return running_.size(); }

@@ -57,8 +57,8 @@ void Scheduler::admit() {
     }
 }
 
-// Whether somebody is about to compute a prefix of this prompt, whose state will be kept where they part, or to get one
-// from disk.
+// Whether somebody is about to compute a prefix of this prompt, whose state will be kept where they part, or
+// to get one from disk.
 bool Scheduler::must_wait(Sequence& sequence) {
     if (sequence.options_.all_logits) return false;
     auto shared_with = [&](const Sequence& leader) -> std::int64_t {
@@ -135,8 +135,8 @@ void Scheduler::note_start(const Held& held, std::int64_t cached) {
     events_.push_back({SequenceEvent::Kind::started, held});
 }
 
-// True: the disk knows more of the prefix than the match, and it has begun to be read. Asks once, so that records that are
-// no good are not read for ever.
+// True: the disk knows more of the prefix than the match, and it has begun to be read. Asks once, so that
+// records that are no good are not read for ever.
 bool Scheduler::fetch(const Held& held, const PrefixIndex::Match& match) {
     auto& s = *held;
     const auto prefix = s.prefix();

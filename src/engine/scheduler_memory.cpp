@@ -5,14 +5,15 @@
 
 namespace cachalot {
 
-// What a state of that length adds to one that it was continued from, with the copies of the pages that both write to.
+// What a state of that length adds to one that it was continued from, with the copies of the pages that both
+// write to.
 std::int64_t Scheduler::bytes_for(std::int64_t length, std::int64_t shared) const {
     return layout_.bytes_at(length) - layout_.bytes_at(shared) + layout_.growth(0, 0) + layout_.bytes_at(0);
 }
 
-// The least that all who have a place are going to hold together, with all tokens that they know by now, and with them a
-// newcomer of that length (0: nobody) that continues from `shared` tokens. What they continued from counts once: it may be
-// the same for all.
+// The least that all who have a place are going to hold together, with all tokens that they know by now, and
+// with them a newcomer of that length (0: nobody) that continues from `shared` tokens. What they continued
+// from counts once: it may be the same for all.
 std::int64_t Scheduler::bytes_together(std::int64_t length, std::int64_t shared) const {
     std::int64_t total = 0, base = 0;
     auto add = [&](std::int64_t tokens, std::int64_t continued_from) {

@@ -60,7 +60,8 @@ void Scheduler::guess(Part& part, int writers, int beside) {
     part.draft = std::move(proposed);
 }
 
-// Sequences choose their tokens side by side: each writes to what is its own. What they share comes after that.
+// Sequences choose their tokens side by side: each writes to what is its own. What they share comes after
+// that.
 void Scheduler::advance(const std::vector<Part>& parts, const Batch& batch, const PassOutput& output) {
     std::vector<Outcome> outcomes;
     std::vector<std::size_t> choosing;
@@ -89,7 +90,8 @@ void Scheduler::advance(const std::vector<Part>& parts, const Batch& batch, cons
         settle(parts[i], output.of(batch.sequences()[i]), std::move(outcomes[i]));
 }
 
-// Chooses tokens from logits [.. 1 + drafted tokens, vocab]: the first, and more while what is chosen is what was drafted.
+// Chooses tokens from logits [.. 1 + drafted tokens, vocab]: the first, and more while what is chosen is what
+// was drafted.
 void Scheduler::choose(const Part& part, std::span<float> logits, Outcome& outcome) const try {
     auto& generation = part.sequence->generation_;
     const auto vocab = static_cast<std::size_t>(engine_.model().config.vocab_size);

@@ -12,8 +12,8 @@ namespace cachalot {
 
 class SharedTokens {
   public:
-    // Tokens at the beginning that are the same in both. `number` stands for the other text: neither of the two may
-    // change, or become shorter, in what it had when this was asked before.
+    // Tokens at the beginning that are the same in both. `number` stands for the other text: neither of the
+    // two may change, or become shorter, in what it had when this was asked before.
     std::int64_t with(std::int64_t number, std::span<const std::int32_t> mine,
                       std::span<const std::int32_t> theirs) {
         if (known_.size() >= kMost && !known_.contains(number)) known_.clear();  // most of them are gone

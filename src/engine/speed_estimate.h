@@ -1,12 +1,13 @@
 // How fast answers will be written with a cache of experts: a label for a plan, never a condition.
 //
-// The share of hits is that of a curve. Two engines have published measurements of DeepSeek V4 Flash that agree within a
-// point: 40.5 % of the lookups with 5.5 % of the experts in memory, 59.6 with 10.4, 74.4 with 22 and 86.5 with 44
-// (antirez/ds4 and hipfire). Texts differ: after a change of subject it is less, with a repetitive text more, so that the
-// estimate is a range, ten points down and five up. For other models the same curve is assumed.
+// The share of hits is that of a curve. Two engines have published measurements of DeepSeek V4 Flash that
+// agree within a point: 40.5 % of the lookups with 5.5 % of the experts in memory, 59.6 with 10.4, 74.4 with
+// 22 and 86.5 with 44 (antirez/ds4 and hipfire). Texts differ: after a change of subject it is less, with a
+// repetitive text more, so that the estimate is a range, ten points down and five up. For other models the
+// same curve is assumed.
 //
-// What is not hit is read at the speed of the disk, and all that a token needs goes through memory at the speed of the
-// memory: at worst one after the other at 40 % of it, at best at the same time and at 90 %.
+// What is not hit is read at the speed of the disk, and all that a token needs goes through memory at the
+// speed of the memory: at worst one after the other at 40 % of it, at best at the same time and at 90 %.
 #pragma once
 
 #include "engine/memory_plan.h"
@@ -30,8 +31,8 @@ struct SpeedEstimate {
 SpeedEstimate estimate_speed(const Model& model, const MemoryPlan& plan, double memory_bytes_per_second,
                              double disk_bytes_per_second);
 
-// Bytes a second at which experts chosen at random are read, several at a time and past the page cache where that can be
-// done. Takes about `seconds`. Throws Error if they cannot be read.
+// Bytes a second at which experts chosen at random are read, several at a time and past the page cache where
+// that can be done. Takes about `seconds`. Throws Error if they cannot be read.
 double measure_expert_reads(const Model& model, double seconds = 1);
 
 }  // namespace cachalot

@@ -6,8 +6,8 @@
 
 namespace cachalot {
 
-// Of the model (its content_fingerprint), the precisions, and the kernels: two engines with the same number compute the
-// same states.
+// Of the model (its content_fingerprint), the precisions, and the kernels: two engines with the same number
+// compute the same states.
 ChainKey state_fingerprint(const Engine& engine, const Hash128& model);
 
 // The same for who can wait: reads all of the model.

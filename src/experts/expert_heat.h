@@ -1,8 +1,8 @@
 // How often each expert of a model is used, over many sessions: what the next start warms its cache with.
 //
-// The policy forgets within a few hundred tokens, as it must to follow a conversation. What somebody works on changes
-// more slowly, so this has counts with a half-life of 4,096 tokens, as rates: 1 is an expert that every token chose.
-// They are kept in a file, one for each model, little-endian:
+// The policy forgets within a few hundred tokens, as it must to follow a conversation. What somebody works on
+// changes more slowly, so this has counts with a half-life of 4,096 tokens, as rates: 1 is an expert that
+// every token chose. They are kept in a file, one for each model, little-endian:
 //
 //     offset  bytes
 //     0       8      CCHEAT01
@@ -39,8 +39,8 @@ class ExpertHeat {
     // Those that were used at all, hottest first.
     std::vector<ExpertKey> hottest() const;
 
-    // Replaces everything by what is in a file. Throws Error naming it if it cannot be read, is damaged, or is of another
-    // model; then nothing has changed.
+    // Replaces everything by what is in a file. Throws Error naming it if it cannot be read, is damaged, or
+    // is of another model; then nothing has changed.
     void load(const std::filesystem::path& path);
 
     // Makes folders as needed; the file is there as a whole or not at all. Throws Error.

@@ -1,16 +1,16 @@
 // Where the weights of the routed experts lie on disk, and how they lie in a slot of the cache.
 //
-// From the model's own files a part is read with the whole blocks that its first and last bytes are in. So it keeps its
-// place within the first block, and with it the alignment that it has in the file:
+// From the model's own files a part is read with the whole blocks that its first and last bytes are in. So it
+// keeps its place within the first block, and with it the alignment that it has in the file:
 //
 //     slot  | gate | up | down |                each part: | block | block | ... | block |
 //                                                              ^ first byte         ^ last byte
 //
-// Formats with scales of their own have six parts. From a pack (model/expert_pack.h) an expert is one run of blocks, and no
-// longer than that.
+// Formats with scales of their own have six parts. From a pack (model/expert_pack.h) an expert is one run of
+// blocks, and no longer than that.
 //
-// The same expert can be read from each of several packs and from the model's files. Packs take turns, by a hash of the
-// expert's number; if one cannot be read the next one is asked, and the model's files last.
+// The same expert can be read from each of several packs and from the model's files. Packs take turns, by a
+// hash of the expert's number; if one cannot be read the next one is asked, and the model's files last.
 #pragma once
 
 #include <memory>
@@ -29,7 +29,8 @@ class ExpertRecords {
     // The model must outlive it. Throws Error if an expert's weights do not lie in the model's files.
     explicit ExpertRecords(const Model& model, ExpertPacks packs = {});
 
-    // The shape of the model; the bytes of an expert are those that it takes in a slot and that are read for it.
+    // The shape of the model; the bytes of an expert are those that it takes in a slot and that are read for
+    // it.
     const RouteHeader& header() const { return header_; }
     std::uint64_t slot_bytes() const { return header_.largest_expert(); }
 
@@ -38,7 +39,8 @@ class ExpertRecords {
 
     const ExpertWeights& mapped(int layer, int expert) const;
 
-    // From how many places an expert can be read. They are numbered in the order in which this expert is asked for there.
+    // From how many places an expert can be read. They are numbered in the order in which this expert is
+    // asked for there.
     int sources() const { return static_cast<int>(packs_.size()) + 1; }
 
     // What has to be read to fill a slot; without one, where from.

@@ -1,7 +1,7 @@
 // Where the routed experts' weights come from.
 //
-// The forward pass asks for the experts of one layer after the other; it does not know whether they were mapped all
-// along or have to be fetched (streaming_expert_store.h).
+// The forward pass asks for the experts of one layer after the other; it does not know whether they were
+// mapped all along or have to be fetched (streaming_expert_store.h).
 #pragma once
 
 #include <cstdint>

@@ -1,12 +1,13 @@
 // Experts that are read before a router asks for them: which, and into which memory.
 //
-// There are a few places of memory beside the slots of the cache. An expert that is read ahead gets one of them and
-// nobody's slot: nothing is evicted for a guess, and the cache's books (expert_cache.h) never learn of it, so that they
-// are what the simulator's are. When the router does ask for the expert, the cache finds a slot for it as for any other,
-// and the slot changes memory with the place: nothing is copied, and the place is free for the next one.
+// There are a few places of memory beside the slots of the cache. An expert that is read ahead gets one of
+// them and nobody's slot: nothing is evicted for a guess, and the cache's books (expert_cache.h) never learn
+// of it, so that they are what the simulator's are. When the router does ask for the expert, the cache finds
+// a slot for it as for any other, and the slot changes memory with the place: nothing is copied, and the
+// place is free for the next one.
 //
-// What to read is planned anew at every layer, in the order in which it will be needed. A place whose expert is not in
-// the plan any more is given to another one as soon as nothing is being read into it.
+// What to read is planned anew at every layer, in the order in which it will be needed. A place whose expert
+// is not in the plan any more is given to another one as soon as nothing is being read into it.
 #pragma once
 
 #include <functional>
@@ -40,8 +41,8 @@ class ReadAhead {
 
     int places() const { return static_cast<int>(places_.size()); }
 
-    // What is wanted from now on, most urgent first. `withdraw` is asked for what is not wanted any more and has not
-    // arrived: true if its read had not begun.
+    // What is wanted from now on, most urgent first. `withdraw` is asked for what is not wanted any more and
+    // has not arrived: true if its read had not begun.
     void plan(std::span<const Wanted> wanted, const std::function<bool(ExpertKey)>& withdraw);
 
     // The next to read for which there is a place.

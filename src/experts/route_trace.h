@@ -17,8 +17,8 @@
 //     8          4        1: token of a prompt; 2: evaluated in the same pass as the record before
 //     12         2 x L x k  experts of layer 0, of layer 1, ..., each in the router's order; 0xffff: none
 //
-// A token of V4-Flash takes 528 bytes. Records are appended as they come; if the program is killed in the middle of
-// one, the reader drops it.
+// A token of V4-Flash takes 528 bytes. Records are appended as they come; if the program is killed in the
+// middle of one, the reader drops it.
 #pragma once
 
 #include <cstdint>
@@ -69,15 +69,16 @@ struct RouteTrace {
     void add(const RoutedToken& token, std::span<const std::uint16_t> choices);  // [layers][top_k]
 };
 
-// Reads a trace in the format above or, as those of BigMoeOnEdge, as CSV (see read_route_csv). What is returned is
-// valid: experts exist and are distinct within a layer. Throws Error naming the file and the line or the offset.
+// Reads a trace in the format above or, as those of BigMoeOnEdge, as CSV (see read_route_csv). What is
+// returned is valid: experts exist and are distinct within a layer. Throws Error naming the file and the line
+// or the offset.
 RouteTrace read_route_trace(const std::filesystem::path& path);
 RouteTrace parse_route_trace(std::string_view bytes, std::string_view source);
 
-// CSV as the project BigMoeOnEdge writes it: lines "# key=value ..." that give n_layer, n_expert, n_expert_used and for
-// every layer "layer=N expert_bytes=B", a line with the names of the columns, of which turn, phase (0: prompt), step,
-// layer, slot and expert are used, then one line for each choice. It does not say which tokens of a prompt were evaluated
-// together: each is a pass of its own.
+// CSV as the project BigMoeOnEdge writes it: lines "# key=value ..." that give n_layer, n_expert,
+// n_expert_used and for every layer "layer=N expert_bytes=B", a line with the names of the columns, of which
+// turn, phase (0: prompt), step, layer, slot and expert are used, then one line for each choice. It does not
+// say which tokens of a prompt were evaluated together: each is a pass of its own.
 RouteTrace parse_route_csv(std::string_view text, std::string_view source);
 
 // Makes passes of `tokens` tokens out of every prompt.

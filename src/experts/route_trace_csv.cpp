@@ -1,5 +1,5 @@
-// Route traces as CSV: read line by line into (token, layer, slot, expert), then put in the order of evaluation. The
-// prompt is recorded layer by layer, so that a token's choices are spread over the file.
+// Route traces as CSV: read line by line into (token, layer, slot, expert), then put in the order of
+// evaluation. The prompt is recorded layer by layer, so that a token's choices are spread over the file.
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -141,8 +141,8 @@ class CsvReader {
         RouteTrace trace;
         trace.source = source_;
         trace.header = header_;
-        // A few choices may be missing: of a prompt's last layer only the last token is computed. A file that names a
-        // new token on every line is no trace and would take a thousand times its size.
+        // A few choices may be missing: of a prompt's last layer only the last token is computed. A file that
+        // names a new token on every line is no trace and would take a thousand times its size.
         const std::size_t per_token = header_.choices();
         if (tokens_.size() > 64 + 8 * (choices_.size() / per_token + 1))
             fail("{}: {} choices for {} tokens of {} layers", source_, choices_.size(), tokens_.size(),

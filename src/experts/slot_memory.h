@@ -1,9 +1,10 @@
-// The memory of the expert cache: slots of one size, taken at once and never given back, so that nothing is allocated
-// or mapped while the model runs, and the memory is never more than was asked for.
+// The memory of the expert cache: slots of one size, taken at once and never given back, so that nothing is
+// allocated or mapped while the model runs, and the memory is never more than was asked for.
 //
-// It is on huge pages where the kernel has them: an expert is then a handful of entries in the processor's page tables
-// instead of thousands, for the kernels as for the disk's reads. And it is locked if the user is allowed to, since a
-// cache that is swapped out is worth nothing. Pages come into being when a slot is filled for the first time.
+// It is on huge pages where the kernel has them: an expert is then a handful of entries in the processor's
+// page tables instead of thousands, for the kernels as for the disk's reads. And it is locked if the user is
+// allowed to, since a cache that is swapped out is worth nothing. Pages come into being when a slot is filled
+// for the first time.
 #pragma once
 
 #include <cstddef>

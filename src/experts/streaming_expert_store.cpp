@@ -12,8 +12,8 @@ namespace {
 constexpr int kSaveEvery = 4096;  // tokens
 constexpr int kRounds = 2;        // over all sources, before an expert counts as one that cannot be read
 
-// Enough to keep the disk busy while a layer's attention is computed, and for a token's experts in layers with a table,
-// but no more than a sixteenth of the memory, which is missing from the cache.
+// Enough to keep the disk busy while a layer's attention is computed, and for a token's experts in layers
+// with a table, but no more than a sixteenth of the memory, which is missing from the cache.
 int places_ahead(const Config& c, int slots) {
     if (slots >= c.layers * c.experts) return 0;
     return std::min(slots / 16, std::max(c.hash_layers() * c.experts_per_token, c.experts / 4));
@@ -216,8 +216,8 @@ void StreamingExpertStore::request(std::span<const std::int32_t> experts,
     start_wave();
 }
 
-// The same decisions in the same order as replay() of cache_simulator.cpp, which does not have to wait before it releases
-// what is held.
+// The same decisions in the same order as replay() of cache_simulator.cpp, which does not have to wait before
+// it releases what is held.
 void StreamingExpertStore::start_wave() {
     while (next_missing_ < missing_.size()) {
         const std::size_t asked = missing_[next_missing_];

@@ -1,23 +1,26 @@
-// Routed experts in less memory than they take: some are kept in slots, the others are read from the model's files when
-// a token needs them, or a little earlier.
+// Routed experts in less memory than they take: some are kept in slots, the others are read from the model's
+// files when a token needs them, or a little earlier.
 //
-// Which ones to keep is decided by ExpertCache, which the simulator drives with the same calls; this file does what they
-// say. For one layer:
+// Which ones to keep is decided by ExpertCache, which the simulator drives with the same calls; this file
+// does what they say. For one layer:
 //
-//     request   the experts that are in memory are pinned; for the others slots are found and reads started, all
-//               together, or as many as a wave holds
-//     next      first hands out those that are in memory, then whatever has arrived, waiting only if there is nothing
-//               else to do. When all of a wave have been handed out and computed with, they are released and the next
-//               wave is read.
+//     request   the experts that are in memory are pinned; for the others slots are found and reads started,
+//               all together, or as many as a wave holds
+//     next      first hands out those that are in memory, then whatever has arrived, waiting only if there is
+//               nothing else to do. When all of a wave have been handed out and computed with, they are
+//               released and the next wave is read.
 //
-// Meanwhile the disk reads what is needed next (read_ahead.h), as far as nobody waits for it: the rest of the layer; the
-// experts of layers whose router is a table, known from the tokens before the pass begins; and in a pass over many
-// tokens the experts of the next layer, of which hardly any will not be needed, those first that were used most. When
-// nothing of that is to be done, at the start, the experts that earlier sessions used most (expert_heat.h) are read
-// into slots that are free. Of them those that have not begun give way when a slot is needed.
+// Meanwhile the disk reads what is needed next (read_ahead.h), as far as nobody waits for it: the rest of the
+// layer; the experts of layers whose router is a table, known from the tokens before the pass begins; and in
+// a pass over many tokens the experts of the next layer, of which hardly any will not be needed, those first
+// that were used most. When nothing of that is to be done, at the start, the experts that earlier sessions
+// used most (expert_heat.h) are read into slots that are free. Of them those that have not begun give way
+// when a slot is needed.
 //
-// An expert that cannot be read is read from elsewhere, if there are packs (expert_records.h), and everywhere once more;
-// if that fails, too, and it was asked for, the pass ends with an Error. Its slot is free again; everything else that was under way is kept. The mapped pages of routed experts are never touched, so they take no memory.
+// An expert that cannot be read is read from elsewhere, if there are packs (expert_records.h), and everywhere
+// once more; if that fails, too, and it was asked for, the pass ends with an Error. Its slot is free again;
+// everything else that was under way is kept. The mapped pages of routed experts are never touched, so they
+// take no memory.
 #pragma once
 
 #include <mutex>
@@ -37,9 +40,9 @@ namespace cachalot {
 
 class StreamingExpertStore final : public ExpertStore, private ExpertSupply {
   public:
-    // At most as many slots as there are experts are made, some of them to read ahead; the model must outlive the store.
-    // With a heat file the hottest experts are read in the background, and the file is written now and then and in the
-    // end. What cannot be read or written is logged. Throws Error if memory is short.
+    // At most as many slots as there are experts are made, some of them to read ahead; the model must outlive
+    // the store. With a heat file the hottest experts are read in the background, and the file is written now
+    // and then and in the end. What cannot be read or written is logged. Throws Error if memory is short.
     StreamingExpertStore(const Model& model, int slots, std::unique_ptr<ReadQueue> queue = make_read_queue(),
                          std::optional<HeatFile> heat = {}, ExpertPacks packs = {}, Log log = {});
     ~StreamingExpertStore() override;

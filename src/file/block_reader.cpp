@@ -13,8 +13,8 @@ namespace {
 
 constexpr int kAttempts = 16;  // without progress, or interrupted
 
-// Another descriptor of the same file, though it may have been renamed since, that passes the page cache by. None if
-// that cannot be had.
+// Another descriptor of the same file, though it may have been renamed since, that passes the page cache by.
+// None if that cannot be had.
 UniqueFd open_direct([[maybe_unused]] const MappedFile& file) {
 #if defined(__linux__)
     return UniqueFd(

@@ -1,13 +1,14 @@
 // Reads runs of bytes of files straight from the disk into memory, many at a time.
 //
-// The page cache is passed by (O_DIRECT) where the file system allows it: who keeps a cache of his own does not want
-// everything twice in memory, and a copy less leaves the processor to compute. What the disk then asks for is that
-// offsets, sizes and addresses are multiples of a block, so a run is read with the whole blocks that it begins and ends
-// in.
+// The page cache is passed by (O_DIRECT) where the file system allows it: who keeps a cache of his own does
+// not want everything twice in memory, and a copy less leaves the processor to compute. What the disk then
+// asks for is that offsets, sizes and addresses are multiples of a block, so a run is read with the whole
+// blocks that it begins and ends in.
 //
-// Runs are read as jobs of several, each run cut into pieces that are under way together, which is what it takes to get
-// the whole speed of an SSD. A piece that comes back short is asked for again; a job of which anything cannot be read is
-// reported with an error when all its pieces have come back, so that nothing is written to its memory any more.
+// Runs are read as jobs of several, each run cut into pieces that are under way together, which is what it
+// takes to get the whole speed of an SSD. A piece that comes back short is asked for again; a job of which
+// anything cannot be read is reported with an error when all its pieces have come back, so that nothing is
+// written to its memory any more.
 #pragma once
 
 #include <cstddef>
@@ -60,7 +61,8 @@ class BlockReader {
     // What of a job has not begun becomes as urgent as this.
     void raise(std::uint64_t job, ReadClass urgency);
 
-    // Takes a job back of which nothing has begun. False if it is too late: then it goes on and finishes as any other.
+    // Takes a job back of which nothing has begun. False if it is too late: then it goes on and finishes as
+    // any other.
     bool withdraw(std::uint64_t job);
 
     // A job that is finished; with `wait` the next one that will be. None if there is none.

@@ -1,5 +1,5 @@
-// What a file is that was expected to be a model and is none, for messages: people have the pointer of Git LFS, the web page
-// that a link led to, or an archive.
+// What a file is that was expected to be a model and is none, for messages: people have the pointer of Git
+// LFS, the web page that a link led to, or an archive.
 #pragma once
 
 #include <cstddef>

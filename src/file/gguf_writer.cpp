@@ -137,7 +137,8 @@ void GgufWriter::advance(std::string_view name, std::uint64_t size) {
     filled_ += size;
 }
 
-// Writes what is not in the file yet. Promises are made between appends, so header and padding are there whole or not.
+// Writes what is not in the file yet. Promises are made between appends, so header and padding are there
+// whole or not.
 void GgufWriter::emit(std::span<const std::byte> bytes) {
     if (position_ >= resumed_) file_.write(bytes);
     position_ += bytes.size();

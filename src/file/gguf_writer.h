@@ -36,11 +36,11 @@ class GgufWriter {
   public:
     explicit GgufWriter(const std::filesystem::path& path);
 
-    // A writer whose work survives being killed (output_file.h says how). After the declarations, `resume` says whether
-    // there is something to go on with: the bytes for which `skip` is true are in the file.
+    // A writer whose work survives being killed (output_file.h says how). After the declarations, `resume`
+    // says whether there is something to go on with: the bytes for which `skip` is true are in the file.
     GgufWriter(const std::filesystem::path& path, OutputFile::Resumable resumable) : file_(path, resumable) {}
-    // `version` stands for everything that decides about the data and is not in the directory. `replace` is that of
-    // OutputFile::resume. Returns bytes of the file.
+    // `version` stands for everything that decides about the data and is not in the directory. `replace` is
+    // that of OutputFile::resume. Returns bytes of the file.
     std::uint64_t resume(std::string_view version, bool replace = false);
     // In place of append() for the next bytes of a tensor. Once it is false it remains so.
     bool skip(std::string_view name, std::uint64_t size);

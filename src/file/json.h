@@ -19,8 +19,8 @@ namespace cachalot {
 nlohmann::json parse_file_json(std::string_view text, std::string_view source, int max_depth = 16,
                                std::size_t max_values = 100'000);
 
-// Throws the Error for a text that is no JSON: "FILE: is no JSON at line 3, column 5; ...", with what it is instead if
-// that can be told. `position` counts bytes from 0.
+// Throws the Error for a text that is no JSON: "FILE: is no JSON at line 3, column 5; ...", with what it is
+// instead if that can be told. `position` counts bytes from 0.
 [[noreturn]] void fail_no_json(std::string_view text, std::string_view source, std::size_t position);
 
 // The same for a text that another parser has refused; does nothing if it is JSON.

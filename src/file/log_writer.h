@@ -1,14 +1,15 @@
 // Where a program's log goes: lines on standard error, in a file, or both, as text or as JSON.
 //
-//     cachalot: a prefix could not be written to disk: /var/kv/pages-000001: cannot write: No space left (bytes=4096)
-//     2026-11-02T08:15:30.123Z warn a prefix could not be written to disk: /var/kv/pages-000001: ... (bytes=4096)
-//     {"time":"2026-11-02T08:15:30.123Z","level":"warn","message":"a prefix could ...","error":"...","bytes":4096}
+//     cachalot: a prefix could not be written: /var/kv/pages-000001: cannot write: No space left (bytes=4096)
+//     2026-11-02T08:15:30.123Z warn a prefix could not be written: /var/kv/pages-000001: ... (bytes=4096)
+//     {"time":"2026-11-02T08:15:30.123Z","level":"warn","message":"a prefix ...","error":"...","bytes":4096}
 //
-// The first is what people see, the second the same in a file. A line is one line whatever is in its fields: control
-// characters are shown. It is written whole or not at all and never waited for (line_file.h); one that is lost is counted.
+// The first is what people see, the second the same in a file. A line is one line whatever is in its fields:
+// control characters are shown. It is written whole or not at all and never waited for (line_file.h); one
+// that is lost is counted.
 //
-// Of messages that are written often (Log::often) one in `pause` is written, the next one after it with the number of
-// those between, and what is left of such numbers when the log ends.
+// Of messages that are written often (Log::often) one in `pause` is written, the next one after it with the
+// number of those between, and what is left of such numbers when the log ends.
 #pragma once
 
 #include <atomic>

@@ -19,9 +19,9 @@ namespace {
 std::string reason() { return std::generic_category().message(errno); }
 
 #if defined(MADV_HUGEPAGE)
-// Where the kernel keeps files in large pieces and the addresses allow it, it maps 2 MiB by one entry of the page tables:
-// a model is then read faster, and the first use of a part of it costs a fault for each 2 MiB instead of each 64 KiB.
-// So a large file is mapped where a huge page could begin.
+// Where the kernel keeps files in large pieces and the addresses allow it, it maps 2 MiB by one entry of the
+// page tables: a model is then read faster, and the first use of a part of it costs a fault for each 2 MiB
+// instead of each 64 KiB. So a large file is mapped where a huge page could begin.
 void* map_aligned(int descriptor, std::size_t size) {
     constexpr std::size_t kHugePage = std::size_t(2) << 20;
     if (size < kHugePage || size > SIZE_MAX - kHugePage)

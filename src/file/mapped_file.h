@@ -31,8 +31,8 @@ struct stat;
 
 namespace cachalot {
 
-// What the system says of a file: while it says the same, the file's contents are the same. Times in nanoseconds since
-// 1970.
+// What the system says of a file: while it says the same, the file's contents are the same. Times in
+// nanoseconds since 1970.
 struct FileStamp {
     FileStamp() = default;
     explicit FileStamp(const struct stat& status);

@@ -72,8 +72,8 @@ bool OutputFile::is_empty() const {
     return ::fstat(descriptor_.get(), &status) == 0 && status.st_size == 0;
 }
 
-// The journal is one line: fingerprint, a space, the number of bytes. It is there before the first byte, so that a
-// temporary file that nobody has promised anything about can be told from another program's.
+// The journal is one line: fingerprint, a space, the number of bytes. It is there before the first byte, so
+// that a temporary file that nobody has promised anything about can be told from another program's.
 std::uint64_t OutputFile::resume(std::string_view fingerprint, bool replace) {
     CACHALOT_CHECK(resumable_ && size_ == 0);
     if (target_.is_stream) return 0;

@@ -1,8 +1,9 @@
 // A file that appears under its name all at once or not at all.
 //
-// It is written beside its name, readable by its owner only, and renamed at the end. A symbolic link is followed: what it
-// points to is replaced, not the link. A device, a FIFO or an open descriptor (/dev/stdout) is written to as it is, while
-// the bytes come. Finished work is never removed: if it cannot be renamed, the Error says where it lies.
+// It is written beside its name, readable by its owner only, and renamed at the end. A symbolic link is
+// followed: what it points to is replaced, not the link. A device, a FIFO or an open descriptor (/dev/stdout)
+// is written to as it is, while the bytes come. Finished work is never removed: if it cannot be renamed, the
+// Error says where it lies.
 #pragma once
 
 #include <cstddef>
@@ -20,20 +21,20 @@ namespace cachalot {
 
 class OutputFile {
   public:
-    // Creates a temporary file beside `path`; of a FIFO, waits for a reader. Throws Error naming the path, as do all
-    // members.
+    // Creates a temporary file beside `path`; of a FIFO, waits for a reader. Throws Error naming the path, as
+    // do all members.
     explicit OutputFile(const std::filesystem::path& path);
     // Removes the temporary file unless it was finished.
     ~OutputFile();
 
-    // A file that survives being killed: its temporary file is PATH.partial, and PATH.partial.journal says what it will
-    // be and how much of it is on the disk for good. `resume` must follow.
+    // A file that survives being killed: its temporary file is PATH.partial, and PATH.partial.journal says
+    // what it will be and how much of it is on the disk for good. `resume` must follow.
     struct Resumable {};
     OutputFile(const std::filesystem::path& path, Resumable);
 
-    // Takes up the temporary file where `checkpoint` left it, if what was written then had the same fingerprint, and
-    // returns its size; 0 if there is none. Throws Error if it is the work of somebody else, unless `replace` says that
-    // it may be lost.
+    // Takes up the temporary file where `checkpoint` left it, if what was written then had the same
+    // fingerprint, and returns its size; 0 if there is none. Throws Error if it is the work of somebody else,
+    // unless `replace` says that it may be lost.
     std::uint64_t resume(std::string_view fingerprint, bool replace = false);
     // Makes what has been written so far durable, and says so in the journal.
     void checkpoint();
@@ -46,8 +47,8 @@ class OutputFile {
 
     void write(std::span<const std::byte> bytes);
 
-    // Writes everything to the disk and renames the file to its path, replacing what was there. It has the permissions of
-    // the file before it, or those of a new file.
+    // Writes everything to the disk and renames the file to its path, replacing what was there. It has the
+    // permissions of the file before it, or those of a new file.
     void commit();
 
     const std::string& path() const { return path_; }

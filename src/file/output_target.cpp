@@ -29,8 +29,8 @@ fs::path folder_of(const fs::path& path) {
     return folder.empty() ? "." : folder;
 }
 
-// The number of the descriptor that /dev/fd/N or /proc/self/fd/N stands for. What it is open for may have no name, and
-// opening a file by this name would begin at its start.
+// The number of the descriptor that /dev/fd/N or /proc/self/fd/N stands for. What it is open for may have no
+// name, and opening a file by this name would begin at its start.
 std::optional<int> descriptor_named(const fs::path& path) {
     const auto folder = path.parent_path();
     if (folder != "/dev/fd" && folder != "/proc/self/fd" && folder != fmt::format("/proc/{}/fd", ::getpid()))

@@ -11,7 +11,8 @@ namespace cachalot {
 struct OutputTarget {
     // With symbolic links followed, also one to a file that does not exist yet.
     std::filesystem::path path;
-    // A device, a FIFO or an open descriptor: it is written to as it is. Anything else is a file, which is replaced.
+    // A device, a FIFO or an open descriptor: it is written to as it is. Anything else is a file, which is
+    // replaced.
     bool is_stream = false;
     int descriptor = -1;         // that the path stands for, as /dev/stdout does; -1: none
     std::optional<mode_t> mode;  // permissions of the file that is replaced; none if there is none
@@ -29,7 +30,8 @@ inline bool would_replace(const std::filesystem::path& path) {
     return OutputTarget::of(path).mode.has_value();
 }
 
-// Throws Error unless the file system of `path` has room for so many bytes more. `path` need not exist, its folder must.
+// Throws Error unless the file system of `path` has room for so many bytes more. `path` need not exist, its
+// folder must.
 void check_space(const std::filesystem::path& path, std::uintmax_t bytes);
 
 // The permissions that a new file has, as the process's umask says.

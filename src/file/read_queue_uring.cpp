@@ -28,9 +28,10 @@ constexpr unsigned kSubmissions = 256;            // handed to the kernel at a t
 constexpr unsigned kCompletions = 4096;           // under way at a time; more wait here
 constexpr std::chrono::milliseconds kRefused{1};  // until the kernel is asked again that had no memory
 
-// The kernel works the reads off; a thread waits for it and starts those whose turn has come. Only that thread touches
-// the ring's completions; its submissions belong to whoever holds the lock. Nobody waits for the kernel while he holds
-// it: what it does not take now stays prepared in the ring, until something finishes or next() waits.
+// The kernel works the reads off; a thread waits for it and starts those whose turn has come. Only that
+// thread touches the ring's completions; its submissions belong to whoever holds the lock. Nobody waits for
+// the kernel while he holds it: what it does not take now stays prepared in the ring, until something
+// finishes or next() waits.
 class UringQueue final : public ReadQueue {
   public:
     UringQueue(UringSubmit submit, const Log& log) : submit_(std::move(submit)), log_(log) {

@@ -18,8 +18,8 @@ void take() noexcept {
     }
 }
 
-// Holds the list. The thread that holds it takes no signals meanwhile, so a handler that waits for it, which is then in
-// another thread, waits only for a moment.
+// Holds the list. The thread that holds it takes no signals meanwhile, so a handler that waits for it, which
+// is then in another thread, waits only for a moment.
 class Hold {
   public:
     Hold() {

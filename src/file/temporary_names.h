@@ -1,6 +1,7 @@
 // The names of files that are not finished, so that a program that is told to end can remove them.
 //
-// The library installs no signal handlers; a program that wants this calls remove_temporary_files() in its own.
+// The library installs no signal handlers; a program that wants this calls remove_temporary_files() in its
+// own.
 #pragma once
 
 #include <string>
@@ -11,8 +12,8 @@ namespace cachalot {
 void note_temporary_file(const std::string& name);
 void forget_temporary_file(const std::string& name) noexcept;
 
-// Removes the files. May be called in a signal handler, once: the process must end then, for who wants to change the list
-// afterwards waits forever.
+// Removes the files. May be called in a signal handler, once: the process must end then, for who wants to
+// change the list afterwards waits forever.
 void remove_temporary_files() noexcept;
 
 }  // namespace cachalot

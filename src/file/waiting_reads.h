@@ -1,7 +1,8 @@
 // Which read is started next.
 //
-// Two megabytes each, six reads under way bring an SSD close to its full speed; more of them would only stand in the way
-// of one that becomes urgent. Reads for idle times go one at a time, and only if nothing else is under way.
+// Two megabytes each, six reads under way bring an SSD close to its full speed; more of them would only stand
+// in the way of one that becomes urgent. Reads for idle times go one at a time, and only if nothing else is
+// under way.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +36,8 @@ class WaitingReads {
         return true;
     }
 
-    // The next read to start while so many are under way; none if there is none or those that wait have to go on.
+    // The next read to start while so many are under way; none if there is none or those that wait have to go
+    // on.
     std::optional<QueuedRead> take(std::size_t under_way) {
         for (std::size_t c = 0; c < kReadClasses; ++c) {
             if (waiting_[c].empty()) continue;

@@ -1,10 +1,11 @@
-// The operations that the boxes of layers/backend.h are composed of, and the specification of what they compute.
+// The operations that the boxes of layers/backend.h are composed of, and the specification of what they
+// compute.
 //
-// Two implementations exist: `reference` is scalar and follows the formulas line by line; `cpu` is what runs. Every operation
-// of `cpu` is tested against `reference`. Neither knows anything of models.
+// Two implementations exist: `reference` is scalar and follows the formulas line by line; `cpu` is what runs.
+// Every operation of `cpu` is tested against `reference`. Neither knows anything of models.
 //
-// Conventions. All activations are float32, dense and row-major. `rows` counts tokens of the batch. S = 4 streams,
-// H = hidden size, D = head_dim. A result never depends on how many other rows are in the call.
+// Conventions. All activations are float32, dense and row-major. `rows` counts tokens of the batch. S = 4
+// streams, H = hidden size, D = head_dim. A result never depends on how many other rows are in the call.
 #pragma once
 
 #include <cstdint>
@@ -174,7 +175,8 @@ class Primitives {
     // x[row] = weight * x[row] / rms(x[row]), in place. x: [rows, n]
     virtual void rms_norm(float* x, const float* weight, float eps, int rows, int n) = 0;
 
-    // Queries: every head is RMS-normalised without a weight, then its last R dims are rotated. q: [rows, heads, D]
+    // Queries: every head is RMS-normalised without a weight, then its last R dims are rotated. q: [rows,
+    // heads, D]
     virtual void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
                              int head_dim) = 0;
 

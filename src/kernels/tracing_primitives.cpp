@@ -8,9 +8,9 @@
 namespace cachalot {
 namespace {
 
-// Bytes and operations are those of the formulas: every weight and every cached row that an operation needs counts
-// once for the call, whether or not a cache of the processor holds it; a product and a sum are two operations. What is
-// small beside them (activations, norms, softmax) is not counted.
+// Bytes and operations are those of the formulas: every weight and every cached row that an operation needs
+// counts once for the call, whether or not a cache of the processor holds it; a product and a sum are two
+// operations. What is small beside them (activations, norms, softmax) is not counted.
 struct Count {
     std::int64_t bytes = 0, operations = 0;
 

@@ -1,5 +1,5 @@
-// What flows inside a pass on the host. Nothing here outlives a pass but the memory itself; between layers only the residual
-// streams carry meaning. The memory is the device's: only work on its stream looks at it.
+// What flows inside a pass on the host. Nothing here outlives a pass but the memory itself; between layers
+// only the residual streams carry meaning. The memory is the device's: only work on its stream looks at it.
 #pragma once
 
 #include <deque>

@@ -1,23 +1,24 @@
 // The model as eleven boxes: what a processor has to be able to do, at the granularity at which it may fuse.
 //
-// forward.cpp issues the boxes in order, once for each layer. A backend is made for one model on one device: it knows the
-// weights, owns the activations (layers/activations.h on the host), and finds everything that differs from pass to pass in
-// the pass's Batch. So a box does not return anything, and nothing that the host computes flows between two boxes; a
-// processor may record the boxes of a pass once and run the record again for other tokens of other sequences.
+// forward.cpp issues the boxes in order, once for each layer. A backend is made for one model on one device:
+// it knows the weights, owns the activations (layers/activations.h on the host), and finds everything that
+// differs from pass to pass in the pass's Batch. So a box does not return anything, and nothing that the host
+// computes flows between two boxes; a processor may record the boxes of a pass once and run the record again
+// for other tokens of other sequences.
 //
-//     box                reads                        writes
-//     embed              tokens                       X: the token's embedding in each of the four streams
-//     attention_input    X                            x = norm(mix(X)); products of x: low-rank queries, latents,
-//                                                     inputs of the compressors, weights of the indexer
-//     queries            low-rank queries             queries of attention and indexer, normalised and rotated
-//     remember           latents, compressor inputs   the sequences' states: window rows, compressed rows, indexer keys
-//     choose             indexer queries, keys        the compressed rows that each query sees
-//     attend             queries, states, choice      attended values, rotated back
-//     attention_output   attended values              X = spread(output, X)
-//     expert_input       X                            x = norm(mix(X)); the chosen experts and their weights
-//     experts            x, choice                    X = spread(sum of the experts, X)
-//     head               X of the wanted rows         logits
-//     sample             logits                       tokens, chosen by the caller's rule
+//     box               reads                       writes
+//     embed             tokens                      X: the token's embedding, in each stream
+//     attention_input   X                           x = norm(mix(X)); products of x: low-rank queries, latents,
+//                                                   inputs of compressors, weights of the indexer
+//     queries           low-rank queries            queries of attention and indexer, normalised, rotated
+//     remember          latents, compressor inputs  the states: window rows, compressed rows, indexer keys
+//     choose            indexer queries, keys       the compressed rows that each query sees
+//     attend            queries, states, choice     attended values, rotated back
+//     attention_output  attended values             X = spread(output, X)
+//     expert_input      X                           x = norm(mix(X)); the chosen experts and their weights
+//     experts           x, choice                   X = spread(sum of the experts, X)
+//     head              X of the wanted rows        logits
+//     sample            logits                      tokens, chosen by the caller's rule
 //
 // Activations are float32 in meaning. A result never depends on how many other rows are in the pass.
 #pragma once
@@ -54,8 +55,9 @@ class Backend {
   public:
     virtual ~Backend() = default;
 
-    // Runs what issue() asks for, over the rows of `batch`, whose states have room for them. It is called, or was once: see
-    // above. Returns when the results are there. Throws what a box throws; then the rows of the states mean nothing.
+    // Runs what issue() asks for, over the rows of `batch`, whose states have room for them. It is called, or
+    // was once: see above. Returns when the results are there. Throws what a box throws; then the rows of the
+    // states mean nothing.
     virtual PassOutput pass(const Batch& batch, const std::function<void()>& issue) = 0;
 
     virtual void embed() = 0;
@@ -69,7 +71,8 @@ class Backend {
     virtual void experts(int layer) = 0;
     virtual void head() = 0;
 
-    // Not a part of a pass: calls choose(row) for each of so many rows of logits, in any order and on any thread.
+    // Not a part of a pass: calls choose(row) for each of so many rows of logits, in any order and on any
+    // thread.
     virtual void sample(int rows, const std::function<void(int row)>& choose) = 0;
 
     // From now on every layer is shown; a null observer ends that. For tests: passes take longer.

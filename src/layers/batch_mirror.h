@@ -1,5 +1,5 @@
-// A batch in the memory of the device: all that tells one pass from another, as flat arrays that work on the device reads.
-// It is loaded before the boxes run; they look at nothing else of the host.
+// A batch in the memory of the device: all that tells one pass from another, as flat arrays that work on the
+// device reads. It is loaded before the boxes run; they look at nothing else of the host.
 #pragma once
 
 #include <vector>

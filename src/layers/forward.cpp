@@ -5,9 +5,9 @@
 //                      x = norm(mix(X))     X = spread(experts(x), X)
 //   head:              logits = W norm(mix(X))
 //
-// mix and spread are the hyper-connections: learned, input-dependent weights with which a sub-layer reads the streams
-// and writes back to them. Between layers nothing flows but X. What each box computes, backend.h says; how, host_backend.cpp
-// and host_attention.cpp.
+// mix and spread are the hyper-connections: learned, input-dependent weights with which a sub-layer reads the
+// streams and writes back to them. Between layers nothing flows but X. What each box computes, backend.h
+// says; how, host_backend.cpp and host_attention.cpp.
 #include "layers/forward.h"
 
 namespace cachalot {

@@ -6,8 +6,8 @@
 
 namespace cachalot {
 
-// Runs the rows of a batch through these layers of the model that the backend was made for, and advances the states of its
-// sequences.
+// Runs the rows of a batch through these layers of the model that the backend was made for, and advances the
+// states of its sequences.
 //
 // Token ids must be in range and the states distinct. If it throws (experts may have to be read from a disk
 // that fails), a state that was to gain many tokens is lost, since its rings have been overwritten: see

@@ -1,5 +1,5 @@
-// The attention boxes on the host: window attention over one latent per token, with compressed rows of the older tokens in
-// CSA layers (those that the indexer chooses) and HCA layers (all).
+// The attention boxes on the host: window attention over one latent per token, with compressed rows of the
+// older tokens in CSA layers (those that the indexer chooses) and HCA layers (all).
 #include "layers/host_backend.h"
 
 namespace cachalot {
@@ -77,8 +77,8 @@ void HostBackend::queries(int l) {
     });
 }
 
-// A learned, per-channel softmax pooling of each group's tokens into one row. Used for the latent rows of layers with a
-// ratio and, narrower and Hadamard-rotated, for the indexer's keys.
+// A learned, per-channel softmax pooling of each group's tokens into one row. Used for the latent rows of
+// layers with a ratio and, narrower and Hadamard-rotated, for the indexer's keys.
 CompressCall HostBackend::compressor(const CompressorWeights& w, const CompressorLayout& layout,
                                      const SequenceRows& s, const Buffer<float>& kv,
                                      const Buffer<float>& gate, const RingView& kv_ring,

@@ -1,7 +1,8 @@
-// The boxes, composed of the operations of kernels/primitives.h: what runs on CPUs, and the reference for other processors.
+// The boxes, composed of the operations of kernels/primitives.h: what runs on CPUs, and the reference for
+// other processors.
 //
-// Each box is work on the stream of the states' memory (device/device.h). On the host it is done when the call returns; the
-// same code runs, late, on a device for tests whose memory cannot be read in between.
+// Each box is work on the stream of the states' memory (device/device.h). On the host it is done when the
+// call returns; the same code runs, late, on a device for tests whose memory cannot be read in between.
 #pragma once
 
 #include <map>
@@ -21,7 +22,8 @@ namespace cachalot {
 
 class HostBackend final : public Backend {
   public:
-    // The primitives, the model's parts and the store outlive the backend. `trace`: records every box, if anything does.
+    // The primitives, the model's parts and the store outlive the backend. `trace`: records every box, if
+    // anything does.
     HostBackend(Primitives& primitives, const Config& config, const Weights& weights, ExpertStore& store,
                 const std::shared_ptr<KvPool>& pool, const LayerRange& range, Trace* trace = nullptr);
 

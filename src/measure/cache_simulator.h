@@ -1,5 +1,6 @@
-// Replays a route trace against a cache policy: what the engine's cache would have read, when, and how long it would have
-// waited. It drives the ExpertCache that the engine drives, in the same way, so that the counters are the engine's.
+// Replays a route trace against a cache policy: what the engine's cache would have read, when, and how long
+// it would have waited. It drives the ExpertCache that the engine drives, in the same way, so that the
+// counters are the engine's.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +43,8 @@ struct Replay {
 
 struct ReplaySummary {
     double hit_rate = 0;  // of decoding, 0..1; of nothing: 0
-    // The same of the first 16 answer tokens of the first sequence, of those of later sequences, and of the rest, where
-    // there are any.
+    // The same of the first 16 answer tokens of the first sequence, of those of later sequences, and of the
+    // rest, where there are any.
     std::optional<double> cold_hit_rate, topic_hit_rate, settled_hit_rate;
     double bytes_mean = 0, bytes_p95 = 0;  // read per token
     double stall_mean = 0, stall_p95 = 0;  // seconds per token

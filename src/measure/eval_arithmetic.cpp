@@ -1,5 +1,5 @@
-// One operation on two numbers: of one digit, of two, of three (products: 1 x 1, 2 x 1, 2 x 2 digits). Judged by the last
-// number of the answer, so that it may repeat the question.
+// One operation on two numbers: of one digit, of two, of three (products: 1 x 1, 2 x 1, 2 x 2 digits). Judged
+// by the last number of the answer, so that it may repeat the question.
 #include <fmt/format.h>
 
 #include "measure/eval_item.h"

@@ -1,7 +1,8 @@
-// A long story in which four people go from place to place. It is told in two parts, and three questions are asked: where
-// somebody is after the first part; where somebody else is after the second; and where the first one is now, who may have
-// moved or not. A model that has lost the beginning, or mixes the two people up, or repeats its answer, is seen. The score
-// is the share of the answers that name the right place and no other. Every third story is short: nothing but the moves.
+// A long story in which four people go from place to place. It is told in two parts, and three questions are
+// asked: where somebody is after the first part; where somebody else is after the second; and where the first
+// one is now, who may have moved or not. A model that has lost the beginning, or mixes the two people up, or
+// repeats its answer, is seen. The score is the share of the answers that name the right place and no other.
+// Every third story is short: nothing but the moves.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,10 +1,10 @@
 // Small checks of what a model can do: questions with one right answer each, made from a seed.
 //
-// They are for regressions (does the smaller file, the new kernel, the longer context still do what the old one did?), not
-// for comparing models of different makers: the questions are simple and of few kinds.
+// They are for regressions (does the smaller file, the new kernel, the longer context still do what the old
+// one did?), not for comparing models of different makers: the questions are simple and of few kinds.
 //
-// An item depends on the seed, its family and its number only, so more items, or items of other families, leave it as it
-// is. What a family asks for and how it judges is in its own file, eval_NAME.cpp.
+// An item depends on the seed, its family and its number only, so more items, or items of other families,
+// leave it as it is. What a family asks for and how it judges is in its own file, eval_NAME.cpp.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,8 @@ struct EvalItem {
     std::function<double(std::span<const Completion>)> judge;
 };
 
-// Numbers that are the same everywhere: the standard lays down the engine, but not what distributions make of it.
+// Numbers that are the same everywhere: the standard lays down the engine, but not what distributions make of
+// it.
 class EvalRandom {
   public:
     EvalRandom(std::uint64_t seed, std::string_view family, std::int64_t number);

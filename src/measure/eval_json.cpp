@@ -1,6 +1,6 @@
-// A JSON object with given values: three flat ones; four of different types; nested with a list. The score is the share
-// of the values that are right, of those expected or those given, whichever are more; nothing for text that is no JSON
-// object. A fence of backticks around it is passed over.
+// A JSON object with given values: three flat ones; four of different types; nested with a list. The score is
+// the share of the values that are right, of those expected or those given, whichever are more; nothing for
+// text that is no JSON object. A fence of backticks around it is passed over.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-// A needle in a haystack: four codes of four digits in a long text, one of which is asked for. It stands at 0, 25, 50, 75
-// or 100 % of the text, the others anywhere. Judged by the first number of four digits in the answer.
+// A needle in a haystack: four codes of four digits in a long text, one of which is asked for. It stands at
+// 0, 25, 50, 75 or 100 % of the text, the others anywhere. Judged by the first number of four digits in the
+// answer.
 #include <fmt/format.h>
 
 #include <algorithm>

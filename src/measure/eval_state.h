@@ -1,7 +1,8 @@
-// The outcomes of a run of checks in a file, so that it can go on where it stopped and later be compared with.
+// The outcomes of a run of checks in a file, so that it can go on where it stopped and later be compared
+// with.
 //
-// One JSON object a line: first what was run ({"cachalot_eval": 1, "run": "...", "model": "..."}), then an outcome in each.
-// A last line that is cut off, as a killed process leaves it, does not count.
+// One JSON object a line: first what was run ({"cachalot_eval": 1, "run": "...", "model": "..."}), then an
+// outcome in each. A last line that is cut off, as a killed process leaves it, does not count.
 #pragma once
 
 #include <filesystem>
@@ -27,8 +28,8 @@ EvalRecord parse_eval_record(std::string_view text, const std::string& source);
 
 class EvalState {
   public:
-    // Without a path nothing is kept. Otherwise the file is begun, or read if it exists. Throws Error if it is of another
-    // run or cannot be written.
+    // Without a path nothing is kept. Otherwise the file is begun, or read if it exists. Throws Error if it
+    // is of another run or cannot be written.
     EvalState(const std::filesystem::path& path, const std::string& run, const std::string& model);
 
     const EvalOutcome* find(const std::string& id) const;

@@ -1,5 +1,5 @@
-// Six tools are described and a question asks for one call, every fourth for two. A call counts half for its name and
-// half for its arguments; calls that were not asked for take as much away.
+// Six tools are described and a question asks for one call, every fourth for two. A call counts half for its
+// name and half for its arguments; calls that were not asked for take as much away.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -28,7 +28,8 @@ ImportanceCollector::ImportanceCollector(const Model& model, ImportanceMatrix& i
     }
 }
 
-// The sums of a call are taken apart from those so far: a small number added to a large one would lose its digits.
+// The sums of a call are taken apart from those so far: a small number added to a large one would lose its
+// digits.
 void ImportanceCollector::add(Entry& entry, std::int64_t expert, const float* x, std::int64_t rows,
                               std::int64_t stride) {
     const auto columns = static_cast<std::size_t>(entry.columns);

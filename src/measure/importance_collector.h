@@ -1,12 +1,13 @@
 // Fills an importance matrix from the passes of an engine.
 //
-// Collected are the inputs of every matrix that is multiplied with activations, under the name of its tensor: the dense
-// ones for all tokens, those of routed experts for the tokens that chose them. Not collected are the token embedding,
-// which has no input, and the small matrices of the hyper-connections, which nobody quantises.
+// Collected are the inputs of every matrix that is multiplied with activations, under the name of its tensor:
+// the dense ones for all tokens, those of routed experts for the tokens that chose them. Not collected are
+// the token embedding, which has no input, and the small matrices of the hyper-connections, which nobody
+// quantises.
 //
-// Two things that the format cannot say. The parts of attn_output_a read different heads; the format has one row of
-// sums for the tensor, so they are added up. And what `down` is multiplied with here includes the router's weight, so
-// an expert's rows count by what they contribute.
+// Two things that the format cannot say. The parts of attn_output_a read different heads; the format has one
+// row of sums for the tensor, so they are added up. And what `down` is multiplied with here includes the
+// router's weight, so an expert's rows count by what they contribute.
 #pragma once
 
 #include <map>
@@ -20,8 +21,8 @@ namespace cachalot {
 
 class ImportanceCollector final : public ActivationObserver {
   public:
-    // Adds to `into`, which gets an entry for every tensor at once, so that what is never seen is known to be missing.
-    // Throws Error if it is from a model of other shapes. Both must outlive the collector.
+    // Adds to `into`, which gets an entry for every tensor at once, so that what is never seen is known to be
+    // missing. Throws Error if it is from a model of other shapes. Both must outlive the collector.
     ImportanceCollector(const Model& model, ImportanceMatrix& into);
 
     void projected(const Projection& p, int rows) override;

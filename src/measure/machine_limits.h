@@ -15,7 +15,8 @@ struct MachineLimits {
     double int8_ops_per_second = 0;    // the same of the int8 dot product that quantised weights use
 };
 
-// On the threads of `primitives`, with the loops of an instruction set (kernels/cpu/cpu_options.h). Takes about a second.
+// On the threads of `primitives`, with the loops of an instruction set (kernels/cpu/cpu_options.h). Takes
+// about a second.
 MachineLimits measure_limits(Primitives& primitives, const std::optional<std::string>& isa,
                              const ReadingTarget& memory);
 

@@ -1,11 +1,12 @@
 // Answers that DeepSeek's API gave, as a check that a model file computes what the original does.
 //
-// A file holds a request of one user message without thinking, and for each token of the answer its bytes and the 20 most
-// probable ones with their log-probabilities (schema "ds4-official-logprobs-v1"). The answer is given to the model token
-// by token and its predictions are looked at on the way, so that one deviation does not change all that follows.
+// A file holds a request of one user message without thinking, and for each token of the answer its bytes and
+// the 20 most probable ones with their log-probabilities (schema "ds4-official-logprobs-v1"). The answer is
+// given to the model token by token and its predictions are looked at on the way, so that one deviation does
+// not change all that follows.
 //
-// At temperature 0 the API reports log-probability 0 for its choice and -9999 for everything else. Then only the choice
-// can be compared; log-probabilities are, where there are some.
+// At temperature 0 the API reports log-probability 0 for its choice and -9999 for everything else. Then only
+// the choice can be compared; log-probabilities are, where there are some.
 #pragma once
 
 #include <cstdint>
@@ -57,7 +58,8 @@ struct OfficialScore {
     std::int64_t agreed() const;  // steps where the official token is the most probable one
 };
 
-// Throws Error if the answer has tokens that the model's vocabulary has not: then it is not a DeepSeek V4 of full size.
+// Throws Error if the answer has tokens that the model's vocabulary has not: then it is not a DeepSeek V4 of
+// full size.
 OfficialScore score_official(Engine& engine, const OfficialAnswer& answer,
                              const Engine::Progress& progress = {});
 

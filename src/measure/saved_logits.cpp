@@ -57,7 +57,8 @@ bool more_probable(const TokenLogprob& a, const TokenLogprob& b) {
     return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
 }
 
-// The log-probability from which on tokens are kept. Found in steps of 1/8, so that the row need not be sorted.
+// The log-probability from which on tokens are kept. Found in steps of 1/8, so that the row need not be
+// sorted.
 double lowest_kept(std::span<const float> logits, double norm) {
     constexpr double kSteps = 8, kDeepest = 100;
     std::array<double, std::size_t(kSteps * kDeepest) + 1> mass{};

@@ -1,11 +1,11 @@
-// What a model predicted for a text, kept in a file: so that a reference of 156 GB is run once, and everything made from
-// it is compared with the file.
+// What a model predicted for a text, kept in a file: so that a reference of 156 GB is run once, and
+// everything made from it is compared with the file.
 //
-// A row of 129,280 float32 takes half a megabyte. Most of it says that almost every token is impossible. Kept of each
-// row are the most probable tokens, until all others together have a probability below kRest: those kExact that are
-// most probable with their log-probabilities in float32, the others in 16 bits over the range that the row needs. Of the
-// others only their total remains. The log-probability of the token that follows is kept exactly, so that what is
-// computed from it (NLL, perplexity) is that of the model.
+// A row of 129,280 float32 takes half a megabyte. Most of it says that almost every token is impossible. Kept
+// of each row are the most probable tokens, until all others together have a probability below kRest: those
+// kExact that are most probable with their log-probabilities in float32, the others in 16 bits over the range
+// that the row needs. Of the others only their total remains. The log-probability of the token that follows
+// is kept exactly, so that what is computed from it (NLL, perplexity) is that of the model.
 //
 //     "CLOGPROB" | u32 version 1 | u32 vocabulary | u32 window | u64 tokens | 16 bytes hash of the vocabulary
 //     string model | string text                        names, for people; as in GGUF: u64 length | bytes
@@ -18,10 +18,11 @@
 //     16 bytes hash of everything before: h = 0, then for each piece of 1 MiB, the last may be shorter,
 //         h = XXH3-128(h | piece)
 //
-// All little endian. A varint has 7 bits in a byte, the lowest first; the last byte has its highest bit clear.
+// All little endian. A varint has 7 bits in a byte, the lowest first; the last byte has its highest bit
+// clear.
 //
-// The file contains the text. What it cannot say about a divergence is measured in tests/measure and stated in
-// docs/measuring.md.
+// The file contains the text. What it cannot say about a divergence is measured in tests/measure and stated
+// in docs/measuring.md.
 #pragma once
 
 #include <cstdint>

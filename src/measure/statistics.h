@@ -1,9 +1,9 @@
 // Means with confidence intervals, for measurements whose neighbours resemble each other.
 //
-// The tokens of a text are no independent samples: a hard passage is hard for many tokens. So they are gathered into
-// blocks of neighbours, and the interval is that of the block bootstrap: the mean is taken again and again over as many
-// blocks drawn at random, and 95 % of these means lie in the interval. Where a difference is asked for, it is taken
-// token by token before, so that what both have in common drops out.
+// The tokens of a text are no independent samples: a hard passage is hard for many tokens. So they are
+// gathered into blocks of neighbours, and the interval is that of the block bootstrap: the mean is taken
+// again and again over as many blocks drawn at random, and 95 % of these means lie in the interval. Where a
+// difference is asked for, it is taken token by token before, so that what both have in common drops out.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +45,8 @@ class BlockMean {
     std::int64_t count_ = 0;
 };
 
-// The smallest value that at least `share` (0 to 1) of the values do not exceed. `sorted` is ascending, not empty.
+// The smallest value that at least `share` (0 to 1) of the values do not exceed. `sorted` is ascending, not
+// empty.
 double quantile(std::span<const double> sorted, double share);
 
 }  // namespace cachalot

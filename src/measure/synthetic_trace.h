@@ -1,5 +1,5 @@
-// Route traces that nobody recorded: for tests, and to compare policies on the shape of a model of which there is no
-// trace. They rank policies; hit rates of real text they do not predict.
+// Route traces that nobody recorded: for tests, and to compare policies on the shape of a model of which
+// there is no trace. They rank policies; hit rates of real text they do not predict.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct SyntheticTraceOptions {
     std::uint64_t seed = 1;
 };
 
-// Every layer has its own order of favourites, and a new one for each topic, half of which is as before. Throws Error if
-// the options make no sense.
+// Every layer has its own order of favourites, and a new one for each topic, half of which is as before.
+// Throws Error if the options make no sense.
 RouteTrace synthetic_trace(const SyntheticTraceOptions& options);
 
 }  // namespace cachalot

@@ -1,4 +1,5 @@
-// A text cut into windows, each evaluated from an empty context: how everything that is measured on text reads it.
+// A text cut into windows, each evaluated from an empty context: how everything that is measured on text
+// reads it.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ std::vector<std::span<const std::int32_t>> text_windows(std::span<const std::int
 // The positions of a window whose next token is known.
 inline std::size_t predictions(std::span<const std::int32_t> window) { return window.size() - 1; }
 
-// Evaluates one window and calls use(i, logits [vocab]) for each position i that is followed by window[i + 1], in order.
-// Calls progress(tokens done) after each pass.
+// Evaluates one window and calls use(i, logits [vocab]) for each position i that is followed by window[i +
+// 1], in order. Calls progress(tokens done) after each pass.
 using UsePosition = std::function<void(std::size_t position, std::span<const float> logits)>;
 using WindowProgress = std::function<void(std::size_t done)>;
 void evaluate_window(Engine& engine, std::span<const std::int32_t> window, const UsePosition& use,

@@ -23,8 +23,8 @@ class BackgroundWriter {
     BackgroundWriter(const BackgroundWriter&) = delete;
     BackgroundWriter& operator=(const BackgroundWriter&) = delete;
 
-    // An empty buffer, one that was used before if there is one. Waits while kPieces of them are on their way. Throws what
-    // writing has thrown.
+    // An empty buffer, one that was used before if there is one. Waits while kPieces of them are on their
+    // way. Throws what writing has thrown.
     std::vector<std::byte> buffer();
     // The next bytes of the tensor.
     void append(const std::string& name, std::vector<std::byte> bytes);

@@ -1,7 +1,7 @@
 // A model on disk, whatever its layout: one or several GGUF files, or the directory of a DeepSeek release.
 //
-// Tensors are asked for by their GGUF name; a release is translated (model_tensors.h). Nothing is read before it is
-// used: matrices are views into mapped files.
+// Tensors are asked for by their GGUF name; a release is translated (model_tensors.h). Nothing is read before
+// it is used: matrices are views into mapped files.
 #pragma once
 
 #include <filesystem>
@@ -44,8 +44,8 @@ class Checkpoint {
     };
     virtual SamplingDefaults sampling_defaults() const = 0;
 
-    // The [rows, columns] matrix of that name. Throws Error if it is missing, has another shape or a type that no
-    // kernel takes.
+    // The [rows, columns] matrix of that name. Throws Error if it is missing, has another shape or a type
+    // that no kernel takes.
     Matrix matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const;
 
     // Expert `expert` of the [experts, rows, columns] tensor of that name; throws Error likewise.

@@ -31,7 +31,8 @@ class Checker {
             fail("{}: {} has {} entries for {} layers", source_, what, values.size(), layers);
         for (float value : values) positive(what, value);
     }
-    // A layer reads rows of a layer that has them, at the ratio at which they were made, and only what is there already.
+    // A layer reads rows of a layer that has them, at the ratio at which they were made, and only what is
+    // there already.
     void sources(const Config& c) const {
         for (int l = 0; l < c.layers; ++l) {
             const LayerShape& s = c.shape(l);

@@ -105,8 +105,7 @@ class Fields {
 
 // The releases have rope_theta and compress_rope_theta beside a "rope_scaling" with the YaRN settings. Files
 // written by newer tools gather both in "rope_parameters", either {"main": {...}, "compress": {...}} or one
-// per kind
-// ("rope_parameters", "compress_rope_parameters"), each with its own rope_theta.
+// per kind ("rope_parameters", "compress_rope_parameters"), each with its own rope_theta.
 RopeConfig read_rope(const Fields& top, std::string_view source) {
     const json* plain = top.object("rope_parameters");
     const json* compress = top.object("compress_rope_parameters");

@@ -2,8 +2,8 @@
 //
 //     content = hash(version, numbers of the configuration, tokenizer, hash of each file in its order)
 //
-// So any edit, damage or further training of any tensor makes another model of it. Where a model only has to be told from
-// others, samples will do (fingerprint.h), which need not read all of it.
+// So any edit, damage or further training of any tensor makes another model of it. Where a model only has to
+// be told from others, samples will do (fingerprint.h), which need not read all of it.
 #pragma once
 
 #include <functional>
@@ -20,8 +20,8 @@ struct ContentFingerprintOptions {
     std::function<bool(std::uint64_t done, std::uint64_t total)> progress = {};
 };
 
-// Reads all files whose hashes are not kept; nothing if that was given up. Throws Error if a file cannot be read, or is not
-// what it was when the model was loaded.
+// Reads all files whose hashes are not kept; nothing if that was given up. Throws Error if a file cannot be
+// read, or is not what it was when the model was loaded.
 std::optional<Hash128> content_fingerprint(const Model& model, const ContentFingerprintOptions& options = {});
 
 // Of what turns text into tokens and back.

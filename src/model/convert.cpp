@@ -26,8 +26,8 @@ constexpr std::int64_t kRowsPerItem = 16;                    // that a thread ta
 // Changes whenever the same options lead to other bytes than before.
 constexpr const char* kVersion = "1";
 
-// A measurement over few tokens says more about them than about the expert: the weights of an expert that was seen n times
-// are n parts its own and this many parts those of all experts together.
+// A measurement over few tokens says more about them than about the expert: the weights of an expert that was
+// seen n times are n parts its own and this many parts those of all experts together.
 constexpr double kPriorTokens = 16;
 
 class Converter {

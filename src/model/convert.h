@@ -1,11 +1,11 @@
 // Writing a model as one GGUF file, and as the release that it was made from.
 //
-// By default nothing is lost: FP4 experts are repacked into MXFP4 bit for bit, FP8 matrices become BF16, which holds
-// every value of E4M3 times a power of two, everything else stays as it is (small vectors as F32). type_plan.h says how
-// other types are chosen, src/quant how values become blocks.
+// By default nothing is lost: FP4 experts are repacked into MXFP4 bit for bit, FP8 matrices become BF16,
+// which holds every value of E4M3 times a power of two, everything else stays as it is (small vectors as
+// F32). type_plan.h says how other types are chosen, src/quant how values become blocks.
 //
-// A large model takes hours, so the work survives: after every few hundred megabytes the file is made durable, and the same
-// conversion, started again, goes on from there (output_file.h).
+// A large model takes hours, so the work survives: after every few hundred megabytes the file is made
+// durable, and the same conversion, started again, goes on from there (output_file.h).
 #pragma once
 
 #include <cstdint>
@@ -39,8 +39,8 @@ struct ConvertSummary {
 
 using ConvertProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
-// Streams the model through a few dozen megabytes of memory. The file appears under its name only when it is complete.
-// Throws Error naming file and tensor.
+// Streams the model through a few dozen megabytes of memory. The file appears under its name only when it is
+// complete. Throws Error naming file and tensor.
 ConvertSummary convert(const Checkpoint& checkpoint, const std::filesystem::path& output,
                        const ConvertOptions& options, const ConvertProgress& progress = {});
 

@@ -1,8 +1,8 @@
 // The routed experts of a model once more, each in one piece.
 //
-// In a GGUF file the three matrices of an expert lie in three tensors, hundreds of megabytes apart, and begin anywhere in a
-// disk's block. In a pack an expert is one record of whole blocks, which is one run to read; packs on several disks share
-// the work. The format, little-endian:
+// In a GGUF file the three matrices of an expert lie in three tensors, hundreds of megabytes apart, and begin
+// anywhere in a disk's block. In a pack an expert is one record of whole blocks, which is one run to read;
+// packs on several disks share the work. The format, little-endian:
 //
 //     offset     bytes
 //     0          8      CCPACK01
@@ -18,8 +18,8 @@
 //     ..                the records, layer by layer and expert by expert, each a multiple of 4,096 bytes, its
 //                       parts as they are in the model, at multiples of 64
 //
-// All of the header follows from the model. So whoever has the model knows what the header must be and takes no other:
-// no number of a pack is ever believed.
+// All of the header follows from the model. So whoever has the model knows what the header must be and takes
+// no other: no number of a pack is ever believed.
 #pragma once
 
 #include <filesystem>
@@ -42,7 +42,8 @@ struct PackLayout {
 // Throws Error if the experts of a layer differ in their types.
 PackLayout pack_layout(const Model& model);
 
-// Where the pack of a model is looked for: beside it. "x.gguf" has "x.experts.pack", a directory "experts.pack" in it.
+// Where the pack of a model is looked for: beside it. "x.gguf" has "x.experts.pack", a directory
+// "experts.pack" in it.
 std::filesystem::path default_pack_path(const std::filesystem::path& model);
 
 // Writes one; it appears as a whole or not at all. Throws Error.

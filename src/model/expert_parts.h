@@ -1,5 +1,5 @@
-// The runs of bytes that an expert's weights consist of, in the order in which the kernels use them: gate, up, down, each
-// followed by its scales where the format has scales of its own.
+// The runs of bytes that an expert's weights consist of, in the order in which the kernels use them: gate,
+// up, down, each followed by its scales where the format has scales of its own.
 #pragma once
 
 #include <vector>

@@ -1,6 +1,6 @@
-// Which model this is, told from samples of its contents: files that are kept beside a model or from one start to the next
-// belong to one, wherever it lies and whatever it is called. Two models that differ in few places may be the same to this;
-// content_fingerprint.h reads all of them.
+// Which model this is, told from samples of its contents: files that are kept beside a model or from one
+// start to the next belong to one, wherever it lies and whatever it is called. Two models that differ in few
+// places may be the same to this; content_fingerprint.h reads all of them.
 #pragma once
 
 #include <string>
@@ -10,7 +10,8 @@
 
 namespace cachalot {
 
-// The shape of the model, samples of all its dense weights and of some experts. Reads a few kilobytes of each layer.
+// The shape of the model, samples of all its dense weights and of some experts. Reads a few kilobytes of each
+// layer.
 std::string model_identity(const Model& model);
 
 // The numbers of the configuration that what is computed depends on.

@@ -13,8 +13,8 @@ std::vector<std::string> strings(const GgufMetadata& metadata, std::string_view 
     return {views.begin(), views.end()};
 }
 
-// GGUF files that hold something else say so: general.type since 2024, and by an architecture of its own or by keys of
-// their own before.
+// GGUF files that hold something else say so: general.type since 2024, and by an architecture of its own or
+// by keys of their own before.
 void check_is_model(const GgufMetadata& metadata, const std::string& source) {
     const auto is = [&](const char* what) { fail("{}: is {}; give the model with -m", source, what); };
     const auto type = metadata.get_or<std::string_view>("general.type", "model");
@@ -43,8 +43,8 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : file_(path) 
 
 Tokenizer GgufCheckpoint::tokenizer() const {
     const auto& m = file_.metadata();
-    // Names that are in use for this family's pre-tokenizer; files by unknown tools may name it otherwise, so only a
-    // different algorithm is refused.
+    // Names that are in use for this family's pre-tokenizer; files by unknown tools may name it otherwise, so
+    // only a different algorithm is refused.
     if (auto model = m.get_or<std::string_view>("tokenizer.ggml.model", "gpt2"); model != "gpt2")
         fail("{}: tokenizer.ggml.model is '{}', expected 'gpt2' (byte-level BPE)", source_, model);
     TokenizerData data;

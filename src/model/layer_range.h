@@ -1,4 +1,5 @@
-// A part of a model's layers, as one process computes it. What flows from one part to the next are the residual streams.
+// A part of a model's layers, as one process computes it. What flows from one part to the next are the
+// residual streams.
 #pragma once
 
 #include "model/config.h"
@@ -17,8 +18,8 @@ struct LayerRange {
 
 inline LayerRange all_layers(const Config& config) { return {0, config.layers, true, true}; }
 
-// Layers [first, last) of a model: those at its ends embed tokens and compute logits. Throws Error if there are no such
-// layers.
+// Layers [first, last) of a model: those at its ends embed tokens and compute logits. Throws Error if there
+// are no such layers.
 LayerRange layer_range(const Config& config, int first, int last);
 
 }  // namespace cachalot

@@ -1,13 +1,13 @@
-// How a layer differs from the other layers of its model: what it attends to besides its sliding window, which layer
-// keeps what it reads, and how its experts are chosen.
+// How a layer differs from the other layers of its model: what it attends to besides its sliding window,
+// which layer keeps what it reads, and how its experts are chosen.
 //
 //     kind     ratio  overlap  indexer
 //     window   0                        only the last tokens
 //     CSA      4      yes      yes      compressed rows of 4 tokens; an indexer chooses what a query sees
 //     HCA      128                      compressed rows of 128 tokens; a query sees all of them
 //
-// Code asks for these properties, never for a kind: another model may combine them in other ways, and may let several
-// layers read the rows of one.
+// Code asks for these properties, never for a kind: another model may combine them in other ways, and may let
+// several layers read the rows of one.
 #pragma once
 
 #include <optional>
@@ -28,10 +28,12 @@ struct LayerShape {
     bool operator==(const LayerShape&) const = default;
 };
 
-// Layer `layer` of a V4 model whose rows are compressed by `ratio`; none if V4 has no such ratio (it has 0, 4 and 128).
+// Layer `layer` of a V4 model whose rows are compressed by `ratio`; none if V4 has no such ratio (it has 0, 4
+// and 128).
 std::optional<LayerShape> v4_layer(int layer, int ratio);
 
-// Layers of these ratios, of which the first `hash_layers` look their experts up. Throws Error for other ratios.
+// Layers of these ratios, of which the first `hash_layers` look their experts up. Throws Error for other
+// ratios.
 std::vector<LayerShape> v4_layers(std::span<const int> ratios, int hash_layers = 0);
 
 // "window", "csa" or "hca", for people.

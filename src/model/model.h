@@ -15,8 +15,8 @@ struct Model {
     Weights weights;
     Tokenizer tokenizer;
 
-    // Opens a GGUF file or a release directory and binds every tensor. Maps, does not read: the time does not depend
-    // on the size of the weights. Throws Error.
+    // Opens a GGUF file or a release directory and binds every tensor. Maps, does not read: the time does not
+    // depend on the size of the weights. Throws Error.
     static std::shared_ptr<const Model> load(const std::filesystem::path& path);
 };
 

@@ -1,8 +1,8 @@
-// Every tensor of a model, in one table: its name in GGUF files and in DeepSeek's releases, its shape, how it is stored,
-// and the member of Weights that it becomes.
+// Every tensor of a model, in one table: its name in GGUF files and in DeepSeek's releases, its shape, how it
+// is stored, and the member of Weights that it becomes.
 //
-// The table follows from the configuration alone. Binding, reading a release, converting, quantising, synthesising and
-// counting costs walk it, so a new tensor is one line here and nowhere else.
+// The table follows from the configuration alone. Binding, reading a release, converting, quantising,
+// synthesising and counting costs walk it, so a new tensor is one line here and nowhere else.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +61,8 @@ struct TensorSpec {
 // In the order of the forward pass.
 std::vector<TensorSpec> model_tensors(const Config& config);
 
-// Visits every matrix of a model's weights: use(its row of the table, the matrix). Slices and experts come one by one.
+// Visits every matrix of a model's weights: use(its row of the table, the matrix). Slices and experts come
+// one by one.
 void each_matrix(const Config& config, const Weights& weights,
                  const std::function<void(const TensorSpec&, const Matrix&)>& use);
 

@@ -25,8 +25,8 @@ constexpr int kTableSize = 4096;  // values of the plain types: 12 random bits e
 
 void put(std::byte* at, std::uint16_t value) { std::memcpy(at, &value, sizeof value); }
 
-// Eight scales of 32..63 from the random bytes in their place, each minimum equal to its scale; q4k_group() in
-// tensor/k_quants.h says where their bits lie.
+// Eight scales of 32..63 from the random bytes in their place, each minimum equal to its scale; q4k_group()
+// in tensor/k_quants.h says where their bits lie.
 void even_q4k_scales(std::byte* packed) {
     unsigned s[12];
     for (int i = 0; i < 12; ++i) s[i] = static_cast<unsigned>(packed[i]);

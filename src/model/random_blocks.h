@@ -1,8 +1,9 @@
 // Random weights, made directly in the blocks of a file format and as fast as a disk can take them.
 //
-// Drawing numbers and quantising them would take minutes for a model of this size. Instead the codes of a block are
-// random bytes as they come, and only its scales are written so that the values have mean 0 and a chosen deviation.
-// For that the deviation of the codes alone must be known, which for every format is a small sum.
+// Drawing numbers and quantising them would take minutes for a model of this size. Instead the codes of a
+// block are random bytes as they come, and only its scales are written so that the values have mean 0 and a
+// chosen deviation. For that the deviation of the codes alone must be known, which for every format is a
+// small sum.
 //
 // The same arguments give the same bytes on every machine.
 #pragma once
@@ -35,8 +36,8 @@ class RandomBits {
 
 class RandomBlocks {
   public:
-    // Values of the given standard deviation, about uniformly distributed. type: f32, f16, bf16, q8_0, mxfp4, q4_k, q2_k
-    // or iq2_xxs; throws Error for another.
+    // Values of the given standard deviation, about uniformly distributed. type: f32, f16, bf16, q8_0, mxfp4,
+    // q4_k, q2_k or iq2_xxs; throws Error for another.
     RandomBlocks(DType type, double deviation);
 
     // `bytes` is a whole number of blocks.

@@ -1,5 +1,5 @@
-// DeepSeek's own layout: config.json, tokenizer.json and safetensors. FP8 matrices and FP4 experts have their scales
-// in a second tensor named `.scale`.
+// DeepSeek's own layout: config.json, tokenizer.json and safetensors. FP8 matrices and FP4 experts have their
+// scales in a second tensor named `.scale`.
 #pragma once
 
 #include <map>

@@ -140,8 +140,9 @@ class Writer {
         return path.has_filename() ? path : path.parent_path();
     }
 
-    // The folder that is written, which becomes the release at its end. A file in it is complete, so those that an earlier
-    // attempt with the same model has left stay. A mark tells them from what somebody else has put there.
+    // The folder that is written, which becomes the release at its end. A file in it is complete, so those
+    // that an earlier attempt with the same model has left stay. A mark tells them from what somebody else
+    // has put there.
     fs::path partial_folder() const {
         fs::path partial = folder_.string() + ".partial";
         std::string mark = source_.source();

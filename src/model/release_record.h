@@ -1,8 +1,9 @@
-// What a GGUF file that was made from a release without any loss keeps of it beside the weights, so that the release can be
-// written again byte by byte:
+// What a GGUF file that was made from a release without any loss keeps of it beside the weights, so that the
+// release can be written again byte by byte:
 //
 //     cachalot.release.files     str[]  names of the files
-//     cachalot.release.contents  str[]  config.json, tokenizer.json and so on as they are; of *.safetensors the header
+//     cachalot.release.contents  str[]  config.json, tokenizer.json and so on as they are; of *.safetensors
+//                                the header
 //
 // Without any loss means: experts as MXFP4, FP8 matrices kept (--dense f8_e4m3), the rest in its own types.
 #pragma once
@@ -28,8 +29,8 @@ struct ReleaseSummary {
         0;  // tensors that the release had and the GGUF file has not: those for prediction of several tokens
 };
 
-// Writes the release again, into a folder that must not exist. The folder appears when it is complete. Throws Error, also
-// if the file does not have the record.
+// Writes the release again, into a folder that must not exist. The folder appears when it is complete. Throws
+// Error, also if the file does not have the record.
 ReleaseSummary write_release(
     const GgufCheckpoint& source, const std::filesystem::path& folder,
     const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {});

@@ -21,8 +21,8 @@ namespace {
 using Kind = TensorSpec::Kind;
 using Role = TensorSpec::Role;
 
-// Made and written at a time, in items that threads take in turn. Items have seeds of their own, so neither the number
-// of threads nor the size of a piece changes the file.
+// Made and written at a time, in items that threads take in turn. Items have seeds of their own, so neither
+// the number of threads nor the size of a piece changes the file.
 constexpr std::int64_t kItemBytes = std::int64_t(256) << 10;
 constexpr std::int64_t kItemsPerPiece = 32;
 
@@ -69,7 +69,8 @@ class Synthesizer {
     void write(const TensorSpec& s) {
         if (s.kind == Kind::integers) return write_table(s);
         if (s.kind == Kind::floats) return write_floats(s);
-        // The output of a matrix is about as large as its input. The embedding's rows are outputs as they are.
+        // The output of a matrix is about as large as its input. The embedding's rows are outputs as they
+        // are.
         const bool embedding = s.role == Role::embedding;
         const double deviation = embedding ? 1.0 : 1.0 / std::sqrt(static_cast<double>(s.columns));
         const RandomBlocks blocks(type(s), deviation);
@@ -92,7 +93,8 @@ class Synthesizer {
         }
     }
 
-    // Norms near 1, the rest near 0; biases of the router small, so that no expert is preferred, unless that is wanted.
+    // Norms near 1, the rest near 0; biases of the router small, so that no expert is preferred, unless that
+    // is wanted.
     void write_floats(const TensorSpec& s) {
         const auto is = [&](std::string_view suffix) { return s.gguf.ends_with(suffix); };
         float centre = 0, reach = 0.5f;

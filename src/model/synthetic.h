@@ -1,7 +1,9 @@
 // Models of true shape with random weights: what speed is measured with when the real model is not at hand.
 //
-// A synthetic model costs exactly what the real one costs: same widths, same layer kinds, same formats. Experts are
-// chosen evenly, or with a skew like that of real routers; but one token's choices tell nothing of the next one's. Its weights are scaled so that activations keep about their size from layer to layer, and its text is noise.
+// A synthetic model costs exactly what the real one costs: same widths, same layer kinds, same formats.
+// Experts are chosen evenly, or with a skew like that of real routers; but one token's choices tell nothing
+// of the next one's. Its weights are scaled so that activations keep about their size from layer to layer,
+// and its text is noise.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +17,8 @@
 
 namespace cachalot {
 
-// The configuration of "flash" (43 layers) or "pro" (61), or "tiny": every part in a few megabytes, for tests.
-// Throws Error for another name.
+// The configuration of "flash" (43 layers) or "pro" (61), or "tiny": every part in a few megabytes, for
+// tests. Throws Error for another name.
 Config known_config(std::string_view name);
 
 // The first `layers` layers; beyond the real model's the alternation of CSA and HCA goes on.
@@ -27,8 +29,8 @@ void set_layers(Config& config, std::span<const int> ratios);
 struct SyntheticOptions {
     DType gate_up = DType::mxfp4, down = DType::mxfp4;  // routed experts
     DType dense = DType::q8_0;  // attention projections, shared experts, token embedding and head
-    // How unevenly experts are chosen: the standard deviation of the routers' biases, which are added to affinities of
-    // about 0.8 +- 0.25; tables prefer some experts likewise. 0: evenly.
+    // How unevenly experts are chosen: the standard deviation of the routers' biases, which are added to
+    // affinities of about 0.8 +- 0.25; tables prefer some experts likewise. 0: evenly.
     double router_skew = 0;
     std::uint64_t seed = 1;
     int threads = 0;  // 0: one per available core
@@ -41,9 +43,9 @@ struct SyntheticSummary {
 
 using SyntheticProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
-// Writes a GGUF file through a few megabytes of memory. The same configuration, types and seed give the same bytes.
-// Router, compressors and indexer are BF16, everything small F32, as in files converted from a release. Throws Error,
-// naming the tensor if its width does not suit its type.
+// Writes a GGUF file through a few megabytes of memory. The same configuration, types and seed give the same
+// bytes. Router, compressors and indexer are BF16, everything small F32, as in files converted from a
+// release. Throws Error, naming the tensor if its width does not suit its type.
 SyntheticSummary write_synthetic(const Config& config, const SyntheticOptions& options,
                                  const std::filesystem::path& output, const SyntheticProgress& progress = {});
 

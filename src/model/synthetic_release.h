@@ -1,13 +1,13 @@
-// A synthetic model in the layout of DeepSeek's releases: FP8 matrices and FP4 experts with their scales in tensors beside
-// them, spread over several files with an index. For measuring conversion.
+// A synthetic model in the layout of DeepSeek's releases: FP8 matrices and FP4 experts with their scales in
+// tensors beside them, spread over several files with an index. For measuring conversion.
 #pragma once
 
 #include "model/synthetic.h"
 
 namespace cachalot {
 
-// Writes the folder; files of at most `file_bytes` unless one tensor is larger. The same configuration and seed give the
-// same bytes. Throws Error.
+// Writes the folder; files of at most `file_bytes` unless one tensor is larger. The same configuration and
+// seed give the same bytes. Throws Error.
 SyntheticSummary write_synthetic_release(const Config& config, std::uint64_t seed,
                                          const std::filesystem::path& folder,
                                          const SyntheticProgress& progress = {},

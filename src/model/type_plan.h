@@ -1,7 +1,7 @@
 // Which type every tensor of a converted model gets.
 //
-// From the weakest to the strongest: what holds all values of the source; a recipe; a type for a class of tensors; a
-// type for tensors whose name matches a pattern.
+// From the weakest to the strongest: what holds all values of the source; a recipe; a type for a class of
+// tensors; a type for tensors whose name matches a pattern.
 //
 //   recipe   routed gate, up   routed down   attention, shared experts   head   Flash, as files
 //   mxfp4    MXFP4             MXFP4         Q8_0                        Q8_0   156 GB
@@ -10,9 +10,9 @@
 //   q2-q4    as q2, the last six layers as q4                                    97 GB
 //   q2       IQ2_XXS           Q2_K          Q8_0                        Q8_0    87 GB
 //
-// Router, compressors, hyper-connections and norms are never touched by a recipe or a class: they are small, and errors in
-// them change which experts and rows are read at all. Where rows are not whole blocks of the recipe's type, the tensor
-// keeps what it has (embeddings, experts) or becomes Q8_0.
+// Router, compressors, hyper-connections and norms are never touched by a recipe or a class: they are small,
+// and errors in them change which experts and rows are read at all. Where rows are not whole blocks of the
+// recipe's type, the tensor keeps what it has (embeddings, experts) or becomes Q8_0.
 #pragma once
 
 #include <optional>
@@ -43,8 +43,8 @@ class TypePlan {
     // Throws Error for an unknown recipe, a type that cannot be written or a pattern that is none.
     TypePlan(const TypeOptions& options, const Config& config);
 
-    // The type for a matrix or experts that are stored as `stored`. Throws Error naming the tensor if an explicit type does
-    // not suit it.
+    // The type for a matrix or experts that are stored as `stored`. Throws Error naming the tensor if an
+    // explicit type does not suit it.
     DType target(const TensorSpec& spec, const Matrix& stored);
 
     // Throws Error if a pattern matched no tensor: a typing error would cost hours of work.

@@ -1,7 +1,7 @@
 // Names bound to views: the weights of a model as the forward pass uses them.
 //
-// Matrices point into the checkpoint's mapped files. Small vectors (norms, biases, ape) are converted to float32 and
-// owned here.
+// Matrices point into the checkpoint's mapped files. Small vectors (norms, biases, ape) are converted to
+// float32 and owned here.
 #pragma once
 
 #include <cstdint>
@@ -66,8 +66,8 @@ struct Weights {
     Matrix head;              // [vocab, H]
 };
 
-// Binds every tensor that the configuration calls for. Throws Error naming the file and the tensor that is missing,
-// has another shape, or has a type that cannot be computed with.
+// Binds every tensor that the configuration calls for. Throws Error naming the file and the tensor that is
+// missing, has another shape, or has a type that cannot be computed with.
 Weights bind_weights(const Checkpoint& checkpoint);
 
 }  // namespace cachalot

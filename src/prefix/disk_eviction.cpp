@@ -108,9 +108,10 @@ class Forest {
 
 }  // namespace
 
-// What a snapshot is worth changes when others go: it rises when the one before it went, which shows when its turn comes,
-// and falls when nobody else needs its blocks any more, of which remove() tells. So a queue of worths of which some are
-// too low, and none is too high, gives the same order as asking all of them each time.
+// What a snapshot is worth changes when others go: it rises when the one before it went, which shows when its
+// turn comes, and falls when nobody else needs its blocks any more, of which remove() tells. So a queue of
+// worths of which some are too low, and none is too high, gives the same order as asking all of them each
+// time.
 Eviction choose_eviction(const std::vector<StoredBlock>& blocks, const std::vector<StoredSnapshot>& snapshots,
                          const ChainKey& wanted, double clock, std::int64_t bytes) {
     Forest forest(blocks, snapshots);

@@ -1,11 +1,12 @@
 // What is on disk and where: a SQLite database beside the page files.
 //
 //     blocks     name, the block before it (a root for the first), place
-//     snapshots  name, the block that it continues (or a root), length in tokens, place, and what its worth follows from
+//     snapshots  name, the block that it continues (or a root), length in tokens, place, and what its worth
+//                follows from
 //
-// A block is in the index only if all blocks before it are, so what is known of a conversation is found by bisection.
-// The index is a cache of a cache: whatever it says is checked against the record (page_files.h), and one that is
-// broken is thrown away with all that it tells of.
+// A block is in the index only if all blocks before it are, so what is known of a conversation is found by
+// bisection. The index is a cache of a cache: whatever it says is checked against the record (page_files.h),
+// and one that is broken is thrown away with all that it tells of.
 #pragma once
 
 #include <filesystem>
@@ -45,7 +46,8 @@ class DiskIndex {
     bool has_snapshot(const ChainKey& key);
     std::optional<Place> block(const ChainKey& key);
     std::optional<Place> snapshot(const ChainKey& key);
-    // Of the snapshots that continue `base` with at most so many tokens, the length of the longest; 0: there is none.
+    // Of the snapshots that continue `base` with at most so many tokens, the length of the longest; 0: there
+    // is none.
     std::int64_t longest_of(const ChainKey& base, std::int64_t length);
 
     std::vector<StoredBlock> blocks();

@@ -1,8 +1,8 @@
 // Prefixes on their way from disk to memory, while the model computes for others.
 //
-// All memory of a read is allocated before it begins, on the thread that asks, so that whoever counts memory knows at
-// once what there will be; the reader's thread fills it. A read is given up by letting go of it: the thread holds one
-// reference, and stops at the next record when it finds that nobody else has one.
+// All memory of a read is allocated before it begins, on the thread that asks, so that whoever counts memory
+// knows at once what there will be; the reader's thread fills it. A read is given up by letting go of it: the
+// thread holds one reference, and stops at the next record when it finds that nobody else has one.
 #pragma once
 
 #include <atomic>
@@ -27,8 +27,8 @@ class DiskRead {
         Place place;
         ChainKey name;
     };
-    // The state after `known` and `tokens`, which are those that `known` lacks; its records: one for each block, and
-    // last the snapshot.
+    // The state after `known` and `tokens`, which are those that `known` lacks; its records: one for each
+    // block, and last the snapshot.
     DiskRead(const KvCodec& codec, KvCheckpoint known, std::span<const std::int32_t> tokens,
              std::vector<Record> records);
 
@@ -51,7 +51,8 @@ class DiskRead {
 
 class DiskReader {
   public:
-    // `ended` is told, on the reader's thread, of snapshots that were read, and of the record that was no good and why.
+    // `ended` is told, on the reader's thread, of snapshots that were read, and of the record that was no
+    // good and why.
     using Ended = std::function<void(const ChainKey& name, const std::string& problem)>;
     DiskReader(const PageFiles& files, const KvCodec& codec, Ended ended);
     ~DiskReader();  // what is not read by then is given up

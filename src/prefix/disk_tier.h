@@ -1,19 +1,20 @@
 // Prefixes that survive the process: checkpoints on disk, behind those in memory.
 //
-// A checkpoint is written as blocks of kBlock tokens, which all checkpoints with that beginning share (token_chain.h,
-// kv_codec.h), and a snapshot of its own: the tokens beyond the last whole block, and the rings. So a further
-// checkpoint of a conversation costs what is new in it, wherever conversations part.
+// A checkpoint is written as blocks of kBlock tokens, which all checkpoints with that beginning share
+// (token_chain.h, kv_codec.h), and a snapshot of its own: the tokens beyond the last whole block, and the
+// rings. So a further checkpoint of a conversation costs what is new in it, wherever conversations part.
 //
 //     lock             who holds it writes; a second process does without the tier
 //     index.db         what there is (disk_index.h)
 //     pages-000001 ..  the records (page_files.h)
 //
-// One thread writes. It gets copies, so a state in memory can go, or go on, meanwhile; what would make the queue longer
-// than its limit is left out. Another one reads (disk_reader.h). What both hold is counted as memory of states, and can
-// be had back when there is need of it. A record is on the disk before the index tells of it, so that a process which dies at any
-// moment leaves what was complete before. Whatever goes wrong costs a prefix that has to be computed again, no more: an
-// error while writing is counted and the checkpoint left out, a record that is not what the index says is forgotten, and
-// an index that is broken is made anew when the folder is opened. The log is told why.
+// One thread writes. It gets copies, so a state in memory can go, or go on, meanwhile; what would make the
+// queue longer than its limit is left out. Another one reads (disk_reader.h). What both hold is counted as
+// memory of states, and can be had back when there is need of it. A record is on the disk before the index
+// tells of it, so that a process which dies at any moment leaves what was complete before. Whatever goes
+// wrong costs a prefix that has to be computed again, no more: an error while writing is counted and the
+// checkpoint left out, a record that is not what the index says is forgotten, and an index that is broken is
+// made anew when the folder is opened. The log is told why.
 //
 // The tokens are in the files as they are. Folder and files are the owner's alone.
 #pragma once
@@ -56,18 +57,19 @@ class DiskTierLock {
 
 class DiskTier {
   public:
-    // `pool`: of the model's states. Throws Error if the folder cannot be used, another process uses it or a thread is
-    // refused.
+    // `pool`: of the model's states. Throws Error if the folder cannot be used, another process uses it or a
+    // thread is refused.
     DiskTier(const DiskTierOptions& options, std::shared_ptr<KvPool> pool);
     ~DiskTier();  // when all that waits is written
 
-    // The rest but stats() and flush() is for one thread, and none of it waits for the disk unless it says so. Nothing of it throws for what is wrong on the disk.
+    // The rest but stats() and flush() is for one thread, and none of it waits for the disk unless it says
+    // so. Nothing of it throws for what is wrong on the disk.
 
     // Tokens of the longest snapshot that is a prefix; 0: none.
     std::int64_t find(const std::string& space, std::span<const std::int32_t> tokens);
 
-    // Begins to read the state after the first `length` tokens, which find() told of. `known`: the state of a prefix of
-    // them, whose rows are shared instead of read; may be null. Null if it is not there any more.
+    // Begins to read the state after the first `length` tokens, which find() told of. `known`: the state of a
+    // prefix of them, whose rows are shared instead of read; may be null. Null if it is not there any more.
     std::shared_ptr<DiskRead> fetch(const std::string& space, std::span<const std::int32_t> tokens,
                                     std::int64_t length, const KvCheckpoint* known);
     // Returns when something that was being read is done, but soon in any case.
@@ -78,8 +80,8 @@ class DiskTier {
     void store(const std::string& space, std::span<const std::int32_t> tokens, const KvCheckpoint& state,
                const Room& room = {});
 
-    // Gives up what waits to be written, and waits for what is being written or was being read for somebody who gave
-    // it up. True if any memory has become free.
+    // Gives up what waits to be written, and waits for what is being written or was being read for somebody
+    // who gave it up. True if any memory has become free.
     bool release_memory();
 
     // A use of the snapshot of exactly these tokens, if there is one.

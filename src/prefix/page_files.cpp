@@ -94,7 +94,8 @@ void PageFiles::start_file(std::int64_t file, std::int64_t end) {
     descriptor_.reset(::open(path(file).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!descriptor_) fail_writing("cannot open");
     if (calls_.ftruncate(descriptor_.get(), end) != 0) fail_writing("cannot truncate");
-    // The name of a new file is durable once the folder is. Some file systems refuse this; there is nothing to do then.
+    // The name of a new file is durable once the folder is. Some file systems refuse this; there is nothing
+    // to do then.
     const UniqueFd folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder) (void)::fsync(folder.get());
 }

@@ -2,12 +2,13 @@
 //
 //     record   | magic 8 | name 16 | size 8 | hash of the payload 16 | payload ... |
 //
-// Where a record lies is known to the index alone (disk_index.h); what lies there is believed only if name, size and
-// hash say that it is what was asked for. So a torn write, a flipped bit or an index that points elsewhere is a record
-// that is not there, and nothing worse. Records are durable before the index tells of them; what lies beyond the last
-// record that it tells of is cut off when the files are opened.
+// Where a record lies is known to the index alone (disk_index.h); what lies there is believed only if name,
+// size and hash say that it is what was asked for. So a torn write, a flipped bit or an index that points
+// elsewhere is a record that is not there, and nothing worse. Records are durable before the index tells of
+// them; what lies beyond the last record that it tells of is cut off when the files are opened.
 //
-// Room is given back at once where the file system can punch holes, and else when all records of a file are gone.
+// Room is given back at once where the file system can punch holes, and else when all records of a file are
+// gone.
 #pragma once
 
 #include <sys/types.h>
@@ -26,7 +27,8 @@
 
 namespace cachalot {
 
-// What is asked of the operating system, so that tests can let it fail. They return what the calls of these names do.
+// What is asked of the operating system, so that tests can let it fail. They return what the calls of these
+// names do.
 struct FileCalls {
     virtual ~FileCalls() = default;
     virtual ssize_t pread(int file, void* data, std::size_t size, off_t offset);
@@ -53,8 +55,8 @@ class PageFiles {
     // A file that has reached `file_limit` bytes is followed by another.
     PageFiles(std::filesystem::path folder, FileCalls& calls, std::int64_t file_limit);
 
-    // Where the records end that are to be kept, by file; the rest goes. Throws Error. Called once, before anything is
-    // written.
+    // Where the records end that are to be kept, by file; the rest goes. Throws Error. Called once, before
+    // anything is written.
     void keep_only(const std::map<std::int64_t, std::int64_t>& ends);
 
     // Removes all page files of a folder. Throws Error.
@@ -73,7 +75,8 @@ class PageFiles {
     void free(std::int64_t file, std::int64_t begin, std::int64_t end);
     void remove(std::int64_t file);  // the one that is appended to is only emptied
 
-    // Fills `payload`, and returns nothing; or, if there is no such record there, what is there instead. On any thread.
+    // Fills `payload`, and returns nothing; or, if there is no such record there, what is there instead. On
+    // any thread.
     std::string read(const Place& place, const ChainKey& name, std::span<std::byte> payload) const;
 
   private:

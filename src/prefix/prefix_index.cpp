@@ -132,7 +132,8 @@ bool PrefixIndex::evict() {
     return true;
 }
 
-// Removes nodes that hold nothing, from `node` upwards, and joins the edges around one that no longer parts anything.
+// Removes nodes that hold nothing, from `node` upwards, and joins the edges around one that no longer parts
+// anything.
 void PrefixIndex::prune(Node* node) {
     while (node->parent && !node->state && node->children.empty()) {
         Node* parent = node->parent;

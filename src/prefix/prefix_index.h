@@ -1,18 +1,20 @@
-// Prefixes that need not be computed again: for each namespace a radix tree of tokens, with checkpoints at some nodes.
+// Prefixes that need not be computed again: for each namespace a radix tree of tokens, with checkpoints at
+// some nodes.
 //
 //     root ── "system text" ──●── "question 1" ──●── "answer" ──●── "question 2" ── ...      ● a checkpoint
 //                             └── "question A" ──●── ...
 //
-// An edge carries any number of tokens, so a prefix is found for any cut: two prompts part where their tokens differ,
-// and the checkpoint that lies deepest on the common path is where the second one continues. Checkpoints of one path
-// share their pages of rows, so a further one costs little more than its rings.
+// An edge carries any number of tokens, so a prefix is found for any cut: two prompts part where their tokens
+// differ, and the checkpoint that lies deepest on the common path is where the second one continues.
+// Checkpoints of one path share their pages of rows, so a further one costs little more than its rings.
 //
-// What makes room first is worth the least (GreedyDual-Size-Frequency, Cherkasova 1998): the value of a checkpoint is
+// What makes room first is worth the least (GreedyDual-Size-Frequency, Cherkasova 1998): the value of a
+// checkpoint is
 //
 //     clock at its last use + uses * tokens that would have to be computed again / bytes that it alone holds
 //
-// and the clock is the value of the last one that went, so that what was precious long ago is not kept for ever. A
-// short prompt holds rings for a few tokens and goes before a conversation does.
+// and the clock is the value of the last one that went, so that what was precious long ago is not kept for
+// ever. A short prompt holds rings for a few tokens and goes before a conversation does.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +50,8 @@ class PrefixIndex {
     // Keeps the state after `tokens` (not empty), instead of the one that there may be.
     void insert(const std::string& space, std::span<const std::int32_t> tokens, KvCheckpoint state);
 
-    // Forgets the checkpoint of least value of those that nobody holds (no memory would become free); false if there
-    // is none.
+    // Forgets the checkpoint of least value of those that nobody holds (no memory would become free); false
+    // if there is none.
     bool evict();
 
     std::size_t size() const { return kept_.size(); }  // checkpoints

@@ -4,8 +4,8 @@
 //     K[i] = hash(K[i-1], the tokens of block i)           the first i blocks
 //     S    = hash(K[i], the tokens beyond them, a tag)     a prefix that ends within block i + 1
 //
-// So a name stands for all tokens from the beginning, and two models or two namespaces have no name in common. The
-// hash is fast, not cryptographic: whoever finds a record by its name compares the tokens.
+// So a name stands for all tokens from the beginning, and two models or two namespaces have no name in
+// common. The hash is fast, not cryptographic: whoever finds a record by its name compares the tokens.
 #pragma once
 
 #include <cstdint>

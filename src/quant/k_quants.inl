@@ -1,15 +1,15 @@
-// Two levels of scales in blocks of 256: groups of 16 or 32 values have small integers s (and m), the block has their
-// units d (and dmin) as halves.
+// Two levels of scales in blocks of 256: groups of 16 or 32 values have small integers s (and m), the block
+// has their units d (and dmin) as halves.
 //
-// Problem: given d and dmin, groups are independent, and a group has few (s, m) to choose from; given all s, m and codes,
-// d and dmin follow from two linear equations. The two depend on each other, and at four bits (Q2_K) rounding s and m
-// costs more than all else: a tenth of a step in the scale of a whole group.
+// Problem: given d and dmin, groups are independent, and a group has few (s, m) to choose from; given all s,
+// m and codes, d and dmin follow from two linear equations. The two depend on each other, and at four bits
+// (Q2_K) rounding s and m costs more than all else: a tenth of a step in the scale of a whole group.
 //
-// Choice: (1) fit every group by itself as if scales were real numbers (uniform.inl); (2) for a few units around
-// largest / most, round to the neighbours (s +- 1, m +- 1) that leave the least error, with codes chosen anew for each;
-// (3) solve for the units, round again, keep the best of all. Where the integers have six bits or more one unit is
-// enough, but more neighbours pay, since each is another draw in the lottery of uniform.inl; at four bits the units are
-// tried on a small net.
+// Choice: (1) fit every group by itself as if scales were real numbers (uniform.inl); (2) for a few units
+// around largest / most, round to the neighbours (s +- 1, m +- 1) that leave the least error, with codes
+// chosen anew for each; (3) solve for the units, round again, keep the best of all. Where the integers have
+// six bits or more one unit is enough, but more neighbours pay, since each is another draw in the lottery of
+// uniform.inl; at four bits the units are tried on a small net.
 //
 // To be included inside the namespace of an instruction set, after uniform.inl.
 
@@ -138,8 +138,8 @@ CACHALOT_LANES LineBlock<kGroup, kHigh, kMost> fit_block(const float* x, const f
         if (lines[g].step > largest) largest = lines[g].step;
         if (-lines[g].minimum > lowest) lowest = -lines[g].minimum;
     }
-    // Units as parts of the largest scale and minimum. Where the values come from FP4, the scales of groups are powers of two
-    // apart, and a unit of 1/32 holds them exactly.
+    // Units as parts of the largest scale and minimum. Where the values come from FP4, the scales of groups
+    // are powers of two apart, and a unit of 1/32 holds them exactly.
     struct Parts {
         float scale, minimum;
     };
@@ -177,7 +177,8 @@ CACHALOT_LANES void block_codes(const float* x, const LineBlock<kGroup, kHigh, k
     }
 }
 
-// Six-bit scales and minimums of eight groups in twelve bytes; q4k_group() in tensor/k_quants.h is the way back.
+// Six-bit scales and minimums of eight groups in twelve bytes; q4k_group() in tensor/k_quants.h is the way
+// back.
 CACHALOT_LANES void put_pairs(const int* s, const int* m, std::byte* out) {
     for (int j = 0; j < 4; ++j) {
         out[j] = static_cast<std::byte>(s[j] | s[j + 4] >> 4 << 6);

@@ -1,5 +1,5 @@
-// Eight floats at a time, in the compiler's vector extension: two SSE or NEON registers, or one of AVX2. To be included
-// inside the namespace of an instruction set.
+// Eight floats at a time, in the compiler's vector extension: two SSE or NEON registers, or one of AVX2. To
+// be included inside the namespace of an instruction set.
 
 using Floats = float __attribute__((vector_size(32)));
 using Ints = std::int32_t __attribute__((vector_size(32)));

@@ -1,19 +1,22 @@
 // Patterns from a table: IQ2_XXS (256 of eight magnitudes), IQ3_XXS (256 of four).
 //
-// Problem: for a scale c, the magnitudes g of pattern p leave the error sum(w (|x| - c g)^2), so the best pattern is the
-// one with the least c^2 G(p) - 2c X(p), where G(p) = sum(w g^2) and X(p) = sum(w |x| g). A search over all patterns for
-// every scale that is tried looks hopeless: 2048 products for eight values each time.
+// Problem: for a scale c, the magnitudes g of pattern p leave the error sum(w (|x| - c g)^2), so the best
+// pattern is the one with the least c^2 G(p) - 2c X(p), where G(p) = sum(w g^2) and X(p) = sum(w |x| g). A
+// search over all patterns for every scale that is tried looks hopeless: 2048 products for eight values each
+// time.
 //
-// Choice: neither G nor X depends on c. They are computed once, then a scale costs two multiplications per pattern, and
-// nothing has to be approximated: all patterns are tried for every scale. Without weights G is a constant of the table.
+// Choice: neither G nor X depends on c. They are computed once, then a scale costs two multiplications per
+// pattern, and nothing has to be approximated: all patterns are tried for every scale. Without weights G is a
+// constant of the table.
 //
-// Signs: of eight values seven signs are stored and the eighth makes the number of negative ones even. Where it is odd,
-// one value must get the wrong sign. The loss is about 4 w |x| c g; g is mostly the smallest magnitude for a small |x|, so
-// the value with the least w |x| is turned, that is, enters X with its magnitude negative.
+// Signs: of eight values seven signs are stored and the eighth makes the number of negative ones even. Where
+// it is odd, one value must get the wrong sign. The loss is about 4 w |x| c g; g is mostly the smallest
+// magnitude for a small |x|, so the value with the least w |x| is turned, that is, enters X with its
+// magnitude negative.
 //
-// The scale of a group of 32 is c = d (2s + 1) / 8 (or / 4) with four bits for s. First every group looks for its own best
-// c on a ladder; then some d around what the largest needs are tried, each group taking the better of the two nearest s;
-// last, d is refined by least squares.
+// The scale of a group of 32 is c = d (2s + 1) / 8 (or / 4) with four bits for s. First every group looks for
+// its own best c on a ladder; then some d around what the largest needs are tried, each group taking the
+// better of the two nearest s; last, d is refined by least squares.
 //
 // To be included inside the namespace of an instruction set, after uniform.inl.
 

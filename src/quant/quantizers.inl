@@ -1,5 +1,5 @@
-// All quantisers, once for each instruction set: everything here has internal linkage, so that no copy can be run on a
-// processor that it was not compiled for.
+// All quantisers, once for each instruction set: everything here has internal linkage, so that no copy can be
+// run on a processor that it was not compiled for.
 #include <cmath>
 #include <cstdint>
 #include <cstring>

@@ -1,17 +1,18 @@
 // Codes with equal steps.
 //
-// Problem: values x with weights w, codes q from low to high, value = step x q (or step x q + minimum). For a given step
-// the best codes are the nearest; for given codes the best step is a quotient of two sums, and then the error is
-// sum(w x^2) - sum(w x q)^2 / sum(w q^2). As a function of the step the error is a saw of many teeth: with steps far
-// smaller than the values, which of them happen to lie close to a level is luck, and luck is worth 10 to 20 % of the
-// error at eight bits. Descent would stop in the first dent.
+// Problem: values x with weights w, codes q from low to high, value = step x q (or step x q + minimum). For a
+// given step the best codes are the nearest; for given codes the best step is a quotient of two sums, and
+// then the error is sum(w x^2) - sum(w x q)^2 / sum(w q^2). As a function of the step the error is a saw of
+// many teeth: with steps far smaller than the values, which of them happen to lie close to a level is luck,
+// and luck is worth 10 to 20 % of the error at eight bits. Descent would stop in the first dent.
 //
-// Choice: a fixed ladder of steps, each answered with the best step for the codes it leads to. With a minimum, the same
-// on a net: the range of the codes begins and ends at a few places around the least and the largest value. Eight
-// candidates are computed at a time, one in each lane. The winner is refined twice, with eight candidates close to it.
+// Choice: a fixed ladder of steps, each answered with the best step for the codes it leads to. With a
+// minimum, the same on a net: the range of the codes begins and ends at a few places around the least and the
+// largest value. Eight candidates are computed at a time, one in each lane. The winner is refined twice, with
+// eight candidates close to it.
 //
-// Measured on Gaussian values against a net of 3721 candidates, the error of a group is 1 % larger at most (four bits;
-// docs/quantisation.md has the table).
+// Measured on Gaussian values against a net of 3721 candidates, the error of a group is 1 % larger at most
+// (four bits; docs/quantisation.md has the table).
 //
 // To be included inside the namespace of an instruction set, after lanes.inl.
 
@@ -37,8 +38,9 @@ CACHALOT_LANES void answer(const float* x, const float* w, Floats inverse, float
 
 constexpr Floats kFan = {-7, -5, -3, -1, 1, 3, 5, 7};  // candidates around a centre
 
-// 1 / step = (reach + t) / extreme, t from `from` to `to` in kEights x 8 parts, reach being -low with kMirror, when the
-// negatives of all are tried, too (for codes that reach farther on one side of zero), and high without.
+// 1 / step = (reach + t) / extreme, t from `from` to `to` in kEights x 8 parts, reach being -low with
+// kMirror, when the negatives of all are tried, too (for codes that reach farther on one side of zero), and
+// high without.
 template <int N, bool kMirror, int kEights>
 CACHALOT_LANES Step search(const float* x, const float* w, float low, float high, float from, float to) {
     const float most = extreme<N>(x);
@@ -83,7 +85,8 @@ CACHALOT_LANES Moments moments(const float* x, const float* w) {
     return {sum(s), sum(sx), sum(sxx)};
 }
 
-// Codes 0..high of x for eight lines, answered with their own best lines. kNegative: a minimum may not be above 0.
+// Codes 0..high of x for eight lines, answered with their own best lines. kNegative: a minimum may not be
+// above 0.
 template <int N, bool kNegative>
 CACHALOT_LANES void answer(const float* x, const float* w, const Moments& m, Floats inverse, Floats minimum,
                            float high, Line& best) {
@@ -105,15 +108,16 @@ CACHALOT_LANES void answer(const float* x, const float* w, const Moments& m, Flo
         step = low > 0 ? through_zero : step;
         low = smaller(low, splat(0));
     }
-    // sum(w (x - step q - low)^2); not the shorter form that holds for an exact solution, which rounding makes negative
+    // sum(w (x - step q - low)^2); not the shorter form that holds for an exact solution, which rounding
+    // makes negative
     const Floats error =
         splat(m.xx) + step * step * sqq + low * low * m.w + 2.0f * (step * low * sq - step * sxq - low * m.x);
     for (int lane = 0; lane < kLanes; ++lane)
         if (error[lane] < best.error && step[lane] > 0) best = {step[lane], low[lane], error[lane]};
 }
 
-// The net: codes begin at least + a and end at most - b, in units of the step that just covers all values; a and b are
-// -kReach .. kReach in kRows and 8 parts.
+// The net: codes begin at least + a and end at most - b, in units of the step that just covers all values; a
+// and b are -kReach .. kReach in kRows and 8 parts.
 template <int N, bool kNegative, int kRows>
 CACHALOT_LANES Line search_line(const float* x, const float* w, float high, float reach_low,
                                 float reach_high) {
@@ -134,7 +138,8 @@ CACHALOT_LANES Line search_line(const float* x, const float* w, float high, floa
         const Floats end = splat(most) - kFan * (reach_high / 7 * unit);
         answer<N, kNegative>(x, w, m, high / larger(end - begin, splat(unit / 2)), splat(begin), high, best);
     }
-    // Values that were FP4 before have 25 levels at most: with that many codes or more, a step of theirs fits exactly.
+    // Values that were FP4 before have 25 levels at most: with that many codes or more, a step of theirs fits
+    // exactly.
     for (int i = 0; kRows > 4 && i < 2; ++i)
         answer<N, kNegative>(x, w, m,
                              (splat(high - 5.5f - 8.0f * static_cast<float>(i)) + kFan / 2) / (most - least),
@@ -150,8 +155,8 @@ CACHALOT_LANES Line search_line(const float* x, const float* w, float high, floa
     return best;
 }
 
-// A scale as a file holds it. Values so small that it would be 0 are, values too large for it become not finite, which
-// the caller of the quantiser reports.
+// A scale as a file holds it. Values so small that it would be 0 are, values too large for it become not
+// finite, which the caller of the quantiser reports.
 CACHALOT_LANES std::uint16_t half_of(float scale) { return f32_to_f16(scale); }
 
 static void quantize_q8_0(const float* x, const float* w, std::byte* out) {
@@ -210,8 +215,8 @@ CACHALOT_LANES void quantize_line(const float* x, const float* w, std::byte* out
 static void quantize_q4_1(const float* x, const float* w, std::byte* out) { quantize_line<4>(x, w, out); }
 static void quantize_q5_1(const float* x, const float* w, std::byte* out) { quantize_line<5>(x, w, out); }
 
-// MXFP4's scales are powers of two, so there are only three to try: that of the OCP rule, which lets the largest value
-// lie below 8 (and saturate at 6), and its neighbours.
+// MXFP4's scales are powers of two, so there are only three to try: that of the OCP rule, which lets the
+// largest value lie below 8 (and saturate at 6), and its neighbours.
 static void quantize_mxfp4(const float* x, const float* w, std::byte* out) {
     const float most = std::fabs(extreme<32>(x));
     std::uint8_t best_codes[32] = {};

@@ -58,8 +58,9 @@ void Distribution::keep_top_k(std::size_t k) {
     drop_behind(*last);
 }
 
-// The nucleus ends somewhere in [low, high) of a bucket's ranking. Halving that range around its median and asking
-// whether the better half holds enough weight finds the end in linear time, even if all tokens are in one bucket.
+// The nucleus ends somewhere in [low, high) of a bucket's ranking. Halving that range around its median and
+// asking whether the better half holds enough weight finds the end in linear time, even if all tokens are in
+// one bucket.
 void Distribution::keep_top_p(double p) {
     fill_buckets();
     double total = 0.0;

@@ -1,8 +1,8 @@
 // The tokens that may be drawn, with their weights: the softmax without its denominator.
 //
-// Vocabularies have 129,000 tokens and every token of an answer is drawn from all of them, so they are never sorted.
-// Weights are summed in buckets by the distance of the logit from the best one; what top-k and top-p keep ends in one of
-// these buckets, and only its tokens are ranked. What is dropped has the weight 0.
+// Vocabularies have 129,000 tokens and every token of an answer is drawn from all of them, so they are never
+// sorted. Weights are summed in buckets by the distance of the logit from the best one; what top-k and top-p
+// keep ends in one of these buckets, and only its tokens are ranked. What is dropped has the weight 0.
 #pragma once
 
 #include <array>
@@ -19,15 +19,15 @@ class Distribution {
     // All tokens, by their logits [vocab], the largest of which is `best` and finite. temperature > 0.
     void assign(std::span<const float> logits, float best, double temperature);
 
-    // Each keeps a part of what the calls before it have kept: the k > 0 best tokens; the fewest best ones that have a share
-    // p in [0, 1] of the weight, at least one; those whose weight is at least a part of the best token's. Where logits are
-    // equal the lower token is the better.
+    // Each keeps a part of what the calls before it have kept: the k > 0 best tokens; the fewest best ones
+    // that have a share p in [0, 1] of the weight, at least one; those whose weight is at least a part of the
+    // best token's. Where logits are equal the lower token is the better.
     void keep_top_k(std::size_t k);
     void keep_top_p(double p);
     void keep_min_p(double part);
 
-    // The token at which `uniform`, in [0, 1), of the weight is passed, counted by ascending token, so that it depends on
-    // nothing but which tokens remain. The last call.
+    // The token at which `uniform`, in [0, 1), of the weight is passed, counted by ascending token, so that
+    // it depends on nothing but which tokens remain. The last call.
     std::int32_t draw(double uniform);
 
   private:

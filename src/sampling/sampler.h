@@ -18,8 +18,8 @@
 // share of the tokens one would still sample. Min-p compares with the best token only, which no other filter
 // can remove. Where logits are equal the lower token id ranks first.
 //
-// A constraint (token_constraint.h) needs no hook here: it sets the logits of forbidden tokens to -infinity, and those
-// are never drawn.
+// A constraint (token_constraint.h) needs no hook here: it sets the logits of forbidden tokens to -infinity,
+// and those are never drawn.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
-// How a turn goes: first reasoning, if there is any, then tokens that are given, then whatever the model writes.
+// How a turn goes: first reasoning, if there is any, then tokens that are given, then whatever the model
+// writes.
 //
-// The reasoning may be limited, and it is not the end: where the model would end the turn inside it, the reasoning is
-// ended instead, unless it has turned into calls (models call from within their reasoning).
+// The reasoning may be limited, and it is not the end: where the model would end the turn inside it, the
+// reasoning is ended instead, unless it has turned into calls (models call from within their reasoning).
 #pragma once
 
 #include <optional>

@@ -38,9 +38,9 @@ struct Annotation {
     std::int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
 };
 
-// The answer to one request: either respond() once, or start_stream(), any number of write() and finish(). May be called
-// from any thread, one at a time. Calls after the client has gone do nothing; nothing here blocks for long: a client that
-// does not read what is sent to it counts as gone.
+// The answer to one request: either respond() once, or start_stream(), any number of write() and finish().
+// May be called from any thread, one at a time. Calls after the client has gone do nothing; nothing here
+// blocks for long: a client that does not read what is sent to it counts as gone.
 class ResponseWriter {
   public:
     virtual ~ResponseWriter() = default;
@@ -57,17 +57,19 @@ class ResponseWriter {
     // Whether the client has closed the connection (or stopped reading). To be asked often; cheap.
     virtual bool client_gone() const = 0;
 
-    // The id that every answer bears ("req_..."), and where to log what goes wrong with the request. By default none.
+    // The id that every answer bears ("req_..."), and where to log what goes wrong with the request. By
+    // default none.
     virtual std::string request_id() const { return {}; }
     virtual Log log() const { return {}; }
 
-    // For the audit log: adds to the numbers of tokens; before respond() or finish(). The default keeps nothing.
+    // For the audit log: adds to the numbers of tokens; before respond() or finish(). The default keeps
+    // nothing.
     virtual void annotate(const Annotation& annotation) { (void)annotation; }
 };
 
-// Called on a transport thread, or if the request has a body on one of a few threads that are for reading bodies; must
-// not block: long work is queued and answered later through the writer, which the endpoint keeps alive. An exception is
-// answered as client_error.h says, in the shape that the transport has for the path.
+// Called on a transport thread, or if the request has a body on one of a few threads that are for reading
+// bodies; must not block: long work is queued and answered later through the writer, which the endpoint keeps
+// alive. An exception is answered as client_error.h says, in the shape that the transport has for the path.
 using Endpoint = std::function<void(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer)>;
 
 struct Route {

@@ -1,7 +1,8 @@
 // One answer's text as events: taken apart into reasoning, content and calls, ended at stop strings.
 //
-// Stop strings apply to what the user sees, the content; in reasoning and in arguments they mean nothing. Log-
-// probabilities come with the text that their tokens contributed to, and those of tags and dropped white space with none.
+// Stop strings apply to what the user sees, the content; in reasoning and in arguments they mean nothing.
+// Log- probabilities come with the text that their tokens contributed to, and those of tags and dropped white
+// space with none.
 #pragma once
 
 #include <deque>

@@ -178,7 +178,8 @@ void EngineJob::remember(const Choice& choice) {
         turn.calls.push_back(
             {events.call_ids()[i], completion.tool_calls[i].name, completion.tool_calls[i].arguments});
     turn.reasoned = *prompt_.in_reasoning;
-    // A turn that was cut short or is misshapen is better written anew: the model copies what it finds in its prompt.
+    // A turn that was cut short or is misshapen is better written anew: the model copies what it finds in its
+    // prompt.
     if (generation.reason() == FinishReason::eos && !events.cut() && completion.well_formed())
         turn.tokens.assign(
             generation.tokens().begin() + static_cast<std::ptrdiff_t>(generation.prompt_tokens()),

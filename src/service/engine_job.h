@@ -1,7 +1,7 @@
 // A request at the model: its choices as sequences of the scheduler, and what becomes of them as events.
 //
-// All choices read the prompt together and are written at the same time. If the prompt is to be scored, which needs the
-// logits of all its tokens, the first choice does that, and the others begin when it is done.
+// All choices read the prompt together and are written at the same time. If the prompt is to be scored, which
+// needs the logits of all its tokens, the first choice does that, and the others begin when it is done.
 #pragma once
 
 #include <memory>

@@ -22,7 +22,8 @@ Request urgent() {
     return request;
 }
 
-// What somebody else wants done on the worker's thread. Nobody gives it up; whoever waits is told how it ended.
+// What somebody else wants done on the worker's thread. Nobody gives it up; whoever waits is told how it
+// ended.
 class Errand : public WorkerJob {
   public:
     explicit Errand(std::function<void()> work)

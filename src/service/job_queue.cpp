@@ -55,7 +55,8 @@ void QueuedJob::lost(const char* what) const {
     log_.often(LogLevel::error, what, {{"request", id_}, {"error", cause_of()}});
 }
 
-// Also in the middle of an answer: what a tag or the JSON of an argument holds back may take minutes to write.
+// Also in the middle of an answer: what a tag or the JSON of an argument holds back may take minutes to
+// write.
 void QueuedJob::heartbeat(std::chrono::milliseconds period) {
     std::lock_guard lock(mutex_);
     if (cancelled_ || !sink_ || Clock::now() - last_event_ < period) return;

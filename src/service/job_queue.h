@@ -1,8 +1,8 @@
 // The jobs that a service has accepted: those that wait, and those that its worker has taken.
 //
-// The worker is the service's own thread; it takes jobs by priority, first come first served among equals, says when each
-// begins to be answered, and when it is over. A watcher notices clients that have gone, and lets those that stay know that
-// they have not been forgotten.
+// The worker is the service's own thread; it takes jobs by priority, first come first served among equals,
+// says when each begins to be answered, and when it is over. A watcher notices clients that have gone, and
+// lets those that stay know that they have not been forgotten.
 #pragma once
 
 #include <atomic>
@@ -35,7 +35,8 @@ class QueuedJob : public Job {
     // Whether nobody waits any more: the work should stop within a step.
     bool stopped();
 
-    // Passes an event on, from any thread; dropped if nobody waits. After `done` or `failed` nothing is passed on.
+    // Passes an event on, from any thread; dropped if nobody waits. After `done` or `failed` nothing is
+    // passed on.
     void send(const Event& event);
     void fail(const ApiError& error);
     // With what the work has thrown, as clients are told of it (client_error.h).
@@ -73,8 +74,8 @@ class JobQueue {
     void check_room();
     void push(std::shared_ptr<QueuedJob> job);
 
-    // For the worker. The next job; null if there is none, or with `wait`, once quit() was called. A job that was taken
-    // still waits until it has begun().
+    // For the worker. The next job; null if there is none, or with `wait`, once quit() was called. A job that
+    // was taken still waits until it has begun().
     std::shared_ptr<QueuedJob> take(bool wait);
     void begun(const QueuedJob& job);
     void over(const std::shared_ptr<QueuedJob>& job);

@@ -1,7 +1,7 @@
 // Reading fields of JSON from outside.
 //
-// Every field of a request is read through Field, which knows its place, so that every refusal names what is wrong:
-// "messages[3].role", "temperature". Absent and null are the same.
+// Every field of a request is read through Field, which knows its place, so that every refusal names what is
+// wrong: "messages[3].role", "temperature". Absent and null are the same.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ class Field {
     explicit operator bool() const { return value_ != nullptr; }  // present and not null
     const std::string& path() const { return path_; }
 
-    // The member of an object ("path.name"), the element of an array ("path[i]"). Throw ApiError if this is neither.
+    // The member of an object ("path.name"), the element of an array ("path[i]"). Throw ApiError if this is
+    // neither.
     Field operator[](const char* name) const;
     Field operator[](std::size_t index) const;
     std::size_t size() const;  // of an array

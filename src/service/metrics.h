@@ -1,7 +1,7 @@
 // Counters and histograms in Prometheus' text format.
 //
-// The names after the prefix are those of vLLM, so that its dashboards work: with the prefix "vllm:" as they are. On
-// request the same numbers appear under llama.cpp's names, too.
+// The names after the prefix are those of vLLM, so that its dashboards work: with the prefix "vllm:" as they
+// are. On request the same numbers appear under llama.cpp's names, too.
 #pragma once
 
 #include <chrono>
@@ -43,7 +43,8 @@ class Metrics {
     void show_lost_lines(std::function<std::int64_t()> lost);
     void show_lost_log_lines(std::function<std::int64_t()> lost);  // the same for those of the log
 
-    // One HTTP request that was answered. `route` is the pattern, not what a client sent: labels must stay few.
+    // One HTTP request that was answered. `route` is the pattern, not what a client sent: labels must stay
+    // few.
     void http_request(std::string_view method, std::string_view route, int status, double seconds);
 
     // One request to the model, from now on waiting in the queue. Metrics must outlive the meter.
@@ -61,8 +62,9 @@ class Metrics {
     std::unique_ptr<Impl> impl_;
 };
 
-// Follows one request: started(), token() for each piece of the answer, then finished(). Destroying it is always right: the gauges go back, and a request that did not finish counts as "abort". One
-// thread at a time.
+// Follows one request: started(), token() for each piece of the answer, then finished(). Destroying it is
+// always right: the gauges go back, and a request that did not finish counts as "abort". One thread at a
+// time.
 class RequestMeter {
   public:
     RequestMeter(Metrics::Impl& metrics, Priority priority);

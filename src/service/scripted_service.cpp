@@ -62,7 +62,8 @@ std::string raw_text(const Request& request) {
     return text;
 }
 
-// The answer as the model would write it after the prompt: what the encoder adds for an assistant message that holds it.
+// The answer as the model would write it after the prompt: what the encoder adds for an assistant message
+// that holds it.
 std::string answer_text(const Request& request, const ScriptedAnswer& answer, const std::string& prompt) {
     if (answer.raw) return *answer.raw;
     if (request.raw) return answer.content;

@@ -1,8 +1,8 @@
 // What the dialects need of a model: one request in, a stream of events out.
 //
-// Every dialect parses its JSON into a Request and turns Events into its own bytes; nothing here knows JSON or HTTP. The
-// real model (engine_service) and the scripted one (scripted_service) implement Service, so clients can be tested
-// without weights.
+// Every dialect parses its JSON into a Request and turns Events into its own bytes; nothing here knows JSON
+// or HTTP. The real model (engine_service) and the scripted one (scripted_service) implement Service, so
+// clients can be tested without weights.
 #pragma once
 
 #include <chrono>
@@ -21,8 +21,9 @@
 
 namespace cachalot::server {
 
-// An error that the client is to see, in the terms that all dialects share. Thrown by parsing and by Service::submit,
-// delivered in an Event later. `code` is stable: "context_length_exceeded", "queue_full", "shutting_down", ...
+// An error that the client is to see, in the terms that all dialects share. Thrown by parsing and by
+// Service::submit, delivered in an Event later. `code` is stable: "context_length_exceeded", "queue_full",
+// "shutting_down", ...
 class ApiError : public Error {
   public:
     ApiError(int http_status, std::string stable_code, const std::string& message, std::string field = {})
@@ -64,8 +65,8 @@ struct Request {
     // Told the number of the prompt's tokens within submit(), before any event. May be empty.
     std::function<void(std::int64_t prompt_tokens)> sized;
 
-    // Whether nobody waits for the answer any more; asked while the request is queued and before every step, by any
-    // thread. True cancels.
+    // Whether nobody waits for the answer any more; asked while the request is queued and before every step,
+    // by any thread. True cancels.
     std::function<bool()> abandoned;
 };
 
@@ -133,12 +134,14 @@ class Service {
     virtual const ModelInfo& info() const = 0;
     virtual bool ready() const = 0;
 
-    // Queues a request. Events arrive on the worker's thread, in the order of each choice; the sink must not block. Throws ApiError if the
-    // request cannot be run (queue full: 429; too long for the context: 400; shutting down: 503).
+    // Queues a request. Events arrive on the worker's thread, in the order of each choice; the sink must not
+    // block. Throws ApiError if the request cannot be run (queue full: 429; too long for the context: 400;
+    // shutting down: 503).
     using Sink = std::function<void(const Event&)>;
     virtual std::shared_ptr<Job> submit(Request request, Sink sink) = 0;
 
-    // For count_tokens, tokenize, detokenize, apply-template. Throw ApiError for input that cannot be handled.
+    // For count_tokens, tokenize, detokenize, apply-template. Throw ApiError for input that cannot be
+    // handled.
     virtual std::int64_t count_tokens(const Request& request) const = 0;
     virtual std::string render(const Request& request) const = 0;  // the prompt's text
     virtual std::vector<std::int32_t> tokenize(std::string_view text, bool parse_special) const = 0;

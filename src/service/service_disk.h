@@ -28,8 +28,8 @@ struct ServiceDiskOptions {
 
 class ServiceDisk {
   public:
-    // Logs, where the engine does, what cannot be kept, and why: the service does without. The engine must outlive
-    // this, which must outlive whoever uses what it gives.
+    // Logs, where the engine does, what cannot be kept, and why: the service does without. The engine must
+    // outlive this, which must outlive whoever uses what it gives.
     ServiceDisk(const ServiceDiskOptions& options, Engine& engine);
     ~ServiceDisk();
 

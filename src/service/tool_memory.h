@@ -1,9 +1,10 @@
 // What the model really wrote when it called tools, found again by the ids of the calls.
 //
-// Clients send the conversation back with every request, but few send back what they were given: reasoning is dropped,
-// arguments are parsed and written anew, white space is trimmed. Rendered from that the prompt differs from the tokens
-// that the model's state holds, so nothing could be reused, and the model would see tool calls that it made without
-// having thought. So the server remembers each turn that called a tool, and puts it back when one of its ids returns.
+// Clients send the conversation back with every request, but few send back what they were given: reasoning is
+// dropped, arguments are parsed and written anew, white space is trimmed. Rendered from that the prompt
+// differs from the tokens that the model's state holds, so nothing could be reused, and the model would see
+// tool calls that it made without having thought. So the server remembers each turn that called a tool, and
+// puts it back when one of its ids returns.
 //
 // The ids are ours and cannot be guessed, and what one tenant wrote is not found for another. A store on disk
 // (turn_store.h) makes it outlive the process.
@@ -41,7 +42,8 @@ class ToolMemory {
         std::size_t turns = 10'000;
         std::size_t bytes = std::size_t{256} << 20;
     };
-    // `store`: where turns are kept, too, and looked for that are not in memory; may be null, and must outlive the memory.
+    // `store`: where turns are kept, too, and looked for that are not in memory; may be null, and must
+    // outlive the memory.
     explicit ToolMemory(Limits limits, TurnStore* store = nullptr) : limits_(limits), store_(store) {}
 
     // Forgets the turns that have not been used for longest if there is no room.

@@ -1,18 +1,19 @@
 // Turns that called tools, on disk: what ToolMemory (tool_memory.h) puts back after a restart.
 //
-// Without it a server that is started again would render a running conversation otherwise than before: without the
-// reasoning that the client has dropped and with arguments that the client has written anew. The prefixes on disk
-// (disk_tier.h) would not be found, and the model would see other words than its own.
+// Without it a server that is started again would render a running conversation otherwise than before:
+// without the reasoning that the client has dropped and with arguments that the client has written anew. The
+// prefixes on disk (disk_tier.h) would not be found, and the model would see other words than its own.
 //
 //     turns.db   a SQLite database in the folder of the prefixes, the owner's alone
 //
 //     turns      id, last use, size, hash of space and payload, payload: the turn in CBOR
 //     calls      space (tokenizer and tenant), id of a call, turn
 //
-// One thread writes; what it has not written when the process dies is forgotten. The ids that are there are read when the
-// store is opened, so that an id that is unknown costs no look at the disk. Several processes may use a folder. Whatever
-// is wrong with the database costs what is in it and nothing else: a database that is broken is made anew when it is
-// opened, a turn that is not what its hash says is not there. The log is told why.
+// One thread writes; what it has not written when the process dies is forgotten. The ids that are there are
+// read when the store is opened, so that an id that is unknown costs no look at the disk. Several processes
+// may use a folder. Whatever is wrong with the database costs what is in it and nothing else: a database that
+// is broken is made anew when it is opened, a turn that is not what its hash says is not there. The log is
+// told why.
 #pragma once
 
 #include <filesystem>
@@ -33,14 +34,14 @@ class TurnStore {
     using Turn = std::shared_ptr<const RememberedTurn>;
     static constexpr ToolMemory::Limits kLimits{10'000, std::size_t{64} << 20};
 
-    // `tokenizer`: whose tokens the turns hold (content_fingerprint.h); those of others are not found. Throws Error if
-    // the folder cannot be used or is open to others, or the machine refuses.
+    // `tokenizer`: whose tokens the turns hold (content_fingerprint.h); those of others are not found. Throws
+    // Error if the folder cannot be used or is open to others, or the machine refuses.
     TurnStore(const std::filesystem::path& folder, const Hash128& tokenizer,
               const ToolMemory::Limits& limits = kLimits, Log log = {});
     ~TurnStore();  // when all that waits is written
 
-    // These may be called by any thread. store() returns at once; the turns that have not been used for longest go when
-    // there is no room.
+    // These may be called by any thread. store() returns at once; the turns that have not been used for
+    // longest go when there is no room.
     void store(const std::string& tenant, Turn turn);
     Turn find(const std::string& tenant, const std::string& call_id);  // null: it is not there
     void flush();                                                      // returns when nothing waits

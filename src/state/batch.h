@@ -1,8 +1,9 @@
 // One forward pass as data: a flat list of rows, each a token of one of several sequences.
 //
-// Prompts and answers go through the dense matrices together; attention looks at one sequence after the other, experts at
-// the rows that chose them. What the rows of a sequence are for is said here and nowhere guessed: caches of experts keep
-// other books for prompts than for answers, and rows of a draft may be taken back.
+// Prompts and answers go through the dense matrices together; attention looks at one sequence after the
+// other, experts at the rows that chose them. What the rows of a sequence are for is said here and nowhere
+// guessed: caches of experts keep other books for prompts than for answers, and rows of a draft may be taken
+// back.
 #pragma once
 
 #include <algorithm>
@@ -39,8 +40,8 @@ class Batch {
     void add(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
              Logits wanted = Logits::last);
 
-    // The residual streams [rows, 4, H] that another process computed with the layers before, where these do not begin with
-    // tokens. They outlive the pass.
+    // The residual streams [rows, 4, H] that another process computed with the layers before, where these do
+    // not begin with tokens. They outlive the pass.
     void set_streams(std::span<const float> streams) { streams_ = streams; }
     std::span<const float> streams() const { return streams_; }
 

@@ -1,12 +1,14 @@
 // Attention states as bytes, cut where others can share them.
 //
-// What is compressed never changes, so the rows of a range of tokens are the same in every state with that beginning:
+// What is compressed never changes, so the rows of a range of tokens are the same in every state with that
+// beginning:
 //
 //     block    tokens (int32), then for each compressor, layer by layer, the rows of those tokens
 //     rest     the same for the tokens beyond the last whole block, then the rings
 //
-// All sizes follow from the shape of the model and the number of tokens, so nothing else is written, and bytes of any
-// other size are not a state. How the rows lie in memory is not written: there, a page holds the rows of all layers.
+// All sizes follow from the shape of the model and the number of tokens, so nothing else is written, and
+// bytes of any other size are not a state. How the rows lie in memory is not written: there, a page holds the
+// rows of all layers.
 #pragma once
 
 #include <span>
@@ -32,7 +34,8 @@ class KvCodec {
     // The rows that `state`, which may be longer, has of its first `length` tokens, shared with it.
     KvCheckpoint beginning(const KvCheckpoint* state, std::int64_t length) const;
 
-    // Memory for the rows of `length` tokens, which read_rows() is going to add. Called where states are used.
+    // Memory for the rows of `length` tokens, which read_rows() is going to add. Called where states are
+    // used.
     void make_room(KvCheckpoint& state, std::int64_t length) const;
 
     // No bytes, to be counted where the memory of the states is.

@@ -1,11 +1,11 @@
 // Where everything that a sequence remembers lies. Plain numbers, which follow from the model's shape.
 //
-//   page   256 tokens of all layers: for each compressor the rows that these tokens complete, one after the other.
-//          Rows never change, so sequences with a common beginning share its pages.
-//   slab   the rings of one sequence: of every layer the last latent rows (window), and what the compressors' unfinished
-//          groups are made of (kv and score, float32).
+//   page   256 tokens of all layers: for each compressor the rows that these tokens complete, one after the
+//          other. Rows never change, so sequences with a common beginning share its pages.
+//   slab   the rings of one sequence: of every layer the last latent rows (window), and what the compressors'
+//          unfinished groups are made of (kv and score, float32).
 //
-//     page:  | layer 2: 64 rows, 64 keys | layer 3: 2 rows | layer 4: 64 rows, 64 keys | ...       (ratios 4 and 128)
+//     page:  | layer 2: 64 rows, 64 keys | layer 3: 2 rows | layer 4: 64 rows, 64 keys | ...
 //     slab:  | layer 0: window | ... | layer 2: window, kv, score, index kv, index score | ...
 #pragma once
 
@@ -39,7 +39,8 @@ struct CompressorLayout {
         return overlap && group >= ratio ? group - ratio : group;
     }
 
-    // Visits the runs of rows [first, last) that lie in one page: use(number of the page, offset in it, bytes).
+    // Visits the runs of rows [first, last) that lie in one page: use(number of the page, offset in it,
+    // bytes).
     template <class Use>
     void each_run(std::int64_t first, std::int64_t last, const Use& use) const {
         while (first < last) {
@@ -62,7 +63,8 @@ struct LayerLayout {
         if (compressed.ratio) use(compressed);
         if (index.ratio) use(index);
     }
-    // Visits the rings in the order of the slab: use(ring, first position that a continuation at `length` reaches).
+    // Visits the rings in the order of the slab: use(ring, first position that a continuation at `length`
+    // reaches).
     template <class Use>
     void each_ring(std::int64_t length, const Use& use) const {
         if (window.row_bytes) use(window, std::max<std::int64_t>(0, length - window.keep));

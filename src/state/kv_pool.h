@@ -1,8 +1,8 @@
 // The memory of all attention states of one device: pages and slabs (kv_layout.h), each with an id.
 //
-// A page may have several owners, the sequences and checkpoints that begin with the same tokens, and is freed with the
-// last. It is written only by an owner that is alone; whoever shares the page that it is about to write to takes a copy.
-// So a row that somebody else can see never changes. A slab has one owner.
+// A page may have several owners, the sequences and checkpoints that begin with the same tokens, and is freed
+// with the last. It is written only by an owner that is alone; whoever shares the page that it is about to
+// write to takes a copy. So a row that somebody else can see never changes. A slab has one owner.
 #pragma once
 
 #include <memory>

@@ -5,8 +5,8 @@
 namespace cachalot {
 namespace {
 
-// Visits the runs of bytes in a slab that a continuation at `length` reaches, in the order of KvCheckpoint::rings:
-// use(offset in the slab, bytes).
+// Visits the runs of bytes in a slab that a continuation at `length` reaches, in the order of
+// KvCheckpoint::rings: use(offset in the slab, bytes).
 template <class Use>
 void each_needed_run(const KvLayout& layout, std::int64_t length, const Use& use) {
     for (const auto& layer : layout.layers())

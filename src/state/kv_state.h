@@ -6,9 +6,10 @@
 //   partial      CSA, HCA layers  kv and score of the tokens that a future      ring, float32
 //                                 group still needs
 //
-// It is small: on V4-Flash 3.5 KB a token in pages and about 30 MB in rings. Here is its bookkeeping: which pages, which
-// slab, how many tokens. The bytes themselves lie in a KvPool, where kv_layout.h says. A checkpoint keeps the pages, and of
-// the rings only the rows that the next token can reach: 3 MB at a multiple of 128 tokens, 15 MB at worst.
+// It is small: on V4-Flash 3.5 KB a token in pages and about 30 MB in rings. Here is its bookkeeping: which
+// pages, which slab, how many tokens. The bytes themselves lie in a KvPool, where kv_layout.h says. A
+// checkpoint keeps the pages, and of the rings only the rows that the next token can reach: 3 MB at a
+// multiple of 128 tokens, 15 MB at worst.
 #pragma once
 
 #include <atomic>
@@ -25,8 +26,8 @@ class KvState {
     // Empty. The thread that uses the pool's stream uses the state.
     explicit KvState(std::shared_ptr<KvPool> pool);
 
-    // Of this sequence: no two that there ever are in a process have the same, though memory is used again. A fork has one
-    // of its own; a state that is moved takes it along.
+    // Of this sequence: no two that there ever are in a process have the same, though memory is used again. A
+    // fork has one of its own; a state that is moved takes it along.
     std::uint64_t id() const { return id_.value; }
 
     std::int64_t length() const { return length_; }  // tokens
@@ -34,7 +35,8 @@ class KvState {
     const KvPages& pages() const { return pages_; }
     const KvSlab& slab() const { return slab_; }
 
-    // Called by the forward pass: room for `count` more tokens in the pages, and afterwards that they are there.
+    // Called by the forward pass: room for `count` more tokens in the pages, and afterwards that they are
+    // there.
     void extend(std::int64_t count);
     void advance(std::int64_t count);
 
@@ -42,14 +44,16 @@ class KvState {
     void rollback(std::int64_t length);
     std::int64_t rollback_limit() const { return floor_; }
 
-    // False if a pass that failed left the rings without the rows that the next token needs: restore a checkpoint.
+    // False if a pass that failed left the rings without the rows that the next token needs: restore a
+    // checkpoint.
     bool intact() const { return floor_ <= length_; }
 
     // A sequence that continues from here on its own; the pages are shared.
     KvState fork() const { return *this; }
 
     KvCheckpoint checkpoint() const;
-    // Of the first `length` tokens, as if the others had been taken back. Throws Error below rollback_limit().
+    // Of the first `length` tokens, as if the others had been taken back. Throws Error below
+    // rollback_limit().
     KvCheckpoint checkpoint(std::int64_t length) const;
     // Throws Error if the checkpoint is of a model of another shape, of another precision or of another pool.
     void restore(const KvCheckpoint& checkpoint);

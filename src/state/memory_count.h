@@ -1,5 +1,5 @@
-// How much memory the attention states of an engine take, counted where it is allocated: what several states share
-// is counted once, and nothing has to be estimated.
+// How much memory the attention states of an engine take, counted where it is allocated: what several states
+// share is counted once, and nothing has to be estimated.
 #pragma once
 
 #include <atomic>
@@ -27,8 +27,8 @@ class MemoryCount {
     std::atomic<std::int64_t> bytes_ = 0, peak_ = 0;
 };
 
-// The standard allocator, which tells a MemoryCount (none if it is null). Copies of a container count where the
-// original does. Bytes that a container grows by are not cleared.
+// The standard allocator, which tells a MemoryCount (none if it is null). Copies of a container count where
+// the original does. Bytes that a container grows by are not cleared.
 template <class T>
 class CountedAllocator {
   public:

@@ -1,10 +1,11 @@
 // The last rows of something that grows by one row a token, addressed by absolute position, inside a slab.
 //
-// A query at position p needs the rows p-keep .. p. The ring holds kRollback more, so that up to kRollback tokens can
-// be taken back and the rows in front of them are still there.
+// A query at position p needs the rows p-keep .. p. The ring holds kRollback more, so that up to kRollback
+// tokens can be taken back and the rows in front of them are still there.
 //
-// A chunk of many new rows does not fit beside the old ones. It is computed in a scratch ring that is large enough
-// (`open` copies the old rows that it needs), and `close` brings its last rows home. Short chunks write in place.
+// A chunk of many new rows does not fit beside the old ones. It is computed in a scratch ring that is large
+// enough (`open` copies the old rows that it needs), and `close` brings its last rows home. Short chunks
+// write in place.
 #pragma once
 
 #include <algorithm>
@@ -32,8 +33,8 @@ struct RowRing {
         return count <= capacity() - keep ? 0 : keep + count;
     }
 
-    // A view in which rows start-keep .. start+count-1 have room and those before `start` are filled. `scratch` has
-    // scratch_rows(count). To be called where the slab may be read.
+    // A view in which rows start-keep .. start+count-1 have room and those before `start` are filled.
+    // `scratch` has scratch_rows(count). To be called where the slab may be read.
     RingView open(std::byte* slab, std::int64_t start, std::int64_t count, std::byte* scratch) const {
         const auto rows = scratch_rows(count);
         if (rows == 0) return view(slab);

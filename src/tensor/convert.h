@@ -20,9 +20,10 @@ BlockDecoder block_decoder(DType type);
 // Row `row` of the matrix as float32; out has matrix.columns elements.
 void dequantize_row(const Matrix& matrix, std::int64_t row, std::span<float> out);
 
-// One row in f32, f16, bf16, q8_0 or mxfp4; out has row_bytes(type, values.size()) bytes. Rounds to nearest even;
-// q8_0: scale = max|x| / 127 (as f16); mxfp4: OCP MX rule, the scale is the largest power of two that keeps
-// max|x| / scale below 8, values saturate at 6. Throws Error for another type or a value that is not finite.
+// One row in f32, f16, bf16, q8_0 or mxfp4; out has row_bytes(type, values.size()) bytes. Rounds to nearest
+// even; q8_0: scale = max|x| / 127 (as f16); mxfp4: OCP MX rule, the scale is the largest power of two that
+// keeps max|x| / scale below 8, values saturate at 6. Throws Error for another type or a value that is not
+// finite.
 void quantize_row(DType type, std::span<const float> values, std::span<std::byte> out);
 
 // fp4_pairs (release layout) to mxfp4 (GGUF layout): the same codes and scales in another order, bit for bit.

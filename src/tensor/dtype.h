@@ -1,7 +1,8 @@
 // Every element type that a file can hold, with its block layout.
 //
-// A plain type is a block of one element. A quantised type packs `elements` values into `bytes` bytes along the
-// contiguous dimension. Two types of DeepSeek's releases keep their scales in a second tensor beside the first:
+// A plain type is a block of one element. A quantised type packs `elements` values into `bytes` bytes along
+// the contiguous dimension. Two types of DeepSeek's releases keep their scales in a second tensor beside the
+// first:
 //
 //   f8_e4m3    1 byte per value;  scales: one E8M0 byte per 128 x 128 block of the matrix
 //   fp4_pairs  2 values per byte, low nibble = even column; scales: one E8M0 byte per 32 columns of a row
@@ -16,8 +17,9 @@
 //   q5_1    32 values, 24 bytes   | f16 scale | f16 minimum | u32 | 16 bytes |  value = q x scale + minimum
 //   iq4_nl  32 values, 18 bytes   | f16 scale | 16 bytes |                      value = a level of 16 x scale
 //
-// Blocks of 256 values (GGUF's "super-blocks", k_quants.h decodes them). Groups of 16 or 32 values have small integers
-// s as scales and m as minimums, in units of the block's f16 d and dmin; q is unsigned, q x s x d - m x dmin the value:
+// Blocks of 256 values (GGUF's "super-blocks", k_quants.h decodes them). Groups of 16 or 32 values have small
+// integers s as scales and m as minimums, in units of the block's f16 d and dmin; q is unsigned, q x s x d -
+// m x dmin the value:
 //
 //   q4_k    144 bytes   | d | dmin | 12 bytes: s and m, 6 bits each, of 8 groups of 32 | 128 bytes: q |
 //                       q: byte i of piece p (32 bytes) = value 64p + i low, 64p + 32 + i in the high nibble
@@ -37,7 +39,8 @@
 //                       group: | 4 bytes: four patterns of 8 magnitudes | u32: 4 x 7 bits signs, 4 bits s |
 //                       value = magnitude {8, 25, 43} x sign x (s + 1/2) / 4 x d
 //
-// More formats made of patterns (iq_quants.h decodes them); p patterns in order, "low" and "high" bits of their numbers:
+// More formats made of patterns (iq_quants.h decodes them); p patterns in order, "low" and "high" bits of
+// their numbers:
 //
 //   iq2_xs  74 bytes    | d | 32 x u16: 9 bits p, 7 bits signs of 8 values | 8 bytes: s, 4 bits each |
 //                       16 groups of 16, value as iq2_xxs
@@ -104,7 +107,8 @@ inline std::string_view name(DType type) { return info(type).name; }
 // Looks a type up by the name that info() gives it; throws Error listing the names otherwise.
 DType parse_dtype(std::string_view name);
 
-// Bytes of one row of `columns` elements. Throws Error if the row is not a whole number of blocks or overflows.
+// Bytes of one row of `columns` elements. Throws Error if the row is not a whole number of blocks or
+// overflows.
 std::int64_t row_bytes(DType type, std::int64_t columns);
 
 }  // namespace cachalot

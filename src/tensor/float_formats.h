@@ -6,8 +6,8 @@
 //   E8M0   eeeeeeee                    2^(e-127), 0xff is NaN
 //   E2M1   s ee m                      {0, .5, 1, 1.5, 2, 3, 4, 6}
 //
-// The functions are static on purpose: the kernels of each instruction set include this file, and one shared inline
-// copy might be the one compiled for a processor we do not run on.
+// The functions are static on purpose: the kernels of each instruction set include this file, and one shared
+// inline copy might be the one compiled for a processor we do not run on.
 #pragma once
 
 #include <bit>
@@ -107,8 +107,8 @@ static inline std::uint8_t f32_to_e2m1(float f) {
     return std::signbit(f) && code ? code | 8 : code;
 }
 
-// The exponent e of the smallest power of two 2^e >= v, for normal v > 0. Taken from the bits: ceil(log2f()) is
-// wrong next to powers of two.
+// The exponent e of the smallest power of two 2^e >= v, for normal v > 0. Taken from the bits: ceil(log2f())
+// is wrong next to powers of two.
 static inline int ceil_log2(float v) {
     auto bits = std::bit_cast<std::uint32_t>(v);
     return static_cast<int>((bits >> 23) & 255) - 127 + ((bits & 0x7fffff) != 0);

@@ -9,7 +9,8 @@ namespace {
 unsigned byte(const std::byte* p) { return static_cast<unsigned>(*p); }
 unsigned nibble(const std::byte* p, int i) { return byte(p + i / 2) >> (i % 2 * 4) & 15; }
 
-// step * magnitude * sign for the digits of `pattern`, of kBits each; bit i of `signs` set: value i is negative.
+// step * magnitude * sign for the digits of `pattern`, of kBits each; bit i of `signs` set: value i is
+// negative.
 template <int kBits, class Magnitudes>
 float* put_pattern(unsigned pattern, const Magnitudes& magnitudes, unsigned signs, float step, float* out) {
     for (int i = 0; i < 16 / kBits; ++i) {

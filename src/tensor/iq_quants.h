@@ -1,15 +1,16 @@
-// GGUF's formats of 1.6 to 3.4 bits: IQ1_S, IQ1_M, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S (IQ2_XXS is in k_quants.h, since it has
-// fast kernels). dtype.h draws the layouts.
+// GGUF's formats of 1.6 to 3.4 bits: IQ1_S, IQ1_M, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S (IQ2_XXS is in k_quants.h,
+// since it has fast kernels). dtype.h draws the layouts.
 //
-// All work like IQ2_XXS: four or eight values at a time are one of a few hundred patterns, which a published table
-// lists. Here a pattern is 16 bits: eight digits of two bits, or four of four, the first value lowest.
+// All work like IQ2_XXS: four or eight values at a time are one of a few hundred patterns, which a published
+// table lists. Here a pattern is 16 bits: eight digits of two bits, or four of four, the first value lowest.
 //
 //   grid      patterns   digits stand for
 //   IQ2_XS    512 of 8   magnitudes 8, 25, 43
 //   IQ2_S     1024 of 8  the same
 //   IQ3_XXS   256 of 4   magnitudes 4, 12, 20, 28, 36, 44, 52, 62
 //   IQ3_S     512 of 4   magnitudes 1, 3, 5, ... 15
-//   IQ1       2048 of 8  -1, 0, 1: signs are part of the pattern; a group of values is shifted by 1/8 or -1/8 as a whole
+//   IQ1       2048 of 8  -1, 0, 1: signs are part of the pattern; a group of values is shifted by 1/8 or -1/8
+//             as a whole
 #pragma once
 
 #include <array>

@@ -8,9 +8,9 @@
 namespace cachalot {
 namespace {
 
-// The patterns of IQ2_XXS, a fact of the format: each is a number of eight digits in base 3, the lowest digit for the
-// first value; digits 0, 1, 2 stand for the magnitudes 8, 25, 43 (about 1 : 3 : 5). Only even numbers occur, which are
-// those whose digits have an even sum: any two differ by two steps or more.
+// The patterns of IQ2_XXS, a fact of the format: each is a number of eight digits in base 3, the lowest digit
+// for the first value; digits 0, 1, 2 stand for the magnitudes 8, 25, 43 (about 1 : 3 : 5). Only even numbers
+// occur, which are those whose digits have an even sum: any two differ by two steps or more.
 // clang-format off
 constexpr std::uint16_t kPatterns[256] = {
        0,    2,    4,    6,    8,   10,   12,   18,   20,   24,   26,   28,   30,   36,   42,   46,

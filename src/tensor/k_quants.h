@@ -1,8 +1,9 @@
 // GGUF's formats with blocks of 256 values: Q2_K to Q6_K and IQ2_XXS. dtype.h draws the layouts.
 //
 // The k-quants are two levels of plain quantisation: the scales and minimums of small groups are themselves
-// rounded to 4 to 8 bits. IQ2_XXS spends 2.06 bits on a value: eight magnitudes at a time are one of 256 patterns
-// (kIq2xxsGrid), and of their eight signs seven are stored, the eighth makes the number of negative ones even.
+// rounded to 4 to 8 bits. IQ2_XXS spends 2.06 bits on a value: eight magnitudes at a time are one of 256
+// patterns (kIq2xxsGrid), and of their eight signs seven are stored, the eighth makes the number of negative
+// ones even.
 //
 // The helpers are static for the same reason as in float_formats.h.
 #pragma once
@@ -30,9 +31,9 @@ static inline std::uint8_t iq2xxs_signs(std::uint32_t stored) {
     return static_cast<std::uint8_t>(stored | (__builtin_popcount(stored) % 2 ? 0x80u : 0u));
 }
 
-// Scale and minimum of group j of 8 of a Q4_K block. Of the twelve bytes, 0..3 hold scales 0..3 and 4..7 minimums 0..3
-// in their low six bits; 8..11 hold the low nibbles of scales and minimums 4..7, whose high two bits are the top bits
-// of bytes 0..3 and 4..7.
+// Scale and minimum of group j of 8 of a Q4_K block. Of the twelve bytes, 0..3 hold scales 0..3 and 4..7
+// minimums 0..3 in their low six bits; 8..11 hold the low nibbles of scales and minimums 4..7, whose high two
+// bits are the top bits of bytes 0..3 and 4..7.
 struct Q4kGroup {
     int scale, minimum;
 };

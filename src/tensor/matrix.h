@@ -1,7 +1,7 @@
 // A weight matrix as it lies in a file: y = W x with W [rows, columns] row-major, rows = outputs.
 //
-// The kernels compute straight from these bytes; nothing is unpacked ahead of time. Types that keep their scales in
-// a second tensor (f8_e4m3, fp4_pairs) carry a pointer to it.
+// The kernels compute straight from these bytes; nothing is unpacked ahead of time. Types that keep their
+// scales in a second tensor (f8_e4m3, fp4_pairs) carry a pointer to it.
 #pragma once
 
 #include <cstddef>

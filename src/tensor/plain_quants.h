@@ -1,7 +1,8 @@
-// GGUF's quantised formats without kernels of their own: correct everywhere, fast nowhere. dtype.h draws the layouts.
+// GGUF's quantised formats without kernels of their own: correct everywhere, fast nowhere. dtype.h draws the
+// layouts.
 //
-// Q4_0, Q4_1, Q5_0 and Q5_1 are the oldest: a block of 32 values with a scale, and where the name ends in 1 a minimum,
-// too. The IQ4 formats have 16 levels that are denser around zero instead of evenly spaced ones.
+// Q4_0, Q4_1, Q5_0 and Q5_1 are the oldest: a block of 32 values with a scale, and where the name ends in 1 a
+// minimum, too. The IQ4 formats have 16 levels that are denser around zero instead of evenly spaced ones.
 #pragma once
 
 #include <cstddef>

@@ -90,7 +90,8 @@ Value named_value(const Field& field, std::string_view what,
     fail("{}: unknown {} {}", field.path, what, quoted(name));
 }
 
-// The text of a part that is reasoning: {"thinking": "..."}, {"reasoning": "..."}, {"text": "..."}, or a list of texts.
+// The text of a part that is reasoning: {"thinking": "..."}, {"reasoning": "..."}, {"text": "..."}, or a list
+// of texts.
 std::string reasoning_text(const Field& part, const std::string& type) {
     Field text = part[type.c_str()];
     if (!text) text = part["text"];
@@ -100,8 +101,8 @@ std::string reasoning_text(const Field& part, const std::string& type) {
     return all;
 }
 
-// Reads the parts of a message. Text has several names, as of other dialects whose messages are passed on; the reasoning
-// of an assistant becomes the message's.
+// Reads the parts of a message. Text has several names, as of other dialects whose messages are passed on;
+// the reasoning of an assistant becomes the message's.
 void read_content(const Field& field, Message& message) {
     auto& parts = message.content;
     if (!field) return;

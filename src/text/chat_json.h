@@ -17,10 +17,10 @@ namespace cachalot {
 // Nesting beyond which JSON from outside is refused: far above any schema, far below what the stack can bear.
 inline constexpr int kMaxJsonDepth = 200;
 
-// Parses JSON text from outside, in time linear in its length but for the sorting of an object's keys. Throws Error
-// "{what}: ..." for text that is not JSON, is nested deeper than kMaxJsonDepth, or has more values or keys than
-// json_limits.h allows. The last of several equal keys wins, at the place of the first. Half of a surrogate pair
-// (clients cut strings between the halves) reads as U+FFFD.
+// Parses JSON text from outside, in time linear in its length but for the sorting of an object's keys. Throws
+// Error "{what}: ..." for text that is not JSON, is nested deeper than kMaxJsonDepth, or has more values or
+// keys than json_limits.h allows. The last of several equal keys wins, at the place of the first. Half of a
+// surrogate pair (clients cut strings between the halves) reads as U+FFFD.
 nlohmann::ordered_json parse_json(std::string_view text, std::string_view what);
 
 // json.dumps(value, ensure_ascii=False). Integers beyond 64 bits are floats here, as nlohmann-json has read
@@ -49,8 +49,9 @@ struct ToolArgument {
     bool operator==(const ToolArgument&) const = default;
 };
 
-// Reads the JSON text of a call's arguments; nothing if it is not an object, or beyond the limits of parse_json. As in Python the last of several equal keys wins, at the place of the first, and integers
-// keep all their digits.
+// Reads the JSON text of a call's arguments; nothing if it is not an object, or beyond the limits of
+// parse_json. As in Python the last of several equal keys wins, at the place of the first, and integers keep
+// all their digits.
 std::optional<std::vector<ToolArgument>> parse_tool_arguments(std::string_view json);
 
 }  // namespace cachalot

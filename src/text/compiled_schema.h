@@ -41,7 +41,8 @@ JsonTypes::Type json_type(const nlohmann::ordered_json& value);
 
 // References are followed: a node is never one itself.
 struct SchemaNode {
-    // What is admitted, by "type", "enum", "const", "anyOf" and the like. All types if the schema does not say.
+    // What is admitted, by "type", "enum", "const", "anyOf" and the like. All types if the schema does not
+    // say.
     JsonTypes types = JsonTypes::any();
     const SchemaNode* items = nullptr;  // null: anything
     const SchemaNode* other_members = nullptr;

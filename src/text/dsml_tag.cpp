@@ -265,7 +265,8 @@ class Matcher {
         }
     }
 
-    // What models put between a name and the end of its tag, and around it: invoke("f"), name="f";>, name="f"|>
+    // What models put between a name and the end of its tag, and around it: invoke("f"), name="f";>,
+    // name="f"|>
     bool skip_separator() {
         const char c = text_[at_];
         const bool bracket = word_ == Word::invoke && (c == '(' || c == ')');
@@ -311,7 +312,8 @@ class Matcher {
         return true;
     }
 
-    // A quote as it is, escaped, or typographic. The length is 0 if there is none, npos if more text has to tell.
+    // A quote as it is, escaped, or typographic. The length is 0 if there is none, npos if more text has to
+    // tell.
     struct Quote {
         std::size_t length = 0;
         char kind = 0;  // '"' or '\''

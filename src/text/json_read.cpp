@@ -1,5 +1,5 @@
-// Builds values from the parser's events, in time linear in the text. (nlohmann-json's own way of watching a parser, a
-// callback, looks at all elements of an array again whenever one of them ends.)
+// Builds values from the parser's events, in time linear in the text. (nlohmann-json's own way of watching a
+// parser, a callback, looks at all elements of an array again whenever one of them ends.)
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"

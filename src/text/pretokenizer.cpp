@@ -90,7 +90,8 @@ class Splitter {
         if (!match_) throw std::bad_alloc();
     }
 
-    // Applies the patterns from `level` on to `text`, which must be valid UTF-8. False once a visit has returned that.
+    // Applies the patterns from `level` on to `text`, which must be valid UTF-8. False once a visit has
+    // returned that.
     bool split(std::string_view text, std::size_t level) {
         if (text.empty()) return true;
         if (level == patterns_.codes.size()) return visit_(text);

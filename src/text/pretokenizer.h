@@ -12,7 +12,8 @@ namespace cachalot {
 // text.
 std::vector<std::string_view> pretokenize(std::string_view text);
 
-// The same, piece by piece, until `visit` returns false: a text may have more pieces than there is memory to list them.
+// The same, piece by piece, until `visit` returns false: a text may have more pieces than there is memory to
+// list them.
 void pretokenize(std::string_view text, const std::function<bool(std::string_view)>& visit);
 
 }  // namespace cachalot

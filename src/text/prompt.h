@@ -55,8 +55,8 @@ struct Prompt {
     std::size_t last_user_turn = 0;      // starts with `<｜User｜>`
     std::size_t last_answer_header = 0;  // starts with `<｜Assistant｜>`
 
-    // What the assistant messages became, in their order: the parts [begin, end) between the answer's header and its
-    // EOS. Whoever remembers the tokens that the model wrote may put them in this place.
+    // What the assistant messages became, in their order: the parts [begin, end) between the answer's header
+    // and its EOS. Whoever remembers the tokens that the model wrote may put them in this place.
     struct Answer {
         std::size_t begin, end;
         bool reasoned;  // begins with reasoning, that is the header ends in `<think>`
@@ -70,13 +70,14 @@ struct Prompt {
 };
 
 // Throws Error if there are no messages. A message's place decides some of its rendering:
-// - Tool results become part of a user turn, in the order of the calls they answer, and text that the user adds joins
-//   the same turn.
-// - The header of an answer follows a user or developer message that is last or precedes an assistant message or a
-//   latest_reminder; so a system message between question and answer suppresses the header, as in DeepSeek's encoder.
+// - Tool results become part of a user turn, in the order of the calls they answer, and text that the user
+//   adds joins the same turn.
+// - The header of an answer follows a user or developer message that is last or precedes an assistant message
+//   or a latest_reminder; so a system message between question and answer suppresses the header, as in
+//   DeepSeek's encoder.
 // - Arguments that are no JSON object are read as those of a model are (text/call_arguments.h): mended, taken
-//   out of a wrapper, or as the one parameter of the tool. A call whose arguments cannot be read becomes text of
-//   the answer; it never becomes a form that the model should not learn. None at all become no parameter.
+//   out of a wrapper, or as the one parameter of the tool. A call whose arguments cannot be read becomes text
+//   of the answer; it never becomes a form that the model should not learn. None at all become no parameter.
 Prompt encode_prompt(const Conversation& conversation, const ChatOptions& options = {});
 
 }  // namespace cachalot

@@ -170,8 +170,8 @@ std::optional<std::vector<std::int32_t>> Tokenizer::encode_at_most(std::size_t m
     return ids;
 }
 
-// A byte's share of a token is one over the length of the longest token that has this byte, rounded down. So the
-// shares of a token's bytes add up to no more than one.
+// A byte's share of a token is one over the length of the longest token that has this byte, rounded down. So
+// the shares of a token's bytes add up to no more than one.
 std::size_t Tokenizer::least_tokens(std::string_view text) const {
     std::uint64_t shares = 0;
     for (const char c : text) shares += byte_shares_[static_cast<unsigned char>(c)];

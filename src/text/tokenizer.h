@@ -61,8 +61,8 @@ class Tokenizer {
     // `parse` part; ordinary text is tokenised across the borders of parts as if they were not there.
     std::vector<std::int32_t> encode_parts(std::span<const TextPart> parts) const;
 
-    // The same if these are no more than `most` tokens, else nothing: a text that is too long costs no more than one
-    // that is not.
+    // The same if these are no more than `most` tokens, else nothing: a text that is too long costs no more
+    // than one that is not.
     std::optional<std::vector<std::int32_t>> encode_at_most(std::size_t most,
                                                             std::span<const TextPart> parts) const;
 

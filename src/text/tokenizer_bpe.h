@@ -42,8 +42,8 @@ class Merger {
     explicit Merger(const MergeTable& table) : table_(table) {}
 
     // Merges the tokens of one piece, of which there is one for each byte, and appends the result to `out`.
-    // Always applies the merge of lowest rank, the leftmost of equals, until none is left. O(n log n). Throws Error for
-    // a piece of 4 GiB.
+    // Always applies the merge of lowest rank, the leftmost of equals, until none is left. O(n log n). Throws
+    // Error for a piece of 4 GiB.
     void merge(std::span<const std::int32_t> bytes, std::vector<std::int32_t>& out);
 
   private:

@@ -1,5 +1,6 @@
-// Reads the arguments of a call as a tree of texts, then writes what lies in each argument anew. So nothing depends on
-// the depth of the nesting, no key is searched for, and numbers keep the digits that a double would lose.
+// Reads the arguments of a call as a tree of texts, then writes what lies in each argument anew. So nothing
+// depends on the depth of the nesting, no key is searched for, and numbers keep the digits that a double
+// would lose.
 #include <nlohmann/json.hpp>
 #include <utility>
 

@@ -1,4 +1,5 @@
-// The same engine on a device whose memory the host cannot see, with streams that run late and passes that are replayed.
+// The same engine on a device whose memory the host cannot see, with streams that run late and passes that
+// are replayed.
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -81,7 +82,8 @@ TEST(OtherDevices, StatesAreForkedSavedRestoredAndTakenBack) {
     EXPECT_EQ(prompt(engine, restored, rest), expected);
 }
 
-// Layers that are divided among two engines, which stand for two processes: what flows between them are the streams.
+// Layers that are divided among two engines, which stand for two processes: what flows between them are the
+// streams.
 TEST(LayerRanges, TwoPartsOfAModelComputeWhatTheWholeComputes) {
     const auto ids = Golden::ids("prefix.ids");
     Engine whole(test::nano(), exact());

@@ -1,5 +1,5 @@
-// Answers are the same with and without drafts, whatever else decides them: seeds, batches, stop strings, constraints,
-// prompts that are read beside them, and memory that does not suffice.
+// Answers are the same with and without drafts, whatever else decides them: seeds, batches, stop strings,
+// constraints, prompts that are read beside them, and memory that does not suffice.
 #include <rapidcheck/gtest.h>
 
 #include "engine/run_sequence.h"

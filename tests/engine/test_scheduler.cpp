@@ -18,7 +18,8 @@ TEST_F(SchedulerTest, WhoeverHasToMakeRoomContinuesLater) {
         const KvLayout& layout = engine.kv_pool()->layout();
         SchedulerOptions options;
         options.headroom = 1;
-        options.memory = Scheduler::least_memory(engine) + layout.bytes_at(0) + halves * layout.growth(0, 0) / 2;
+        options.memory =
+            Scheduler::least_memory(engine) + layout.bytes_at(0) + halves * layout.growth(0, 0) / 2;
         Scheduler scheduler(engine, options);
         std::vector<std::shared_ptr<Sequence>> both;
         for (const auto& prompt : prompts) {

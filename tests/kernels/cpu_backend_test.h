@@ -12,9 +12,9 @@
 
 #include "base/cpu_features.h"
 #include "base/error.h"
-#include "kernels/primitives.h"
 #include "kernels/cpu/cpu_primitives.h"
 #include "kernels/cpu/instruction_sets.h"
+#include "kernels/primitives.h"
 #include "kernels/random_data.h"
 #include "kernels/reference/rows.h"
 
@@ -66,12 +66,12 @@ class CpuBackendTest : public testing::TestWithParam<std::string> {
 #if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
         if (GetParam() == "avx2_vnni_emulated")
             return std::make_unique<cpu::CpuPrimitives>(*avx2_vnni_emulated_table(),
-                                                     CpuOptions{threads, precision, {}});
+                                                        CpuOptions{threads, precision, {}});
 #endif
 #if defined(CACHALOT_TEST_EMULATED_AVX512)
         if (GetParam() == "avx512_emulated")
             return std::make_unique<cpu::CpuPrimitives>(*avx512_emulated_table(),
-                                                     CpuOptions{threads, precision, {}});
+                                                        CpuOptions{threads, precision, {}});
 #endif
         return make_cpu_primitives({threads, precision, GetParam()});
     }

@@ -17,7 +17,8 @@ TEST_P(CpuBackendTest, TheForcedInstructionSetIsActive) {
     if (GetParam().ends_with("_emulated")) GTEST_SKIP() << "not one that can be forced";
     EXPECT_EQ(std::string(backend()->name()), "cpu " + GetParam() + " x3");
     ::setenv("CACHALOT_ISA", GetParam().c_str(), 1);
-    EXPECT_EQ(std::string(make_cpu_primitives({1, Precision::fast, {}})->name()), "cpu " + GetParam() + " x1");
+    EXPECT_EQ(std::string(make_cpu_primitives({1, Precision::fast, {}})->name()),
+              "cpu " + GetParam() + " x1");
     ::unsetenv("CACHALOT_ISA");
 }
 

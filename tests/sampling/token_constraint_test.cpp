@@ -1,4 +1,5 @@
-// What may follow: every constraint is the same automaton, however its tokens are taken back and offered again.
+// What may follow: every constraint is the same automaton, however its tokens are taken back and offered
+// again.
 #include "sampling/token_constraint.h"
 
 #include <gtest/gtest.h>

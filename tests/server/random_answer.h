@@ -11,7 +11,8 @@ inline std::string random_text() {
     return *rc::gen::container<std::string>(rc::gen::elementOf(std::string("ab {}\"\\\n\t")));
 }
 
-// Runs of reasoning, content and calls in any order, a finish reason, `done`; between them progress and empty text.
+// Runs of reasoning, content and calls in any order, a finish reason, `done`; between them progress and empty
+// text.
 inline std::vector<Event> random_answer() {
     std::vector<Event> events = {make_event(Kind::started)};
     const int runs = *rc::gen::inRange(0, 8);

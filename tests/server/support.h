@@ -1,4 +1,5 @@
-// What tests of the server share: a writer that keeps what is written to it, and requests that wait for their answer.
+// What tests of the server share: a writer that keeps what is written to it, and requests that wait for their
+// answer.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -72,7 +73,8 @@ class FakeWriter : public ResponseWriter {
     bool finished_ = false;
 };
 
-// Calls the endpoint of that method whose path is `path`, or has the same beginning if it ends in a parameter.
+// Calls the endpoint of that method whose path is `path`, or has the same beginning if it ends in a
+// parameter.
 inline std::shared_ptr<FakeWriter> call(const std::vector<Route>& routes, const std::string& method,
                                         const std::string& path, const std::string& body,
                                         std::shared_ptr<FakeWriter> writer = std::make_shared<FakeWriter>()) {

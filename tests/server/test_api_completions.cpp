@@ -1,5 +1,5 @@
-// Legacy completions of several prompts: each is a request of its own, accepted one after the other while the first may
-// be answered already.
+// Legacy completions of several prompts: each is a request of its own, accepted one after the other while the
+// first may be answered already.
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -28,7 +28,8 @@ class EagerService : public FakeService {
     std::shared_ptr<Job> submit(Request request, Sink to) override {
         if (submitted == refuse_at) throw ApiError(400, "invalid_request", "prompt: no", "prompt");
         const std::string name = request.text.front().text;
-        // The next prompt is prepared when this one's answer is through: nobody may make the model wait for that.
+        // The next prompt is prepared when this one's answer is through: nobody may make the model wait for
+        // that.
         std::atomic<bool> through = false;
         std::thread model([&, to] {
             Event text = make_event(Event::Kind::content, "<" + name + ">");

@@ -220,7 +220,8 @@ TEST_F(EngineService, CallsOnlyToolsThatAreOffered) {
             }
 }
 
-// The client drops the reasoning and writes the arguments in its own way; the model still finds its own tokens.
+// The client drops the reasoning and writes the arguments in its own way; the model still finds its own
+// tokens.
 TEST_F(EngineService, RemembersWhatItWroteWhenItCalledATool) {
     for (bool thinking : {false, true}) {
         auto body = weather();

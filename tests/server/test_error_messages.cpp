@@ -1,5 +1,5 @@
-// What clients are told of what goes wrong on the server: that it did, under which id the log says more, and nothing of
-// files and sources.
+// What clients are told of what goes wrong on the server: that it did, under which id the log says more, and
+// nothing of files and sources.
 #include <gmock/gmock.h>
 
 #include <filesystem>
@@ -48,7 +48,8 @@ std::vector<Route> routes_of(Service& service) {
     return routes;
 }
 
-// Asks in every dialect, as a stream and not; each client is told as little as it should, and the log the cause.
+// Asks in every dialect, as a stream and not; each client is told as little as it should, and the log the
+// cause.
 void expect_discretion(Service& service, const std::shared_ptr<RecordedLog>& log, const std::string& cause) {
     const auto routes = routes_of(service);
     for (auto [path, body] : dialects())

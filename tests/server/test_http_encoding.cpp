@@ -143,8 +143,8 @@ TEST_F(EncodedBodies, KeepToTheLimitsOfWhatTheyBecome) {
         auto r = ask(test::post("/echo", "damaged", header));
         EXPECT_EQ(r.status, 400);
         EXPECT_NE(r.body.find(name), std::string::npos) << r.body;
-        // What is decoded counts for all requests together. A new server, as what a request took is given back a moment
-        // after its answer.
+        // What is decoded counts for all requests together. A new server, as what a request took is given
+        // back a moment after its answer.
         start();
         test::Client first(server->port()), second(server->port()), third(server->port());
         for (auto* client : {&first, &second, &third})

@@ -1,4 +1,5 @@
-// Requests that no client should send. For each: no crash, no hang, never 500, and the server still answers afterwards.
+// Requests that no client should send. For each: no crash, no hang, never 500, and the server still answers
+// afterwards.
 #include <random>
 
 #include "server/http_test.h"
@@ -321,7 +322,8 @@ TEST_F(HostileHttp, PipeliningBehindAStreamIsBounded) {
     client.send(get("/wait"));
     auto writer = mailbox.take();
     writer->start_stream();
-    // More than the server reads ahead, and more than the kernel buffers; a second thread, as send() will block.
+    // More than the server reads ahead, and more than the kernel buffers; a second thread, as send() will
+    // block.
     std::thread flood([&] {
         std::string many;
         for (int i = 0; i < 1000; ++i) many += get("/hello");

@@ -150,7 +150,8 @@ TEST_F(HttpWorkers, WhoeverLeavesBeforeHisTurnCostsNothing) {
     {
         test::Client second(server->port());
         second.send(test::post("/slow", std::string(1000, 'x')));
-        // The one thread of the network comes to it before it is through with these. Then there is no room for more.
+        // The one thread of the network comes to it before it is through with these. Then there is no room
+        // for more.
         for (int i = 0; i < 3; ++i) ASSERT_EQ(ask(test::get("/hello")).status, 200);
         EXPECT_EQ(ask(test::post("/echo", "x")).status, 503);
         second.reset();

@@ -13,7 +13,8 @@ namespace cachalot::test {
 
 using Tokens = std::vector<std::int32_t>;
 
-// The first n tokens of talk number `talk`; talks with the same number modulo 3 begin with the same 300 tokens.
+// The first n tokens of talk number `talk`; talks with the same number modulo 3 begin with the same 300
+// tokens.
 inline Tokens talk(int number, std::size_t n) {
     Tokens tokens(n);
     std::mt19937 common(static_cast<unsigned>(number % 3)), own(static_cast<unsigned>(number + 1000));

@@ -1,8 +1,8 @@
 // A device that is as unlike the host as a device may be, to find code that only works where both are one.
 //
-// Its memory cannot be read or written but by work on its streams: anything else ends the program. Nothing runs when it is
-// given to a stream, but late, when somebody waits, and then the works of all streams in a random order of those that their
-// events allow. Passes are recorded once and replayed.
+// Its memory cannot be read or written but by work on its streams: anything else ends the program. Nothing
+// runs when it is given to a stream, but late, when somebody waits, and then the works of all streams in a
+// random order of those that their events allow. Passes are recorded once and replayed.
 #pragma once
 
 #include <sys/mman.h>

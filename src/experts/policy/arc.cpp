@@ -1,11 +1,12 @@
 // ARC (Megiddo and Modha, "ARC: a self-tuning, low overhead replacement cache", FAST 2003).
 //
-// Two LRU lists of residents, T1 of what was used once and T2 of what was used again, and behind each a list of ghosts,
-// B1 and B2: keys lately evicted from it. A miss that finds its ghost in B1 says that T1 was too short, one in B2 that T2
-// was, and the wanted length of T1 (`target_`, the paper's p) moves by one step in that direction.
+// Two LRU lists of residents, T1 of what was used once and T2 of what was used again, and behind each a list
+// of ghosts, B1 and B2: keys lately evicted from it. A miss that finds its ghost in B1 says that T1 was too
+// short, one in B2 that T2 was, and the wanted length of T1 (`target_`, the paper's p) moves by one step in
+// that direction.
 //
-// Two things differ because a layer's experts come together: all choices of a layer move the target before the first is
-// admitted, and a list whose unpinned entries are used up lends the other one's.
+// Two things differ because a layer's experts come together: all choices of a layer move the target before
+// the first is admitted, and a list whose unpinned entries are used up lends the other one's.
 #include <algorithm>
 
 #include "experts/policy/key_lists.h"

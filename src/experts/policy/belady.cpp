@@ -1,6 +1,7 @@
-// Belady's policy (L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems
-// Journal 5(2), 1966): evict what is needed last. It has to know the future, so it is no policy for use but the bound
-// that the others are measured against: among policies that keep what they read, none has fewer misses.
+// Belady's policy (L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", IBM
+// Systems Journal 5(2), 1966): evict what is needed last. It has to know the future, so it is no policy for
+// use but the bound that the others are measured against: among policies that keep what they read, none has
+// fewer misses.
 #include <algorithm>
 #include <set>
 

@@ -1,5 +1,6 @@
-// Weights of a linear estimate, learned while it is used: least squares over what was observed, older observations
-// counting less, with a pull towards given weights that decides while little was seen (ridge regression).
+// Weights of a linear estimate, learned while it is used: least squares over what was observed, older
+// observations counting less, with a pull towards given weights that decides while little was seen (ridge
+// regression).
 #pragma once
 
 #include <array>
@@ -32,8 +33,8 @@ class ChanceRegression {
         for (std::size_t i = 0; i < N; ++i) products_[i] += features[i];
     }
 
-    // The weights for the first n features alone; the others are 0. The matrix is positive definite because of the
-    // prior, so that Cholesky's method needs no pivots.
+    // The weights for the first n features alone; the others are 0. The matrix is positive definite because
+    // of the prior, so that Cholesky's method needs no pivots.
     Vector weights(std::size_t n = N) const {
         std::array<Vector, N> factor{};  // lower triangle L with L L' = squares + strength
         Vector w{};

@@ -1,27 +1,29 @@
-// The policy that the engine uses: evict the expert that is worth least, where the worth of keeping it is what its next
-// use is expected to save, and later uses save less.
+// The policy that the engine uses: evict the expert that is worth least, where the worth of keeping it is
+// what its next use is expected to save, and later uses save less.
 //
-// If T is the time until an expert is chosen again, counted in tokens, its worth is the mean of 2^(-T / kHorizon). To
-// compare means of T itself would be the obvious thing and is worse: an estimate of some thousand tokens for an expert
-// that is hardly ever chosen says nothing, but its error would outweigh everything else.
+// If T is the time until an expert is chosen again, counted in tokens, its worth is the mean of 2^(-T /
+// kHorizon). To compare means of T itself would be the obvious thing and is worse: an estimate of some
+// thousand tokens for an expert that is hardly ever chosen says nothing, but its error would outweigh
+// everything else.
 //
-// A layer is visited once for every token, so that T is the time until its next visit plus whole tokens. Let `soon` be
-// the chance of being chosen at that visit and `later` the chance at each one after it. With d = 2^(-1 / kHorizon) the
-// worth is
+// A layer is visited once for every token, so that T is the time until its next visit plus whole tokens. Let
+// `soon` be the chance of being chosen at that visit and `later` the chance at each one after it. With d =
+// 2^(-1 / kHorizon) the worth is
 //
 //     d^(time to the visit) * (soon + (1 - soon) * later * d / (1 - (1 - later) * d))
 //
-// which also says what to do when the cache holds less than one token's experts, where LRU finds nothing: keep those
-// whose layers come next.
+// which also says what to do when the cache holds less than one token's experts, where LRU finds nothing:
+// keep those whose layers come next.
 //
 // The chances are linear in six features, whose weights are learned from the conversation itself:
 //
-//   - how often the expert was chosen lately, with half-lives of 1, 4, 16, 64 and 256 tokens. Reports on which one is best
-//     contradict each other because texts and models differ; learning the mix gets the best of each. Counts are kept
-//     for all experts, cached or not.
+//   - how often the expert was chosen lately, with half-lives of 1, 4, 16, 64 and 256 tokens. Reports on
+//     which one is best contradict each other because texts and models differ; learning the mix gets the best
+//     of each. Counts are kept for all experts, cached or not.
 //   - for `soon` only, the share of similar tokens that chose it (route_memory.h).
 //
-// All of it takes one to two milliseconds for a token of V4-Flash, less than a single missing expert takes to read.
+// All of it takes one to two milliseconds for a token of V4-Flash, less than a single missing expert takes to
+// read.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -75,8 +77,8 @@ class Forecast final : public ScorePolicy {
     }
 
     void begin_pass(int tokens, bool prompt) override {
-        // A prompt read in one pass is no token that another one could be like, and its experts are not drawn one
-        // token at a time.
+        // A prompt read in one pass is no token that another one could be like, and its experts are not drawn
+        // one token at a time.
         learning_ = !prompt;
         remembering_ = !prompt || tokens == 1;
         memory_.begin_pass();

@@ -1,4 +1,5 @@
-// Doubly linked lists of keys that share one array: a key is in one of them at most, and moves in constant time.
+// Doubly linked lists of keys that share one array: a key is in one of them at most, and moves in constant
+// time.
 #pragma once
 
 #include <vector>

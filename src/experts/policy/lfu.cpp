@@ -1,8 +1,8 @@
 // Least frequently used: how often was an expert chosen since the program started, cached or not.
 //
-// It never forgets: what a long prompt about one subject needed keeps its slots through the next subject. The ageing
-// variant halves all counts every 16 tokens, the way ds4 (github.com/antirez/ds4, docs/SSD_STREAMING.md) does it, so
-// that a count is about as old as the last paragraph.
+// It never forgets: what a long prompt about one subject needed keeps its slots through the next subject. The
+// ageing variant halves all counts every 16 tokens, the way ds4 (github.com/antirez/ds4,
+// docs/SSD_STREAMING.md) does it, so that a count is about as old as the last paragraph.
 #include "experts/policy/score_policy.h"
 
 namespace cachalot {

@@ -1,8 +1,8 @@
 // Least recently used, of all layers together or of each layer by itself.
 //
-// LRU has a cliff. A token visits the layers one after the other and always in the same order; when the cache holds
-// less than one token's experts, each is evicted shortly before it comes round again, and nothing ever hits. With a
-// fixed share of slots for each layer the same happens only below one layer's experts.
+// LRU has a cliff. A token visits the layers one after the other and always in the same order; when the cache
+// holds less than one token's experts, each is evicted shortly before it comes round again, and nothing ever
+// hits. With a fixed share of slots for each layer the same happens only below one layer's experts.
 //
 // Experts of one layer count as used in the order of their numbers, whether they had to be read or not.
 #include "experts/policy/score_policy.h"

@@ -1,16 +1,18 @@
-// The LFU of Redis (src/evict.c of github.com/redis/redis; documented in redis.conf), on tokens instead of minutes.
+// The LFU of Redis (src/evict.c of github.com/redis/redis; documented in redis.conf), on tokens instead of
+// minutes.
 //
 // A key has a counter of eight bits that grows like a logarithm: a use increments it with probability
 //
 //     1 / ((counter - 5) * lfu-log-factor + 1)
 //
-// and it loses one for every lfu-decay-time that passed. New keys start at 5, so that they are not evicted at once.
-// Redis draws five keys and evicts the lowest; here the lowest of all is found, which is what the drawing approximates.
+// and it loses one for every lfu-decay-time that passed. New keys start at 5, so that they are not evicted at
+// once. Redis draws five keys and evicts the lowest; here the lowest of all is found, which is what the
+// drawing approximates.
 //
-// With Redis' own parameters this fails for experts. A web cache has keys with a million uses; an expert comes round
-// every ten to forty tokens, so that all counters stay between 5 and 8, whatever has been hit once after its admission
-// stays for good, and newcomers evict each other. A factor near 0.1, a decay of some tokens, and counters that survive
-// eviction (`ghosts`) repair most of it.
+// With Redis' own parameters this fails for experts. A web cache has keys with a million uses; an expert
+// comes round every ten to forty tokens, so that all counters stay between 5 and 8, whatever has been hit
+// once after its admission stays for good, and newcomers evict each other. A factor near 0.1, a decay of some
+// tokens, and counters that survive eviction (`ghosts`) repair most of it.
 #include <algorithm>
 #include <random>
 

@@ -1,9 +1,9 @@
 // Which expert leaves the cache when another one needs its slot.
 //
-// A policy is told everything that happens and asked one question. It is told of every choice of the router, also of
-// those that missed: unlike a cache of web pages, the set of keys is small (11,008 in V4-Flash), so that a policy can
-// afford to remember all of them and needs no sketches. Its clock is tokens, not seconds: a conversation that
-// pauses over lunch has not become less interesting.
+// A policy is told everything that happens and asked one question. It is told of every choice of the router,
+// also of those that missed: unlike a cache of web pages, the set of keys is small (11,008 in V4-Flash), so
+// that a policy can afford to remember all of them and needs no sketches. Its clock is tokens, not seconds: a
+// conversation that pauses over lunch has not become less interesting.
 //
 // The order of calls for one layer, made by ExpertCache:
 //
@@ -11,7 +11,8 @@
 //     on_select(key, count, resident)           for every expert that the layer's router chose
 //     must_evict / victim, on_evict, on_admit   for every one of them that is to be read
 //
-// Keys are layer * experts + expert. Policies are deterministic: those that need random numbers bring their own seed.
+// Keys are layer * experts + expert. Policies are deterministic: those that need random numbers bring their
+// own seed.
 #pragma once
 
 #include <cstdint>
@@ -74,8 +75,8 @@ class ReplacementPolicy {
     virtual void on_admit(ExpertKey key) = 0;
 };
 
-// The parameters of Redis' LFU: `lfu-log-factor`, and `lfu-decay-time` in tokens instead of minutes. Redis forgets the
-// counter of an evicted key; with `ghosts` it is kept.
+// The parameters of Redis' LFU: `lfu-log-factor`, and `lfu-decay-time` in tokens instead of minutes. Redis
+// forgets the counter of an evicted key; with `ghosts` it is kept.
 struct RedisOptions {
     double log_factor = 10;
     int decay_tokens = 300;  // Redis' minute at five tokens a second

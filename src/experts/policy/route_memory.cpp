@@ -22,8 +22,8 @@ void RouteMemory::begin_pass() {
     stale_ = true;
     if (std::all_of(present_.begin(), present_.end(), [](const auto& chosen) { return chosen.empty(); }))
         return;
-    // Each pass inherits the similarity of the one before it. When the oldest is forgotten, all move down by one place
-    // and the values stay where they are.
+    // Each pass inherits the similarity of the one before it. When the oldest is forgotten, all move down by
+    // one place and the values stay where they are.
     if (passes_.size() == kPasses)
         passes_.erase(passes_.begin());
     else

@@ -1,9 +1,10 @@
 // The routes of the last passes, and which experts passes like the present one went to next.
 //
-// Text repeats itself, and so does its routing: where the experts of the layers so far are those of an earlier token, the
-// experts of the following layers tend to be, too, and so do those of the token after it. The similarity of a remembered
-// pass is the number of choices that it shares with the present one, layer by layer, older layers counting less. It
-// runs on over the end of a token: what followed a similar token begins the next one with its similarity.
+// Text repeats itself, and so does its routing: where the experts of the layers so far are those of an
+// earlier token, the experts of the following layers tend to be, too, and so do those of the token after it.
+// The similarity of a remembered pass is the number of choices that it shares with the present one, layer by
+// layer, older layers counting less. It runs on over the end of a token: what followed a similar token begins
+// the next one with its similarity.
 //
 // An idea of request-level traces (MoE-Infinity, arXiv 2401.14361) at the scale of tokens.
 #pragma once
@@ -25,8 +26,9 @@ class RouteMemory {
     void begin_layer(int layer);
     void add(int expert);
 
-    // For each expert of a layer the share of the similar passes that chose it, [E], when that layer is visited next: in
-    // this pass for the layers to come, in the next pass for the others. `shares` is overwritten.
+    // For each expert of a layer the share of the similar passes that chose it, [E], when that layer is
+    // visited next: in this pass for the layers to come, in the next pass for the others. `shares` is
+    // overwritten.
     void shares_at_next_visit(int layer, std::span<float> shares);
 
   private:

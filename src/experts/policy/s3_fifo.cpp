@@ -1,9 +1,9 @@
 // S3-FIFO (Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for cache eviction", SOSP 2023).
 //
-// Three queues: a small one (a tenth of the slots) that every new key enters, the main one, and ghosts, as many as the
-// main queue is long. What was used twice while in the small queue moves to the main one, the rest leaves and becomes a
-// ghost; a ghost that returns goes to the main queue at once. The main queue gives its tail another round for each use,
-// of which it counts three at most.
+// Three queues: a small one (a tenth of the slots) that every new key enters, the main one, and ghosts, as
+// many as the main queue is long. What was used twice while in the small queue moves to the main one, the
+// rest leaves and becomes a ghost; a ghost that returns goes to the main queue at once. The main queue gives
+// its tail another round for each use, of which it counts three at most.
 #include <algorithm>
 
 #include "experts/policy/key_lists.h"
@@ -49,8 +49,8 @@ class S3Fifo final : public ReplacementPolicy {
   private:
     enum { kSmall, kMain, kGhost };
 
-    // The oldest key of the small queue that was not used twice; those that were move to the main queue, which may
-    // have to give one up for it.
+    // The oldest key of the small queue that was not used twice; those that were move to the main queue,
+    // which may have to give one up for it.
     ExpertKey from_small(const Pins& pins) {
         for (ExpertKey key = lists_.back(kSmall), next; key != kNoKey; key = next) {
             next = lists_.before(key);

@@ -1,6 +1,6 @@
-// What the policies share that evict the resident expert with the lowest score, of equals the least recently used.
-// The score is looked up at the time of eviction, by a pass over the residents: some thousand comparisons take
-// microseconds, the read that follows takes milliseconds.
+// What the policies share that evict the resident expert with the lowest score, of equals the least recently
+// used. The score is looked up at the time of eviction, by a pass over the residents: some thousand
+// comparisons take microseconds, the read that follows takes milliseconds.
 #pragma once
 
 #include <vector>

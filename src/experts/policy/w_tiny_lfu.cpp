@@ -1,10 +1,11 @@
-// W-TinyLFU (Einziger, Friedman and Manes, "TinyLFU: a highly efficient cache admission policy", ACM Transactions on
-// Storage 13(4), 2017).
+// W-TinyLFU (Einziger, Friedman and Manes, "TinyLFU: a highly efficient cache admission policy", ACM
+// Transactions on Storage 13(4), 2017).
 //
-// New keys enter a window (LRU, one percent of the slots). What leaves the window stays only if it was used more often
-// than the key that the main cache would evict for it. The main cache is a segmented LRU: probation, and four fifths of
-// it protected, for what was used again on probation. Frequencies go up to 15 and are halved after ten uses per slot.
-// The paper keeps them in a sketch because it has millions of keys; here each has its own counter.
+// New keys enter a window (LRU, one percent of the slots). What leaves the window stays only if it was used
+// more often than the key that the main cache would evict for it. The main cache is a segmented LRU:
+// probation, and four fifths of it protected, for what was used again on probation. Frequencies go up to 15
+// and are halved after ten uses per slot. The paper keeps them in a sketch because it has millions of keys;
+// here each has its own counter.
 #include <algorithm>
 
 #include "experts/policy/key_lists.h"

@@ -1,10 +1,11 @@
 // Sparse attention on the CPU. The work is proportional to the rows attended.
 //
-// Attention of one query reads at most window + top_k rows (CSA) or window + t/128 rows (HCA), decodes them 32 at a
-// time into a tile that stays in the first two cache levels, and uses the tile for all its heads; where heads are few,
-// for neighbouring queries, too, which see nearly the same keys. The softmax is taken online: each head keeps the largest
-// score so far, the sum and the weighted values, and rescales both when a tile brings a larger score. The sink is where
-// the running maximum starts, as a key whose value is zero. Tiles and their order depend on the position only.
+// Attention of one query reads at most window + top_k rows (CSA) or window + t/128 rows (HCA), decodes them
+// 32 at a time into a tile that stays in the first two cache levels, and uses the tile for all its heads;
+// where heads are few, for neighbouring queries, too, which see nearly the same keys. The softmax is taken
+// online: each head keeps the largest score so far, the sum and the weighted values, and rescales both when a
+// tile brings a larger score. The sink is where the running maximum starts, as a key whose value is zero.
+// Tiles and their order depend on the position only.
 #include <algorithm>
 #include <cmath>
 
@@ -34,7 +35,7 @@ Visible visible_rows(const AttendCall& c, int r) {
 }  // namespace
 
 void CpuPrimitives::query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
-                             int head_dim) {
+                                int head_dim) {
     each(rows, std::int64_t(rows) * heads * head_dim * 2, [&](std::int64_t r, int) {
         for (int h = 0; h < heads; ++h) {
             float* head = q + (r * heads + h) * head_dim;
@@ -79,7 +80,8 @@ class CpuPrimitives::Attention {
     std::int64_t place(int r) const { return (std::int64_t(row_ + r) * c_.heads + head_) * c_.format.size; }
     float* out(int r) const { return c_.out + place(r); }
 
-    // Decodes keys [first, last), given by row(i), and uses each for the queries that see it: [begin(r), end(r)).
+    // Decodes keys [first, last), given by row(i), and uses each for the queries that see it: [begin(r),
+    // end(r)).
     template <class Row, class Begin, class End>
     void use(std::int64_t first, std::int64_t last, const Row& row, const Begin& begin, const End& end) {
         const int d = c_.format.size;
@@ -146,8 +148,8 @@ class CpuPrimitives::Attention {
 
 void CpuPrimitives::attend(std::span<const AttendCall> calls) {
     for (const auto& c : calls) {
-        // Few rows are divided by heads, too, and of few heads several rows are taken together: each part decodes the keys
-        // again, which is little beside using them for many queries.
+        // Few rows are divided by heads, too, and of few heads several rows are taken together: each part
+        // decodes the keys again, which is little beside using them for many queries.
         const int head_block =
             c.rows < 2 * pool_.size() ? (c.heads + pool_.size() - 1) / pool_.size() : c.heads;
         const int row_block = c.rows < 8 * pool_.size() ? 1 : std::clamp(kQueries / c.heads, 1, 16);

@@ -10,8 +10,8 @@
 namespace cachalot::cpu {
 namespace {
 
-// Pools one compressed row: per channel, softmax over the rows' scores. Channel c of row s of the previous group is
-// column c, of this group column n + c (overlap) or c.
+// Pools one compressed row: per channel, softmax over the rows' scores. Channel c of row s of the previous
+// group is column c, of this group column n + c (overlap) or c.
 void pool(const Table& kernels, const CompressCall& c, std::int64_t group, float* out) {
     const int n = c.format.size, previous = c.overlap && group > 0 ? c.ratio : 0;
     std::vector<const float*> scores, values;
@@ -42,8 +42,8 @@ void CpuPrimitives::latent(std::span<const LatentCall> calls) {
 
 void CpuPrimitives::compress(std::span<const CompressCall> calls) {
     for (const auto& c : calls) {
-        // A group can need rows that a wrapped ring would overwrite only if the ring is too small; the caller sees
-        // to that. So all rows are stored first and the finished groups pooled in parallel.
+        // A group can need rows that a wrapped ring would overwrite only if the ring is too small; the caller
+        // sees to that. So all rows are stored first and the finished groups pooled in parallel.
         each(c.rows, std::int64_t(c.rows) * c.width, [&](std::int64_t r, int) {
             std::int64_t position = c.start + r;
             std::copy_n(c.kv + r * c.width, c.width, c.kv_state.floats(position));

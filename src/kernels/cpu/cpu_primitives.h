@@ -1,8 +1,9 @@
 // The operations on the CPU: divides each among threads and calls the inner loops of table.h.
 //
-// Dividing. An operation becomes a list of items that do not share results; threads take them from either end. Items
-// are cut so that a single row (decode) still fills all threads: along the outputs of matrices, the heads of
-// attention, the blocks of keys. Very small operations run on the calling thread, since waking the others costs more.
+// Dividing. An operation becomes a list of items that do not share results; threads take them from either
+// end. Items are cut so that a single row (decode) still fills all threads: along the outputs of matrices,
+// the heads of attention, the blocks of keys. Very small operations run on the calling thread, since waking
+// the others costs more.
 #pragma once
 
 #include <string>
@@ -69,7 +70,8 @@ class CpuPrimitives final : public Primitives {
         std::int64_t columns_ = 0, rows_ = 0;
     };
 
-    // Runs body(item, thread); on this thread alone if the whole takes about `work` < kSmallWork multiply-adds.
+    // Runs body(item, thread); on this thread alone if the whole takes about `work` < kSmallWork
+    // multiply-adds.
     template <class Body>
     void each(std::int64_t items, std::int64_t work, const Body& body) {
         if (work < kSmallWork)

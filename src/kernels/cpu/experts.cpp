@@ -1,11 +1,12 @@
 // Router and experts on the CPU.
 //
-// The rows of a batch are grouped by expert, so an expert's weights are read once however many tokens chose it. Two
-// parallel phases: gate and up with the activation, then down. An item is (expert, block of output rows, block of its
-// rows), so a popular expert spreads over all threads; popular experts come first, so that no thread is left with one
-// where those from the front and those from the back meet. Every (token, slot) has its own place for the result of `down`; a token's slots are added in slot order
-// at the end, which makes the sum independent of the schedule, and of when an expert arrives: the phases are run once
-// for all experts if they are in memory, else first for those that are and again for those that have come since.
+// The rows of a batch are grouped by expert, so an expert's weights are read once however many tokens chose
+// it. Two parallel phases: gate and up with the activation, then down. An item is (expert, block of output
+// rows, block of its rows), so a popular expert spreads over all threads; popular experts come first, so that
+// no thread is left with one where those from the front and those from the back meet. Every (token, slot) has
+// its own place for the result of `down`; a token's slots are added in slot order at the end, which makes the
+// sum independent of the schedule, and of when an expert arrives: the phases are run once for all experts if
+// they are in memory, else first for those that are and again for those that have come since.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -62,8 +63,8 @@ void CpuPrimitives::route(const RouteCall& c) {
     });
 }
 
-// The steps of experts(), and what they share. A place is a row of the gathered inputs: first the slots [rows, top_k]
-// in the order of their experts, then every row once more for the shared expert.
+// The steps of experts(), and what they share. A place is a row of the gathered inputs: first the slots
+// [rows, top_k] in the order of their experts, then every row once more for the shared expert.
 class CpuPrimitives::ExpertPass {
   public:
     ExpertPass(CpuPrimitives& primitives, const ExpertsCall& call);
@@ -78,7 +79,8 @@ class CpuPrimitives::ExpertPass {
     Group shared;
 
   private:
-    // Calls body(group, piece) for pieces of the matrices that `pick` names; row 0 of a piece is the group's first.
+    // Calls body(group, piece) for pieces of the matrices that `pick` names; row 0 of a piece is the group's
+    // first.
     template <class Pick, class Body>
     void for_blocks(const std::vector<Group>& ready, const Pick& pick, std::int64_t work, const Body& body);
     Activations activated(const std::vector<Group>& ready);
@@ -167,8 +169,8 @@ void CpuPrimitives::ExpertPass::gather() {
 }
 
 template <class Pick, class Body>
-void CpuPrimitives::ExpertPass::for_blocks(const std::vector<Group>& ready, const Pick& pick, std::int64_t work,
-                                        const Body& body) {
+void CpuPrimitives::ExpertPass::for_blocks(const std::vector<Group>& ready, const Pick& pick,
+                                           std::int64_t work, const Body& body) {
     std::vector<Product> products;
     for (const Group& g : ready) products.push_back({&pick(*g.expert), g.rows});
     const auto pieces = divide(products, b_.pool_.size());

@@ -1,8 +1,8 @@
 // Products of weights that are floats. Included by products.inl.
 //
-// The problem with many rows: activations would come from the second-level cache for every few rows of weights, which is
-// not fast enough. So a block of weights is unpacked into the first level, and activations are used for all of it while
-// they are there, too.
+// The problem with many rows: activations would come from the second-level cache for every few rows of
+// weights, which is not fast enough. So a block of weights is unpacked into the first level, and activations
+// are used for all of it while they are there, too.
 constexpr int kFloatRows = 4;                              // rows of weights that are used together
 constexpr int kFloatInputs = F::kRegisters >= 32 ? 6 : 3;  // rows of activations that are used together
 constexpr int kFloatBlock = std::max(8, kLanes);           // rows of weights in the first-level cache
@@ -31,8 +31,8 @@ class FloatRows {
     const std::uint8_t* scales_[kRows];
 };
 
-// Types that have no code of their own are decoded as tensor/convert.h defines them, which is slow but for many rows of
-// activations.
+// Types that have no code of their own are decoded as tensor/convert.h defines them, which is slow but for
+// many rows of activations.
 struct Decoded : FloatType {};
 
 template <int kRows>
@@ -58,8 +58,8 @@ class FloatRows<Decoded, kRows> {
     const std::byte* data_[kRows];
 };
 
-// sums[j * sums_stride + i] = products of row i of weights and x[j], added to what is there unless `fresh`; weights(i, v)
-// is vector v of row i.
+// sums[j * sums_stride + i] = products of row i of weights and x[j], added to what is there unless `fresh`;
+// weights(i, v) is vector v of row i.
 template <class Format, int NX, class Weights, class X>
 inline void add_vectors(Weights weights, const X* x, std::int64_t stride, std::int64_t vectors, bool fresh,
                         F* sums, int sums_stride) {
@@ -84,8 +84,8 @@ inline void store_block(const F* sums, float* y, std::int64_t count) {
         store_strip(reduce_add_each(sums + i), y + i, count - i);
 }
 
-// One row of activations: weights are used as they are read, and asked for ahead: the next rows where they are short, else
-// what follows in the same ones.
+// One row of activations: weights are used as they are read, and asked for ahead: the next rows where they
+// are short, else what follows in the same ones.
 template <class Format>
 void float_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, float* y) {
     const std::int64_t together = kFloatRows * w.stride, step = Format::kStep * (w.stride / w.columns);

@@ -1,19 +1,21 @@
 // How weights are unpacked from the layout of the file: one struct for each type. Included by kernels.inl.
 //
-// Float types say vector(row, scales, k): kStep columns of one row from column k, as a Vector; and of activations, what
-// they are multiplied by: inputs(a) and their stride.
+// Float types say vector(row, scales, k): kStep columns of one row from column k, as a Vector; and of
+// activations, what they are multiplied by: inputs(a) and their stride.
 //
-// Products of integer types work on kLanes rows of weights at a time, a row in each lane of a vector (a strip), so that
-// a sum needs no adding across lanes and its scale is applied to all rows at once. What lies along a row in the file
-// must be turned to lie across rows; gather() does that for 16 bytes of each row, still packed, which is cheaper than
-// after.
+// Products of integer types work on kLanes rows of weights at a time, a row in each lane of a vector (a
+// strip), so that a sum needs no adding across lanes and its scale is applied to all rows at once. What lies
+// along a row in the file must be turned to lie across rows; gather() does that for 16 bytes of each row,
+// still packed, which is cheaper than after.
 //
 // An integer type says
 //     kCodes, kOffset     what its codes can be (table.h): weight = scale * (code - kOffset) + minimum;
 //                         of scaled codes: scale * factor * code + minimum
 //     kMinimums           minimums for each group of 32 columns: 0, 1, or 2 (one for each 16)
-//     kUnit, kUnitBytes   columns that are unpacked together: 32, 64, 128 or 256; bytes of a row that hold them
-//     header(strip, k, groups, h)   scales, minimums, factors of `groups` <= 8 groups from column k, a multiple of 256
+//     kUnit, kUnitBytes   columns that are unpacked together: 32, 64, 128 or 256; bytes of a row that hold
+//                         them
+//     header(strip, k, groups, h)   scales, minimums, factors of `groups` <= 8 groups from column k, a
+//                                   multiple of 256
 //     codes(strip, k, out)          out[i] = columns k + 4i .. k + 4i + 3, for kUnit columns
 // Formats whose blocks are 256 long find their block at column k / 256 * 256.
 
@@ -81,7 +83,8 @@ struct Bf16Pairs {
         return load(reinterpret_cast<const std::uint16_t*>(row) + k);
     }
 };
-// FP8 the same way: BF16 holds each value of E4M3 times a power of two, and a file of either type gives the same bits.
+// FP8 the same way: BF16 holds each value of E4M3 times a power of two, and a file of either type gives the
+// same bits.
 struct E4m3Pairs : Bf16Pairs {
     static B vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
         return round_to_bf16(FromE4m3::vector(row, scales, k), FromE4m3::vector(row, scales, k + kLanes));
@@ -95,7 +98,8 @@ struct E4m3Pairs : Bf16Pairs {
 constexpr int kE2m1Offset = 12;
 constexpr std::uint8_t kE2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
-// Scales of one or two bytes, four bytes of them for each row. Group g of a row has its scale at first(lane) + g * kStride.
+// Scales of one or two bytes, four bytes of them for each row. Group g of a row has its scale at first(lane)
+// + g * kStride.
 template <int kStride, int kBytes, class First>
 inline U collect(int groups, First first) {
     std::uint8_t lanes[kLanes][4] = {};

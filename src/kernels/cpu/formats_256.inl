@@ -1,8 +1,9 @@
-// The formats with blocks of 256 values (tensor/k_quants.h), unpacked for products. Included by kernels.inl after
-// formats.inl, which says what a format provides. k is a multiple of 256 in header() and of kUnit in codes().
+// The formats with blocks of 256 values (tensor/k_quants.h), unpacked for products. Included by kernels.inl
+// after formats.inl, which says what a format provides. k is a multiple of 256 in header() and of kUnit in
+// codes().
 //
-// Scales and minimums take as much unpacking as codes do where a chunk is used once. So they are gathered and taken
-// apart for all rows of the strip together, as the codes are.
+// Scales and minimums take as much unpacking as codes do where a chunk is used once. So they are gathered and
+// taken apart for all rows of the strip together, as the codes are.
 
 using cachalot::kSuperBlock;
 

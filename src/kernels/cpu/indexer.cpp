@@ -1,7 +1,7 @@
-// The indexer on the CPU. It alone looks at every compressed row, at a cost of heads x 128 multiply-adds a row. A page of its
-// keys is a matrix in a format that the products know (fp4_pairs), and the queries, rounded to FP4 as well, are rows of
-// activations: the products are those of weights, by integers, and exact. Twice an E2M1 value is an integer, and what is
-// left are powers of two.
+// The indexer on the CPU. It alone looks at every compressed row, at a cost of heads x 128 multiply-adds a
+// row. A page of its keys is a matrix in a format that the products know (fp4_pairs), and the queries,
+// rounded to FP4 as well, are rows of activations: the products are those of weights, by integers, and exact.
+// Twice an E2M1 value is an integer, and what is left are powers of two.
 #include <algorithm>
 #include <cmath>
 #include <numeric>

@@ -19,8 +19,8 @@ struct InstructionSet {
 // All that are known, best first; the last one is always available.
 std::span<const InstructionSet> instruction_sets();
 
-// The kernels of the set of that name, or of $CACHALOT_ISA, or of the best one. Throws Error for a set that is unknown or
-// that this processor lacks.
+// The kernels of the set of that name, or of $CACHALOT_ISA, or of the best one. Throws Error for a set that
+// is unknown or that this processor lacks.
 const Table& choose_table(std::optional<std::string> name);
 
 }  // namespace cachalot::cpu

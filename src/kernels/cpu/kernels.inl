@@ -1,5 +1,5 @@
-// The inner loops, written once over the vector types of a simd_*.h header. Included by one file per instruction set,
-// after its header; everything here has internal linkage, so the copies do not meet.
+// The inner loops, written once over the vector types of a simd_*.h header. Included by one file per
+// instruction set, after its header; everything here has internal linkage, so the copies do not meet.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -131,8 +131,8 @@ void swiglu(float* g, const float* u, float weight, float limit, std::int64_t n)
     }
 }
 
-// Dots of NQ queries with NK keys, so that what is loaded is used more than once, and lanes of results are added up for kLanes of
-// them together.
+// Dots of NQ queries with NK keys, so that what is loaded is used more than once, and lanes of results are
+// added up for kLanes of them together.
 template <int NQ, int NK>
 void dots(const float* q, const float* k, int n, float (&out)[NQ * NK]) {
     F acc[NQ * NK];
@@ -302,8 +302,8 @@ void add(float* y, const float* x, std::int64_t n) {
     for (std::int64_t i = 0; i < n; i += kLanes) store(y + i, load(y + i) + load(x + i));
 }
 
-// ---- peaks. Enough independent chains to hide the latency of the arithmetic, all in registers; opaque() stops the
-// compiler from noticing that the values are always the same and that nobody needs the result.
+// ---- peaks. Enough independent chains to hide the latency of the arithmetic, all in registers; opaque()
+// stops the compiler from noticing that the values are always the same and that nobody needs the result.
 
 // The chains are variables of their own, since compilers do not keep all of an array in registers.
 std::int64_t float_peak(std::int64_t rounds) {

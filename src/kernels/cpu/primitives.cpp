@@ -50,7 +50,7 @@ void CpuPrimitives::embed(const Matrix& table, std::span<const std::int32_t> tok
 }
 
 float* CpuPrimitives::mixes(const HyperConnectionWeights& w, const HyperConnectionParams& p,
-                         const float* streams, int rows) {
+                            const float* streams, int rows) {
     float* mix = mixes_.reserve(static_cast<std::size_t>(rows * w.fn.rows));
     Projection projection{&w.fn, streams, std::int64_t(kStreams) * p.hidden, mix, w.fn.rows};
     project({&projection, 1}, rows);
@@ -63,8 +63,8 @@ float CpuPrimitives::inverse_rms(const HyperConnectionParams& p, const float* st
 }
 
 void CpuPrimitives::hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p,
-                                      const float* norm, const float* streams, int rows, float* x,
-                                      float* post, float* comb) {
+                                         const float* norm, const float* streams, int rows, float* x,
+                                         float* post, float* comb) {
     const float* mix = mixes(w, p, streams, rows);
     constexpr std::int64_t kBlock = 16;  // rows whose coefficients are computed together
     const std::int64_t block = std::clamp<std::int64_t>(rows / (2 * pool_.size()), 1, kBlock);
@@ -85,7 +85,7 @@ void CpuPrimitives::hyper_connection_pre(const HyperConnectionWeights& w, const 
 }
 
 void CpuPrimitives::hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
-                                       const float* comb, float* streams, int rows) {
+                                          const float* comb, float* streams, int rows) {
     each(rows, std::int64_t(rows) * p.hidden * 8, [&](std::int64_t r, int) {
         kernels_.spread(out + r * p.hidden, post + r * 4, comb + r * 16, streams + r * kStreams * p.hidden,
                         p.hidden);
@@ -93,7 +93,7 @@ void CpuPrimitives::hyper_connection_post(const HyperConnectionParams& p, const 
 }
 
 void CpuPrimitives::hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p,
-                                       const float* norm, const float* streams, int rows, float* x) {
+                                          const float* norm, const float* streams, int rows, float* x) {
     const float* mix = mixes(w, p, streams, rows);
     each(rows, std::int64_t(rows) * p.hidden * 12, [&](std::int64_t r, int) {
         const float inverse = inverse_rms(p, streams + r * kStreams * p.hidden);
@@ -121,7 +121,7 @@ Form CpuPrimitives::form_for(const Matrix& w) const {
 }
 
 Activations CpuPrimitives::Rounded::reserve(const float* x, std::int64_t stride, std::int64_t columns,
-                                         std::int64_t rows, bool int8, bool bf16) {
+                                            std::int64_t rows, bool int8, bool bf16) {
     columns_ = columns;
     rows_ = rows;
     q_ = int8 ? int8_.reserve(static_cast<std::size_t>(rows * columns / 32)) : nullptr;
@@ -141,7 +141,7 @@ void CpuPrimitives::Rounded::copy(std::int64_t from_row, std::int64_t to_row) {
 }
 
 Activations CpuPrimitives::round_rows(Form form, const float* x, std::int64_t stride, std::int64_t columns,
-                                   int rows, Rounded& out) {
+                                      int rows, Rounded& out) {
     constexpr std::int64_t kBlock = 16;
     if (form == Form::f32) return {x, stride};
     const Activations a = out.reserve(x, stride, columns, rows, form == Form::int8, form == Form::bf16);

@@ -1,22 +1,23 @@
 // Matrix products. Included by kernels.inl.
 //
-// The problem: decode multiplies every weight once and must keep up with memory; prefill multiplies it hundreds of
-// times and must keep the multipliers busy. The choice: a strip of weights (formats.inl) is unpacked 32 columns at a
-// time into registers, and all rows of activations pass by while it stays there. With one row nothing is stored
-// between unpacking and multiplying; with many, unpacking is a small part.
+// The problem: decode multiplies every weight once and must keep up with memory; prefill multiplies it
+// hundreds of times and must keep the multipliers busy. The choice: a strip of weights (formats.inl) is
+// unpacked 32 columns at a time into registers, and all rows of activations pass by while it stays there.
+// With one row nothing is stored between unpacking and multiplying; with many, unpacking is a small part.
 //
-// Each result is the same sequence of operations whatever the number of rows and whoever does them, so that a row gives
-// the same bits alone and in a batch: the sum of a group of 32 columns is an integer and exact, and groups are added in
-// order, add_group() being the only place where that happens.
+// Each result is the same sequence of operations whatever the number of rows and whoever does them, so that a
+// row gives the same bits alone and in a batch: the sum of a group of 32 columns is an integer and exact, and
+// groups are added in order, add_group() being the only place where that happens.
 //
-//   integer  (strips.inl) the products of 32 columns are summed as integers and multiplied by both scales, which is the group's
-//            term. How the integers come about can differ: by dot products, by tiles, or along the rows (row_products.inl) for a
-//            single row of activations
-//   exact    (strips.inl) the same strips as floats, 256 columns at a time, which stay in the first-level cache; two chains
-//            of multiply-adds for each result
-//   float    (float_products.inl) types that are floats already lie along vectors as in the file, four rows at a time, and the lanes of a
-//            result are added at the end, those of kLanes results together. A strip would read one of kLanes rows after the other a little at a time,
-//            which memory serves half as fast where rows are a power of two apart.
+//   integer  (strips.inl) the products of 32 columns are summed as integers and multiplied by both scales,
+//            which is the group's term. How the integers come about can differ: by dot products, by tiles, or
+//            along the rows (row_products.inl) for a single row of activations
+//   exact    (strips.inl) the same strips as floats, 256 columns at a time, which stay in the first-level
+//            cache; two chains of multiply-adds for each result
+//   float    (float_products.inl) types that are floats already lie along vectors as in the file, four rows
+//            at a time, and the lanes of a result are added at the end, those of kLanes results together. A
+//            strip would read one of kLanes rows after the other a little at a time, which memory serves half
+//            as fast where rows are a power of two apart.
 
 constexpr int kRowBlock = 256;  // rows of activations whose sums are held at once
 

@@ -1,16 +1,19 @@
-// Products of quantised weights with one row of activations, as in decode, where memory must not wait for arithmetic. Included
-// by products.inl where there are structs that compute terms along rows (rows_avx512.inl).
+// Products of quantised weights with one row of activations, as in decode, where memory must not wait for
+// arithmetic. Included by products.inl where there are structs that compute terms along rows
+// (rows_avx512.inl).
 //
-// The problem: kLanes rows of weights side by side, as in strips.inl, are read at half of the memory's speed, since a processor
-// follows long runs, and a row of a matrix is soon at its end. The choice: weights are read as they lie in the file, one row
-// after the other, and terms of groups are computed along the row, where neither codes nor scales need turning; then the
-// terms, which are few, are turned and added up. The results are those of integer_rows(), bit for bit.
+// The problem: kLanes rows of weights side by side, as in strips.inl, are read at half of the memory's speed,
+// since a processor follows long runs, and a row of a matrix is soon at its end. The choice: weights are read
+// as they lie in the file, one row after the other, and terms of groups are computed along the row, where
+// neither codes nor scales need turning; then the terms, which are few, are turned and added up. The results
+// are those of integer_rows(), bit for bit.
 //
-// What comes next is asked for 4 KiB and once more 8 KiB ahead, not beyond the piece, and for the second-level cache only: asked
-// for the first level, lines occupy the few places that the processor has for what its own loads miss. Requests that find
-// no place are dropped, hence two, and each line that is left out costs as much as a miss. Two rows at a time (a step of each) were
-// tried first, since then activations serve both, but two runs are followed worse than one. Share of what two threads of Zen 4 read
-// at the same time, 32 GB/s, and where it is 57 GB/s:
+// What comes next is asked for 4 KiB and once more 8 KiB ahead, not beyond the piece, and for the
+// second-level cache only: asked for the first level, lines occupy the few places that the processor has for
+// what its own loads miss. Requests that find no place are dropped, hence two, and each line that is left out
+// costs as much as a miss. Two rows at a time (a step of each) were tried first, since then activations serve
+// both, but two runs are followed worse than one. Share of what two threads of Zen 4 read at the same time,
+// 32 GB/s, and where it is 57 GB/s:
 //
 //                          MXFP4 4096   MXFP4 2048   Q4_K         Q8_0 1024    4096         8192 columns
 //     strips               50 %
@@ -19,8 +22,8 @@
 constexpr int kMostRowColumns = 16384;
 constexpr int kRowAhead = 4096;  // bytes that are asked for before they are used
 
-// The activations without what lies between them, in the order in which the format has its columns; again from the beginning
-// where they are fewer than a step.
+// The activations without what lies between them, in the order in which the format has its columns; again
+// from the beginning where they are fewer than a step.
 template <class Row>
 struct PackedRow {
     alignas(64) std::int8_t q[kMostRowColumns];
@@ -41,8 +44,8 @@ struct PackedRow {
     }
 };
 
-// Each row of `w`, whose columns are a multiple of kRowStep, is kTogether rows of the weights, one after the other. first ..
-// last are a multiple of kLanes.
+// Each row of `w`, whose columns are a multiple of kRowStep, is kTogether rows of the weights, one after the
+// other. first .. last are a multiple of kLanes.
 template <class Row, int kTogether>
 void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const PackedRow<Row>& x, float* y) {
     constexpr int kStepBytes = 2 * Row::kBytes;

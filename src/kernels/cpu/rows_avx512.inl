@@ -1,34 +1,40 @@
-// Products along rows with AVX-512, included by kernels.inl: the terms of sixteen groups of 32 columns that follow one
-// another in a row of weights, for one row of activations (products.inl says what for). One struct for each format, with
+// Products along rows with AVX-512, included by kernels.inl: the terms of sixteen groups of 32 columns that
+// follow one another in a row of weights, for one row of activations (products.inl says what for). One struct
+// for each format, with
 //
 //     Inputs              what it wants to know of sixteen groups of activations besides q
 //     kBytes              of 256 columns of weights
 //     kOffset             of its codes here
-//     kFactors            what its sums of groups, times scales, are times the true ones, where that saves instructions
+//     kFactors            what its sums of groups, times scales, are times the true ones, where that saves
+//                         instructions
 //     pack(q, packed)     puts 512 activations in the order in which it wants them
 //     unpack(a)           codes and scales of 512 columns, as far as they do not depend on activations
 //     terms(w, q, x)      the terms; q: the activations, packed; x: what goes with them
 //
-// A term is what add_group() in strips.inl adds for a group, computed by the same operations in the same order.
+// A term is what add_group() in strips.inl adds for a group, computed by the same operations in the same
+// order.
 //
-// The problem: memory waits for a core that takes more than some 15 cycles for 256 columns, which are four dot products and
-// all that brings codes to them and sums to where they belong. Zen 4 executes two instructions of 512 bits in a cycle, one of
-// them at most a permutation, one at most a product. The choice:
+// The problem: memory waits for a core that takes more than some 15 cycles for 256 columns, which are four
+// dot products and all that brings codes to them and sums to where they belong. Zen 4 executes two
+// instructions of 512 bits in a cycle, one of them at most a permutation, one at most a product. The choice:
 //
-//   512 columns      fill a register with their sixteen terms, so that scales and sums of the second half cost nothing
-//   quarters         of a register belong to one group each: activations are packed so that both dot products of a group
-//                    add to the same four lanes, and three steps instead of seven bring the sums of both halves together
+//   512 columns      fill a register with their sixteen terms, so that scales and sums of the second half
+//                    cost nothing
+//   quarters         of a register belong to one group each: activations are packed so that both dot products
+//                    of a group add to the same four lanes, and three steps instead of seven bring the sums
+//                    of both halves together
 //   bits             stay in their places where they can: sums that are 16 times too large are as exact
-//   one step ahead   the loop unpacks the next weights while it multiplies these: from a load to a term it takes 50 to 70
-//                    cycles, and a processor does not look far enough ahead to fill them
+//   one step ahead   the loop unpacks the next weights while it multiplies these: from a load to a term it
+//                    takes 50 to 70 cycles, and a processor does not look far enough ahead to fill them
 //
-// Cycles for 256 columns on Zen 4, in the second-level cache before all this and in the first one with it (without what
-// integer_row() does besides): MXFP4 24 and 14, Q8_0 24 and 20, Q4_K 21 and 16, Q2_K 23 and 18, IQ2_XXS 44 and 16.
+// Cycles for 256 columns on Zen 4, in the second-level cache before all this and in the first one with it
+// (without what integer_row() does besides): MXFP4 24 and 14, Q8_0 24 and 20, Q4_K 21 and 16, Q2_K 23 and 18,
+// IQ2_XXS 44 and 16.
 
 constexpr int kRowStep = 2 * kChunk;  // columns
 
-// What goes with the activations of sixteen groups. Formats need different things, and all of it should stay in the
-// first-level cache.
+// What goes with the activations of sixteen groups. Formats need different things, and all of it should stay
+// in the first-level cache.
 struct OffsetInputs {
     alignas(64) float scale[16];        // of the activations, by kFactors
     alignas(64) std::int32_t base[16];  // -kOffset times the sum of q
@@ -139,8 +145,8 @@ inline void pack_quarters(const std::int8_t* q, std::int8_t* packed) {
 
 #if defined(__AVX512VBMI__) || defined(CACHALOT_SIMD_EMULATED)
 #define CACHALOT_ROWS_BY_BYTES
-// Byte i of the result: byte at(i) from some address on, of which two registers have what begins kLow and kHigh bytes
-// further on.
+// Byte i of the result: byte at(i) from some address on, of which two registers have what begins kLow and
+// kHigh bytes further on.
 template <int kLow, int kHigh, class At>
 constexpr auto places_of(At at) {
     struct alignas(64) {
@@ -152,7 +158,8 @@ constexpr auto places_of(At at) {
     }
     return places;
 }
-// table[] of the low and of the high nibbles. The instruction looks at six bits, so the table is there four times.
+// table[] of the low and of the high nibbles. The instruction looks at six bits, so the table is there four
+// times.
 inline __m512i lookup_low(__m512i table, __m512i a) { return _mm512_permutexvar_epi8(a, table); }
 inline __m512i lookup_high(__m512i table, __m512i a) {
     return _mm512_permutexvar_epi8(_mm512_srli_epi16(a, 4), table);

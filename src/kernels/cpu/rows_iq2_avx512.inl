@@ -1,5 +1,5 @@
-// IQ2_XXS along rows with AVX-512: rows_avx512.inl says what for. Of each group a block has two words: four indices of
-// patterns, then four times seven signs and s; its scale is d (s + 1/2) / 4.
+// IQ2_XXS along rows with AVX-512: rows_avx512.inl says what for. Of each group a block has two words: four
+// indices of patterns, then four times seven signs and s; its scale is d (s + 1/2) / 4.
 
 #if (defined(__AVX512VBMI__) && defined(__GFNI__)) || defined(CACHALOT_SIMD_EMULATED)
 // The code of number k of two that have digits in bits 0, 1 and 2, 3 and signs in bits 4 and 5.
@@ -15,11 +15,11 @@ struct alignas(64) Iq2xxsCodes {
     }
 };
 
-// The activations are packed so that a lane has a group for itself: byte t of lane g of register i is number i of pattern t
-// of group g. Eight registers are eight dot products that add to the same sixteen lanes. Permutations look the digits of 64
-// patterns up at once, four numbers of each in a byte. A product with a matrix of bits makes the eighth sign, after which
-// the number of negative ones is even. Where two signs come to lie beside two digits, a byte names two numbers, and one
-// more permutation each has their codes.
+// The activations are packed so that a lane has a group for itself: byte t of lane g of register i is number
+// i of pattern t of group g. Eight registers are eight dot products that add to the same sixteen lanes.
+// Permutations look the digits of 64 patterns up at once, four numbers of each in a byte. A product with a
+// matrix of bits makes the eighth sign, after which the number of negative ones is even. Where two signs come
+// to lie beside two digits, a byte names two numbers, and one more permutation each has their codes.
 struct Iq2xxsRow {
     using Inputs = OffsetInputs;
     static constexpr int kBytes = 66, kOffset = 43;

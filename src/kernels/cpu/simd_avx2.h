@@ -66,7 +66,8 @@ inline F load_bf16(const std::byte* p) {
     __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16))};
 }
-// The seven bits below the sign, moved 20 up, are the float times 2^-120 (subnormals included); NaN codes give 480.
+// The seven bits below the sign, moved 20 up, are the float times 2^-120 (subnormals included); NaN codes
+// give 480.
 inline F e4m3(__m256i wide) {
     __m256i sign = _mm256_slli_epi32(_mm256_and_si256(wide, _mm256_set1_epi32(0x80)), 24);
     __m256i rest = _mm256_slli_epi32(_mm256_and_si256(wide, _mm256_set1_epi32(0x7f)), 20);
@@ -206,10 +207,10 @@ struct Sum {
     F value() const { return {_mm256_cvtepi32_ps(kCodes == Codes::scaled ? total : s)}; }
 };
 #else
-// AVX2 multiplies unsigned by signed bytes and adds neighbours with saturation to int16, which codes up to 128 cannot
-// reach. Narrow codes stay in int16 for the whole group: of 16 products the true sum fits, so it does not matter that
-// the partial sums wrap. Full codes are signed, and their sign moves over to q. Scaled codes are so small that the sum
-// of 16 products fits in int16, where the factor is applied.
+// AVX2 multiplies unsigned by signed bytes and adds neighbours with saturation to int16, which codes up to
+// 128 cannot reach. Narrow codes stay in int16 for the whole group: of 16 products the true sum fits, so it
+// does not matter that the partial sums wrap. Full codes are signed, and their sign moves over to q. Scaled
+// codes are so small that the sum of 16 products fits in int16, where the factor is applied.
 constexpr bool kSignedFull = true, kSumsInInt16 = true;
 template <Codes kCodes, int kOffset>
 struct Sum {
@@ -246,7 +247,8 @@ struct Sum {
 };
 #endif
 
-// A factor of int16 for both sums of a lane, or for the lower half of the one, where a short sum of either sign fits.
+// A factor of int16 for both sums of a lane, or for the lower half of the one, where a short sum of either
+// sign fits.
 template <int kByte>
 U factor(U a) {
     auto byte = [](int lane) { return static_cast<char>(4 * lane + kByte); };

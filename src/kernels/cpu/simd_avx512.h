@@ -115,8 +115,8 @@ inline void gather(const std::byte* const* rows, std::int64_t at, U (&out)[4]) {
 }
 inline U load_lanes(const std::uint8_t (*lanes)[4]) { return {_mm512_loadu_si512(lanes)}; }
 #if defined(__AVX512VBMI__) || defined(CACHALOT_SIMD_EMULATED)
-// The bytes of a row come to all its lanes at once; masks keep one lane of four, then four lanes of sixteen. Six masks
-// stay in registers, where sixteen could not.
+// The bytes of a row come to all its lanes at once; masks keep one lane of four, then four lanes of sixteen.
+// Six masks stay in registers, where sixteen could not.
 template <int kA, int kB, int kC, int kD>
 U pick(const std::byte* const* rows, std::int64_t at) {
     const __m512i bytes = _mm512_set1_epi32(kA | kB << 8 | kC << 16 | kD << 24);
@@ -194,8 +194,8 @@ U factor(U a) {  // for the lower int16 of a lane, where a short sum of either s
     return {_mm512_shuffle_epi8(a.v, _mm512_broadcast_i32x4(lanes))};
 }
 #if defined(__AVX512VBMI__) || defined(CACHALOT_SIMD_EMULATED)
-// vpmultishiftqb takes eight bits from any place of a lane pair for each byte. This is such a control for the bytes of
-// a lane: byte i from bit kBit + i * kStep on.
+// vpmultishiftqb takes eight bits from any place of a lane pair for each byte. This is such a control for the
+// bytes of a lane: byte i from bit kBit + i * kStep on.
 template <int kBit, int kStep>
 __m512i bits_from(__m512i a) {
     auto control = [](int lane) {
@@ -212,9 +212,9 @@ inline U sevens_to_bytes(U a) {
     return {_mm512_and_si512(bytes, _mm512_set1_epi8(0x7f))};
 }
 
-// The four bytes of a lane of `indices` each name an entry of eight times two bits. Out come the bytes code[two bits +
-// 4 * sign bit]: out[2 * i] and out[2 * i + 1] for byte i. An instruction looks 64 entries of 16 bits up, for all rows;
-// four of them are the whole table.
+// The four bytes of a lane of `indices` each name an entry of eight times two bits. Out come the bytes
+// code[two bits + 4 * sign bit]: out[2 * i] and out[2 * i + 1] for byte i. An instruction looks 64 entries of
+// 16 bits up, for all rows; four of them are the whole table.
 #define CACHALOT_SIMD_HAS_GRID_LOOKUP
 inline void grid_lookup(const std::uint16_t* table, U indices, U signs, const std::uint8_t (&code)[8],
                         U* out) {
@@ -276,15 +276,17 @@ F from_byte(U a) {
     return {_mm512_cvtepi32_ps(byte_of<kByte>(a))};
 }
 
-// VNNI: four products of unsigned and signed bytes are added to an int32 in one instruction, whatever the codes.
+// VNNI: four products of unsigned and signed bytes are added to an int32 in one instruction, whatever the
+// codes.
 constexpr bool kSignedFull = false;
 inline __m512i four_times(const void* p) {
     int four;
     __builtin_memcpy(&four, p, 4);
     return _mm512_set1_epi32(four);
 }
-// The four q are broadcast by the instruction itself. Compilers load them into a register of their own first, which
-// makes products a third slower on Sapphire Rapids, since the instructions cannot be issued fast enough.
+// The four q are broadcast by the instruction itself. Compilers load them into a register of their own first,
+// which makes products a third slower on Sapphire Rapids, since the instructions cannot be issued fast
+// enough.
 inline __m512i add_products(__m512i sum, __m512i codes, const std::int8_t* q) {
 #if defined(CACHALOT_SIMD_EMULATED)
     return _mm512_dpbusd_epi32(sum, codes, four_times(q));
@@ -312,13 +314,13 @@ struct Sum {
 };
 
 #if defined(__AMX_INT8__) || defined(CACHALOT_SIMD_EMULATED)
-// AMX: products of 16 rows of activations at a time. The codes of a group, as they lie in eight vectors, are what the
-// instruction wants for its second operand: four columns of sixteen rows of weights in each line.
+// AMX: products of 16 rows of activations at a time. The codes of a group, as they lie in eight vectors, are
+// what the instruction wants for its second operand: four columns of sixteen rows of weights in each line.
 #define CACHALOT_SIMD_HAS_TILES
 constexpr int kTileRows = 16;
 
-// What a thread has to set up before products of `rows` rows, and to put away afterwards. Of the tiles, 0 and 1 are sums
-// and activations of whole blocks of rows, 3 and 4 those of what is left, 2 is the codes.
+// What a thread has to set up before products of `rows` rows, and to put away afterwards. Of the tiles, 0 and
+// 1 are sums and activations of whole blocks of rows, 3 and 4 those of what is left, 2 is the codes.
 class Tiles {
   public:
     explicit Tiles(int rows) : rows_(rows) {

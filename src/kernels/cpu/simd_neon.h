@@ -1,5 +1,5 @@
-// NEON of every 64-bit Arm processor; dot products (DotProd) and products of small matrices (I8MM) of int8, and of
-// bfloat16, where the file is compiled for them: four floats.
+// NEON of every 64-bit Arm processor; dot products (DotProd) and products of small matrices (I8MM) of int8,
+// and of bfloat16, where the file is compiled for them: four floats.
 #pragma once
 
 #include <arm_neon.h>
@@ -64,7 +64,8 @@ inline F load_bf16(const std::byte* p) {
     uint16x4_t halves = vreinterpret_u16_u8(vld1_u8(reinterpret_cast<const std::uint8_t*>(p)));
     return {vreinterpretq_f32_u32(vshll_n_u16(halves, 16))};
 }
-// The seven bits below the sign, moved seven up, are an F16 of 2^-8 the value (subnormals included); NaN codes give
+// The seven bits below the sign, moved seven up, are an F16 of 2^-8 the value (subnormals included); NaN
+// codes give
 // 480. The moved sign comes with a copy of itself, which is removed.
 inline F load_e4m3(const std::byte* p) {
     std::uint32_t four;
@@ -121,7 +122,8 @@ inline U low_nibbles(U a) { return {vandq_u8(a.v, vdupq_n_u8(15))}; }
 inline U high_nibbles(U a) { return {vshrq_n_u8(a.v, 4)}; }
 inline U lookup(const std::uint8_t (&table)[16], U codes) { return {vqtbl1q_u8(vld1q_u8(table), codes.v)}; }
 inline U flip_sign(U a) { return {veorq_u8(a.v, vdupq_n_u8(0x80))}; }
-// The first four bytes and the last four of each row, where `a` has eight of rows 0 and 1 and `b` of rows 2 and 3.
+// The first four bytes and the last four of each row, where `a` has eight of rows 0 and 1 and `b` of rows 2
+// and 3.
 inline void split_eights(U a, U b, U (&out)[2]) {
     out[0] = bytes(vuzp1q_u32(words(a), words(b)));
     out[1] = bytes(vuzp2q_u32(words(a), words(b)));
@@ -180,7 +182,8 @@ U factor(U a) {
     return bytes(byte_of<kByte>(a));
 }
 
-// All codes are signed bytes: what is at most 127 is the same number, and full codes are taken as the file has them.
+// All codes are signed bytes: what is at most 127 is the same number, and full codes are taken as the file
+// has them.
 constexpr bool kSignedFull = true;
 
 // -kOffset times the pair sums of two groups, each of which is to be added to the group's sum.
@@ -199,8 +202,8 @@ inline int32x4_t multiply_add(int32x4_t total, int32x4_t s, U by) {
 }
 
 #if defined(__ARM_FEATURE_MATMUL_INT8)
-// The sums of two groups, one of each of two rows of activations: an instruction multiplies two rows of weights by two
-// of activations, eight columns of each, which is twice what a dot product does.
+// The sums of two groups, one of each of two rows of activations: an instruction multiplies two rows of
+// weights by two of activations, eight columns of each, which is twice what a dot product does.
 template <Codes kCodes, int kOffset>
 class SumsOfTwo {
   public:
@@ -243,8 +246,8 @@ class SumsOfTwo {
 #endif
 
 #if defined(__ARM_FEATURE_DOTPROD)
-// Four products of signed bytes are added to an int32 in one instruction, which also picks the four q from a register
-// of sixteen.
+// Four products of signed bytes are added to an int32 in one instruction, which also picks the four q from a
+// register of sixteen.
 template <Codes kCodes, int kOffset>
 struct Sum {
 #if defined(__ARM_FEATURE_MATMUL_INT8)
@@ -272,8 +275,8 @@ struct Sum {
     F value() const { return {vcvtq_f32_s32(kCodes == Codes::scaled ? total : s)}; }
 };
 #else
-// Products are int16, and kRun of them fit into one before it has to be widened: a lane gets a product of each vector
-// of codes, at most 32 * 127 of narrow codes, 3 * 127 of scaled ones, 128 * 127 of others.
+// Products are int16, and kRun of them fit into one before it has to be widened: a lane gets a product of
+// each vector of codes, at most 32 * 127 of narrow codes, 3 * 127 of scaled ones, 128 * 127 of others.
 template <Codes kCodes, int kOffset>
 struct Sum {
     static constexpr int kRun = kCodes == Codes::narrow ? 8 : kCodes == Codes::scaled ? 4 : 2;
@@ -315,7 +318,8 @@ inline void round_to_bytes(const float* x, float inverse, std::int8_t* q) {
 }
 
 inline void sum_bytes(const std::int8_t* q, std::int16_t (&sums)[2][2]) {
-    // Sums of neighbours, which alternate between the two kinds: as long as they are added by twos, they stay apart.
+    // Sums of neighbours, which alternate between the two kinds: as long as they are added by twos, they stay
+    // apart.
     const int16x8_t a = vpaddlq_s8(vld1q_s8(q)), b = vpaddlq_s8(vld1q_s8(q + 16));
     auto add_twos = [](int32x4_t x, int32x4_t y) {
         return vreinterpretq_s32_s16(

@@ -166,9 +166,9 @@ F from_byte(U a) {
     return {static_cast<float>(a.v[kByte])};
 }
 
-// The sum of (code - offset) * q over a group of 32, four columns at a time: codes and q of columns 4i .. 4i + 3, in the
-// order of i, 0 .. 7. Where an instruction set can multiply two rows of activations at once, Sum::OfTwo does it
-// (simd_neon.h).
+// The sum of (code - offset) * q over a group of 32, four columns at a time: codes and q of columns 4i .. 4i
+// + 3, in the order of i, 0 .. 7. Where an instruction set can multiply two rows of activations at once,
+// Sum::OfTwo does it (simd_neon.h).
 constexpr bool kSignedFull = false;
 template <Codes kCodes, int kOffset>
 struct Sum {

@@ -1,12 +1,13 @@
-// Products of quantised weights with any number of rows of activations, a strip of kLanes rows of weights at a time. Included
-// by products.inl, which says what for.
+// Products of quantised weights with any number of rows of activations, a strip of kLanes rows of weights at
+// a time. Included by products.inl, which says what for.
 
-// Asks for the next strip of the piece while this one is used: its bytes lie in one piece, and a strip takes about
-// as long as memory needs to answer. A little at a time, since only so many requests can be under way. For the second-level
-// cache where memory is the limit, with few rows of activations: requests for the first level hold up loads there.
+// Asks for the next strip of the piece while this one is used: its bytes lie in one piece, and a strip takes
+// about as long as memory needs to answer. A little at a time, since only so many requests can be under way.
+// For the second-level cache where memory is the limit, with few rows of activations: requests for the first
+// level hold up loads there.
 //
-// No branch depends on where the strip ends: a loop over as many lines as there are is mispredicted every few rounds.
-// After the last strip the same lines are asked for again and again, which costs nothing.
+// No branch depends on where the strip ends: a loop over as many lines as there are is mispredicted every few
+// rounds. After the last strip the same lines are asked for again and again, which costs nothing.
 template <int kBytes>  // of a strip, used between two calls of next()
 class Ahead {
   public:
@@ -88,8 +89,8 @@ inline void add_group(Tiles& tiles, const U* codes, const Header& h, int group, 
 constexpr int kFewestTileRows = 32;  // fewer are not worth it
 #endif
 
-// Calls add(codes, header, group, x, sums) for every group of every strip. `rows` is an int or an integral_constant: a
-// single row's sum stays in a register.
+// Calls add(codes, header, group, x, sums) for every group of every strip. `rows` is an int or an
+// integral_constant: a single row's sum stays in a register.
 template <class Format, class Count, class Add>
 inline void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a,
                          Count rows, float* y, std::int64_t y_stride, Add add) {
@@ -101,7 +102,8 @@ inline void integer_rows(const Matrix& w, std::int64_t first, std::int64_t last,
         Strip strip(w, n, last);
         Ahead<Format::kUnitBytes * kLanes> ahead(w, n + kLanes, last, rows);
         for (int r = 0; r < rows; ++r) sums[r] = broadcast(0);
-        // A header is unpacked one chunk ahead: where it is written in small pieces and read as vectors, that takes time.
+        // A header is unpacked one chunk ahead: where it is written in small pieces and read as vectors, that
+        // takes time.
         Header headers[2];
         Format::header(strip, 0, columns_from(0) / 32, headers[0]);
         for (std::int64_t k = 0; k < w.columns; k += kChunk) {

@@ -1,12 +1,12 @@
 // The inner loops, one set per instruction set, behind one table of function pointers.
 //
-// A new instruction set is a vector header (simd_*.h) and a file of three lines that includes kernels.inl with it; a
-// new format of weights is a struct in formats.inl; nothing else changes. The table is chosen once, at run time, from
-// what the processor can do.
+// A new instruction set is a vector header (simd_*.h) and a file of three lines that includes kernels.inl
+// with it; a new format of weights is a struct in formats.inl; nothing else changes. The table is chosen
+// once, at run time, from what the processor can do.
 //
-// Every function works on one thread. Lengths are multiples of 32 (checked when a model is bound). The order in which
-// an element's sum is taken depends on its length only, never on its neighbours: a row gives the same bits alone and
-// in a batch.
+// Every function works on one thread. Lengths are multiples of 32 (checked when a model is bound). The order
+// in which an element's sum is taken depends on its length only, never on its neighbours: a row gives the
+// same bits alone and in a batch.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,9 @@
 
 namespace cachalot::cpu {
 
-// 32 activations of one row, rounded to int8: x = scale * q, scale = max|x| / 127. The sums serve formats whose codes
-// are offset or have minimums: the sum of (code - offset) q is the sum of code q less offset times the sum of q.
+// 32 activations of one row, rounded to int8: x = scale * q, scale = max|x| / 127. The sums serve formats
+// whose codes are offset or have minimums: the sum of (code - offset) q is the sum of code q less offset
+// times the sum of q.
 struct alignas(16) Int8Group {
     std::int8_t q[32];
     float scale;
@@ -28,8 +29,8 @@ struct alignas(16) Int8Group {
 // What a product takes its activations as.
 enum class Form : std::uint8_t { f32, bf16, int8 };
 
-// Rows of activations, as float32 and (when not null) rounded to int8 or bfloat16. Group g of row r is q[g * q_rows + r]:
-// what a product needs at a time lies together for all rows.
+// Rows of activations, as float32 and (when not null) rounded to int8 or bfloat16. Group g of row r is q[g *
+// q_rows + r]: what a product needs at a time lies together for all rows.
 struct Activations {
     const float* x = nullptr;
     std::int64_t stride = 0;  // floats from row to row
@@ -73,11 +74,13 @@ struct Table {
     // out[i] = sum over h of max(0, dots[h * stride + i]) * weights[h]
     void (*index_scores)(const float* dots, const float* weights, int heads, int keys, std::int64_t stride,
                          float* out);
-    // acc[h] = acc[h] * rescale[h] + sum over i of p[h][i] * v[i]; acc: [heads, n], p: [heads, keys], v: [keys, n]
+    // acc[h] = acc[h] * rescale[h] + sum over i of p[h][i] * v[i]; acc: [heads, n], p: [heads, keys], v:
+    // [keys, n]
     void (*accumulate)(float* acc, const float* rescale, const float* p, int heads, const float* v, int keys,
                        int n);
-    // One step of the softmax that sees its scores a few at a time. p: [heads, keys], scores on entry, e^(score - largest)
-    // on return; largest and sum are brought up to date, rescale is by how much what was summed before shrinks.
+    // One step of the softmax that sees its scores a few at a time. p: [heads, keys], scores on entry,
+    // e^(score - largest) on return; largest and sum are brought up to date, rescale is by how much what was
+    // summed before shrinks.
     void (*softmax_step)(float* p, int heads, int keys, float* largest, float* sum, float* rescale);
     // out[i] = mean of values[r][i], weighted by softmax over r of scores[r][i]
     void (*pool)(const float* const* scores, const float* const* values, int rows, int n, float* out);
@@ -85,8 +88,9 @@ struct Table {
     // g = weight * silu(min(g, limit)) * clamp(u, -limit, limit)
     void (*swiglu)(float* g, const float* u, float weight, float limit, std::int64_t n);
 
-    // The coefficients of a hyper-connection from rows of mixes [rows, 24] times inverse[row]: [pre | post | comb], scale and base
-    // as in HyperConnectionWeights. pre, post: [rows, 4], comb: [rows, 16], by Sinkhorn's iterations.
+    // The coefficients of a hyper-connection from rows of mixes [rows, 24] times inverse[row]: [pre | post |
+    // comb], scale and base as in HyperConnectionWeights. pre, post: [rows, 4], comb: [rows, 16], by
+    // Sinkhorn's iterations.
     void (*mix)(const float* mixes, const float* inverse, int rows, const float* scale, const float* base,
                 int iterations, float eps, float* pre, float* post, float* comb);
     // out = sum over j of pre[j] * streams[j]; streams: [4, n]
@@ -97,7 +101,8 @@ struct Table {
     void (*decode_row)(const RowFormat& format, const std::byte* row, float* x);
     void (*add)(float* y, const float* x, std::int64_t n);
 
-    // Loops that do nothing but multiply and add in registers; return the operations done (a product and a sum: two).
+    // Loops that do nothing but multiply and add in registers; return the operations done (a product and a
+    // sum: two).
     std::int64_t (*float_peak)(std::int64_t rounds);
     std::int64_t (*int8_peak)(std::int64_t rounds);
 };

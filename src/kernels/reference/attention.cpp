@@ -23,9 +23,9 @@ float dot(const float* a, const float* b, int n) {
     return static_cast<float>(sum);
 }
 
-// Pools one compressed row. HCA: the 128 tokens of group j, softmax over them for each channel on its own. CSA
-// (overlap): the first half channels of group j-1 and the second half channels of group j, 8 rows; group -1 has no
-// weight.
+// Pools one compressed row. HCA: the 128 tokens of group j, softmax over them for each channel on its own.
+// CSA (overlap): the first half channels of group j-1 and the second half channels of group j, 8 rows; group
+// -1 has no weight.
 void pool(const CompressCall& c, std::int64_t group, float* out) {
     int n = c.format.size;
     for (int ch = 0; ch < n; ++ch) {
@@ -145,7 +145,8 @@ void attend(const AttendCall& c) {
                 for (std::size_t i = 0; i < keys.size(); ++i) sum += static_cast<double>(p[i]) * keys[i][ch];
                 c.out[at + ch] = static_cast<float>(sum / denominator);
             }
-            // keys are values, so the output carries their rotation; turning it back makes it relative to the query
+            // keys are values, so the output carries their rotation; turning it back makes it relative to the
+            // query
             rotate(c.out + at, d, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half,
                    c.rotary.half, true);
         }

@@ -1,6 +1,6 @@
-// Manifold-constrained hyper-connections: the residual is four streams; a sub-layer reads a mixture of them and
-// writes back through a 4x4 matrix that Sinkhorn iterations make (nearly) doubly stochastic, so that depth neither
-// amplifies nor drowns a stream.
+// Manifold-constrained hyper-connections: the residual is four streams; a sub-layer reads a mixture of them
+// and writes back through a 4x4 matrix that Sinkhorn iterations make (nearly) doubly stochastic, so that
+// depth neither amplifies nor drowns a stream.
 #include <algorithm>
 #include <cmath>
 #include <vector>

@@ -28,7 +28,8 @@ void rms_norm(float* x, const float* weight, float eps, int n) {
     for (int i = 0; i < n; ++i) x[i] = x[i] * inverse * (weight ? weight[i] : 1.0f);
 }
 
-// Interleaved pairs of the last 2*half of n values, as complex numbers, times e^(i angle); inverse: the conjugate.
+// Interleaved pairs of the last 2*half of n values, as complex numbers, times e^(i angle); inverse: the
+// conjugate.
 void rotate(float* x, int n, const float* cosine, const float* sine, int half, bool inverse) {
     x += n - 2 * half;
     for (int i = 0; i < half; ++i) {

@@ -1,6 +1,6 @@
-// The specification: every operation in plain scalar code, one function per box, written to be read beside the paper.
-// Sums run in index order in float64 where a sum is long, so that the reference is at least as accurate as anything
-// compared with it. Speed does not matter here.
+// The specification: every operation in plain scalar code, one function per box, written to be read beside
+// the paper. Sums run in index order in float64 where a sum is long, so that the reference is at least as
+// accurate as anything compared with it. Speed does not matter here.
 #pragma once
 
 #include "kernels/primitives.h"

@@ -15,8 +15,8 @@ float largest_magnitude(const float* x, int n) {
     return amax;
 }
 
-// Exponent of the power-of-two scale that brings max|x| to at most `largest`. Clamped to what E8M0 and a float can
-// hold, so that rows with NaN or infinity in them (broken weights) stay defined.
+// Exponent of the power-of-two scale that brings max|x| to at most `largest`. Clamped to what E8M0 and a
+// float can hold, so that rows with NaN or infinity in them (broken weights) stay defined.
 int scale_exponent(float amax, float floor, float largest) {
     amax = std::max(amax, floor);
     if (!(amax < 0x1p120f)) amax = 0x1p120f;

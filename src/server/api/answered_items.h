@@ -1,8 +1,8 @@
 // The items of the last responses, to be found by their ids.
 //
-// Clients of the Responses API that do not say `store: false` (Vercel's AI SDK) send what they were given before as
-// references. The server keeps nothing for good; it remembers items for a while, so that such a client gets through its
-// conversation. What one tenant was given is not found for another.
+// Clients of the Responses API that do not say `store: false` (Vercel's AI SDK) send what they were given
+// before as references. The server keeps nothing for good; it remembers items for a while, so that such a
+// client gets through its conversation. What one tenant was given is not found for another.
 #pragma once
 
 #include <list>
@@ -21,8 +21,8 @@ class AnsweredItems {
     // Forgets what has not been asked for the longest if there is no room.
     void remember(const std::string& tenant, const nlohmann::ordered_json& item);
 
-    // Puts the items in the place of the references to them in `body`, a request. Throws ApiError 400 naming the first
-    // reference to something that is not known (any more).
+    // Puts the items in the place of the references to them in `body`, a request. Throws ApiError 400 naming
+    // the first reference to something that is not known (any more).
     void resolve(const std::string& tenant, nlohmann::ordered_json& body);
 
     std::size_t bytes();

@@ -162,8 +162,8 @@ std::vector<Message> read_turns(const Field& list) {
     return messages;
 }
 
-// A conversation that the server keeps. Ignored it would silently lose what came before; a client that is refused in
-// just this way sends everything instead.
+// A conversation that the server keeps. Ignored it would silently lose what came before; a client that is
+// refused in just this way sends everything instead.
 void refuse_thread(const Field& thread) {
     if (!thread) return;
     throw ApiError(400, std::string(kThreadUnsupported),

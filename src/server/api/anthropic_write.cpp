@@ -200,8 +200,8 @@ ordered_json AnthropicAnswer::usage() const {
             {"output_tokens", scale_(usage_.completion_tokens)}};
 }
 
-// Clients want a signature and send it back; nothing here depends on it, so that a conversation begun with another
-// model can go on with this one.
+// Clients want a signature and send it back; nothing here depends on it, so that a conversation begun with
+// another model can go on with this one.
 std::string AnthropicAnswer::signature() const { return "cachalot_" + id_; }
 
 ordered_json anthropic_error(const ApiError& error, std::string_view request_id) {

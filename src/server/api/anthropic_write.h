@@ -1,6 +1,7 @@
 // One answer as Anthropic's Messages API puts it: as server-sent events while it is made, and as one message.
 //
-//     message_start  (content_block_start  content_block_delta*  content_block_stop)*  message_delta  message_stop
+//     message_start  (content_block_start  content_block_delta*  content_block_stop)*  message_delta
+//                    message_stop
 //
 // Blocks follow one another, counted from 0; a block ends where an event of another kind begins.
 #pragma once

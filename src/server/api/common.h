@@ -31,24 +31,25 @@ std::optional<std::int64_t> read_token_limit(const Field& limit, std::int64_t lo
 // A string that must not be empty.
 std::string non_empty(const Field& field);
 
-// temperature, top_p, top_k, min_p, the penalties, seed and logit_bias, on top of what the model recommends. Without a
-// seed, or with -1, a new one is drawn.
+// temperature, top_p, top_k, min_p, the penalties, seed and logit_bias, on top of what the model recommends.
+// Without a seed, or with -1, a new one is drawn.
 SamplingOptions read_sampling(const Field& body, const ModelInfo& model);
 
-// How urgent the request is: OpenAI's service_tier "priority" or "flex", or a number below or above zero in `priority`,
-// which wins; as in other servers the lowest number comes first.
+// How urgent the request is: OpenAI's service_tier "priority" or "flex", or a number below or above zero in
+// `priority`, which wins; as in other servers the lowest number comes first.
 Priority read_priority(const Field& body);
 
 // Whose cache it is: the tenant's, or a part of it if there is a `cache_salt`.
 std::string read_space(const Field& body, const HttpRequest& http);
 
-// The messages of a chat completion. Throws as ApiError what parsing of text/chat.h threw as Error: the text before ": "
-// becomes `param`.
+// The messages of a chat completion. Throws as ApiError what parsing of text/chat.h threw as Error: the text
+// before ": " becomes `param`.
 std::vector<Message> read_messages(const Field& messages);
 
 // --- errors
 
-// What was thrown while a request was being read, and is being handled, as the client is to see it (client_error.h).
+// What was thrown while a request was being read, and is being handled, as the client is to see it
+// (client_error.h).
 ApiError reading_error(const ResponseWriter& writer);
 
 // OpenAI's name for the kind of error: "invalid_request_error", "rate_limit_error", ...
@@ -71,7 +72,8 @@ std::string sse_event(std::string_view event, const ordered_json& json);  // "ev
 // Seconds since 1970.
 std::int64_t unix_time();
 
-// An endpoint whose exceptions are answered in the dialect's shape. They must be thrown before the answer has begun.
+// An endpoint whose exceptions are answered in the dialect's shape. They must be thrown before the answer has
+// begun.
 Endpoint with_errors(std::function<ordered_json(const ApiError&)> error_body, Endpoint endpoint);
 
 }  // namespace cachalot::server

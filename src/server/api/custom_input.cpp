@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::string_view kSpace = " \t\r\n";
 
-// Where the text begins in arguments that begin with {"input": "; npos if they do not, or not yet: then `open` says
-// whether they still may.
+// Where the text begins in arguments that begin with {"input": "; npos if they do not, or not yet: then
+// `open` says whether they still may.
 std::size_t find_text(std::string_view arguments, bool& open) {
     std::size_t at = 0;
     for (const std::string_view piece : {"{", "\"input\"", ":", "\""}) {
@@ -24,8 +24,8 @@ std::size_t find_text(std::string_view arguments, bool& open) {
     return at;
 }
 
-// The length of a character of a JSON string's inside as it is written: of UTF-8, or of an escape. The two halves of a
-// surrogate pair belong together. May be more than there is, if more has to come.
+// The length of a character of a JSON string's inside as it is written: of UTF-8, or of an escape. The two
+// halves of a surrogate pair belong together. May be more than there is, if more has to come.
 std::size_t character_length(std::string_view rest) {
     const auto first = static_cast<unsigned char>(rest[0]);
     if (first >= 0xC0) return first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
@@ -36,7 +36,8 @@ std::size_t character_length(std::string_view rest) {
     return high && (rest.size() < 8 || rest.substr(6, 2) == "\\u") ? 12 : 6;
 }
 
-// The length of the beginning of a JSON string's inside that holds no half character; up to the closing quote.
+// The length of the beginning of a JSON string's inside that holds no half character; up to the closing
+// quote.
 std::size_t whole_characters(std::string_view inside, bool& closed) {
     std::size_t at = 0;
     while (at < inside.size()) {

@@ -1,8 +1,8 @@
 // The text that a custom tool is called with, out of the JSON arguments that the model wrote, as they come.
 //
-// The arguments are {"input": "text"}. While they look like that, the text is taken out piece by piece, so that a client
-// sees a long patch grow. Where the model wrote something else (other members first, a value that is no string), nothing
-// comes until the end, and then the best that can be made of it.
+// The arguments are {"input": "text"}. While they look like that, the text is taken out piece by piece, so
+// that a client sees a long patch grow. Where the model wrote something else (other members first, a value
+// that is no string), nothing comes until the end, and then the best that can be made of it.
 #pragma once
 
 #include <string>

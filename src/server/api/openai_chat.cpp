@@ -1,6 +1,6 @@
-// Chat completions. A stream starts at once, before the request's turn has come: clients give up on connections that
-// stay silent. While the prompt is read they get chunks with an empty delta, since not all of them count comments as
-// life.
+// Chat completions. A stream starts at once, before the request's turn has come: clients give up on
+// connections that stay silent. While the prompt is read they get chunks with an empty delta, since not all
+// of them count comments as life.
 #include <cmath>
 #include <map>
 #include <utility>
@@ -265,8 +265,8 @@ class ChatAnswer : public Answer {
     }
 
     ordered_json message_json(const Choice& choice) const {
-        // As the original has it: no content beside calls is null. Empty lists are left out: some clients take their
-        // presence for a call.
+        // As the original has it: no content beside calls is null. Empty lists are left out: some clients
+        // take their presence for a call.
         ordered_json message = {{"role", "assistant"}, {"content", choice.content}, {"refusal", nullptr}};
         if (choice.content.empty() && !choice.calls.empty()) message["content"] = nullptr;
         if (!choice.reasoning.empty()) message["reasoning_content"] = choice.reasoning;

@@ -1,5 +1,5 @@
-// Legacy completions: a text is continued. Evaluation harnesses live on `echo` with `logprobs`, and send many prompts
-// at once: each becomes a request of its own, choices are numbered prompt by prompt.
+// Legacy completions: a text is continued. Evaluation harnesses live on `echo` with `logprobs`, and send many
+// prompts at once: each becomes a request of its own, choices are numbered prompt by prompt.
 #include <algorithm>
 #include <cmath>
 #include <utility>

@@ -174,7 +174,8 @@ std::vector<Request> read_prompts(const Field& prompt, const Request& base, cons
     return requests;
 }
 
-// Whether an answer is begun or continued follows from the last message; a request that says otherwise is refused.
+// Whether an answer is begun or continued follows from the last message; a request that says otherwise is
+// refused.
 void check_continuation(const Field& body, const Conversation& conversation) {
     const bool begun = conversation.messages.back().role == Role::assistant;
     const auto goes_on = body["continue_final_message"], header = body["add_generation_prompt"];

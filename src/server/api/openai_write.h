@@ -13,8 +13,8 @@ void answer_chat(Service& service, ChatRequest chat, std::shared_ptr<ResponseWri
 void answer_completion(Service& service, CompletionRequest completion,
                        std::shared_ptr<ResponseWriter> writer);
 
-// While nothing else is sent, signs of life are at least this far apart; with the service's own heartbeat never more
-// than 10 s.
+// While nothing else is sent, signs of life are at least this far apart; with the service's own heartbeat
+// never more than 10 s.
 inline constexpr std::chrono::seconds kKeepAlive{4};
 
 ordered_json usage_json(const Usage& usage);

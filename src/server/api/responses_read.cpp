@@ -51,8 +51,8 @@ std::string joined_texts(const Field& list, std::string_view separator) {
     return all;
 }
 
-// Calls of tools that have items of their own, with what stands for their arguments. Their outputs are items of the type
-// with "_output" behind it.
+// Calls of tools that have items of their own, with what stands for their arguments. Their outputs are items
+// of the type with "_output" behind it.
 struct CallType {
     std::string_view type;
     const char* name;       // of the tool; none: the item says it
@@ -151,8 +151,8 @@ class Items {
         add(std::move(message));
     }
 
-    // A turn begins with its reasoning. Of the places where it may be, clients keep one or another: Codex drops the
-    // content and keeps what it takes for encrypted.
+    // A turn begins with its reasoning. Of the places where it may be, clients keep one or another: Codex
+    // drops the content and keeps what it takes for encrypted.
     void read_reasoning(const Field& item) {
         if (in_turn_ && !(messages_.back().content.empty() && messages_.back().tool_calls.empty()))
             in_turn_ = false;

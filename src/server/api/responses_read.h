@@ -1,7 +1,7 @@
 // A request of OpenAI's Responses API as a server::Request.
 //
-// The conversation arrives as a flat list of items, in which one turn of the model is several: reasoning, messages, calls
-// of functions. They are put together again into the one message that they came from.
+// The conversation arrives as a flat list of items, in which one turn of the model is several: reasoning,
+// messages, calls of functions. They are put together again into the one message that they came from.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -79,8 +79,8 @@ std::string ResponsesAnswer::keep_alive(const Event& progress) {
     return std::exchange(bytes_, {});
 }
 
-// Some clients read the event "error", with its fields in either of the two places, others "response.failed". An open
-// item stays open, lest a client run half a call.
+// Some clients read the event "error", with its fields in either of the two places, others "response.failed".
+// An open item stays open, lest a client run half a call.
 std::string ResponsesAnswer::fail(const ApiError& error) {
     const ordered_json body = error_body(error)["error"];
     status_ = "failed";

@@ -1,21 +1,23 @@
-// One answer as OpenAI's Responses API puts it: as server-sent events while it is made, and as one response object.
+// One answer as OpenAI's Responses API puts it: as server-sent events while it is made, and as one response
+// object.
 //
 //     response.created  response.in_progress
 //       output_item.added
 //         reasoning   content_part.added  reasoning_text.delta*  reasoning_text.done  content_part.done
-//                 or  reasoning_summary_part.added  reasoning_summary_text.delta* .done  reasoning_summary_part.done
+//                 or  reasoning_summary_part.added  reasoning_summary_text.delta* .done
+//                     reasoning_summary_part.done
 //         message     content_part.added  output_text.delta*  output_text.done  content_part.done
 //         call        function_call_arguments.delta*  function_call_arguments.done
 //                 or  custom_tool_call_input.delta*  custom_tool_call_input.done
 //       output_item.done
 //     response.completed | response.incomplete | error, response.failed
 //
-// Each event carries a sequence_number, and those about an item its output_index. An item ends where the next begins: a
-// call that the limit on tokens cut short looks complete until the end of the answer is known, and clients run a call as
-// soon as its item is done.
+// Each event carries a sequence_number, and those about an item its output_index. An item ends where the next
+// begins: a call that the limit on tokens cut short looks complete until the end of the answer is known, and
+// clients run a call as soon as its item is done.
 //
-// Reasoning is content of its item (as with open models) unless the request asks for a summary, which is then the
-// reasoning itself: clients like Codex show summaries only.
+// Reasoning is content of its item (as with open models) unless the request asks for a summary, which is then
+// the reasoning itself: clients like Codex show summaries only.
 #pragma once
 
 #include <cstdint>

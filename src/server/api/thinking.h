@@ -11,7 +11,8 @@
 //     reasoning_effort, thinking_level
 //                            OpenAI, Google; "none" is off
 //     thinking_mode          "chat" or "thinking" (DeepSeek's encoder)
-//     reasoning              OpenRouter and Responses: {enabled, effort, max_tokens, exclude}; also true, false
+//     reasoning              OpenRouter and Responses: {enabled, effort, max_tokens, exclude}; also true,
+//                            false
 //     enable_thinking, enable_reasoning
 //                            Qwen
 //     disable_thinking, disable_reasoning

@@ -1,8 +1,9 @@
 // The tools of a request: as the model is told of them, and as the client knows them.
 //
-// The model knows functions with a JSON schema. Clients also have tools that take a text ("custom") and groups of tools
-// ("namespace", in Codex one for each MCP server). These are offered as functions too; when the model calls one, the call
-// is given to the client in the tool's own form, and the same call in a later request finds the name in the prompt again:
+// The model knows functions with a JSON schema. Clients also have tools that take a text ("custom") and
+// groups of tools ("namespace", in Codex one for each MCP server). These are offered as functions too; when
+// the model calls one, the call is given to the client in the tool's own form, and the same call in a later
+// request finds the name in the prompt again:
 //
 //     function f                        f(...)
 //     custom apply_patch                apply_patch(input: string)     the input is the text itself
@@ -46,11 +47,12 @@ class ToolSet {
     bool offers(const std::string& prompt_name) const { return forms_.contains(prompt_name); }
     bool is_left_out(const std::string& name) const { return left_out_.contains(name); }
 
-    // The model has to call this tool: sets tool_choice, or throws ApiError 400 if it is left out or, with `known`, not
-    // there. `name` is the field with the client's name.
+    // The model has to call this tool: sets tool_choice, or throws ApiError 400 if it is left out or, with
+    // `known`, not there. `name` is the field with the client's name.
     void choose(const Field& name, const std::string& name_space, bool known, Request& request) const;
 
-    // Takes away all but the tools in the list, whose entries have a type and, under `nested` or at the top, a name.
+    // Takes away all but the tools in the list, whose entries have a type and, under `nested` or at the top,
+    // a name.
     void restrict_to(const Field& list, bool nested);
 
   private:
@@ -73,8 +75,8 @@ bool runs_at_provider(const Field& tool);
 // Throws ApiError 400 for the type of a tool that is neither offered nor left out.
 [[noreturn]] void refuse_tool_type(const Field& type, std::string_view expected);
 
-// A custom tool as a function with one string. `format`: none, or what the text must be like; a grammar is told to the
-// model, and not enforced. Throws ApiError 400.
+// A custom tool as a function with one string. `format`: none, or what the text must be like; a grammar is
+// told to the model, and not enforced. Throws ApiError 400.
 ordered_json custom_function(const Field& description, const Field& format);
 
 // The arguments of a call of such a function.

@@ -1,9 +1,11 @@
-// Who may talk to the server: host names, origins, keys. Pure decisions; connection.cpp asks them in this order.
+// Who may talk to the server: host names, origins, keys. Pure decisions; connection.cpp asks them in this
+// order.
 //
-// - The Host header must be one of ours. A web page can make its own name resolve to 127.0.0.1 and then read our
-//   answers as its own (DNS rebinding); it cannot make the browser send another Host than that name.
-// - A request that carries a foreign Origin comes from a web page. Unless that origin is allowed it is refused, since
-//   even without reading the answer it could keep the model busy. Origins are never combined with credentials.
+// - The Host header must be one of ours. A web page can make its own name resolve to 127.0.0.1 and then read
+//   our answers as its own (DNS rebinding); it cannot make the browser send another Host than that name.
+// - A request that carries a foreign Origin comes from a web page. Unless that origin is allowed it is
+//   refused, since even without reading the answer it could keep the model busy. Origins are never combined
+//   with credentials.
 // - The key, if any is configured, comes as "Authorization: Bearer KEY" or "x-api-key: KEY".
 #pragma once
 
@@ -20,8 +22,8 @@ class HostList {
     // Always allows localhost, 127.0.0.1 and [::1]. A name has no port; "*" allows every name.
     void allow(std::string_view name);
 
-    // Whether a Host header is allowed, whatever its port. `local_address` is the address that the connection came in
-    // on: a client that names it has not been fooled by a resolver.
+    // Whether a Host header is allowed, whatever its port. `local_address` is the address that the connection
+    // came in on: a client that names it has not been fooled by a resolver.
     bool allows(std::string_view host, std::string_view local_address = {}) const;
 
   private:
@@ -47,10 +49,11 @@ bool same_origin(std::string_view origin, std::string_view host);
 
 class ApiKeys {
   public:
-    // "NAME=KEY" or "KEY", whose name then is "key-1", "key-2", ... Names consist of letters, digits, '.', '_' and '-'.
-    // Throws Error for an empty key or one with characters that no header can carry.
+    // "NAME=KEY" or "KEY", whose name then is "key-1", "key-2", ... Names consist of letters, digits, '.',
+    // '_' and '-'. Throws Error for an empty key or one with characters that no header can carry.
     void add(std::string_view line);
-    // One key per line; empty lines and those starting with '#' are skipped. Throws Error naming file and line.
+    // One key per line; empty lines and those starting with '#' are skipped. Throws Error naming file and
+    // line.
     void add_file(const std::string& path);
 
     // A line as add() takes it, in two: the name, empty if there is none, and the key. Throws as add() does.
@@ -58,7 +61,8 @@ class ApiKeys {
 
     bool empty() const { return keys_.empty(); }
 
-    // The name of the key; nothing if there is none like it. Takes the same time for every wrong key of one length.
+    // The name of the key; nothing if there is none like it. Takes the same time for every wrong key of one
+    // length.
     std::optional<std::string> find(std::string_view key) const;
 
     // The same for the two headers' values; either may carry the key.

@@ -21,8 +21,9 @@ struct Admission {
     std::string cors_headers;        // complete lines for the answer, whatever it is
 };
 
-// The order of the checks is a promise: host, origin, preflight, key, route, size. Somebody without a key learns nothing
-// but that one is needed, and a page of a foreign origin not even that. `local_address`: where the connection came in.
+// The order of the checks is a promise: host, origin, preflight, key, route, size. Somebody without a key
+// learns nothing but that one is needed, and a page of a foreign origin not even that. `local_address`: where
+// the connection came in.
 Admission admit(const HttpRequest& request, const RequestReader& reader, const HttpOptions& options,
                 const HostList& hosts, const Router& router, std::string_view local_address);
 

@@ -4,8 +4,9 @@
 //      "status":200,"complete":true,"seconds":1.24,"model":"nano","prompt_tokens":12,"cached_tokens":0,
 //      "completion_tokens":40}
 //
-// Whatever a client sent is escaped by JSON, so it cannot forge a line. Texts appear only if asked for. A line that cannot
-// be written stops nothing: it is counted, and the first one to be written again tells how many are missing ("lost":12).
+// Whatever a client sent is escaped by JSON, so it cannot forge a line. Texts appear only if asked for. A
+// line that cannot be written stops nothing: it is counted, and the first one to be written again tells how
+// many are missing ("lost":12).
 #pragma once
 
 #include <atomic>
@@ -19,8 +20,8 @@
 
 namespace cachalot::server {
 
-// The line without its end. Texts: as "request" and "response", invalid UTF-8 replaced. `lost`: lines that are missing
-// before it.
+// The line without its end. Texts: as "request" and "response", invalid UTF-8 replaced. `lost`: lines that
+// are missing before it.
 std::string audit_line(const Served& served, bool texts, std::int64_t lost = 0);
 
 class AuditLog {

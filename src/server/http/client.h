@@ -14,9 +14,9 @@ struct HttpAnswer {
     std::string body;  // at most 1 MiB
 };
 
-// GET http://HOST:PORT PATH, with `key` as bearer token unless it is empty. Nothing if nobody listens there, or
-// if the listener ended before it answered. Throws Error for a host without address, and for an answer that does not come
-// in time or is not HTTP.
+// GET http://HOST:PORT PATH, with `key` as bearer token unless it is empty. Nothing if nobody listens there,
+// or if the listener ended before it answered. Throws Error for a host without address, and for an answer
+// that does not come in time or is not HTTP.
 std::optional<HttpAnswer> http_get(const std::string& host, std::uint16_t port, std::string_view path,
                                    const std::string& key = {},
                                    std::chrono::milliseconds timeout = std::chrono::seconds(5));

@@ -4,8 +4,9 @@
 //                     ^                                                                         |
 //                     +----bytes---- [ http_exchange ] <--------------- answer, on any thread --+
 //
-// The read that notices a client leaving during an answer is simply the read that would have brought the next request:
-// what arrives early stays in the wire's input (bounded, then reading pauses), which also makes pipelining harmless.
+// The read that notices a client leaving during an answer is simply the read that would have brought the next
+// request: what arrives early stays in the wire's input (bounded, then reading pauses), which also makes
+// pipelining harmless.
 //
 // Everything here runs on the connection's strand, except Exchange, which has a lock, and what is done about
 // a body: that is decoded and read on other threads (request_workers.h).
@@ -139,7 +140,8 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
 
     // ---- the request ----
 
-    // Returns false if there is none: with a refusal, or because the connection ended or was idle for too long.
+    // Returns false if there is none: with a refusal, or because the connection ended or was idle for too
+    // long.
     net::awaitable<bool> read_header(RequestReader& reader, Refusal& refusal) {
         std::string& input = wire_->input;
         bool begun = false;
@@ -197,7 +199,8 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         }
     }
 
-    // The memory of all requests is bounded together; a request gives its part back when it has been answered.
+    // The memory of all requests is bounded together; a request gives its part back when it has been
+    // answered.
     static Refusal no_memory() {
         return {503,
                 "The server has no memory left for requests of this size.",
@@ -207,8 +210,8 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
 
     // ---- the answer ----
 
-    // Has the request answered by the route, or refuses it, and sends the answer. Returns whether the connection can be
-    // used again.
+    // Has the request answered by the route, or refuses it, and sends the answer. Returns whether the
+    // connection can be used again.
     net::awaitable<bool> answer(const RequestReader& reader, const Route* route, const Refusal& refusal,
                                 bool reusable) {
         const bool http10 = head_known_ && reader.http10();

@@ -12,8 +12,8 @@
 namespace cachalot::server {
 namespace {
 
-// What RFC 8878 asks decoders to support. A larger window would have to be allocated before anything is known of the
-// content.
+// What RFC 8878 asks decoders to support. A larger window would have to be allocated before anything is known
+// of the content.
 constexpr int kZstdWindowLog = 23;
 
 std::string lower(std::string_view text) {

@@ -19,8 +19,8 @@ class BodyDecoder {
 
     virtual ~BodyDecoder() = default;
 
-    // Appends more of the body to `out`. Returns whether there is still more to come. Throws Error for data that is
-    // damaged, cut off, or needs an unreasonable window to decode.
+    // Appends more of the body to `out`. Returns whether there is still more to come. Throws Error for data
+    // that is damaged, cut off, or needs an unreasonable window to decode.
     virtual bool step(std::string& out) = 0;
 };
 

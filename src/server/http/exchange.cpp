@@ -25,7 +25,8 @@ std::string http_date() {
                        parts.tm_sec);
 }
 
-// A header line's part without what would end the line: an answer must not be split by something a client sent.
+// A header line's part without what would end the line: an answer must not be split by something a client
+// sent.
 std::string one_line(std::string_view text) {
     std::string result(text);
     std::erase_if(result, [](char c) { return (c >= 0 && c < ' ' && c != '\t') || c == 0x7f; });

@@ -1,8 +1,10 @@
-// The transport's ResponseWriter: a mailbox between the thread that writes an answer and the connection that sends it.
+// The transport's ResponseWriter: a mailbox between the thread that writes an answer and the connection that
+// sends it.
 //
-// An endpoint's thread appends bytes, framed for the wire, and returns at once; the connection, woken up, takes what
-// has gathered. The mailbox is bounded: if more than `max_unsent` bytes wait for a client that does not read them, the
-// client counts as gone. Both sides may outlive each other: after detach() nobody is woken any more.
+// An endpoint's thread appends bytes, framed for the wire, and returns at once; the connection, woken up,
+// takes what has gathered. The mailbox is bounded: if more than `max_unsent` bytes wait for a client that
+// does not read them, the client counts as gone. Both sides may outlive each other: after detach() nobody is
+// woken any more.
 #pragma once
 
 #include <atomic>
@@ -31,8 +33,8 @@ class Exchange {
     };
     Exchange(Options options, std::function<void()> wake);
 
-    // The writer that an endpoint gets. When its last copy is dropped before the answer is complete, the request ends
-    // as error 500, or the stream breaks off.
+    // The writer that an endpoint gets. When its last copy is dropped before the answer is complete, the
+    // request ends as error 500, or the stream breaks off.
     static std::shared_ptr<ResponseWriter> writer(std::shared_ptr<Exchange> exchange);
 
     void respond(int status, std::string_view content_type, std::string body,
@@ -46,12 +48,13 @@ class Exchange {
     void note_request(std::string_view body);  // for the audit log, before the endpoint is called
     bool client_gone() const { return gone_.load(std::memory_order_relaxed); }
 
-    // The connection's side. take() swaps waiting bytes into `out` (which must be empty) and returns whether the answer
-    // is complete with them.
+    // The connection's side. take() swaps waiting bytes into `out` (which must be empty) and returns whether
+    // the answer is complete with them.
     bool take(std::string& out);
     void client_left();  // no effect on an answer that is complete
-    // Sends what every answer begins with, or a comment in a stream, if the answer is not complete: a client that has
-    // closed its side of the connection either waits for the answer, or is gone and refuses whatever it is sent.
+    // Sends what every answer begins with, or a comment in a stream, if the answer is not complete: a client
+    // that has closed its side of the connection either waits for the answer, or is gone and refuses whatever
+    // it is sent.
     void probe();
     void detach();  // the connection has ended, or is done with this request
     void close_after() { keep_alive_.store(false); }  // an answer that has not begun says "Connection: close"

@@ -16,8 +16,8 @@ namespace net = boost::asio;
 namespace http = boost::beast::http;
 using boost::system::error_code;
 
-// What a parser wants to see in one piece (a header, a chunk's header, the trailer) may be this much longer than the
-// limit of headers before it is refused.
+// What a parser wants to see in one piece (a header, a chunk's header, the trailer) may be this much longer
+// than the limit of headers before it is refused.
 constexpr std::size_t kSlack = 16 << 10;
 
 // Collects the body as it arrives. Beast's own string_body reserves what Content-Length claims.

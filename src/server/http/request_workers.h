@@ -1,9 +1,10 @@
 // Threads on which requests are read: JSON, prompts and tokens of what may be a large body.
 //
-// The network's threads only move bytes, so that no body, however large or odd, keeps other connections waiting. What is
-// done here has a lower priority than the model: on a busy machine answers flow on, and new requests take longer to
-// begin. One thread is for small bodies alone, and each takes in turn the smallest that waits and the one that has
-// waited longest: so nothing waits forever, and little waits for much. A connection has one request at a time here.
+// The network's threads only move bytes, so that no body, however large or odd, keeps other connections
+// waiting. What is done here has a lower priority than the model: on a busy machine answers flow on, and new
+// requests take longer to begin. One thread is for small bodies alone, and each takes in turn the smallest
+// that waits and the one that has waited longest: so nothing waits forever, and little waits for much. A
+// connection has one request at a time here.
 #pragma once
 
 #include <condition_variable>

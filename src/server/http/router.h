@@ -15,8 +15,8 @@ struct Target {
     std::string query;  // as sent
 };
 
-// Takes apart the target of a request line: "/v1/models/a%2Fb?x=1". Nothing for one that is not a path ("*", "http://..",
-// "host:port"), has a malformed escape or an escaped control character.
+// Takes apart the target of a request line: "/v1/models/a%2Fb?x=1". Nothing for one that is not a path ("*",
+// "http://..", "host:port"), has a malformed escape or an escaped control character.
 std::optional<Target> parse_target(std::string_view target);
 
 class Router {

@@ -171,8 +171,8 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
                 pause = true;
             }
             if (pause) {
-                // Out of descriptors, or more connections to turn away than there is room for: the others wait in
-                // the kernel's queue until some have ended.
+                // Out of descriptors, or more connections to turn away than there is room for: the others
+                // wait in the kernel's queue until some have ended.
                 retry_.expires_after(20ms);
                 co_await retry_.async_wait(net::redirect_error(net::use_awaitable, error));
             }

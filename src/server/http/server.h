@@ -1,13 +1,14 @@
 // The HTTP/1.1 server: sockets, TLS, limits and access in front of a list of routes.
 //
-// Boost.Asio and Beast stay inside this folder. Each connection is one coroutine on a strand (connection.cpp); a few
-// threads run all of them. Endpoints are called on those threads, or with a body on others (request_workers.h), and must
-// not block.
+// Boost.Asio and Beast stay inside this folder. Each connection is one coroutine on a strand
+// (connection.cpp); a few threads run all of them. Endpoints are called on those threads, or with a body on
+// others (request_workers.h), and must not block.
 //
-// When is a client gone? While an answer is being made the connection keeps reading. A reset means gone. The end of the
-// client's side may mean that it has nothing more to say, and waits (shutdown(SHUT_WR), as `nc -N` does), or that it has
-// closed the whole socket, as most libraries do when a request is aborted. Then the first bytes of the answer are sent,
-// which are the same for all: a socket that is closed answers them with a reset.
+// When is a client gone? While an answer is being made the connection keeps reading. A reset means gone. The
+// end of the client's side may mean that it has nothing more to say, and waits (shutdown(SHUT_WR), as `nc -N`
+// does), or that it has closed the whole socket, as most libraries do when a request is aborted. Then the
+// first bytes of the answer are sent, which are the same for all: a socket that is closed answers them with a
+// reset.
 #pragma once
 
 #include <chrono>
@@ -74,8 +75,9 @@ class HttpServer {
     ~HttpServer();  // stops at once
     HttpServer(const HttpServer&) = delete;
 
-    // Binds and begins to serve. Throws Error if the address cannot be had, if it is reachable from outside but no key
-    // is required, for bad TLS files, or if the system has no thread left. With fewer threads than wanted it goes on.
+    // Binds and begins to serve. Throws Error if the address cannot be had, if it is reachable from outside
+    // but no key is required, for bad TLS files, or if the system has no thread left. With fewer threads than
+    // wanted it goes on.
     void start();
 
     std::uint16_t port() const;
@@ -86,8 +88,8 @@ class HttpServer {
     // Replaces the routes for requests to come.
     void set_routes(std::vector<Route> routes);
 
-    // Accepts no more connections and closes idle ones; returns when all answers are sent, or cuts them off at the
-    // deadline. Endpoints' writers stay valid and do nothing.
+    // Accepts no more connections and closes idle ones; returns when all answers are sent, or cuts them off
+    // at the deadline. Endpoints' writers stay valid and do nothing.
     void stop(std::chrono::steady_clock::time_point deadline = {});
 
   private:

@@ -1,4 +1,5 @@
-// A TCP socket, plain or under TLS, behind one interface. Its executor is a strand, on which all handlers run.
+// A TCP socket, plain or under TLS, behind one interface. Its executor is a strand, on which all handlers
+// run.
 #pragma once
 
 #include <boost/asio/buffer.hpp>
@@ -19,7 +20,8 @@ class Socket {
     virtual void async_read_some(boost::asio::mutable_buffer buffer, Handler handler) = 0;
     virtual void async_write_some(boost::asio::const_buffer buffer, Handler handler) = 0;
 
-    // The exchanges at the beginning and the end that TLS has. Without TLS nothing, and the end of our direction.
+    // The exchanges at the beginning and the end that TLS has. Without TLS nothing, and the end of our
+    // direction.
     virtual void async_handshake(Handler handler) = 0;
     virtual void async_shutdown(Handler handler) = 0;
 };

@@ -1,4 +1,5 @@
-// The server's own routes: what orchestration and health probes ask, and APIs that this family of models cannot offer.
+// The server's own routes: what orchestration and health probes ask, and APIs that this family of models
+// cannot offer.
 #pragma once
 
 #include <functional>
@@ -15,8 +16,8 @@ struct StatusOptions {
     std::function<bool()> ready;  // thread-safe; false while loading or draining
     const Metrics* metrics = nullptr;
     bool metrics_open = true;  // without a key
-    // Thread-safe; why no request is answered until the server is started again; empty: there is no such reason. Clients are
-    // told that there is one, not what it names.
+    // Thread-safe; why no request is answered until the server is started again; empty: there is no such
+    // reason. Clients are told that there is one, not what it names.
     std::function<std::string()> problem = {};
 };
 

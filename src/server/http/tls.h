@@ -1,4 +1,5 @@
-// The server's certificate and key. OpenSSL is optional when Cachalot is built; without it TLS is refused with an error.
+// The server's certificate and key. OpenSSL is optional when Cachalot is built; without it TLS is refused
+// with an error.
 #pragma once
 
 #include <memory>

@@ -1,8 +1,8 @@
 // A socket as a coroutine sees it: two buffers, one deadline, one place to wait.
 //
-// The coroutine never waits for the network itself. Reads and writes are single operations whose handlers put down what
-// happened and wake the coroutine through one timer, which also carries the current deadline. So every wait has a time
-// limit, whatever wakes it, and nothing ever has to be cancelled:
+// The coroutine never waits for the network itself. Reads and writes are single operations whose handlers put
+// down what happened and wake the coroutine through one timer, which also carries the current deadline. So
+// every wait has a time limit, whatever wakes it, and nothing ever has to be cancelled:
 //
 //     socket --read--> input -->  [ coroutine ]  <--wake()-- anybody on the strand
 //                                      |
@@ -30,8 +30,8 @@ class Wire : public std::enable_shared_from_this<Wire> {
     using Clock = std::chrono::steady_clock;
     using Condition = std::function<bool()>;
 
-    // Both must outlive the wire, which outlives its owner while an operation is under way. `large_requests` is the
-    // pace of what is beyond kUnpaced bytes of a request.
+    // Both must outlive the wire, which outlives its owner while an operation is under way. `large_requests`
+    // is the pace of what is beyond kUnpaced bytes of a request.
     Wire(std::unique_ptr<Socket> socket, const HttpLimits& limits, Pace& large_requests);
     static constexpr std::size_t kUnpaced = std::size_t{1} << 20;
 
@@ -55,8 +55,8 @@ class Wire : public std::enable_shared_from_this<Wire> {
 
     boost::asio::awaitable<bool> handshake();  // whether it succeeded, within header_time
 
-    // Closes so that the client can read what it was sent last. Closing a socket with unread input resets it, which
-    // would take the answer away; so wait, for a while, until the client has closed its side.
+    // Closes so that the client can read what it was sent last. Closing a socket with unread input resets it,
+    // which would take the answer away; so wait, for a while, until the client has closed its side.
     boost::asio::awaitable<void> close_gently();
     void close();
 
@@ -70,20 +70,21 @@ class Wire : public std::enable_shared_from_this<Wire> {
     bool ended() const { return ended_; }    // the client has closed its side, or the connection is broken
     bool broken() const { return broken_; }  // nothing can be sent any more
     const boost::system::error_code& error() const { return error_; }  // the last one of the socket, if any
-    // After the end of input: wakes when the client refuses what it is sent, after which the connection is broken.
+    // After the end of input: wakes when the client refuses what it is sent, after which the connection is
+    // broken.
     void notice_reset();
 
     enum class Read { data, ended, late };
-    // Waits for more input than there is, until the deadline, or until `stop` when woken: then it counts as ended. The
-    // deadline moves by the time for which the pace of large requests kept the input waiting.
+    // Waits for more input than there is, until the deadline, or until `stop` when woken: then it counts as
+    // ended. The deadline moves by the time for which the pace of large requests kept the input waiting.
     boost::asio::awaitable<Read> more_input(Condition stop = {});
 
     // ---- output ----
 
     std::string output;  // to be sent; not to be touched before send() returned true
 
-    // Sends all of `output`, as long as there is progress and `give_up`, asked when woken, says no. Returns whether all
-    // was sent. After false nothing more can be sent.
+    // Sends all of `output`, as long as there is progress and `give_up`, asked when woken, says no. Returns
+    // whether all was sent. After false nothing more can be sent.
     boost::asio::awaitable<bool> send(Condition give_up = {});
     bool unsent() const { return writing_ || broken_ || !output.empty(); }
 

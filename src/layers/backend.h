@@ -8,7 +8,7 @@
 //
 //     box               reads                       writes
 //     embed             tokens                      X: the token's embedding, in each stream
-//     attention_input   X                           x = norm(mix(X)); products of x: low-rank queries, latents,
+//     attention_input   X                           x = norm(mix(X)); products of x: queries, latents,
 //                                                   inputs of compressors, weights of the indexer
 //     queries           low-rank queries            queries of attention and indexer, normalised, rotated
 //     remember          latents, compressor inputs  the states: window rows, compressed rows, indexer keys

@@ -106,7 +106,7 @@ class DraftedAnswers : public test::SchedulerTest {
         auto below = [&](std::uint64_t n) { return static_cast<std::size_t>(random.next() % n); };
         Request request;
         const auto& source = below(2) ? text : prose;
-        const auto piece = test::part(source, below(source.size() - 60), 10 + below(50));
+        const auto piece = test::part(source, below(source.size() - 100), 20 + below(80));
         for (auto repeats = 1 + below(3); repeats > 0; --repeats)
             request.prompt = test::joined(std::move(request.prompt), piece);
         request.after = static_cast<int>(below(20));
@@ -132,7 +132,7 @@ TEST_F(DraftedAnswers, AreThoseOfOneTokenAfterTheOther) {
     std::int64_t accepted = 0, preempted = 0;
     for (std::uint64_t seed = 0; seed < 12; ++seed) {
         SplitMix64 random(seed);
-        Engine engine(test::nano(), test::exact(300, 64));
+        Engine engine(test::nano(), test::exact(420, 64));
         std::vector<Request> requests;
         for (auto n = 2 + random.next() % 4; n > 0; --n) requests.push_back(some_request(random));
         std::vector<Answer> expected;

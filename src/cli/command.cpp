@@ -128,7 +128,7 @@ OpenEngineOptions ModelOptions::to_open() const {
     options.kv = kv_precision();
     if (trace_table || !profile.empty()) options.trace = profiled.get();
     options.note = say_note;
-    if (notes_in_log) options.note = [to = log](const std::string& note) { to.warn(note); };
+    if (notes_in_log) options.note = [to = log](const std::string& text) { to.warn(text); };
     return options;
 }
 

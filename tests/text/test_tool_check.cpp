@@ -71,9 +71,9 @@ TEST(ToolCheck, WrongTypesAreNamedWithTheirPlaceAndTool) {
 
 // What the command line reads, and chat's messages.
 TEST(ToolCheck, ConversationsAreChecked) {
-    const auto refused = [](const char* json) {
+    const auto refused = [](const char* text) {
         try {
-            conversation_from_json(ordered_json::parse(json));
+            conversation_from_json(ordered_json::parse(text));
         } catch (const Error& e) {
             return std::string(e.what()).substr(0, std::string(e.what()).find(": "));
         }

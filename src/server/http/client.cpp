@@ -13,6 +13,8 @@
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 
+#include <utility>
+
 #include "base/error.h"
 
 namespace cachalot::server {

@@ -89,8 +89,12 @@ TEST(ApiThinking, IsTurnedOnAndLimited) {
 }
 
 TEST(ApiThinking, UnknownMembersAndValuesAreRefused) {
+    struct Unknown {
+        const char* members;
+        const char* param;
+    };
     // clang-format off
-    const Asked unknown[] = {
+    const Unknown unknown[] = {
         {R"({"chat_template_kwargs": {"thinkk": false}})", "chat_template_kwargs.thinkk"},
         {R"({"chat_template_args": {"x": 1}})", "chat_template_args.x"},
         {R"({"reasoning": {"thinks": false}})", "reasoning.thinks"},

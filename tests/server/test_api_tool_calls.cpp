@@ -53,7 +53,7 @@ TEST(ApiTools, ResponsesAnswerWithCustomCalls) {
                                             "name": "apply_patch", "input": "a\n\"b\""})"));
     body["stream"] = true;
     std::string input;
-    Names kinds;
+    std::vector<std::string> kinds;
     for (const auto& event : read_sse(ask(routes, "POST", "/v1/responses", body.dump())->body)) {
         kinds.push_back(event.name);
         if (event.name == "response.custom_tool_call_input.delta") input += event.data["delta"];

@@ -117,9 +117,9 @@ TEST(ToolMemory, RepeatedIdsTakeLinearTime) {
         }
         return conversation;
     };
-    EXPECT_LT(
-        test::growth(2'000, prepare, [&](Conversation conversation) { memory.reattach("t", conversation); }),
-        test::kLinearGrowth);
+    EXPECT_LT(cachalot::test::growth(2'000, prepare,
+                                     [&](Conversation conversation) { memory.reattach("t", conversation); }),
+              cachalot::test::kLinearGrowth);
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ TEST(ApiTools, ResponsesAnswerWithCustomCalls) {
         }
     }
     EXPECT_EQ(input, "a\n\"b\"");
-    EXPECT_EQ(kinds, (Names{"response.created", "response.in_progress", "response.output_item.added",
+    EXPECT_EQ(kinds, (std::vector<std::string>{"response.created", "response.in_progress", "response.output_item.added",
                             "response.custom_tool_call_input.delta", "response.custom_tool_call_input.delta",
                             "response.custom_tool_call_input.done", "response.output_item.done",
                             "response.completed"}));

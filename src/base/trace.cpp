@@ -64,13 +64,18 @@ std::string Trace::summary() const {
     std::vector<const char*> path;  // the names that a span lies in
     double whole = 0, covered = 0;
     std::int64_t passes = 0, layers = 0, waits = 0, waits_in_layers = 0;
+    int last_layer = -1;
     int layer_depth = INT_MAX;  // of the layer that the span lies in or is
     for (std::size_t i = 0; i < spans_.size(); ++i) {
         const TraceSpan& span = spans_[i];
         const double time = std::max(0.0, span.end - span.begin);
         if (span.depth == 0) whole += time, ++passes;
         if (span.depth <= layer_depth) layer_depth = span.layer >= 0 ? span.depth : INT_MAX;
-        if (span.layer >= 0 && span.depth == layer_depth) ++layers;
+        if (span.layer < 0 && span.depth < layer_depth) last_layer = -1;  // another pass
+        if (span.layer >= 0 && span.depth == layer_depth && span.layer != last_layer) {
+            ++layers;  // has several spans, one after the other
+            last_layer = span.layer;
+        }
         waits += span.waits;
         if (span.depth >= layer_depth) waits_in_layers += span.waits;
         path.resize(static_cast<std::size_t>(span.depth));

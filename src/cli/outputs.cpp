@@ -74,6 +74,7 @@ void check_new_folder(const std::string& path) {
 void save_or_keep(const std::string& output, const std::function<void(const std::string& path)>& save) {
     std::string problem;
     bool is_file = true;
+    std::signal(SIGPIPE, SIG_IGN);  // the other end of a pipe that has gone is an error like others
     try {
         is_file = !OutputTarget::of(output).is_stream;
         return save(output);

@@ -79,6 +79,10 @@ void KvPages::extend(std::int64_t written, std::int64_t length, Stream& stream) 
     while (size() < wanted) {
         ids_.push_back(pages.allocate());
         addresses_.push_back(pages.address(ids_.back()));
+        // Rows end with padding that nobody writes, and a state is the same bytes wherever it was computed.
+        stream.run([page = addresses_.back(), bytes = static_cast<std::size_t>(pages.block_bytes())] {
+            std::memset(page, 0, bytes);
+        });
     }
 }
 

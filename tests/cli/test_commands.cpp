@@ -208,7 +208,7 @@ TEST_F(Commands, BenchPrintsItsRows) {
 TEST_F(Commands, ProfilesSayWhereTheTimeGoes) {
     auto o = run("run -p Hello -n 2 --profile " + path("profile.json"));
     EXPECT_EQ(o.status, 0);
-    EXPECT_THAT(o.err, HasSubstr("attention/attend"));
+    EXPECT_THAT(o.err, HasSubstr("attend/attend"));
     auto profile = json::parse(read_text_file(path("profile.json")));
     EXPECT_GT(profile["traceEvents"].size(), 100u);
     expect_error("run -p Hello -n 2 --profile /no/such/folder/x.json", "/no/such/folder/x.json");

@@ -45,7 +45,7 @@ TEST_F(Commands, ValuesOutOfRangeAreWrongUsage) {
         {"serve --port 99999", "65535"},
         {"serve --log-level loud", "none of trace, debug, info, warn, error, off"},
         {"run hi --log-level wran", "did you mean 'warn'?"},
-        {"chat --log-level ''", "none of trace"},
+        {"chat --log-level ''", "the value is empty"},
         {"serve --port -1", "65535"},
         {"launch claude --port 70000", "65535"},
         {"launch codx", "did you mean 'codex'?"},

@@ -31,7 +31,8 @@ inline EngineOptions small_options() {
 
 inline Engine streaming(std::shared_ptr<const Model> model, int slots, std::unique_ptr<ReadQueue> queue,
                         EngineOptions options = small_options(), std::optional<HeatFile> heat = {}) {
-    auto store = std::make_unique<StreamingExpertStore>(*model, slots, std::move(queue), std::move(heat));
+    auto store = std::make_unique<StreamingExpertStore>(*model, slots, std::move(queue), std::move(heat),
+                                                        ExpertPacks(), options.log);
     return Engine(std::move(model), options, std::move(store));
 }
 

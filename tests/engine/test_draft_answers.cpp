@@ -141,7 +141,7 @@ TEST_F(DraftedAnswers, AreThoseOfOneTokenAfterTheOther) {
         options.headroom = 1;
         options.beside = 16;
         if (seed % 3 == 0)
-            options.memory = Scheduler::least_memory(engine) + 2 * engine.kv_pool()->layout().bytes_at(0);
+            options.memory = Scheduler::least_memory(engine) + engine.kv_pool()->layout().bytes_at(0);
         for (auto drafting : {Drafting::off, Drafting::lookup, Drafting::automatic}) {
             options.drafting = drafting;
             Scheduler scheduler(engine, options);

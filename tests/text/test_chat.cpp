@@ -66,7 +66,7 @@ TEST(Chat, ReadsReasoningAndCallsOfOtherServers) {
     EXPECT_EQ(call.arguments, R"({"input": "a\"b"})");
     EXPECT_THROW(message(R"("function_call": {"name": "f", "arguments": "{}"})"), Error);
     EXPECT_EQ(error_of(R"({"messages": [], "tools": [{"function": {"name": "f", "parameters": []}}]})"),
-              "tools[0].function.parameters: expected an object, found array");
+              "tools[0].function.parameters: expected an object, found array, in the tool 'f'");
     EXPECT_EQ(error_of(R"({"messages": [], "tools": [{"function": {"name": "f", "description": 5}}]})"),
               "tools[0].function.description: expected a string, found number");
 }

@@ -64,6 +64,7 @@ TEST(ChatToJson, InstructionsCarryToolsAndAFormat) {
 // Any mixture of roles, reasoning, parts, calls and results reads the same again.
 RC_GTEST_PROP(ChatToJson, AnyConversationComesBack, ()) {
     const auto text = rc::gen::element<std::string>("", "a", "two\nlines", "\"\\", "日本", "{\"x\": 1}");
+    const auto name = rc::gen::element<std::string>("a", "two_words", "日本", "a.b-c");  // which prompts hold
     Conversation first;
     const int count = *rc::gen::inRange(0, 8);
     for (int i = 0; i < count; ++i) {
@@ -74,7 +75,7 @@ RC_GTEST_PROP(ChatToJson, AnyConversationComesBack, ()) {
             m.reasoning = *text;
             m.without_eos = *rc::gen::arbitrary<bool>();
             for (int call = *rc::gen::inRange(0, 3); call > 0; --call)
-                m.tool_calls.push_back({*text, *text, *text});
+                m.tool_calls.push_back({*text, *name, *text});
         }
         if (m.role == Role::tool) m.tool_call_id = *text;
         first.messages.push_back(m);

@@ -115,7 +115,11 @@ class ChatAnswer : public Answer {
             usage_ = event.usage;
             start_ = Clock::now();
         }
-        if (stream_) return event.kind == Event::Kind::done ? end(event) : last_.release() + chunks(event);
+        if (stream_ && event.kind == Event::Kind::done) return end(event);
+        if (stream_) {
+            const std::string before = last_.release();
+            return before + chunks(event);
+        }
         collect(event);
         return {};
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "service/client_error.h"
 #include "text/chat_json.h"
 #include "text/tool_check.h"
 
@@ -22,6 +23,15 @@ std::string joined(const std::string& name_space, const std::string& name) {
     if (name_space.empty()) return name;
     if (name_space.ends_with(kSeparator)) return name_space + name;
     return fmt::format("{}{}{}", name_space, kSeparator, name);
+}
+
+// Throws ApiError.
+void check_schema(const Field& schema, std::string_view tool) {
+    try {
+        check_parameters(schema.json(), schema.path(), tool);
+    } catch (const Error& e) {
+        throw ApiError{400, "invalid_request", e.what(), blamed_field(e.what())};
+    }
 }
 
 }  // namespace
@@ -133,7 +143,7 @@ ordered_json function_parts(const Field& function) {
     parts["parameters"] = {{"type", "object"}, {"properties", ordered_json::object()}};
     for (const char* name : {"inputSchema", "input_schema", "parameters"})
         if (const Field schema = function[name]) {
-            check_parameters(schema.json(), schema.path(), function["name"].string_or(""));
+            check_schema(schema, function["name"].string_or(""));
             parts["parameters"] = schema.json();
         }
     return parts;

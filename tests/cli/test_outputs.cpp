@@ -55,12 +55,12 @@ TEST_F(Outputs, AreCheckedBeforeAnythingIsRead) {
 // A place may fill up, or the other end of a pipe go away, while the work is done.
 TEST_F(Outputs, FinishedWorkIsKeptWhereItsPlaceIsGone) {
     std::ofstream(path("text")) << "some words that are read";
-    const auto o = run(fmt::format("imatrix -m {} -f {} -o /dev/stdout 2>{} | true; cat {} >&2",
-                                   test::kNanoPath, path("text"), path("err"), path("err")));
-    const auto at = o.err.find("It is kept in ");
-    ASSERT_NE(at, o.err.npos) << o.err;
+    const auto o = run(fmt::format("imatrix -m {} -f {} -o /dev/stdout 2>{} | true; cat {}", test::kNanoPath,
+                                   path("text"), path("err"), path("err")));
+    const auto at = o.out.find("It is kept in ");
+    ASSERT_NE(at, o.out.npos) << o.out;
     const auto begin = at + std::string_view("It is kept in ").size();
-    const auto kept = o.err.substr(begin, o.err.find('\n', begin) - begin);
+    const auto kept = o.out.substr(begin, o.out.find('\n', begin) - begin);
     EXPECT_EQ(run(fmt::format("imatrix --merge {}", kept)).status, 0) << kept;
     fs::remove(kept);
 }

@@ -62,10 +62,11 @@ TEST(ApiTools, ResponsesAnswerWithCustomCalls) {
         }
     }
     EXPECT_EQ(input, "a\n\"b\"");
-    EXPECT_EQ(kinds, (std::vector<std::string>{"response.created", "response.in_progress", "response.output_item.added",
-                            "response.custom_tool_call_input.delta", "response.custom_tool_call_input.delta",
-                            "response.custom_tool_call_input.done", "response.output_item.done",
-                            "response.completed"}));
+    EXPECT_EQ(kinds, (std::vector<std::string>{
+                         "response.created", "response.in_progress", "response.output_item.added",
+                         "response.custom_tool_call_input.delta", "response.custom_tool_call_input.delta",
+                         "response.custom_tool_call_input.done", "response.output_item.done",
+                         "response.completed"}));
 }
 
 TEST(ApiTools, CallsOfANamespaceHaveNameAndNamespaceApart) {

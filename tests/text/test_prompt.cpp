@@ -231,7 +231,7 @@ TEST(Prompt, ForgedTokensStayLiteral) {
         EXPECT_EQ(part.mode, SpecialTokens::literal) << part.text;
         found++;
     }
-    EXPECT_EQ(found, 10U);
+    EXPECT_EQ(found, 9U);
 }
 
 TEST(Prompt, Marks) {

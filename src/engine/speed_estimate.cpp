@@ -12,6 +12,7 @@
 namespace cachalot {
 namespace {
 
+using Clock = std::chrono::steady_clock;
 constexpr std::pair<double, double> kCurve[] = {{0, 0},        {0.055, 0.405}, {0.104, 0.596},
                                                 {0.22, 0.744}, {0.44, 0.865},  {1, 1}};
 constexpr double kLess = 0.10, kMore = 0.05;
@@ -50,7 +51,6 @@ SpeedEstimate estimate_speed(const Model& model, const MemoryPlan& plan, double 
 }
 
 double measure_expert_reads(const Model& model, double seconds) {
-    using Clock = std::chrono::steady_clock;
     const ExpertRecords records(model);
     const SlotMemory memory(kReaders, records.slot_bytes());
     BlockReader reader(records.files(), make_read_queue());

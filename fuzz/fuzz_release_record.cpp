@@ -73,7 +73,8 @@ struct Model {
         const Gguf file(path);
         const auto bytes = file.files()[0].bytes();
         const auto* begin = reinterpret_cast<const char*>(bytes.data());
-        for (const auto text : *file.metadata().find<std::vector<std::string_view>>(kContents))
+        const auto contents = *file.metadata().find<std::vector<std::string_view>>(kContents);
+        for (const auto text : contents)
             texts.push_back({static_cast<std::size_t>(text.data() - begin), text.size()});
         const auto names = *file.metadata().find<std::vector<std::string_view>>(kFiles);
         last_name = static_cast<std::size_t>(names.back().data() - begin);

@@ -13,6 +13,7 @@ namespace {
 
 EngineOptions checked(EngineOptions o, const Config& config) {
     if (o.threads < 0 || o.threads > 1024) fail("threads: {} is out of range (0 to 1024)", o.threads);
+    if (o.layers) o.layers = layer_range(config, o.layers->first, o.layers->last);
     if (o.chunk < 1 || o.chunk > 65536) fail("chunk: {} is out of range (1 to 65536)", o.chunk);
     if (o.context == 0) o.context = config.context_length;
     if (o.context < 1 || o.context > config.context_length)
@@ -63,6 +64,11 @@ PassOutput Engine::step(const Batch& batch) {
             fail("the context is full: {} tokens, the limit is {}", s.start + s.count, options_.context);
         if (!s.state->intact()) fail("the state of this sequence was lost in a pass that failed");
     }
+    const auto streams = static_cast<std::size_t>(batch.rows() * kStreams) *
+                         static_cast<std::size_t>(model_->config.hidden_size);
+    if (!range_.embed && batch.streams().size() != streams)
+        fail("layers {} and up need the residual streams of those before: {} numbers for {} rows, not {}",
+             range_.first, streams, batch.rows(), batch.streams().size());
     for (auto token : batch.tokens())
         if (token < 0 || token >= model_->config.vocab_size)
             fail("token {} is out of range (the vocabulary has {})", token, model_->config.vocab_size);

@@ -26,8 +26,8 @@ struct GenerationOptions {
     std::int64_t max_tokens = -1;    // -1: until the context is full
     std::vector<std::string> stops;  // the text ends before the first of them
     bool ignore_eos = false;
-    // Which special tokens appear in the text: those that structure an answer (<think>, </think>, ｜DSML｜) are
-    // for a CompletionParser to read.
+    // Which special tokens appear in the text: `structure` are the tokens of an answer's parts (<think>,
+    // </think>, ｜DSML｜), which a CompletionParser reads.
     enum class Special { none, structure, all } special = Special::none;
     int top_logprobs = -1;  // -1: no log-probabilities
     // What ends the reasoning that the answer begins with; none if it begins with content. A turn does not

@@ -5,7 +5,6 @@
 // call returns; the same code runs, late, on a device for tests whose memory cannot be read in between.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <vector>
 

@@ -11,8 +11,8 @@ std::int32_t BlockPool::allocate() {
     memory.reserve(static_cast<std::size_t>(std::max<std::int64_t>(1, block_bytes_)));
     std::lock_guard lock(mutex_);
     if (free_.empty()) {
-        free_.reserve(blocks_.size() + 1);
         blocks_.push_back({std::move(memory), 1});
+        free_.reserve(blocks_.capacity());  // release() may not fail
         count_->add(block_bytes_);
         return static_cast<std::int32_t>(blocks_.size() - 1);
     }
@@ -74,8 +74,10 @@ void KvPages::extend(std::int64_t written, std::int64_t length, Stream& stream) 
         addresses_[place] = pages.address(own);
         stream.run([pool = pool_, shared] { pool->pages().release({&shared, 1}); });  // it is read until then
     }
-    ids_.reserve(static_cast<std::size_t>(std::max(wanted, size())));
-    addresses_.reserve(ids_.capacity());
+    if (const auto most = static_cast<std::size_t>(wanted); most > ids_.capacity()) {
+        ids_.reserve(std::max(most, 2 * ids_.capacity()));
+        addresses_.reserve(ids_.capacity());
+    }
     while (size() < wanted) {
         ids_.push_back(pages.allocate());
         addresses_.push_back(pages.address(ids_.back()));

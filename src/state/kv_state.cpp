@@ -50,9 +50,10 @@ KvCheckpoint KvState::checkpoint(std::int64_t length) const {
     each_needed_run(layout(), length, [&](std::int64_t, std::int64_t size) { bytes += size; });
     saved.rings.resize(static_cast<std::size_t>(bytes));
     Stream& stream = pages_.pool()->stream();
+    const std::byte* slab = slab_.address();
     std::byte* to = saved.rings.data();
     each_needed_run(layout(), length, [&](std::int64_t offset, std::int64_t size) {
-        stream.copy(to, slab_.address() + offset, static_cast<std::size_t>(size));
+        stream.copy(to, slab + offset, static_cast<std::size_t>(size));
         to += size;
     });
     stream.synchronize();
@@ -66,9 +67,10 @@ void KvState::restore(const KvCheckpoint& saved) {
     pages_ = saved.pages;
     length_ = floor_ = saved.length;
     Stream& stream = pages_.pool()->stream();
+    std::byte* slab = slab_.address();
     const std::byte* from = saved.rings.data();
     each_needed_run(layout(), saved.length, [&](std::int64_t offset, std::int64_t size) {
-        stream.copy(slab_.address() + offset, from, static_cast<std::size_t>(size));
+        stream.copy(slab + offset, from, static_cast<std::size_t>(size));
         from += size;
     });
     CACHALOT_CHECK(from == saved.rings.data() + saved.rings.size());

@@ -2,11 +2,15 @@
 //
 // The tags as DeepSeek V4 writes them, and what models make of them:
 //
-//     <｜DSML｜tool_calls>                          |DSML| with ASCII bars, with two bars a side or with one
-//     <｜DSML｜invoke name="NAME">                  missing, in small letters; `｜DSML｜` without `<`; spaces or
-//     <｜DSML｜parameter name="KEY" string="true">  the slash after it; `function_calls` (V3.2), `calls`
-//     </｜DSML｜parameter>                          (V4.1), `toolcalls`, `paramter`, ...; no `string`, other
-//                                                 quotes or none, no `>`, `/>`
+//     <｜DSML｜tool_calls>
+//     <｜DSML｜invoke name="NAME">
+//     <｜DSML｜parameter name="KEY" string="true">
+//     </｜DSML｜parameter>
+//
+//     the sentinel   |DSML| with ASCII bars, with two bars a side or with one missing, in small letters;
+//                    without `<`; followed by spaces or by the slash
+//     the word       `function_calls` (V3.2), `calls` (V4.1), `toolcalls`, `paramter`, ...
+//     the rest       no `string`, other quotes or none, no `>`, `/>`
 //
 // So the word after the sentinel is compared with the known ones by distance, and a tag ends where nothing of
 // a tag follows. A sentinel that no word follows is a tag of kind `other`: it is no text either.

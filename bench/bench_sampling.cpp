@@ -87,7 +87,7 @@ double write_together(Engine& engine, int answers, bool sampled) {
         scheduler.submit(
             std::make_shared<Sequence>(Generation(engine, std::move(prompt), how), SequenceOptions()));
     }
-    while (scheduler.rows() != answers) scheduler.step();
+    while (scheduler.busy() && scheduler.rows() != answers) scheduler.step();
     double seconds = 0;
     std::int64_t rows = 0;
     while (scheduler.busy()) {
@@ -115,7 +115,8 @@ int main(int argc, char** argv) try {
     if (argc < 2)
         measure_sampler();
     else
-        measure_answers(argv[1], argc > 2 ? std::atoi(argv[2]) : 16, argc > 3 ? std::atoi(argv[3]) : 7);
+        measure_answers(argv[1], std::max(1, argc > 2 ? std::atoi(argv[2]) : 16),
+                        std::max(1, argc > 3 ? std::atoi(argv[3]) : 7));
 } catch (const Error& e) {
     fmt::print(stderr, "{}\n", e.what());
     return 1;

@@ -2,8 +2,8 @@
 //
 // The library reports every problem caused by the outside world (a file, a request, the machine) by throwing
 // `Error`, whose message names the file, tensor, field or offset. It never prints, exits or aborts.
-// `InternalError` marks our own mistakes: an assertion that failed. Both are caught in three places only:
-// `main`, one server request, and the engine's worker.
+// `InternalError` marks our own mistakes: an assertion that failed. Either ends what was asked for and
+// nothing else: a command, a request, a call of the C API; work that nobody waits for tells its Log.
 #pragma once
 
 #include <fmt/format.h>

@@ -64,10 +64,11 @@ PassOutput Engine::step(const Batch& batch) {
             fail("the context is full: {} tokens, the limit is {}", s.start + s.count, options_.context);
         if (!s.state->intact()) fail("the state of this sequence was lost in a pass that failed");
     }
-    const auto streams = static_cast<std::size_t>(batch.rows() * kStreams) *
-                         static_cast<std::size_t>(model_->config.hidden_size);
-    if (!range_.embed && batch.streams().size() != streams)
-        fail("layers {} and up need the residual streams of those before: {} numbers for {} rows, not {}",
+    const auto streams = range_.embed ? std::size_t{0}
+                                      : static_cast<std::size_t>(batch.rows() * kStreams) *
+                                            static_cast<std::size_t>(model_->config.hidden_size);
+    if (batch.streams().size() != streams)
+        fail("layers from {} on begin with residual streams of {} numbers for {} rows, not of {}",
              range_.first, streams, batch.rows(), batch.streams().size());
     for (auto token : batch.tokens())
         if (token < 0 || token >= model_->config.vocab_size)

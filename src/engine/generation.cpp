@@ -100,7 +100,7 @@ bool Generation::shows(std::int32_t token) const {
 std::string Generation::cancel() { return finished() ? std::string() : finish(FinishReason::cancelled, {}); }
 
 void Generation::cut(std::size_t length) {
-    if (length >= tokens_.size()) return;
+    if (length >= prompt_size_ + completion_tokens()) return;
     CACHALOT_CHECK(length >= prompt_size_);
     constraints_.rollback(tokens_.size() - length);
     tokens_.resize(length);

@@ -39,7 +39,7 @@ struct GenerationOptions {
     // After so many tokens of reasoning `reasoning_end` is given, if it has not come. -1: no limit.
     std::int64_t max_reasoning = -1;
     TokenRules rules;
-    ConstraintMaker constraint;  // one more; may be empty
+    ConstraintMaker constraint;  // a further constraint; may be empty
 };
 
 enum class FinishReason { none, eos, stop, length, cancelled };

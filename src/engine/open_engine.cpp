@@ -30,8 +30,8 @@ std::optional<ExpertBudget> expert_budget(const OpenEngineOptions& o, const Mode
     const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
     if (plan.resident()) return std::nullopt;
     note(o,
-         "the routed experts, {}, do not fit into memory; a cache of {} is used (see "
-         "cachalot plan)",
+         "the routed experts, {}, do not fit into memory; a cache of {} is used "
+         "(cachalot plan says why)",
          human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
 }
@@ -70,6 +70,9 @@ ExpertPacks expert_packs(const OpenEngineOptions& o, const Model& model) {
 void choose_experts(const OpenEngineOptions& o, const Model& model, EngineOptions& options) {
     if (o.expert_cache == "off" && !o.expert_packs.empty())
         fail("--expert-pack is read by a cache of experts, and --expert-cache is off");
+    const bool heat_named = o.expert_heat != "off" && o.expert_heat != "auto";
+    if (o.expert_cache == "off" && heat_named)
+        fail("--expert-heat is read by a cache of experts, and --expert-cache is off");
     options.expert_cache = expert_budget(o, model);
     options.chunk = o.chunk > 0            ? o.chunk
                     : options.expert_cache ? streaming_chunk(model.config, memory_limit().available)
@@ -77,11 +80,19 @@ void choose_experts(const OpenEngineOptions& o, const Model& model, EngineOption
     if (options.expert_cache) {
         options.expert_heat = heat_file(o, model);
         options.expert_packs = expert_packs(o, model);
-    } else if (!o.expert_packs.empty()) {
-        (void)expert_packs(o, model);  // which must be right all the same
-        note(o,
-             "--expert-pack is not used, as the whole model fits into memory; --expert-cache says how "
-             "much of it experts may take");
+        return;
+    }
+    // Files that are named must be right all the same.
+    constexpr const char* kUnused =
+        "{} is not used, as the whole model fits into memory; --expert-cache says how much of it experts may "
+        "take";
+    if (heat_named) {
+        (void)heat_file(o, model);
+        note(o, kUnused, "--expert-heat");
+    }
+    if (!o.expert_packs.empty()) {
+        (void)expert_packs(o, model);
+        note(o, kUnused, "--expert-pack");
     }
 }
 

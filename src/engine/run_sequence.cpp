@@ -61,7 +61,7 @@ SequenceRun run_sequence(Scheduler& scheduler, const std::shared_ptr<Sequence>& 
                 if (event->error) std::rethrow_exception(event->error);
                 if (callbacks.on_event && !callbacks.on_event(*event))
                     end = event->kind == SequenceEvent::Kind::wrote ? event->length
-                                                                    : generation.tokens().size();
+                                                                    : generation.prompt_tokens();
             }
         }
     } catch (...) {

@@ -185,11 +185,7 @@ void Scheduler::pass_failed(const std::vector<Part>& parts, const std::exception
         auto& s = *held;
         const bool intact = s.state_->intact();
         if (s.in_doubt()) {  // it was by itself
-            try {
-                if (intact) keep(s, s.state_->length());
-            } catch (...) {
-                engine_.options().log.often(LogLevel::warn, "a state is not kept", {{"error", cause_of()}});
-            }
+            if (intact) keep(s, s.state_->length());
             drop(held, error);
             continue;
         }

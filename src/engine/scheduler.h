@@ -156,7 +156,7 @@ struct SequenceEvent {
     std::string text = {};
     std::optional<Logprobs> logprobs = {};
     std::size_t text_offset = 0;  // see Generation
-    std::size_t length = 0;       // of the sequence with this token
+    std::size_t length = 0;       // of the sequence with this token, EOS included
     bool last = false;            // the generation is finished
     std::exception_ptr error = nullptr;
 };
@@ -276,7 +276,7 @@ class Scheduler {
     SchedulerOptions options_;
     const KvLayout& layout_;    // of the states
     const std::int64_t limit_;  // of memory, less what a checkpoint may take for a moment
-    // By rank; a place is taken by the latter two.
+    // By rank. Fetching and running sequences take places; waiting ones do not.
     std::map<Sequence::Rank, Held> waiting_, fetching_, running_;
     PrefixIndex prefixes_;
     std::vector<SequenceEvent> events_;

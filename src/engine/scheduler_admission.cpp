@@ -94,7 +94,7 @@ bool Scheduler::start(const Held& held) {
     if (s.generation_.finished() && !s.options_.all_logits) {  // there is nothing to write
         note_start(held, match.kept());
         SequenceEvent wrote{SequenceEvent::Kind::wrote, held};
-        wrote.length = s.tokens().size();
+        wrote.length = s.generation_.prompt_tokens() + s.generation_.completion_tokens();
         wrote.last = true;
         events_.push_back(std::move(wrote));
         return true;

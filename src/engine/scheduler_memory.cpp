@@ -35,7 +35,7 @@ bool Scheduler::evict_for(std::int64_t bytes) {
     return true;
 }
 
-// The same, and in need also takes back what the disk tier holds.
+// As evict_for(); if that is not enough, the disk tier gives up what it holds in memory.
 bool Scheduler::make_room(std::int64_t bytes) {
     return evict_for(bytes) || (options_.disk && options_.disk->release_memory() && evict_for(bytes));
 }
@@ -49,7 +49,8 @@ bool Scheduler::let_go() {
     return true;
 }
 
-void Scheduler::keep(Sequence& s, std::int64_t length) {
+// A state that cannot be kept costs that it is computed again, and no more.
+void Scheduler::keep(Sequence& s, std::int64_t length) try {
     auto tokens = s.tokens().first(static_cast<std::size_t>(length));
     if (length == 0 || prefixes_.contains(s.options_.space, tokens)) return;
     if (!engine_.problem().empty()) return;  // nobody knows which weights the state is of
@@ -60,6 +61,8 @@ void Scheduler::keep(Sequence& s, std::int64_t length) {
         options_.disk->store(s.options_.space, tokens, saved,
                              [&](std::int64_t bytes) { return evict_for(bytes); });
     prefixes_.insert(s.options_.space, tokens, std::move(saved));
+} catch (const std::exception& e) {
+    engine_.options().log.often(LogLevel::warn, "a state is not kept", {{"error", e.what()}});
 }
 
 bool Scheduler::adopt(const std::string& space, std::span<const std::int32_t> tokens, KvCheckpoint state) {

@@ -103,7 +103,7 @@ void Scheduler::choose(const Part& part, std::span<float> logits, Outcome& outco
             wrote.logprobs = generation.logprobs();
             wrote.text_offset = generation.text_offset();
         }
-        wrote.length = generation.tokens().size();
+        wrote.length = generation.prompt_tokens() + generation.completion_tokens();
         wrote.last = generation.finished();
         outcome.written.push_back(std::move(wrote));
         if (generation.finished() || row == part.draft.size()) break;

@@ -13,10 +13,12 @@ constexpr int kFormat = 2;  // one more whenever states are computed or laid out
 
 ChainKey state_fingerprint(const Engine& engine, const Hash128& model) {
     const auto& o = engine.options();
-    const auto text = fmt::format("states {};activations {};rows {};kernels {};model {}", kFormat,
-                                  o.precision == Precision::exact ? "exact" : "fast",
-                                  o.kv == KvPrecision::f32 ? "f32" : "reference",
-                                  engine.primitives().kernels(), hex(model));
+    auto text = fmt::format("states {};activations {};rows {};kernels {};model {}", kFormat,
+                            o.precision == Precision::exact ? "exact" : "fast",
+                            o.kv == KvPrecision::f32 ? "f32" : "reference", engine.primitives().kernels(),
+                            hex(model));
+    if (o.layers && *o.layers != all_layers(engine.model().config))
+        text += fmt::format(";layers {} to {}", o.layers->first, o.layers->last);
     return hash128(std::as_bytes(std::span(text)));
 }
 

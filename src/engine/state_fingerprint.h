@@ -6,11 +6,11 @@
 
 namespace cachalot {
 
-// Of the model (its content_fingerprint), the precisions, and the kernels: two engines with the same number
-// compute the same states.
+// Of the model (its content_fingerprint) and its layers, the precisions, and the kernels: two engines with
+// the same number compute the same states.
 ChainKey state_fingerprint(const Engine& engine, const Hash128& model);
 
-// The same for who can wait: reads all of the model.
+// Reads the whole model to compute its content fingerprint first.
 ChainKey state_fingerprint(const Engine& engine);
 
 }  // namespace cachalot

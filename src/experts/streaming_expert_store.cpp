@@ -333,8 +333,10 @@ void StreamingExpertStore::arrived(const BlockReader::Finished& finished, std::s
     } else {
         again = try_again(key);
         const int layer = cache_.shape().layer(key);
+        const auto i = asked(key);
+        const bool retried = again && i && awaited_[*i];  // what was only read ahead is not
         log_.often(LogLevel::warn,
-                   again ? "an expert cannot be read; it is tried again" : "an expert cannot be read",
+                   retried ? "an expert cannot be read; it is tried again" : "an expert cannot be read",
                    {{"layer", layer},
                     {"expert", static_cast<int>(key) - layer * cache_.shape().experts},
                     {"error", finished.error}});

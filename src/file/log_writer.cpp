@@ -141,13 +141,16 @@ LogWriter::LogWriter(const std::vector<LogOutput>& outputs, std::function<void(c
 }
 
 LogWriter::~LogWriter() {
-    for (const auto& [message, repeated] : repeated_) {
-        if (repeated.count == 0) continue;
-        try {
-            put({repeated.level, message, {}, false}, repeated.count);
-        } catch (...) {  // out of memory
-        }
+    try {
+        tell_repeated();
+    } catch (...) {  // out of memory
     }
+}
+
+void LogWriter::tell_repeated() {
+    for (const auto& [message, repeated] : repeated_)
+        if (repeated.count > 0) put({repeated.level, message, {}, false}, repeated.count);
+    repeated_.clear();
 }
 
 void LogWriter::write(const LogLine& line) {
@@ -155,9 +158,12 @@ void LogWriter::write(const LogLine& line) {
     std::int64_t times = 0;
     if (line.often) {
         const auto now = std::chrono::steady_clock::now();
-        if (repeated_.size() >= kMostMessages && !repeated_.contains(line.message)) repeated_.clear();
-        const auto [entry, is_new] =
-            repeated_.try_emplace(std::string(line.message), Repeated{line.level, now});
+        auto entry = repeated_.find(line.message);
+        const bool is_new = entry == repeated_.end();
+        if (is_new) {
+            if (repeated_.size() >= kMostMessages) tell_repeated();
+            entry = repeated_.try_emplace(std::string(line.message), Repeated{line.level, now}).first;
+        }
         auto& repeated = entry->second;
         if (!is_new && now - repeated.last < pause_) {
             ++repeated.count;

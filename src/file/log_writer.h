@@ -60,6 +60,7 @@ class LogWriter final : public LogSink {
         std::int64_t count = 0;  // since then, not written
     };
     void put(const LogLine& line, std::int64_t repeated);
+    void tell_repeated();  // the counts that were not written yet, and forgets them
 
     const std::function<void(const std::string&)> warn_;
     const std::chrono::milliseconds pause_;

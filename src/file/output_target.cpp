@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 
 namespace cachalot {
 namespace {
@@ -83,11 +84,9 @@ void check_folder(const fs::path& path, const fs::path& at) {
 bool takes_nothing(int device) { return ::write(device, "", 0) < 0; }
 
 void check_device(const fs::path& path, const fs::path& at) {
-    const int device = ::open(at.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    const bool refuses = device < 0 || takes_nothing(device);
-    const std::string why = refuses ? reason() : "";
-    if (device >= 0) ::close(device);
-    if (refuses) fail("{}: nothing can be written there: {}", path.string(), why);
+    const UniqueFd device(::open(at.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+    if (!device || takes_nothing(device.get()))
+        fail("{}: nothing can be written there: {}", path.string(), reason());
 }
 
 }  // namespace

@@ -58,7 +58,8 @@ struct LatentCall {
     RingView window;
 };
 
-// Learned pooling of token rows into compressed rows, see layers/compressor.h.
+// Learned pooling of token rows into compressed rows, see HostBackend::compressor
+// (layers/host_attention.cpp).
 struct CompressCall {
     std::int64_t start = 0;       // position of the first new token
     int rows = 0;                 // new tokens

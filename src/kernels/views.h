@@ -22,6 +22,8 @@ struct RowFormat {
     int size = 0;    // n, elements of the vector
     int rotary = 0;  // R, rotated elements at its end
 
+    bool operator==(const RowFormat&) const = default;
+
     std::int64_t bytes() const {
         switch (kind) {
             case Kind::fp8_kv:

@@ -26,7 +26,6 @@
 #include <functional>
 #include <span>
 
-#include "device/device.h"
 #include "state/batch.h"
 
 namespace cachalot {
@@ -55,9 +54,9 @@ class Backend {
   public:
     virtual ~Backend() = default;
 
-    // Runs what issue() asks for, over the rows of `batch`, whose states have room for them. It is called, or
-    // was once: see above. Returns when the results are there. Throws what a box throws; then the rows of the
-    // states mean nothing.
+    // Runs what issue() asks for, over the rows of `batch`, whose states have room for them. A device that
+    // replays calls issue() in the first pass only; others call it in every pass. Returns when the results
+    // are there. Throws what a box throws; then the rows of the states mean nothing.
     virtual PassOutput pass(const Batch& batch, const std::function<void()>& issue) = 0;
 
     virtual void embed() = 0;

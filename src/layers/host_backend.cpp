@@ -46,8 +46,13 @@ PassOutput HostBackend::pass(const Batch& batch, const std::function<void()>& is
                      batch.streams().size_bytes());
     }
     if (recorded_.empty()) {
-        box("rope", -1, [this] { rope_.prepare(batch_.positions()); });
-        issue();
+        try {
+            box("rope", -1, [this] { rope_.prepare(batch_.positions()); });
+            issue();
+        } catch (...) {  // half a pass is not to be replayed
+            recorded_.clear();
+            throw;
+        }
     } else {
         for (const auto& work : recorded_) stream_.run(work);
     }

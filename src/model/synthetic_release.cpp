@@ -245,7 +245,7 @@ SyntheticSummary write_synthetic_release(const Config& config, std::uint64_t see
                                          const std::filesystem::path& folder,
                                          const SyntheticProgress& progress, std::uint64_t file_bytes) {
     validate(config, "the synthetic model");
-    // A release appears under its name all at once; one that is replaced loses its files one by one.
+    // A release appears under its name all at once; where a folder is there, its files come one by one.
     namespace fs = std::filesystem;
     auto whole = fs::absolute(folder).lexically_normal();
     if (!whole.has_filename()) whole = whole.parent_path();
@@ -255,7 +255,12 @@ SyntheticSummary write_synthetic_release(const Config& config, std::uint64_t see
     std::error_code error;
     try {
         const auto summary = Writer(config, seed, partial, progress, file_bytes).run();
-        fs::create_directories(whole, error);
+        if (!fs::exists(whole)) {
+            fs::rename(partial, whole);
+            return summary;
+        }
+        for (const auto& old : fs::directory_iterator(whole))  // weights of the release that is replaced
+            if (old.path().extension() == ".safetensors") fs::remove(old.path());
         for (const auto& entry : fs::directory_iterator(partial))
             fs::rename(entry.path(), whole / entry.path().filename());
         fs::remove(partial);

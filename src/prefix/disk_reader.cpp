@@ -96,10 +96,15 @@ void DiskReader::perform(DiskRead& read) {
         const auto rows = codec_.rows_bytes(state.length, state.length + count);
         const auto bytes = rows + (snapshot ? rings : 0);
         const auto payload = std::span(read.buffer_).first(static_cast<std::size_t>(bytes));
-        auto problem = files_.read(record.place, record.name, payload);
-        if (problem.empty() && !codec_.read_rows(state, tokens.first(static_cast<std::size_t>(count)),
-                                                 payload.first(static_cast<std::size_t>(rows))))
-            problem = "a record holds other tokens than the index says";
+        std::string problem;
+        try {
+            problem = files_.read(record.place, record.name, payload);
+            if (problem.empty() && !codec_.read_rows(state, tokens.first(static_cast<std::size_t>(count)),
+                                                     payload.first(static_cast<std::size_t>(rows))))
+                problem = "a record holds other tokens than the index says";
+        } catch (const std::exception& e) {  // of the device
+            problem = e.what();
+        }
         if (!problem.empty()) {
             ended_(record.name, problem);
             break;

@@ -1,6 +1,6 @@
 #include "service/service_disk.h"
 
-#include "base/human_bytes.h"
+#include "base/background.h"
 #include "engine/state_fingerprint.h"
 #include "file/user_folders.h"
 #include "model/content_fingerprint.h"
@@ -10,9 +10,7 @@ namespace cachalot::server {
 
 namespace {
 
-void log_not_kept(const Log& log, const char* what, const std::exception& why) {
-    log.warn(fmt::format("{} are not kept on disk", what), {{"error", why.what()}});
-}
+constexpr const char* kNoPrefixes = "prefixes are not kept on disk";
 
 }  // namespace
 
@@ -27,19 +25,19 @@ ServiceDisk::ServiceDisk(const ServiceDiskOptions& o, Engine& engine)
     try {
         make_private_folder(tier.folder);
     } catch (const Error& e) {
-        log_not_kept(log_, "prefixes", e);
+        log_.warn(kNoPrefixes, {{"error", e.what()}});
         return;
     }
     try {
         turns_.emplace(tier.folder, tokenizer_fingerprint(engine.model().tokenizer), TurnStore::kLimits,
                        log_);
     } catch (const Error& e) {
-        log_not_kept(log_, "calls of tools", e);
+        log_.warn("calls of tools are not kept on disk", {{"error", e.what()}});
     }
     try {
-        opener_ = std::thread([this, tier] { open_prefixes(tier); });
+        opener_ = start_thread("opening prefixes on disk", [this, tier] { open_prefixes(tier); });
     } catch (const std::exception& e) {
-        log_not_kept(log_, "prefixes", e);
+        log_.warn(kNoPrefixes, {{"error", e.what()}});
     }
 }
 
@@ -57,7 +55,7 @@ void ServiceDisk::open_prefixes(DiskTierOptions options) {
         tier_.emplace(options, engine_.kv_pool());
         open_ = &*tier_;
     } catch (const std::exception& e) {
-        log_not_kept(log_, "prefixes", e);
+        log_.warn(kNoPrefixes, {{"error", e.what()}});
     }
     std::lock_guard lock(mutex_);
     done_ = true;
@@ -72,9 +70,8 @@ void ServiceDisk::wait(std::chrono::milliseconds patience) {
     late_ = true;
     std::uint64_t bytes = 0;
     for (const auto& file : engine_.model().checkpoint->files()) bytes += file.size();
-    log_.info(fmt::format(
-        "the model is read once, to be known again ({}); until then prefixes on disk are not used",
-        human_bytes(bytes)));
+    log_.info("the model is read once, to be known again; until then prefixes on disk are not used",
+              {{"bytes", bytes}});
 }
 
 }  // namespace cachalot::server

@@ -27,7 +27,7 @@ class KvCodec {
     std::int64_t rows_bytes(std::int64_t begin, std::int64_t end) const;
     std::int64_t rings_bytes(std::int64_t length) const;
 
-    // Appends the former.
+    // Appends to `out` the tokens and their rows: rows_bytes(begin, begin + tokens.size()) bytes.
     void write_rows(const KvCheckpoint& state, std::int64_t begin, std::span<const std::int32_t> tokens,
                     CountedBytes& out) const;
 

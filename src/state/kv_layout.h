@@ -9,6 +9,7 @@
 //     slab:  | layer 0: window | ... | layer 2: window, kv, score, index kv, index score | ...
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -102,14 +103,7 @@ class KvLayout {
         return (pages_for(length + count) - pages_for(length) + 1) * page_bytes_;
     }
 
-    // Of rows with the same meaning, in the same places.
-    bool operator==(const KvLayout& other) const {
-        auto same = [](const RowFormat& a, const RowFormat& b) {
-            return a.size == b.size && a.rotary == b.rotary;
-        };
-        return precision_ == other.precision_ && same(latent_format_, other.latent_format_) &&
-               same(index_format_, other.index_format_) && layers_ == other.layers_;
-    }
+    bool operator==(const KvLayout&) const = default;
 
   private:
     CompressorLayout place(const LayerShape& shape, const RowFormat& format);

@@ -11,8 +11,9 @@ std::int32_t BlockPool::allocate() {
     memory.reserve(static_cast<std::size_t>(std::max<std::int64_t>(1, block_bytes_)));
     std::lock_guard lock(mutex_);
     if (free_.empty()) {
+        if (free_.capacity() <= blocks_.size())  // release() may not fail
+            free_.reserve(2 * blocks_.size() + 1);
         blocks_.push_back({std::move(memory), 1});
-        free_.reserve(blocks_.capacity());  // release() may not fail
         count_->add(block_bytes_);
         return static_cast<std::int32_t>(blocks_.size() - 1);
     }
@@ -69,7 +70,12 @@ void KvPages::extend(std::int64_t written, std::int64_t length, Stream& stream) 
         const auto place = static_cast<std::size_t>(first);
         CACHALOT_CHECK(first + 1 == size());
         const std::int32_t shared = ids_[place], own = pages.allocate();
-        stream.copy(pages.address(own), addresses_[place], static_cast<std::size_t>(pages.block_bytes()));
+        try {
+            stream.copy(pages.address(own), addresses_[place], static_cast<std::size_t>(pages.block_bytes()));
+        } catch (...) {
+            pages.release({&own, 1});
+            throw;
+        }
         ids_[place] = own;
         addresses_[place] = pages.address(own);
         stream.run([pool = pool_, shared] { pool->pages().release({&shared, 1}); });  // it is read until then
@@ -95,13 +101,13 @@ void KvPages::truncate(std::int64_t pages) noexcept {
     addresses_.resize(ids_.size());
 }
 
-KvSlab::KvSlab(std::shared_ptr<KvPool> pool) : pool_(std::move(pool)), id_(pool_->slabs().allocate()) {
+KvSlab::KvSlab(const std::shared_ptr<KvPool>& pool) : KvSlab(pool, Unfilled()) {
     pool_->stream().run([to = address(), bytes = static_cast<std::size_t>(pool_->slabs().block_bytes())] {
         std::memset(to, 0, bytes);
     });
 }
 
-KvSlab::KvSlab(const KvSlab& other) : pool_(other.pool_), id_(pool_->slabs().allocate()) {
+KvSlab::KvSlab(const KvSlab& other) : KvSlab(other.pool_, Unfilled()) {
     pool_->stream().copy(address(), other.address(), static_cast<std::size_t>(pool_->slabs().block_bytes()));
     pool_->stream().synchronize();  // the other may be gone at any time
 }

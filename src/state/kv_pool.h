@@ -104,7 +104,7 @@ class KvPages {
 // The slab of a running sequence. A copy is another slab with the same contents.
 class KvSlab {
   public:
-    explicit KvSlab(std::shared_ptr<KvPool> pool);  // all zero
+    explicit KvSlab(const std::shared_ptr<KvPool>& pool);  // all zero
     ~KvSlab();
     KvSlab(const KvSlab& other);
     KvSlab(KvSlab&& other) noexcept : pool_(std::move(other.pool_)), id_(other.id_) {}
@@ -114,10 +114,13 @@ class KvSlab {
         return *this;
     }
 
-    std::int32_t id() const { return id_; }
     std::byte* address() const { return pool_->slabs().address(id_); }
 
   private:
+    struct Unfilled {};
+    KvSlab(std::shared_ptr<KvPool> pool, Unfilled /*contents*/)
+        : pool_(std::move(pool)), id_(pool_->slabs().allocate()) {}
+
     std::shared_ptr<KvPool> pool_;  // null when it was moved
     std::int32_t id_;
 };

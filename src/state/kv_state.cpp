@@ -16,7 +16,7 @@ void each_needed_run(const KvLayout& layout, std::int64_t length, const Use& use
 
 }  // namespace
 
-KvState::KvState(std::shared_ptr<KvPool> pool) : pages_(pool), slab_(std::move(pool)) {}
+KvState::KvState(std::shared_ptr<KvPool> pool) : pages_(pool), slab_(pages_.pool()) {}
 
 void KvState::extend(std::int64_t count) {
     pages_.truncate(KvLayout::pages_for(length_));  // a pass that failed leaves more

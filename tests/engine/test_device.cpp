@@ -113,7 +113,8 @@ TEST(LayerRanges, TwoPartsOfAModelComputeWhatTheWholeComputes) {
     options.layers = layer_range(config, 2, config.layers);
     Engine upper(test::nano(), options);
     auto state = upper.new_state();
-    EXPECT_THROW(upper.step(state, std::span(ids).first(3), RowsKind::prompt), Error);  // there are no streams
+    EXPECT_THROW(upper.step(state, std::span(ids).first(3), RowsKind::prompt),
+                 Error);  // there are no streams
     options.layers = LayerRange{0, config.layers + 1};
     EXPECT_THROW(Engine(test::nano(), options), Error);
     EXPECT_THROW(layer_range(config, 3, 3), Error);

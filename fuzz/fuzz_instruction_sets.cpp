@@ -62,9 +62,10 @@ struct Weights {
         matrix = {type, rows, columns, bytes.data(), stride};
         if (type != DType::f8_e4m3 && type != DType::fp4_pairs) return;
         const bool fp8 = type == DType::f8_e4m3;
-        matrix.scale_stride = fp8 ? (columns + kFp8Block - 1) / kFp8Block : columns / kFp4Block;
+        if (fp8 && input.between(0, 1)) matrix.fp8_block = 32;
+        matrix.scale_stride = fp8 ? blocks_of(columns, matrix.fp8_block) : columns / kFp4Block;
         scales = numbers<std::uint8_t>(
-            input, (fp8 ? (rows + kFp8Block - 1) / kFp8Block : rows) * matrix.scale_stride);
+            input, (fp8 ? blocks_of(rows, matrix.fp8_block) : rows) * matrix.scale_stride);
         matrix.scales = scales.data();
     }
 };

@@ -1,4 +1,5 @@
 // cachalot inspect: what is in a file, without computing anything.
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -7,7 +8,7 @@
 #include "file/gguf.h"
 #include "file/safetensors.h"
 #include "model/foreign_folder.h"
-#include "model/model_tensors.h"
+#include "model/model_parts.h"
 #include "text/visible_text.h"
 
 namespace cachalot::cli {
@@ -24,33 +25,98 @@ struct TypeSum {
     std::uint64_t bytes = 0;
 };
 
+// What V4.1 adds.
+void add_v41_json(nlohmann::ordered_json& json, const Config& c) {
+    auto kv = nlohmann::ordered_json::array(), index = kv, ratios = kv;
+    for (const auto& shape : c.layer_shapes) {
+        ratios.push_back(shape.ratio);
+        kv.push_back(shape.kv_source);
+        index.push_back(shape.index_source);
+    }
+    json["compress_ratios"] = ratios;
+    json["kv_sources"] = kv;
+    json["index_sources"] = index;
+    json["candidates"] = {{"blocks", c.candidate_blocks}, {"block_size", c.candidate_block_size}};
+    json["engram"] = {{"layers", c.engram.layers},
+                      {"rows", c.engram.rows},
+                      {"row_size", c.engram.row_size},
+                      {"rows_per_token", c.engram.present() ? c.engram.rows_per_token() : 0}};
+    json["dspark"] = {{"stages", c.dspark.stages}, {"block_size", c.dspark.block_size}};
+    json["vision"] = {{"layers", c.vision.layers}, {"hidden_size", c.vision.hidden_size}};
+}
+
 nlohmann::ordered_json config_json(const Config& c) {
     auto kinds = nlohmann::ordered_json::array();
     for (const auto& shape : c.layer_shapes) kinds.push_back(kind_name(shape));
-    return {{"name", c.name},
-            {"vocab_size", c.vocab_size},
-            {"hidden_size", c.hidden_size},
-            {"layers", c.layers},
-            {"layer_kinds", kinds},
-            {"context_length", c.context_length},
-            {"heads", c.heads},
-            {"head_dim", c.head_dim},
-            {"experts", c.experts},
-            {"experts_per_token", c.experts_per_token},
-            {"hash_layers", c.hash_layers()}};
+    nlohmann::ordered_json json = {{"name", c.name},
+                                   {"architecture", c.is_v41() ? "v41" : "v4"},
+                                   {"vocab_size", c.vocab_size},
+                                   {"hidden_size", c.hidden_size},
+                                   {"layers", c.layers},
+                                   {"layer_kinds", kinds},
+                                   {"context_length", c.context_length},
+                                   {"heads", c.heads},
+                                   {"head_dim", c.head_dim},
+                                   {"experts", c.experts},
+                                   {"experts_per_token", c.experts_per_token},
+                                   {"hash_layers", c.hash_layers()}};
+    if (c.is_v41()) add_v41_json(json, c);
+    return json;
+}
+
+// The layers that keep rows, with those that read them: "ratio 2: 2 (2-7), 8 (8-13); ratio 1: 20 (20-39)".
+std::string caches_text(const Config& c) {
+    std::string text;
+    int ratio = 0;
+    for (int l = 0; l < c.layers; ++l) {
+        if (c.shape(l).kv_source != l) continue;
+        int last = l;
+        while (last + 1 < c.layers && c.shape(last + 1).kv_source == l) ++last;
+        if (c.shape(l).ratio != ratio)
+            text += fmt::format("{}ratio {}: ", text.empty() ? "" : "; ", c.shape(l).ratio);
+        else
+            text += ", ";
+        ratio = c.shape(l).ratio;
+        text += fmt::format("{} ({}-{})", l, l, last);
+    }
+    return text;
+}
+
+void print_v41(const Config& c) {
+    const auto indexers = std::count_if(c.layer_shapes.begin(), c.layer_shapes.end(),
+                                        [](const LayerShape& s) { return s.indexer; });
+    print_line(fmt::format("rows      kept by layers (and read by) {}; {} layers choose among them",
+                           caches_text(c), indexers));
+    if (c.candidate_blocks)
+        print_line(fmt::format("          the last of them among {} blocks of {} rows", c.candidate_blocks,
+                               c.candidate_block_size));
+    for (std::size_t i = 0; i < c.engram.layers.size(); ++i)
+        print_line(fmt::format("engram    layer {}: {} rows of {}, {} for a token", c.engram.layers[i],
+                               c.engram.rows[i], c.engram.row_size, c.engram.rows_per_token()));
+    if (c.dspark.stages)
+        print_line(fmt::format("drafter   DSpark, {} stages, blocks of {}; not used", c.dspark.stages,
+                               c.dspark.block_size));
+    if (c.vision.layers)
+        print_line(
+            fmt::format("vision    {} layers, width {}; not used", c.vision.layers, c.vision.hidden_size));
 }
 
 void print_config(const Config& c) {
     std::map<std::string_view, int> kinds;
     for (const auto& shape : c.layer_shapes) ++kinds[kind_name(shape)];
     print_line(fmt::format("model     {}", c.name.empty() ? "(unnamed)" : visible_line(c.name)));
-    print_line(fmt::format("layers    {}: {} window, {} CSA, {} HCA; the first {} route by token id",
-                           c.layers, kinds["window"], kinds["csa"], kinds["hca"], c.hash_layers()));
+    if (c.is_v41())
+        print_line(
+            fmt::format("layers    {}: {} window, {} CSA (V4.1)", c.layers, kinds["window"], kinds["csa"]));
+    else
+        print_line(fmt::format("layers    {}: {} window, {} CSA, {} HCA; the first {} route by token id",
+                               c.layers, kinds["window"], kinds["csa"], kinds["hca"], c.hash_layers()));
     print_line(fmt::format("width     {}, {} heads of {}, window {}, indexer top-k {}", c.hidden_size,
                            c.heads, c.head_dim, c.sliding_window, c.index_top_k));
     print_line(fmt::format("experts   {} of {}, {} active, {} shared", c.experts, c.expert_hidden_size,
                            c.experts_per_token, c.shared_experts));
     print_line(fmt::format("context   {} tokens, vocabulary {}", c.context_length, c.vocab_size));
+    if (c.is_v41()) print_v41(c);
 }
 
 void inspect(const InspectOptions& o) {
@@ -84,6 +150,7 @@ void inspect(const InspectOptions& o) {
         total += t.view.data.size();
     }
     for (const auto& f : file->files()) size += f.size();
+    const PartSums parts = part_sums(file->tensors());
 
     if (o.json) {
         nlohmann::ordered_json result = {
@@ -92,6 +159,10 @@ void inspect(const InspectOptions& o) {
             result["config"] = config_json(*config);
         else
             result["not_runnable"] = why_not;
+        for (int part = 0; part < kModelParts; ++part)
+            if (const PartSum& sum = parts[static_cast<std::size_t>(part)]; sum.tensors)
+                result["parts"][std::string(part_name(static_cast<ModelPart>(part)))] = {
+                    {"tensors", sum.tensors}, {"bytes", sum.bytes}};
         for (const auto& [type, sum] : types)
             result["types"][type] = {{"tensors", sum.tensors}, {"bytes", sum.bytes}};
         for (const auto& t : file->tensors())
@@ -111,6 +182,11 @@ void inspect(const InspectOptions& o) {
     else
         print_line("cannot be run: " + why_not);
     print_line(fmt::format("tensors   {}, {}", file->tensors().size(), human_bytes(total)));
+    if (parts[0].tensors != std::ssize(file->tensors()))
+        for (int part = 0; part < kModelParts; ++part)
+            if (const PartSum& sum = parts[static_cast<std::size_t>(part)]; sum.tensors)
+                print_line(fmt::format("  {:<14} {:>5}  {:>12}", part_name(static_cast<ModelPart>(part)),
+                                       sum.tensors, human_bytes(sum.bytes)));
     for (const auto& [type, sum] : types)
         print_line(
             fmt::format("  {:<12} {:>7}  {:>12}", visible_line(type), sum.tensors, human_bytes(sum.bytes)));

@@ -111,6 +111,7 @@ Engine open_engine(const OpenEngineOptions& options) {
 }
 
 Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& o) {
+    if (const auto unused = model->checkpoint->unused(); !unused.empty()) note(o, "{}", unused);
     EngineOptions options;
     options.threads = o.threads;
     options.numa = o.numa;

@@ -28,6 +28,11 @@ const TensorView& TensorFile::get(std::string_view name) const {
     return *view;
 }
 
+const StoredTensor& TensorFile::stored(std::string_view name) const {
+    get(name);
+    return tensors_[by_name_.find(name)->second];
+}
+
 void TensorFile::index_names() {
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
         const std::string& name = tensors_[i].view.name;

@@ -37,6 +37,8 @@ class TensorFile {
     // throw Error if its type is not supported or if its file has been truncated since it was opened.
     const TensorView* find(std::string_view name) const;
     const TensorView& get(std::string_view name) const;
+    // The whole entry: where the tensor lies. Throws like `get`.
+    const StoredTensor& stored(std::string_view name) const;
     bool contains(std::string_view name) const { return by_name_.count(name) != 0; }
 
     // The mapped files; empty if the bytes came from memory.

@@ -13,6 +13,7 @@
 
 #include "file/mapped_file.h"
 #include "model/config.h"
+#include "model/engram_table.h"
 #include "tensor/matrix.h"
 #include "text/tokenizer.h"
 
@@ -38,6 +39,9 @@ class Checkpoint {
 
     virtual Tokenizer tokenizer() const = 0;
 
+    // What lies beside the model and is passed by (model_parts.h), for a note; empty if there is nothing.
+    virtual std::string unused() const = 0;
+
     // What the author recommends, where a file says so.
     struct SamplingDefaults {
         std::optional<float> temperature, top_p;
@@ -51,6 +55,9 @@ class Checkpoint {
     // Expert `expert` of the [experts, rows, columns] tensor of that name; throws Error likewise.
     virtual Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,
                           std::int64_t columns) const = 0;
+
+    // Where the Engram table of that name lies; throws Error likewise.
+    virtual EngramTable table(const std::string& name, std::int64_t rows, std::int64_t columns) const = 0;
 
     // The same as float32, from any type of numbers; as int32, from I32 or I64.
     std::vector<float> floats(const std::string& name, std::int64_t rows, std::int64_t columns) const;

@@ -46,6 +46,23 @@ class Checker {
         }
     }
 
+    // The blocks of candidates must hold all that is chosen from them.
+    void candidates(const Config& c) const {
+        const bool made = std::any_of(c.layer_shapes.begin(), c.layer_shapes.end(),
+                                      [](const LayerShape& s) { return s.candidate_source >= 0; });
+        if (!made) return;
+        range("the number of candidate blocks", c.candidate_blocks, 1, 1 << 20);
+        range("the size of a candidate block", c.candidate_block_size, 1, 1 << 16);
+        if (std::int64_t{c.candidate_blocks} * c.candidate_block_size < c.index_top_k)
+            fail("{}: {} candidate blocks of {} rows hold fewer than the {} that are chosen", source_,
+                 c.candidate_blocks, c.candidate_block_size, c.index_top_k);
+    }
+    void stored(const Config& c) const {
+        for (const int size : {c.fp8_block, c.activation_group})
+            if (size != 32 && size != 128)
+                fail("{}: FP8 values share a scale in blocks of {}, expected 32 or 128", source_, size);
+    }
+
   private:
     std::string_view source_;
 };
@@ -77,7 +94,7 @@ void validate(const Config& c, std::string_view source) {
     check.range("the rope dimension", c.rope_dim, 2, c.head_dim);
     check.multiple("the rope dimension", c.rope_dim, 2);
     // The dimensions that are not rotated are rounded to FP8 in groups of 64.
-    check.multiple("the head dimension without rope", c.head_dim - c.rope_dim, 64);
+    if (!c.is_v41()) check.multiple("the head dimension without rope", c.head_dim - c.rope_dim, 64);
     check.range("the number of output groups", c.output_groups, 1, c.heads);
     check.multiple("the number of heads", c.heads, c.output_groups);
     check.multiple("the width of an output group", c.heads / c.output_groups * c.head_dim, 32);
@@ -102,7 +119,7 @@ void validate(const Config& c, std::string_view source) {
              c.rope.yarn_beta_slow);
     check.positive("the norm epsilon", c.norm_eps);
 
-    // Hadamard rotation needs a power of two, FP4 rounding groups of 32.
+    // Hadamard rotation needs a power of two, FP4 rounding groups of 32. The kernels rotate no other keys.
     check.range("the number of indexer heads", c.index_heads, 1, 1024);
     check.range("the indexer head dimension", c.index_head_dim, 32, 4096);
     if (!std::has_single_bit(static_cast<unsigned>(c.index_head_dim)) || c.index_head_dim < c.rope_dim)
@@ -110,6 +127,7 @@ void validate(const Config& c, std::string_view source) {
             "{}: the indexer head dimension is {}, expected a power of two of at least the rope dimension {}",
             source, c.index_head_dim, c.rope_dim);
     check.range("the indexer's top k", c.index_top_k, 1, 1 << 20);
+    check.candidates(c);
 
     check.range("the number of experts", c.experts, 1, 4096);
     check.range("the number of experts per token", c.experts_per_token, 1, c.experts);
@@ -122,16 +140,33 @@ void validate(const Config& c, std::string_view source) {
 
     check.range("the number of Sinkhorn iterations", c.sinkhorn_iterations, 1, 1000);
     check.positive("the hyper-connection epsilon", c.hyper_connection_eps);
+    check.stored(c);
+    validate_engram(c.engram, c.vocab_size, source);
     check.range("the begin-of-text id", c.bos, 0, c.vocab_size - 1);
     check.range("the end-of-text id", c.eos, 0, c.vocab_size - 1);
 }
 
-void check_architecture(std::string_view name, std::string_view source) {
-    if (name == "deepseek_v4" || name == "deepseek4") return;
-    if (name.starts_with("deepseek_v41") || name == "deepseek41")
-        fail("{}: DeepSeek V4.1 is not supported yet", source);
-    fail("{}: the architecture {} is not supported; Cachalot runs DeepSeek V4 (deepseek_v4, deepseek4)",
-         source, in_quotes(name));
+Architecture parse_architecture(std::string_view name, std::string_view source) {
+    if (name == "deepseek_v4" || name == "deepseek4") return Architecture::v4;
+    if (name == "deepseek_v41" || name == "deepseek_v41_text" || name == "deepseek41")
+        return Architecture::v41;
+    fail(
+        "{}: the architecture {} is not supported; Cachalot runs DeepSeek V4 and V4.1 (deepseek_v4, "
+        "deepseek_v41, deepseek4, deepseek41)",
+        source, in_quotes(name));
+}
+
+Config config_of(Architecture architecture) {
+    Config c;
+    c.architecture = architecture;
+    if (architecture == Architecture::v4) return c;
+    c.query_head_norm = false;
+    c.window_rows = RowRounding::fp8_32;
+    c.compressed_rows = RowRounding::fp4_16;
+    c.index_hadamard = false;
+    c.delayed_mixing = true;
+    c.fp8_block = c.activation_group = 32;
+    return c;
 }
 
 }  // namespace cachalot

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "model/engram_config.h"
 #include "model/layer_shape.h"
 
 namespace cachalot {
@@ -19,6 +20,16 @@ class Gguf;
 class GgufWriter;
 
 inline constexpr int kStreams = 4;  // hyper-connection streams; the mixing formulas are written for four
+
+enum class Architecture : std::uint8_t { v4, v41 };
+
+// How a vector that is kept for later tokens is rounded. Groups of values share a scale.
+enum class RowRounding : std::uint8_t {
+    fp8_64,  // E4M3, a power of two for each 64; the rotated values stay BF16
+    fp8_32,  // E4M3, a power of two for each 32, the rotated values like the others
+    fp4_16,  // E2M1, an E4M3 scale for each 16
+    fp4_32,  // E2M1, a power of two for each 32
+};
 
 struct RopeConfig {
     float theta = 10000.0f;            // layers without compression
@@ -31,7 +42,37 @@ struct RopeConfig {
     bool operator==(const RopeConfig&) const = default;
 };
 
+// The block drafter that some releases have beside the model.
+struct DsparkConfig {
+    int stages = 0;  // 0: there is none
+    int block_size = 0;
+    std::int32_t noise_token = 0;
+    std::vector<int> target_layers;  // whose streams it reads
+    int markov_rank = 0;
+    int experts = 0, experts_per_token = 0;
+
+    bool operator==(const DsparkConfig&) const = default;
+};
+
+// What turns pictures into embeddings.
+struct VisionConfig {
+    int layers = 0;  // 0: there is none
+    int hidden_size = 0;
+    int heads = 0;
+    int inner_size = 0;
+    int patch_size = 0;
+    int downsample = 0;  // so many patches in each direction become one token
+    int max_tokens = 0;  // of a picture
+    std::int64_t min_pixels = 0;
+    float max_aspect = 0;  // width by height; 0: any
+    float rope_theta = 10000.0f;
+    std::int32_t token = 0;  // stands for a picture's tokens
+
+    bool operator==(const VisionConfig&) const = default;
+};
+
 struct Config {
+    Architecture architecture = Architecture::v4;
     std::string name;  // for people: general.name of a GGUF, the folder of a release
     int vocab_size = 0;
     int hidden_size = 0;  // H
@@ -49,11 +90,16 @@ struct Config {
     std::vector<LayerShape> layer_shapes;  // [layers]
     RopeConfig rope;
     float norm_eps = 1e-6f;
+    bool query_head_norm = true;  // each head's query is normalised before it is rotated
+    RowRounding window_rows = RowRounding::fp8_64, compressed_rows = RowRounding::fp8_64;
 
-    // indexer of the layers that have one
+    // indexer of the layers that have one; its keys are rounded as fp4_32
     int index_heads = 0;
     int index_head_dim = 0;
     int index_top_k = 0;
+    bool index_hadamard = true;  // queries and keys are rotated by a Hadamard matrix before they are rounded
+    int candidate_blocks = 0;    // of candidates (LayerShape::candidate_source); 0: no layer makes any
+    int candidate_block_size = 0;  // compressed rows of a block
 
     // experts
     int experts = 0;             // E, routed
@@ -67,15 +113,30 @@ struct Config {
     // hyper-connections
     int sinkhorn_iterations = 20;
     float hyper_connection_eps = 1e-6f;
+    bool delayed_mixing = false;  // a sub-layer reads the streams with the weights of the one before it; the
+                                  // head with those of the last, so it has none of its own
+
+    // how matrices are stored and multiplied
+    int fp8_block = 128;         // rows and columns of an FP8 matrix that share a scale
+    int activation_group = 128;  // values that share a scale where activations are rounded to FP8
+
+    // beside the layers
+    EngramConfig engram;
+    DsparkConfig dspark;
+    VisionConfig vision;
 
     std::int32_t bos = 0;
     std::int32_t eos = 1;
 
     const LayerShape& shape(int layer) const { return layer_shapes[static_cast<std::size_t>(layer)]; }
+    bool is_v41() const { return architecture == Architecture::v41; }
     int hash_layers() const;  // layers that look experts up by token id: the first ones
 
     bool operator==(const Config&) const = default;
 };
+
+// What all models of an architecture have in common; everything else is as in Config().
+Config config_of(Architecture architecture);
 
 // Reads the text of a release's config.json, or that file in a directory. Throws Error naming the source and
 // the key: if it is another architecture, if a key is missing or has the wrong type, or if `validate` refuses
@@ -96,9 +157,9 @@ void write_config(const Config& config, GgufWriter& writer);
 // Throws Error naming the first thing that the forward pass could not work with. `source` starts the message.
 void validate(const Config& config, std::string_view source);
 
-// Refuses names of architectures other than V4 ("deepseek_v4" in a release, "deepseek4" in GGUF). Throws
-// Error.
-void check_architecture(std::string_view name, std::string_view source);
+// The architecture of that name: "deepseek_v4" and "deepseek_v41" in a release, where the latter's text part
+// is "deepseek_v41_text", "deepseek4" and "deepseek41" in GGUF. Throws Error for another.
+Architecture parse_architecture(std::string_view name, std::string_view source);
 
 inline constexpr int kMaxLayers = 1024;
 

@@ -113,7 +113,9 @@ std::vector<LayerShape> read_layer_shapes(const Reader& reader, int layers, cons
 
 Config config_from_gguf(const Gguf& file) {
     const Reader reader(file);
-    check_architecture(reader.metadata.get<std::string_view>("general.architecture"), file.source());
+    if (parse_architecture(reader.metadata.get<std::string_view>("general.architecture"), file.source()) !=
+        Architecture::v4)
+        fail("{}: GGUF files of DeepSeek V4.1 are not supported yet", file.source());
     reader.only<std::uint32_t>("attention.head_count_kv", 1);
     reader.only<std::uint32_t>("hyper_connection.count", kStreams);
     reader.only<std::uint32_t>("expert_gating_func", kSqrtSoftplus);

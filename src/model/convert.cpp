@@ -81,8 +81,9 @@ class Converter {
         }
         writer_.declare(s.gguf, type, shape);
         if (type == DType::f8_e4m3)
-            writer_.declare(scale_tensor(s.gguf), DType::i8,
-                            {(s.rows + kFp8Block - 1) / kFp8Block, (s.columns + kFp8Block - 1) / kFp8Block});
+            writer_.declare(
+                scale_tensor(s.gguf), DType::i8,
+                {blocks_of(s.rows, matrix(s).fp8_block), blocks_of(s.columns, matrix(s).fp8_block)});
         types_.push_back(type);
     }
 
@@ -143,7 +144,7 @@ class Converter {
             write_matrix(s, e, m, type);
         }
         if (type == DType::f8_e4m3) {
-            const std::int64_t bytes = (first.rows + kFp8Block - 1) / kFp8Block * first.scale_stride;
+            const std::int64_t bytes = first.scale_rows() * first.scale_stride;
             write_bytes(scale_tensor(s.gguf),
                         std::as_bytes(std::span(first.scales, static_cast<std::size_t>(bytes))));
         }

@@ -14,11 +14,13 @@ WeightBytes weight_bytes(const Config& config, const Weights& weights) {
             case Role::embedding: sum.embedding += bytes; break;
             case Role::experts: sum.routed_experts += bytes; break;
             case Role::shared_experts: sum.shared_experts += bytes; break;
+            case Role::engram: break;
             case Role::head:
             case Role::dense:
             case Role::sensitive: sum.dense += bytes; break;
         }
     });
+    for (const LayerWeights& layer : weights.layers) sum.engram += layer.engram.table.bytes();
     return sum;
 }
 

@@ -16,6 +16,7 @@ struct TokenCost {
 // Bytes of the matrices, by what they are; vectors are small.
 struct WeightBytes {
     std::uint64_t embedding = 0, dense = 0, shared_experts = 0, routed_experts = 0;
+    std::uint64_t engram = 0;  // tables, which stay on disk
 };
 WeightBytes weight_bytes(const Config& config, const Weights& weights);
 

@@ -46,6 +46,17 @@ class Collected {
     std::string text_;
 };
 
+// Only what V4 has not: what is kept of V4's models stays valid.
+void collect_v41(Collected& all, const Config& c) {
+    if (!c.is_v41()) return;
+    all.numbers("v41", c.candidate_blocks, c.candidate_block_size, c.fp8_block, c.activation_group);
+    for (const auto& s : c.layer_shapes)
+        all.numbers(s.ratio, s.kv_source, s.index_source, s.candidate_source, s.engram);
+    for (const auto rows : c.engram.rows) all.numbers(rows);
+    all.numbers(c.engram.longest, c.engram.heads, c.engram.row_size, c.engram.prime_start, c.engram.pad_token,
+                c.engram.compressed_vocab);
+}
+
 void collect(Collected& all, const Config& c) {
     all.numbers(c.vocab_size, c.hidden_size, c.layers, c.heads, c.head_dim, c.rope_dim, c.q_lora_rank,
                 c.output_groups, c.output_lora_rank, c.sliding_window, c.rope.theta, c.rope.compress_theta,
@@ -56,6 +67,19 @@ void collect(Collected& all, const Config& c) {
     for (const auto& shape : c.layer_shapes) all.numbers(shape.ratio == 0 ? 0 : shape.indexer ? 1 : 2);
     all.floats(c.swiglu_limit);
     all.floats(c.swiglu_limit_shared);
+    collect_v41(all, c);
+}
+
+void collect_v41(Collected& all, const LayerWeights& layer) {
+    all.matrix(layer.attention.indexer.k);
+    all.floats(layer.attention.indexer.k_norm);
+    all.floats(layer.router_bias_vl);
+    all.matrix(layer.engram.kv);
+    all.floats(layer.engram.q);
+    all.floats(layer.engram.k);
+    const EngramTable& table = layer.engram.table;
+    for (auto row : {std::int64_t(0), table.rows / 2})
+        if (table.rows) all.bytes(table.values.row(row), table.values.bytes);
 }
 
 void collect(Collected& all, const LayerWeights& layer) {
@@ -93,7 +117,10 @@ std::string model_identity(const Model& model) {
     Collected all;
     collect(all, model.config);
     all.matrix(model.weights.embedding);
-    for (const auto& layer : model.weights.layers) collect(all, layer);
+    for (const auto& layer : model.weights.layers) {
+        collect(all, layer);
+        if (model.config.is_v41()) collect_v41(all, layer);
+    }
     return std::move(all).text();
 }
 

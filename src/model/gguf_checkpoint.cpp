@@ -82,13 +82,28 @@ Matrix GgufCheckpoint::view(const std::string& name, std::int64_t rows, std::int
 void GgufCheckpoint::add_scales(const std::string& name, Matrix& m) const {
     const std::string scale_name = scale_tensor(name);
     const TensorView& s = file_.get(scale_name);
-    const std::vector<std::int64_t> expected = {(m.rows + kFp8Block - 1) / kFp8Block,
-                                                (m.columns + kFp8Block - 1) / kFp8Block};
+    m.fp8_block = config_.fp8_block;
+    const std::vector<std::int64_t> expected = {blocks_of(m.rows, m.fp8_block),
+                                                blocks_of(m.columns, m.fp8_block)};
     if (s.dtype != DType::i8 || s.shape != expected)
         fail("{}: tensor {} has type {} and shape {}, expected i8 and {}", source_, scale_name,
              cachalot::name(s.dtype), shape_text(s.shape), shape_text(expected));
     m.scales = reinterpret_cast<const std::uint8_t*>(s.data.data());
     m.scale_stride = expected[1];
+}
+
+EngramTable GgufCheckpoint::table(const std::string& name, std::int64_t rows, std::int64_t columns) const {
+    const StoredTensor& t = file_.stored(name);
+    const std::int64_t scales = columns / kEngramBlock, stride = columns + scales;
+    const std::vector<std::int64_t> expected = {rows, stride};
+    if (t.view.dtype != DType::i8 || t.view.shape != expected)
+        fail("{}: tensor {} has type {} and shape {}, expected i8 and {}", source_, name,
+             cachalot::name(t.view.dtype), shape_text(t.view.shape), shape_text(expected));
+    const MappedFile* file = &file_.files()[t.file];
+    return {rows,
+            static_cast<int>(columns),
+            {file, t.offset, stride, columns},
+            {file, t.offset + static_cast<std::uint64_t>(columns), stride, scales}};
 }
 
 Matrix GgufCheckpoint::expert(const std::string& name, int expert, int experts, std::int64_t rows,

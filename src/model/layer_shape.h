@@ -6,8 +6,11 @@
 //     CSA      4      yes      yes      compressed rows of 4 tokens; an indexer chooses what a query sees
 //     HCA      128                      compressed rows of 128 tokens; a query sees all of them
 //
-// Code asks for these properties, never for a kind: another model may combine them in other ways, and may let
-// several layers read the rows of one.
+// Those are the kinds of V4. Layers of V4.1 have windows, or compressed rows that an indexer chooses from, of
+// any ratio and without overlap. Few of its layers keep rows and few have an indexer; the others read the
+// rows, and use the choice, of the last layer before them that does.
+//
+// Code asks for these properties, never for a kind.
 #pragma once
 
 #include <optional>
@@ -18,12 +21,15 @@
 namespace cachalot {
 
 struct LayerShape {
-    int ratio = 0;          // tokens per compressed row; 0: the layer has its window only
-    bool overlap = false;   // a row pools the tokens of the group before its own, too
-    bool indexer = false;   // the layer has an indexer, which chooses compressed rows for each query
-    int kv_source = -1;     // the layer whose compressed rows and indexer keys are read; -1: none
-    int index_source = -1;  // the layer whose indexer chooses; -1: all rows are seen
-    bool hash = false;      // the layer's experts are looked up by token id, not scored
+    int ratio = 0;              // tokens per compressed row; 0: the layer has its window only
+    bool overlap = false;       // a row pools the tokens of the group before its own, too
+    bool indexer = false;       // the layer has an indexer, which chooses compressed rows for each query
+    int kv_source = -1;         // the layer whose compressed rows and indexer keys are read; -1: none
+    int index_source = -1;      // the layer whose indexer chooses; -1: all rows are seen
+    bool hash = false;          // the layer's experts are looked up by token id, not scored
+    int candidate_source = -1;  // the layer whose blocks of candidates the layer's own indexer keeps to; the
+                                // layer itself if it makes them, which restricts only others; -1: none
+    int engram = -1;            // the number of the layer's Engram table; -1: none
 
     bool operator==(const LayerShape&) const = default;
 };
@@ -36,7 +42,20 @@ std::optional<LayerShape> v4_layer(int layer, int ratio);
 // ratios.
 std::vector<LayerShape> v4_layers(std::span<const int> ratios, int hash_layers = 0);
 
-// "window", "csa" or "hca", for people.
+// What a V4.1 model says of its layers. Rows of layer l, and the keys of its indexer, are those of the last
+// layer of `kv_sources` up to l; the choice is that of the last layer of `index_sources` up to l.
+struct V41Layers {
+    std::vector<int> ratios;
+    std::vector<int> kv_sources, index_sources;  // ascending
+    int candidate_source = -1;                   // -1: none
+    std::vector<int> engram;                     // layers with a table, ascending
+};
+
+// Throws Error, starting with `source`, for layers that are not there or named twice, and for a layer that
+// would read rows, or use a choice, that was not made for it.
+std::vector<LayerShape> v41_layers(const V41Layers& layers, std::string_view source);
+
+// "window", "csa" (an indexer chooses what is seen) or "hca" (all rows are seen), for people.
 std::string_view kind_name(const LayerShape& shape);
 
 // The ratio of a kind of that name; none if there is no such kind.

@@ -16,6 +16,7 @@ using Member = TensorMember;
 
 // The element type decides what a member takes.
 Kind kind_of(const Matrix&) { return Kind::matrix; }
+Kind kind_of(const EngramTable&) { return Kind::table; }
 Kind kind_of(const std::vector<float>&) { return Kind::floats; }
 Kind kind_of(const std::vector<std::int32_t>&) { return Kind::integers; }
 
@@ -29,6 +30,7 @@ class Table {
             "token_embd.weight", "embed.weight", c_.vocab_size, c_.hidden_size,
             [](Weights & w) -> auto& { return w.embedding; }, Role::embedding);
         for (layer_ = 0; layer_ < c_.layers; ++layer_) {
+            if (c_.shape(layer_).engram >= 0) engram();
             mixing(
                 "attn", streams, [](Layer & w) -> auto& { return w.attention_mix; });
             one(
@@ -42,15 +44,7 @@ class Table {
             attention();
             experts();
         }
-        model(
-            "output_hc_fn.weight", "hc_head_fn", kStreams, streams,
-            [](Weights & w) -> auto& { return w.head_mix.fn; });
-        model(
-            "output_hc_base.weight", "hc_head_base", 1, kStreams,
-            [](Weights & w) -> auto& { return w.head_mix.base; });
-        model(
-            "output_hc_scale.weight", "hc_head_scale", 1, 1,
-            [](Weights & w) -> auto& { return w.head_mix.scale; });
+        if (!c_.delayed_mixing) head_mixing(streams);
         model(
             "output_norm.weight", "norm.weight", 1, c_.hidden_size,
             [](Weights & w) -> auto& { return w.norm; });
@@ -106,6 +100,33 @@ class Table {
             3, [mix](Layer & w) -> auto& { return mix(w).scale; });
     }
 
+    void head_mixing(std::int64_t streams) {
+        model(
+            "output_hc_fn.weight", "hc_head_fn", kStreams, streams,
+            [](Weights & w) -> auto& { return w.head_mix.fn; });
+        model(
+            "output_hc_base.weight", "hc_head_base", 1, kStreams,
+            [](Weights & w) -> auto& { return w.head_mix.base; });
+        model(
+            "output_hc_scale.weight", "hc_head_scale", 1, 1,
+            [](Weights & w) -> auto& { return w.head_mix.scale; });
+    }
+
+    void engram() {
+        const std::int64_t h = c_.hidden_size;
+        const auto table = static_cast<std::size_t>(c_.shape(layer_).engram);
+        one(
+            "engram_embd.weight", "engram.embed.weight", c_.engram.rows[table], c_.engram.row_size,
+            [](Layer & w) -> auto& { return w.engram.table; }, Role::engram);
+        one(
+            "engram_wkv.weight", "engram.wkv.weight", (kStreams + 1) * h, c_.engram.input_size(),
+            [](Layer & w) -> auto& { return w.engram.kv; }, Role::dense);
+        one(
+            "engram_q.weight", "engram.q_weight", kStreams, h, [](Layer & w) -> auto& { return w.engram.q; });
+        one(
+            "engram_k.weight", "engram.k_weight", kStreams, h, [](Layer & w) -> auto& { return w.engram.k; });
+    }
+
     void attention() {
         const std::int64_t h = c_.hidden_size, d = c_.head_dim, q = c_.q_lora_rank;
         const std::int64_t low = std::int64_t(c_.output_groups) * c_.output_lora_rank;
@@ -135,11 +156,24 @@ class Table {
             "attn_output_b.weight", "attn.wo_b.weight", h, low,
             [](Layer & w) -> auto& { return w.attention.output_b; }, Role::dense);
 
-        const LayerShape& shape = c_.shape(layer_);
-        if (shape.kv_source == layer_)
+        if (c_.shape(layer_).kv_source == layer_)
             compressor(
                 "attn_compressor_", "attn.compressor.", d,
                 [](Layer & w) -> auto& { return w.attention.compressor; });
+        indexer();
+    }
+
+    void indexer() {
+        const std::int64_t h = c_.hidden_size, q = c_.q_lora_rank;
+        const LayerShape& shape = c_.shape(layer_);
+        if (c_.is_v41() && shape.kv_source == layer_) {
+            one(
+                "indexer.attn_k.weight", "attn.indexer.wk.weight", c_.index_head_dim, c_.head_dim,
+                [](Layer & w) -> auto& { return w.attention.indexer.k; });
+            one(
+                "indexer.k_norm.weight", "attn.indexer.k_norm.weight", 1, c_.index_head_dim,
+                [](Layer & w) -> auto& { return w.attention.indexer.k_norm; });
+        }
         if (!shape.indexer) return;
         one(
             "indexer.attn_q_b.weight", "attn.indexer.wq_b.weight",
@@ -148,6 +182,7 @@ class Table {
         one(
             "indexer.proj.weight", "attn.indexer.weights_proj.weight", c_.index_heads, h,
             [](Layer & w) -> auto& { return w.attention.indexer.weights; });
+        if (c_.is_v41()) return;
         compressor(
             "indexer_compressor_", "attn.indexer.compressor.", c_.index_head_dim,
             [](Layer & w) -> auto& { return w.attention.indexer.compressor; });
@@ -161,12 +196,14 @@ class Table {
         one(
             gguf + "kv.weight", release + "wkv.weight", width,
             h, [found](Layer & w) -> auto& { return found(w).kv; });
-        one(
-            gguf + "gate.weight", release + "wgate.weight", width,
-            h, [found](Layer & w) -> auto& { return found(w).gate; });
-        one(
-            gguf + "ape.weight", release + "ape", shape.ratio,
-            width, [found](Layer & w) -> auto& { return found(w).ape; });
+        if (!c_.is_v41() || shape.ratio > 1)  // a row of one token needs no weighting
+            one(
+                gguf + "gate.weight", release + "wgate.weight", width,
+                h, [found](Layer & w) -> auto& { return found(w).gate; });
+        if (!c_.is_v41())
+            one(
+                gguf + "ape.weight", release + "ape", shape.ratio,
+                width, [found](Layer & w) -> auto& { return found(w).ape; });
         one(
             gguf + "norm.weight", release + "norm.weight", 1,
             n, [found](Layer & w) -> auto& { return found(w).norm; });
@@ -185,6 +222,10 @@ class Table {
             one(
                 "exp_probs_b.bias", "ffn.gate.bias", 1, c_.experts,
                 [](Layer & w) -> auto& { return w.router_bias; });
+        if (c_.is_v41())
+            one(
+                "exp_probs_b_vl.bias", "ffn.gate.bias_vl", 1, c_.experts,
+                [](Layer & w) -> auto& { return w.router_bias_vl; });
         struct Part {
             const char *gguf, *release;
             std::int64_t rows, columns;
@@ -223,6 +264,7 @@ struct EachMatrix {
     void operator()(const ExpertMember& member) const {
         for (const ExpertWeights& e : *member.experts) use(spec, e.*member.matrix);
     }
+    void operator()(const EngramTable*) const {}
     void operator()(const std::vector<float>*) const {}
     void operator()(const std::vector<std::int32_t>*) const {}
 };

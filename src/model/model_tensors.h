@@ -30,8 +30,8 @@ struct SlicedMember {
 };
 
 // Where a tensor is kept once it is bound.
-using TensorMember =
-    std::variant<Matrix*, SlicedMember, ExpertMember, std::vector<float>*, std::vector<std::int32_t>*>;
+using TensorMember = std::variant<Matrix*, SlicedMember, ExpertMember, EngramTable*, std::vector<float>*,
+                                  std::vector<std::int32_t>*>;
 
 struct TensorSpec {
     enum class Kind : std::uint8_t {
@@ -39,6 +39,7 @@ struct TensorSpec {
         experts,   // [experts, rows, columns]; a release has one tensor for each expert
         floats,    // [rows, columns] small parameters, used as float32; [columns] if rows is 1
         integers,  // [rows, columns]
+        table,     // [rows, columns] of Engram, read from the disk a row at a time (engram_table.h)
     };
     // What it is for, which decides how it is stored and how often a token reads it.
     enum class Role : std::uint8_t {
@@ -47,6 +48,7 @@ struct TensorSpec {
         experts,         // routed experts, a few for each token; a release stores them in FP4
         shared_experts,  // for every token; a release stores them in FP8
         dense,           // attention projections, likewise
+        engram,          // tables, a few rows for each token
         sensitive,       // everything else: small, and kept as it is
     };
     Kind kind;

@@ -12,12 +12,6 @@
 #include "model/release_record.h"
 
 namespace cachalot {
-namespace {
-
-std::int64_t blocks(std::int64_t n, std::int64_t block) { return (n + block - 1) / block; }
-
-}  // namespace
-
 ReleaseCheckpoint::ReleaseCheckpoint(const std::filesystem::path& directory)
     : directory_(directory), tensors_(directory) {
     source_ = directory.string();
@@ -90,6 +84,24 @@ Matrix ReleaseCheckpoint::expert(const std::string& name, int expert, int, std::
     return m;
 }
 
+EngramTable ReleaseCheckpoint::table(const std::string& name, std::int64_t rows, std::int64_t columns) const {
+    const std::string& values = release_name(name);
+    return {rows, static_cast<int>(columns), part(values, DType::f8_e4m3, rows, columns),
+            part(scale_tensor(values), DType::f8_e8m0, rows, columns / kEngramBlock)};
+}
+
+// Rows of one byte a value.
+RowPart ReleaseCheckpoint::part(const std::string& name, DType type, std::int64_t rows,
+                                std::int64_t columns) const {
+    const StoredTensor& t = tensors_.stored(name);
+    const std::vector<std::int64_t> expected = {rows, columns};
+    if (t.view.dtype != type || t.view.shape != expected)
+        fail("{}: tensor {} has type {} and shape {}, expected {} and {}", source_, name,
+             cachalot::name(t.view.dtype), shape_text(t.view.shape), cachalot::name(type),
+             shape_text(expected));
+    return {&tensors_.files()[t.file], t.offset, columns, columns};
+}
+
 Matrix ReleaseCheckpoint::stored(const std::string& name, std::int64_t rows, std::int64_t columns) const {
     const TensorView& t = tensors_.get(name);
     auto require = [&](const TensorView& tensor, std::int64_t r, std::int64_t c) {
@@ -105,12 +117,13 @@ Matrix ReleaseCheckpoint::stored(const std::string& name, std::int64_t rows, std
         m.dtype = DType::fp4_pairs;
         require(t, rows, columns / 2);
         scale_rows = rows;
-        scale_columns = blocks(columns, kFp4Block);
+        scale_columns = blocks_of(columns, kFp4Block);
     } else {
         require(t, rows, columns);
         if (t.dtype == DType::f8_e4m3) {
-            scale_rows = blocks(rows, kFp8Block);
-            scale_columns = blocks(columns, kFp8Block);
+            m.fp8_block = config_.fp8_block;
+            scale_rows = blocks_of(rows, m.fp8_block);
+            scale_columns = blocks_of(columns, m.fp8_block);
         }
     }
     m.stride = row_bytes(m.dtype, columns);

@@ -6,6 +6,7 @@
 
 #include "file/safetensors.h"
 #include "model/checkpoint.h"
+#include "model/model_parts.h"
 
 namespace cachalot {
 
@@ -15,15 +16,18 @@ class ReleaseCheckpoint final : public Checkpoint {
 
     std::span<const MappedFile> files() const override { return tensors_.files(); }
     Tokenizer tokenizer() const override;
+    std::string unused() const override { return unused_parts(tensors_.tensors()); }
     SamplingDefaults sampling_defaults() const override;
     Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,
                   std::int64_t columns) const override;
+    EngramTable table(const std::string& name, std::int64_t rows, std::int64_t columns) const override;
     void write_metadata(GgufWriter& writer) const override;
     void write_release_record(GgufWriter& writer) const override;
 
   private:
     Matrix view(const std::string& name, std::int64_t rows, std::int64_t columns) const override;
     Matrix stored(const std::string& release_name, std::int64_t rows, std::int64_t columns) const;
+    RowPart part(const std::string& name, DType type, std::int64_t rows, std::int64_t columns) const;
     const std::string& release_name(const std::string& name) const;
 
     std::filesystem::path directory_;

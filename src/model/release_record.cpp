@@ -307,7 +307,7 @@ class Writer {
         }
         if (m.dtype == DType::f8_e4m3) {
             expect(e, o.scales ? "F8_E8M0" : "F8_E4M3");
-            const std::int64_t rows = o.scales ? (m.rows + kFp8Block - 1) / kFp8Block : m.rows;
+            const std::int64_t rows = o.scales ? m.scale_rows() : m.rows;
             const auto* data = o.scales ? reinterpret_cast<const std::byte*>(m.scales) : m.data;
             return {data, static_cast<std::size_t>(rows * (o.scales ? m.scale_stride : m.stride))};
         }

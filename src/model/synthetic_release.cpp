@@ -72,7 +72,7 @@ json config_json(const Config& c) {
              {{"quant_method", "fp8"},
               {"fmt", "e4m3"},
               {"scale_fmt", "ue8m0"},
-              {"weight_block_size", {kFp8Block, kFp8Block}}}}};
+              {"weight_block_size", {c.fp8_block, c.fp8_block}}}}};
 }
 
 struct Stored {
@@ -140,7 +140,7 @@ class Writer {
         } else if (is_fp8_in_releases(s.role)) {
             put(s.release, "F8_E4M3", shape, Content::fp8, 1);
             put(scale_tensor(s.release), "F8_E8M0",
-                {(s.rows + kFp8Block - 1) / kFp8Block, (s.columns + kFp8Block - 1) / kFp8Block},
+                {blocks_of(s.rows, config_.fp8_block), blocks_of(s.columns, config_.fp8_block)},
                 Content::fp8_scale, 1);
         } else if (s.release.ends_with("norm.weight")) {
             put(s.release, "BF16", shape, Content::norm, 2);

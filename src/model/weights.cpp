@@ -18,9 +18,9 @@ struct Bind {
         const Matrix whole = source.matrix(spec.gguf, spec.rows, spec.columns);
         const std::int64_t rows = spec.rows / member.count;
         // An FP8 matrix can only be cut where its blocks are.
-        if (whole.dtype == DType::f8_e4m3 && rows % kFp8Block != 0)
+        if (whole.dtype == DType::f8_e4m3 && rows % whole.fp8_block != 0)
             fail("{}: tensor {}: {} rows of a slice are not a multiple of the FP8 block {}", source.source(),
-                 spec.gguf, rows, kFp8Block);
+                 spec.gguf, rows, whole.fp8_block);
         for (int i = 0; i < member.count; ++i) member.slices->push_back(whole.slice(i * rows, rows));
     }
 
@@ -30,6 +30,8 @@ struct Bind {
             (*member.experts)[static_cast<std::size_t>(e)].*member.matrix =
                 source.expert(spec.gguf, e, spec.experts, spec.rows, spec.columns);
     }
+
+    void operator()(EngramTable* table) const { *table = source.table(spec.gguf, spec.rows, spec.columns); }
 
     void operator()(std::vector<float>* floats) const {
         *floats = source.floats(spec.gguf, spec.rows, spec.columns);

@@ -9,6 +9,7 @@
 
 #include "kernels/primitives.h"
 #include "model/config.h"
+#include "model/engram_table.h"
 #include "tensor/matrix.h"
 
 namespace cachalot {
@@ -23,15 +24,19 @@ struct MixWeights {                  // parameters of one hyper-connection
 };
 
 struct CompressorWeights {
-    Matrix kv, gate;          // [width, H]; width = 2n with overlap, n without
-    std::vector<float> ape;   // [ratio, width]
+    Matrix kv, gate;          // [width, H]; width = 2n with overlap, n without; V4.1: no gate at ratio 1
+    std::vector<float> ape;   // [ratio, width], V4
     std::vector<float> norm;  // [n]
 };
 
 struct IndexerWeights {
     Matrix q_b;                    // [index_heads * index_head_dim, q_lora_rank]
     Matrix weights;                // [index_heads, H]
-    CompressorWeights compressor;  // n = index_head_dim
+    CompressorWeights compressor;  // n = index_head_dim, V4
+    // V4.1 makes keys of the compressed rows, in the layers that keep them; the other members are of the layers
+    // that choose.
+    Matrix k;                   // [index_head_dim, D]
+    std::vector<float> k_norm;  // [index_head_dim]
 };
 
 struct AttentionWeights {
@@ -43,16 +48,24 @@ struct AttentionWeights {
     std::vector<Matrix> output_a;  // [groups] of [output_lora_rank, heads/groups * D]
     Matrix output_b;               // [H, groups * output_lora_rank]
     std::vector<float> sinks;      // [heads]
-    CompressorWeights compressor;  // layers with a ratio; n = D
-    IndexerWeights indexer;        // CSA layers
+    CompressorWeights compressor;  // layers that keep compressed rows; n = D
+    IndexerWeights indexer;        // layers that choose among them or keep their keys
+};
+
+struct EngramWeights {
+    EngramTable table;        // stays on disk
+    Matrix kv;                // [5H, EngramConfig::input_size()]: a key for each stream, and a value
+    std::vector<float> q, k;  // [4, H] weights of streams and keys
 };
 
 struct LayerWeights {
     MixWeights attention_mix, expert_mix;
     std::vector<float> attention_norm, expert_norm;  // [H]
+    EngramWeights engram;                            // layers with a table
     AttentionWeights attention;
     Matrix router;                       // [E, H]
     std::vector<float> router_bias;      // [E], learned layers
+    std::vector<float> router_bias_vl;   // [E], V4.1: for the tokens of pictures
     std::vector<std::int32_t> table;     // [vocab, k], hash layers
     std::vector<ExpertWeights> experts;  // [E]
     ExpertWeights shared;
@@ -61,7 +74,7 @@ struct LayerWeights {
 struct Weights {
     Matrix embedding;  // [vocab, H]
     std::vector<LayerWeights> layers;
-    MixWeights head_mix;
+    MixWeights head_mix;      // V4
     std::vector<float> norm;  // [H]
     Matrix head;              // [vocab, H]
 };

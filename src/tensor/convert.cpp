@@ -123,7 +123,7 @@ void dequantize_row(const Matrix& m, std::int64_t row, std::span<float> out) {
             const std::uint8_t* scales = m.row_scales(row);
             for (std::int64_t i = 0; i < n; ++i)
                 out[i] =
-                    e4m3_to_f32(load_unaligned<std::uint8_t>(p + i)) * e8m0_to_f32(scales[i / kFp8Block]);
+                    e4m3_to_f32(load_unaligned<std::uint8_t>(p + i)) * e8m0_to_f32(scales[i / m.fp8_block]);
             return;
         }
         case DType::fp4_pairs: {

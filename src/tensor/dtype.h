@@ -4,7 +4,7 @@
 // the contiguous dimension. Two types of DeepSeek's releases keep their scales in a second tensor beside the
 // first:
 //
-//   f8_e4m3    1 byte per value;  scales: one E8M0 byte per 128 x 128 block of the matrix
+//   f8_e4m3    1 byte per value;  scales: one E8M0 byte per 128 x 128 block of the matrix (V4.1: 32 x 32)
 //   fp4_pairs  2 values per byte, low nibble = even column; scales: one E8M0 byte per 32 columns of a row
 //
 // Blocks that carry their scale (GGUF):

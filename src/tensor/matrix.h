@@ -11,8 +11,10 @@
 
 namespace cachalot {
 
-inline constexpr int kFp8Block = 128;  // an f8_e4m3 scale covers a 128 x 128 block
-inline constexpr int kFp4Block = 32;   // an fp4 scale covers 32 columns of one row
+inline constexpr int kFp4Block = 32;  // an fp4 scale covers 32 columns of one row
+
+// Blocks of `size` that `n` elements take, the last of which may be cut short.
+constexpr std::int64_t blocks_of(std::int64_t n, std::int64_t size) { return (n + size - 1) / size; }
 
 struct Matrix {
     DType dtype = DType::f32;
@@ -21,14 +23,19 @@ struct Matrix {
     const std::byte* data = nullptr;
     std::int64_t stride = 0;  // bytes from row to row
     const std::uint8_t* scales =
-        nullptr;  // E8M0; f8_e4m3: [rows/128, columns/128] rounded up; fp4_pairs: [rows, columns/32]
+        nullptr;  // E8M0; f8_e4m3: one for each block, rounded up; fp4_pairs: [rows, columns/32]
     std::int64_t scale_stride = 0;  // bytes from one row of scales to the next
+    int fp8_block = 128;            // f8_e4m3: rows and columns that share a scale, 128 or 32
 
     const std::byte* row(std::int64_t r) const { return data + r * stride; }
     const std::uint8_t* row_scales(std::int64_t r) const {
-        return scales + (dtype == DType::f8_e4m3 ? r / kFp8Block : r) * scale_stride;
+        return scales + (dtype == DType::f8_e4m3 ? r / fp8_block : r) * scale_stride;
     }
-    // Rows [first, first + count) as a matrix of their own; `first` must be a multiple of 128 for f8_e4m3.
+    // Rows of scales, where they are apart.
+    std::int64_t scale_rows() const {
+        return !scales ? 0 : dtype == DType::f8_e4m3 ? blocks_of(rows, fp8_block) : rows;
+    }
+    // Rows [first, first + count) as a matrix of their own; of f8_e4m3 `first` must be where a block begins.
     Matrix slice(std::int64_t first, std::int64_t count) const {
         Matrix m = *this;
         m.rows = count;
@@ -37,12 +44,7 @@ struct Matrix {
         return m;
     }
     // Bytes read when the whole matrix is used once.
-    std::int64_t bytes() const {
-        std::int64_t scale_rows = !scales                   ? 0
-                                  : dtype == DType::f8_e4m3 ? (rows + kFp8Block - 1) / kFp8Block
-                                                            : rows;
-        return rows * stride + scale_rows * scale_stride;
-    }
+    std::int64_t bytes() const { return rows * stride + scale_rows() * scale_stride; }
 };
 
 }  // namespace cachalot

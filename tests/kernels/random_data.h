@@ -33,7 +33,8 @@ struct RandomMatrix {
     std::vector<std::uint8_t> scales;
     Matrix matrix;
 
-    RandomMatrix(DType type, std::int64_t rows, std::int64_t columns, RandomData& random) {
+    RandomMatrix(DType type, std::int64_t rows, std::int64_t columns, RandomData& random,
+                 int fp8_block = 128) {
         std::int64_t stride = row_bytes(type, columns);
         bytes.resize(static_cast<std::size_t>(rows * stride));
         matrix = {type, rows, columns, bytes.data(), stride};
@@ -44,9 +45,10 @@ struct RandomMatrix {
                 b = static_cast<std::byte>(code);
             }
             bool fp8 = type == DType::f8_e4m3;
-            matrix.scale_stride = fp8 ? (columns + kFp8Block - 1) / kFp8Block : columns / kFp4Block;
-            scales.resize(static_cast<std::size_t>((fp8 ? (rows + kFp8Block - 1) / kFp8Block : rows) *
-                                                   matrix.scale_stride));
+            matrix.fp8_block = fp8_block;
+            matrix.scale_stride = fp8 ? blocks_of(columns, fp8_block) : columns / kFp4Block;
+            scales.resize(
+                static_cast<std::size_t>((fp8 ? blocks_of(rows, fp8_block) : rows) * matrix.scale_stride));
             for (auto& s : scales)
                 s = static_cast<std::uint8_t>(random.integer(fp8 ? 112 : 118, fp8 ? 118 : 126));
             matrix.scales = scales.data();

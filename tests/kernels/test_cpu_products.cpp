@@ -81,6 +81,27 @@ TEST_P(CpuProductsTest, FastProductsStayWithinTheRoundingOfTheActivations) {
         }
 }
 
+// FP8 with a scale for each 32 x 32, as in V4.1.
+TEST_P(CpuProductsTest, Fp8OfSmallBlocksMatchesTheReference) {
+    const bool bf16_products = GetParam() == "avx512_bf16" || GetParam() == "neon_i8mm";
+    for (const auto precision : {Precision::exact, Precision::fast})
+        for (int rows : {1, 2, 5, 16, 33})
+            for (auto [outputs, columns] : {std::pair{1, 32}, {37, 96}, {130, 288}, {64, 512}}) {
+                SCOPED_TRACE(testing::Message() << "[" << outputs << ", " << columns << "] x " << rows);
+                auto cpu = backend(precision);
+                RandomMatrix w(DType::f8_e4m3, outputs, columns, random, 32);
+                auto x = random.vector(std::int64_t(rows) * columns);
+                if (precision == Precision::fast && bf16_products)
+                    for (float& v : x) v = bf16_to_f32(f32_to_bf16(v));
+                std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), actual(expected);
+                Projection p{&w.matrix, x.data(), columns, expected.data(), outputs};
+                reference->project({&p, 1}, rows);
+                p.y = actual.data();
+                cpu->project({&p, 1}, rows);
+                expect_close(expected, actual, 2e-6f, usual_product(w.matrix));
+            }
+}
+
 // Columns for which products of one row are summed along the rows of weights where the set does that: half a
 // step, so that two rows are taken together, and two steps.
 constexpr std::int64_t kAlongRows[] = {256, 1024};

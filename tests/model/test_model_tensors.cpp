@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "file/text_file.h"
 #include "model/synthetic.h"
 #include "support/nano.h"
 
@@ -56,8 +57,8 @@ TEST(LayerShapes, ReadOnlyWhatIsThere) {
     EXPECT_THAT(refused([](Shapes& s) { s[0].overlap = true; }), HasSubstr("layer 0"));
 }
 
-TEST(ModelTensors, EveryTensorHasAPlaceOfItsOwn) {
-    const Config c = known_config("flash");
+// The number of tensors; each has names and a place that no other has.
+std::size_t places_of(const Config& c) {
     Weights weights;
     weights.layers.resize(static_cast<std::size_t>(c.layers));
     std::set<std::string> gguf, release;
@@ -70,6 +71,7 @@ TEST(ModelTensors, EveryTensorHasAPlaceOfItsOwn) {
         std::pair<const void*, int> place{nullptr, 0};
         if (const auto* m = std::get_if<Matrix*>(&member)) place.first = *m;
         if (const auto* m = std::get_if<SlicedMember>(&member)) place.first = m->slices;
+        if (const auto* m = std::get_if<EngramTable*>(&member)) place.first = *m;
         if (const auto* m = std::get_if<std::vector<float>*>(&member)) place.first = *m;
         if (const auto* m = std::get_if<std::vector<std::int32_t>*>(&member)) place.first = *m;
         if (const auto* m = std::get_if<ExpertMember>(&member))
@@ -78,9 +80,34 @@ TEST(ModelTensors, EveryTensorHasAPlaceOfItsOwn) {
                                                                    : 3};
         EXPECT_TRUE(places.insert(place).second) << spec.gguf;
     }
+    return places.size();
+}
+
+TEST(ModelTensors, EveryTensorHasAPlaceOfItsOwn) {
     // 3 outside of the layers and 3 of the head's hyper-connection; in each layer 8 of hyper-connections with
     // norms, 8 of attention, 8 of experts; 4 of a compressor in 41 layers, 6 of an indexer in 21.
-    EXPECT_EQ(places.size(), 6u + 43 * 24 + 41 * 4 + 21 * 6);
+    EXPECT_EQ(places_of(known_config("flash")), 6u + 43 * 24 + 41 * 4 + 21 * 6);
+}
+
+// The index of the release names 96,085 tensors: 266 of pictures, 798 of each of the drafter's stages and 7 beside
+// them, and of the model those of this table, where a matrix in FP8 and each expert has scales besides.
+TEST(ModelTensors, ThoseOfV41AreTheReleases) {
+    const std::string path = CACHALOT_TEST_DATA "/config/v41-flash.json";
+    const Config c = config_from_json(read_text_file(path), "v41-flash/config.json");
+    std::int64_t tensors = 0, bytes = 0;
+    for (const TensorSpec& s : model_tensors(c)) {
+        const std::int64_t values = s.rows * s.columns * std::max(1, s.experts);
+        const bool fp8 = is_fp8_in_releases(s.role), table = s.kind == TensorSpec::Kind::table;
+        const bool fp4 = s.kind == TensorSpec::Kind::experts, f32 = !s.release.ends_with("weight");
+        tensors += std::max(1, s.experts) * (fp8 || fp4 || table ? 2 : 1);
+        bytes += fp8     ? values + blocks_of(s.rows, c.fp8_block) * blocks_of(s.columns, c.fp8_block)
+                 : fp4   ? values / 2 + values / kFp4Block
+                 : table ? values + values / kEngramBlock
+                         : values * (f32 ? 4 : 2);
+    }
+    EXPECT_EQ(tensors, 96'085 - 266 - 3 * 798 - 7);
+    EXPECT_NEAR(static_cast<double>(bytes), (298.31 + 203.07) * 1e9, 1e7);
+    EXPECT_EQ(places_of(c), static_cast<std::size_t>(std::ssize(model_tensors(c))));
 }
 
 TEST(ModelTensors, ALayerThatSharesRowsHasNoCompressor) {

@@ -94,12 +94,15 @@ class TemporaryFolder {
 
 class TinyRelease {
   public:
-    explicit TinyRelease(std::filesystem::path folder) : folder_(std::move(folder)), engine_(42) {
-        std::ofstream(folder_ / "config.json") << tiny_config();
+    explicit TinyRelease(std::filesystem::path folder, const nlohmann::json& text = tiny_config())
+        : folder_(std::move(folder)), engine_(42) {
+        std::ofstream(folder_ / "config.json") << text;
         std::filesystem::copy_file(std::string(CACHALOT_TEST_DATA) + "/tokenizer/nano.json",
                                    folder_ / "tokenizer.json");
-        Config config = config_from_json(tiny_config().dump(), "tiny");
+        const Config config = config_from_json(text.dump(), "tiny");
+        block_ = config.fp8_block;
         for (const auto& spec : model_tensors(config)) add(spec);
+        if (config.vision.layers) add_bytes("vision.norm.weight", "BF16", {2}, std::string(4, '\0'));
         add_bytes("mtp.0.norm.weight", "BF16", {64}, std::string(128, '\0'));  // to be ignored
         write();
     }
@@ -159,17 +162,19 @@ class TinyRelease {
                 add_bytes(one.substr(0, one.size() - 6) + "scale", "F8_E8M0", {s.rows, s.columns / 32},
                           scales);
             }
-        } else if (is_fp8_in_releases(s.role)) {
+        } else if (is_fp8_in_releases(s.role) || s.kind == TensorSpec::Kind::table) {
             std::string codes, scales;
             for (std::int64_t i = 0; i < s.rows * s.columns; ++i)
                 codes.push_back(static_cast<char>(f32_to_e4m3(normal(8))));
-            std::int64_t rows = (s.rows + 127) / 128, columns = (s.columns + 127) / 128;
+            const bool table = s.kind == TensorSpec::Kind::table;
+            std::int64_t rows = table ? s.rows : blocks_of(s.rows, block_),
+                         columns = blocks_of(s.columns, table ? kEngramBlock : block_);
             for (std::int64_t i = 0; i < rows * columns; ++i)
                 scales.push_back(static_cast<char>(120 + engine_() % 2));
             add_bytes(name, "F8_E4M3", shape, codes);
             add_bytes(name.substr(0, name.size() - 6) + "scale", "F8_E8M0", {rows, columns}, scales);
         } else if (norm || s.role == TensorSpec::Role::embedding || s.role == TensorSpec::Role::head ||
-                   name.ends_with(".weight")) {
+                   name.ends_with("weight")) {
             add_bytes(name, "BF16", shape, bf16(s.rows * s.columns, norm ? 0.1f : 0.1f, norm ? 1.0f : 0.0f));
         } else {
             add_bytes(name, "F32", shape, f32(s.rows * s.columns, 0.3f));
@@ -202,6 +207,7 @@ class TinyRelease {
 
     std::filesystem::path folder_;
     std::mt19937 engine_;
+    int block_ = 128;  // of FP8 matrices
     std::map<std::string, Stored> tensors_;
 };
 

@@ -42,6 +42,29 @@ TEST(Convert, Bf16HoldsBlockScaledFp8Exactly) {
     for (float v : a) EXPECT_EQ(round_to_bf16(v), v);
 }
 
+// Blocks at the edges are cut short; a slice begins where a block does.
+TEST(Convert, AnFp8ScaleCoversABlockOfItsMatrix) {
+    for (const int block : {32, 128}) {
+        test::RandomData random(4);
+        test::RandomMatrix fp8(DType::f8_e4m3, 200, 160, random, block);
+        const Matrix& m = fp8.matrix;
+        EXPECT_EQ(m.bytes(), 200 * 160 + blocks_of(200, block) * blocks_of(160, block));
+        std::vector<float> row(160), sliced(160);
+        for (const std::int64_t r : {0, 31, 32, 127, 128, 199}) {
+            dequantize_row(m, r, row);
+            for (std::size_t i = 0; i < row.size(); ++i) {
+                const auto at = static_cast<std::size_t>(r / block * blocks_of(160, block)) +
+                                i / static_cast<std::size_t>(block);
+                EXPECT_EQ(row[i],
+                          e4m3_to_f32(static_cast<std::uint8_t>(m.row(r)[i])) * e8m0_to_f32(fp8.scales[at]));
+            }
+            const std::int64_t first = r / block * block;
+            dequantize_row(m.slice(first, 200 - first), r - first, sliced);
+            EXPECT_EQ(row, sliced);
+        }
+    }
+}
+
 TEST(Convert, QuantisationErrorIsWithinHalfAStep) {
     test::RandomData random(3);
     auto x = random.vector(256);

@@ -66,9 +66,10 @@ struct FromBf16 : FloatType {
         return load_bf16(row + 2 * k);
     }
 };
+template <int kBlock>  // columns that share a scale
 struct FromE4m3 : FloatType {
     static F vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
-        return load_e4m3(row + k) * broadcast(cachalot::e8m0_to_f32(scales[k / cachalot::kFp8Block]));
+        return load_e4m3(row + k) * broadcast(cachalot::e8m0_to_f32(scales[k / kBlock]));
     }
 };
 
@@ -85,9 +86,11 @@ struct Bf16Pairs {
 };
 // FP8 the same way: BF16 holds each value of E4M3 times a power of two, and a file of either type gives the
 // same bits.
+template <int kBlock>
 struct E4m3Pairs : Bf16Pairs {
     static B vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
-        return round_to_bf16(FromE4m3::vector(row, scales, k), FromE4m3::vector(row, scales, k + kLanes));
+        using From = FromE4m3<kBlock>;
+        return round_to_bf16(From::vector(row, scales, k), From::vector(row, scales, k + kLanes));
     }
 };
 #endif

@@ -60,6 +60,15 @@ void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const A
     });
 }
 
+template <int kBlock>
+void fp8_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows, float* y,
+                std::int64_t y_stride) {
+#if defined(CACHALOT_SIMD_HAS_BF16)
+    if (a.b) return float_matmul<E4m3Pairs<kBlock>>(w, first, last, a, rows, y, y_stride);
+#endif
+    float_matmul<FromE4m3<kBlock>>(w, first, last, a, rows, y, y_stride);
+}
+
 void matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows, float* y,
             std::int64_t y_stride) {
     switch (w.dtype) {
@@ -71,10 +80,8 @@ void matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activa
 #endif
             return float_matmul<FromBf16>(w, first, last, a, rows, y, y_stride);
         case DType::f8_e4m3:
-#if defined(CACHALOT_SIMD_HAS_BF16)
-            if (a.b) return float_matmul<E4m3Pairs>(w, first, last, a, rows, y, y_stride);
-#endif
-            return float_matmul<FromE4m3>(w, first, last, a, rows, y, y_stride);
+            if (w.fp8_block == 32) return fp8_matmul<32>(w, first, last, a, rows, y, y_stride);
+            return fp8_matmul<128>(w, first, last, a, rows, y, y_stride);
         case DType::mxfp4: return code_matmul<Mxfp4>(w, first, last, a, rows, y, y_stride);
         case DType::fp4_pairs: return code_matmul<Fp4Pairs>(w, first, last, a, rows, y, y_stride);
         case DType::q8_0: return code_matmul<Q8_0>(w, first, last, a, rows, y, y_stride);

@@ -1,0 +1,134 @@
+// Models of V4.1 in the layout of a release, with random weights: everything is found where it lies.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <fstream>
+
+#include "base/error.h"
+#include "file/safetensors.h"
+#include "file/support.h"
+#include "model/cost.h"
+#include "model/model.h"
+#include "model/model_parts.h"
+#include "model/model_tensors.h"
+#include "support/tiny_release.h"
+
+namespace cachalot {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+json tiny41() {
+    json text = json::parse(read_file(std::filesystem::path(CACHALOT_TEST_DATA) / "config" / "tiny41.json"));
+    text["text_config"]["n_routed_experts"] = 4;  // faster to write
+    return text;
+}
+
+class ModelV41 : public testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        folder_ = new test::TemporaryFolder;
+        test::TinyRelease make(folder_->path(), tiny41());
+    }
+    static void TearDownTestSuite() { delete folder_; }
+    static const std::filesystem::path& release() { return folder_->path(); }
+
+  private:
+    static inline test::TemporaryFolder* folder_ = nullptr;
+};
+
+TEST_F(ModelV41, WeightsAreThoseThatTheirLayersHave) {
+    const auto model = Model::load(release());
+    const Config& c = model->config;
+    ASSERT_THAT(model->weights.layers, SizeIs(9));
+    for (int l = 0; l < c.layers; ++l) {
+        SCOPED_TRACE(l);
+        const LayerWeights& w = model->weights.layers[static_cast<std::size_t>(l)];
+        const LayerShape& s = c.shape(l);
+        const bool keeps = s.kv_source == l;
+        EXPECT_EQ(w.attention.compressor.kv.data != nullptr, keeps);
+        EXPECT_EQ(w.attention.compressor.gate.data != nullptr, keeps && s.ratio > 1);
+        EXPECT_THAT(w.attention.compressor.ape, IsEmpty());
+        EXPECT_EQ(w.attention.indexer.k.data != nullptr, keeps);
+        EXPECT_THAT(w.attention.indexer.k_norm, SizeIs(keeps ? 64 : 0));
+        EXPECT_EQ(w.attention.indexer.q_b.data != nullptr, s.indexer);
+        EXPECT_EQ(w.attention.indexer.weights.data != nullptr, s.indexer);
+        EXPECT_EQ(w.attention.q_a.fp8_block, 32);
+        EXPECT_THAT(w.attention.output_a, SizeIs(3));
+        EXPECT_EQ(w.attention.output_a[1].scales - w.attention.output_a[0].scales, 6);
+        EXPECT_THAT(w.router_bias_vl, SizeIs(c.experts));
+        EXPECT_EQ(w.engram.table.rows, s.engram < 0 ? 0 : c.engram.rows[static_cast<std::size_t>(s.engram)]);
+        EXPECT_EQ(w.engram.kv.rows, s.engram < 0 ? 0 : 5 * 96);
+        EXPECT_THAT(w.engram.q, SizeIs(s.engram < 0 ? 0 : 4 * 96));
+    }
+    EXPECT_EQ(model->weights.head_mix.fn.data, nullptr);
+    EXPECT_EQ(weight_bytes(c, model->weights).engram, (3144u + 3424u) * 33);
+}
+
+// The rows of a table are where it says, in the file that it says.
+TEST_F(ModelV41, EngramRowsAreLocated) {
+    const auto model = Model::load(release());
+    const Safetensors file(release());
+    for (int l : {0, 3}) {
+        const EngramTable& table = model->weights.layers[static_cast<std::size_t>(l)].engram.table;
+        EXPECT_EQ(table.row_bytes(), 33);
+        const auto name = fmt::format("layers.{}.engram.embed.", l);
+        const std::string values = read_file(table.values.file->path()),
+                          scales = read_file(table.scales.file->path());
+        for (const std::int64_t r : {std::int64_t{0}, std::int64_t{1}, table.rows - 1}) {
+            const auto at = [&](const RowPart& part) {
+                return part.offset + static_cast<std::uint64_t>(r * part.stride);
+            };
+            EXPECT_EQ(values.substr(at(table.values), 32),
+                      std::string(
+                          reinterpret_cast<const char*>(file.get(name + "weight").data.data()) + 32 * r, 32));
+            EXPECT_EQ(scales[at(table.scales)],
+                      static_cast<char>(file.get(name + "scale").data[static_cast<std::size_t>(r)]));
+            EXPECT_EQ(std::memcmp(table.values.row(r), values.data() + at(table.values), 32), 0);
+        }
+    }
+}
+
+TEST_F(ModelV41, WhatIsBesideTheModelIsNamed) {
+    EXPECT_EQ(Checkpoint::open(release())->unused(),
+              "not used: drafter (1 tensors, 128 B), vision (1 tensors, 4 B)");
+    EXPECT_EQ(part_of("mtp.2.ffn.experts.1.w1.weight"), ModelPart::drafter);
+    EXPECT_EQ(part_of("aligner.w1.bias"), ModelPart::vision);
+    EXPECT_EQ(part_of("image_newline"), ModelPart::vision);
+    EXPECT_EQ(part_of("layers.14.engram.embed.scale"), ModelPart::engram);
+    EXPECT_EQ(part_of("blk.1.engram_embd.weight"), ModelPart::engram);
+    EXPECT_EQ(part_of("layers.14.engram.wkv.weight"), ModelPart::backbone);
+    EXPECT_EQ(part_of("blk.43.nextn.eh_proj.weight"), ModelPart::drafter);
+}
+
+TEST_F(ModelV41, WithoutItsTableItIsRefused) {
+    const TempDir copy;
+    for (const auto& entry : std::filesystem::directory_iterator(release()))
+        std::filesystem::copy(entry.path(), copy.path() / entry.path().filename());
+    const auto index = copy.path() / "model.safetensors.index.json";
+    for (const char* part : {"embed.weight", "embed.scale", "wkv.weight", "q_weight"}) {
+        const std::string name = std::string("layers.3.engram.") + part;
+        json text = json::parse(read_file(release() / "model.safetensors.index.json"));
+        text["weight_map"].erase(name);
+        std::ofstream(index) << text;
+        EXPECT_THAT(error_of([&] { Model::load(copy.path()); }), HasSubstr(name));
+    }
+}
+
+TEST_F(ModelV41, TablesOfAnotherShapeAreRefused) {
+    json text = tiny41();
+    text["text_config"]["engram_head_dim"] = 64;
+    const TempDir copy;
+    for (const auto& entry : std::filesystem::directory_iterator(release()))
+        std::filesystem::copy(entry.path(), copy.path() / entry.path().filename());
+    std::ofstream(copy.path() / "config.json") << text;
+    EXPECT_THAT(error_of([&] { Model::load(copy.path()); }),
+                HasSubstr("layers.0.engram.embed.weight has type f8_e4m3 and shape [3144, 32]"));
+}
+
+}  // namespace
+}  // namespace cachalot

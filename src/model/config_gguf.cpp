@@ -20,89 +20,53 @@
 #include "file/gguf_writer.h"
 #include "file/in_quotes.h"
 #include "model/config.h"
+#include "model/config_gguf_v41.h"
+#include "model/gguf_fields.h"
 
 namespace cachalot {
 namespace {
 
 constexpr std::uint32_t kSqrtSoftplus = 4;  // expert_gating_func
-constexpr std::string_view kArchitecture = "deepseek4";
-
-std::string key(std::string_view name) { return fmt::format("{}.{}", kArchitecture, name); }
-
-class Reader {
-  public:
-    explicit Reader(const Gguf& file) : metadata(file.metadata()), source_(file.source()) {}
-
-    template <class T>
-    T get(std::string_view name) const {
-        return metadata.get<T>(key(name));
-    }
-    template <class T>
-    T get_or(std::string_view name, T fallback) const {
-        return metadata.get_or<T>(key(name), fallback);
-    }
-    int size(std::string_view name) const { return get<std::int32_t>(name); }
-
-    template <class T>
-    void only(std::string_view name, T supported) const {
-        const auto value = metadata.find<T>(key(name));
-        if (value && *value != supported)
-            fail("{}: key '{}' is {}, expected {}", source_, key(name), *value, supported);
-    }
-
-    // One entry for each layer from an array that may have more.
-    template <class T>
-    std::vector<T> per_layer(std::string_view name, int layers) const {
-        auto values = get<std::vector<T>>(name);
-        if (std::cmp_less(values.size(), layers))
-            fail("{}: key '{}' has {} entries for {} layers", source_, key(name), values.size(), layers);
-        values.resize(static_cast<std::size_t>(layers));
-        return values;
-    }
-
-    std::vector<float> limits(std::string_view name, int layers) const {
-        const GgufValue* value = metadata.value(key(name));
-        if (value && !value->is_array)
-            return std::vector<float>(static_cast<std::size_t>(layers), get<float>(name));
-        return per_layer<float>(name, layers);
-    }
-
-    const GgufMetadata& metadata;
-
-  private:
-    const std::string& source_;
-};
+std::string_view architecture_name(Architecture a) {
+    return a == Architecture::v41 ? "deepseek41" : "deepseek4";
+}
 
 // Without blocks of multi-token prediction.
-int count_layers(const Gguf& file, const Reader& reader) {
-    const int blocks = reader.size("block_count");
+int count_layers(const Gguf& file, const GgufFields& fields) {
+    const int blocks = fields.size("block_count");
     if (blocks < 1 || blocks > kMaxLayers)
-        fail("{}: key '{}' is {}, expected 1 to {}", file.source(), key("block_count"), blocks, kMaxLayers);
-    const int predictors = reader.get_or<std::int32_t>("nextn_predict_layers", 0);
+        fail("{}: key '{}' is {}, expected 1 to {}", file.source(), fields.key("block_count"), blocks,
+             kMaxLayers);
+    const int predictors = fields.get_or<std::int32_t>("nextn_predict_layers", 0);
     if (predictors < 0 || predictors >= blocks) return blocks;
     const int layers = blocks - predictors;
     return file.contains(fmt::format("blk.{}.nextn.eh_proj.weight", layers)) ? layers : blocks;
 }
 
-int count_vocabulary(const Gguf& file, const Reader& reader) {
-    if (const auto size = reader.metadata.find<std::int32_t>(key("vocab_size"))) return *size;
-    const GgufValue* tokens = reader.metadata.value("tokenizer.ggml.tokens");
+int count_vocabulary(const Gguf& file, const GgufFields& fields) {
+    if (const auto size = fields.metadata.find<std::int32_t>(fields.key("vocab_size"))) return *size;
+    const GgufValue* tokens = fields.metadata.value("tokenizer.ggml.tokens");
     if (!tokens || !tokens->is_array)
-        fail("{}: both '{}' and 'tokenizer.ggml.tokens' are missing", file.source(), key("vocab_size"));
+        fail("{}: both '{}' and 'tokenizer.ggml.tokens' are missing", file.source(),
+             fields.key("vocab_size"));
     return checked_cast<int>(tokens->count, "the vocabulary size");
 }
 
-std::vector<LayerShape> read_layer_shapes(const Reader& reader, int layers, const std::string& source) {
-    const int hash_layers = reader.size("hash_layer_count");
-    if (hash_layers < 0 || hash_layers > layers)
-        fail("{}: key '{}' is {}, expected 0 to {}", source, key("hash_layer_count"), hash_layers, layers);
+std::vector<LayerShape> read_layer_shapes(const Gguf& file, const GgufFields& fields, const Config& c) {
+    auto ratios = fields.per_layer<std::int32_t>("attention.compress_ratios", c.layers);
+    const int hash_layers =
+        c.is_v41() ? fields.get_or<std::int32_t>("hash_layer_count", 0) : fields.size("hash_layer_count");
+    if (hash_layers < 0 || hash_layers > (c.is_v41() ? 0 : c.layers))
+        fail("{}: key '{}' is {}, expected 0 to {}", fields.source(), fields.key("hash_layer_count"),
+             hash_layers, c.is_v41() ? 0 : c.layers);
+    if (c.is_v41()) return v41_layers(read_v41_layers(file, fields, std::move(ratios)), fields.source());
     std::vector<LayerShape> shapes;
-    for (const std::int32_t ratio : reader.per_layer<std::int32_t>("attention.compress_ratios", layers)) {
+    for (const std::int32_t ratio : ratios) {
         const int layer = static_cast<int>(shapes.size());
         auto shape = v4_layer(layer, ratio);
         if (!shape)
-            fail("{}: key '{}' holds {}, expected 0, 4 or 128", source, key("attention.compress_ratios"),
-                 ratio);
+            fail("{}: key '{}' holds {}, expected 0, 4 or 128", fields.source(),
+                 fields.key("attention.compress_ratios"), ratio);
         shape->hash = layer < hash_layers;
         shapes.push_back(*shape);
     }
@@ -112,78 +76,81 @@ std::vector<LayerShape> read_layer_shapes(const Reader& reader, int layers, cons
 }  // namespace
 
 Config config_from_gguf(const Gguf& file) {
-    const Reader reader(file);
-    if (parse_architecture(reader.metadata.get<std::string_view>("general.architecture"), file.source()) !=
-        Architecture::v4)
-        fail("{}: GGUF files of DeepSeek V4.1 are not supported yet", file.source());
-    reader.only<std::uint32_t>("attention.head_count_kv", 1);
-    reader.only<std::uint32_t>("hyper_connection.count", kStreams);
-    reader.only<std::uint32_t>("expert_gating_func", kSqrtSoftplus);
-    reader.only<bool>("expert_weights_norm", true);
-    if (reader.get_or<std::uint32_t>("expert_group_count", 1) > 1)
-        fail("{}: key '{}': expert groups are not supported", file.source(), key("expert_group_count"));
+    const auto name = file.metadata().get<std::string_view>("general.architecture");
+    Config c = config_of(parse_architecture(name, file.source()));
+    const GgufFields fields(file, architecture_name(c.architecture));
+    fields.only<std::uint32_t>("attention.head_count_kv", 1);
+    fields.only<std::uint32_t>("hyper_connection.count", kStreams);
+    fields.only<std::uint32_t>("expert_gating_func", kSqrtSoftplus);
+    fields.only<bool>("expert_weights_norm", true);
+    if (fields.get_or<std::uint32_t>("expert_group_count", 1) > 1)
+        fail("{}: key '{}': expert groups are not supported", file.source(),
+             fields.key("expert_group_count"));
 
-    Config c;
-    c.name = reader.metadata.get_or<std::string_view>("general.name", "");
-    c.layers = count_layers(file, reader);
-    c.vocab_size = count_vocabulary(file, reader);
-    c.hidden_size = reader.size("embedding_length");
-    c.context_length = reader.get<std::int64_t>("context_length");
+    c.name = fields.metadata.get_or<std::string_view>("general.name", "");
+    c.layers = count_layers(file, fields);
+    c.vocab_size = count_vocabulary(file, fields);
+    c.hidden_size = fields.size("embedding_length");
+    c.context_length = fields.get<std::int64_t>("context_length");
 
-    c.heads = reader.size("attention.head_count");
-    c.head_dim = reader.size("attention.key_length");
-    reader.only<std::int32_t>("attention.value_length", c.head_dim);
-    c.rope_dim = reader.size("rope.dimension_count");
-    c.q_lora_rank = reader.size("attention.q_lora_rank");
-    c.output_groups = reader.size("attention.output_group_count");
-    c.output_lora_rank = reader.size("attention.output_lora_rank");
-    c.sliding_window = reader.size("attention.sliding_window");
-    c.layer_shapes = read_layer_shapes(reader, c.layers, file.source());
-    c.norm_eps = reader.get<float>("attention.layer_norm_rms_epsilon");
+    c.heads = fields.size("attention.head_count");
+    c.head_dim = fields.size("attention.key_length");
+    fields.only<std::int32_t>("attention.value_length", c.head_dim);
+    c.rope_dim = fields.size("rope.dimension_count");
+    c.q_lora_rank = fields.size("attention.q_lora_rank");
+    c.output_groups = fields.size("attention.output_group_count");
+    c.output_lora_rank = fields.size("attention.output_lora_rank");
+    c.sliding_window = fields.size("attention.sliding_window");
+    c.layer_shapes = read_layer_shapes(file, fields, c);
+    c.norm_eps = fields.get<float>("attention.layer_norm_rms_epsilon");
 
-    c.rope.theta = reader.get_or("rope.freq_base", c.rope.theta);
-    c.rope.compress_theta = reader.get<float>("attention.compress_rope_freq_base");
-    const auto scaling = reader.get_or<std::string_view>("rope.scaling.type", "yarn");
+    c.rope.theta = fields.get_or("rope.freq_base", c.rope.theta);
+    c.rope.compress_theta = fields.get<float>("attention.compress_rope_freq_base");
+    const auto scaling = fields.get_or<std::string_view>("rope.scaling.type", "yarn");
     if (scaling == "yarn") {
-        c.rope.yarn_factor = reader.get_or("rope.scaling.factor", c.rope.yarn_factor);
+        c.rope.yarn_factor = fields.get_or("rope.scaling.factor", c.rope.yarn_factor);
         c.rope.yarn_original_context =
-            reader.get_or("rope.scaling.original_context_length", c.rope.yarn_original_context);
-        c.rope.yarn_beta_fast = reader.get_or("rope.scaling.yarn_beta_fast", c.rope.yarn_beta_fast);
-        c.rope.yarn_beta_slow = reader.get_or("rope.scaling.yarn_beta_slow", c.rope.yarn_beta_slow);
+            fields.get_or("rope.scaling.original_context_length", c.rope.yarn_original_context);
+        c.rope.yarn_beta_fast = fields.get_or("rope.scaling.yarn_beta_fast", c.rope.yarn_beta_fast);
+        c.rope.yarn_beta_slow = fields.get_or("rope.scaling.yarn_beta_slow", c.rope.yarn_beta_slow);
     } else if (scaling != "none") {
-        fail("{}: key '{}' is {}, expected 'yarn'", file.source(), key("rope.scaling.type"),
+        fail("{}: key '{}' is {}, expected 'yarn'", file.source(), fields.key("rope.scaling.type"),
              in_quotes(scaling));
     }
 
-    c.index_heads = reader.size("attention.indexer.head_count");
-    c.index_head_dim = reader.size("attention.indexer.key_length");
-    c.index_top_k = reader.size("attention.indexer.top_k");
+    c.index_heads = fields.size("attention.indexer.head_count");
+    c.index_head_dim = fields.size("attention.indexer.key_length");
+    c.index_top_k = fields.size("attention.indexer.top_k");
 
-    c.experts = reader.size("expert_count");
-    c.experts_per_token = reader.size("expert_used_count");
-    c.shared_experts = reader.size("expert_shared_count");
-    c.expert_hidden_size = reader.size("expert_feed_forward_length");
-    c.routed_scale = reader.get<float>("expert_weights_scale");
-    c.swiglu_limit = reader.limits("swiglu_clamp_exp", c.layers);
-    c.swiglu_limit_shared = reader.metadata.contains(key("swiglu_clamp_shexp"))
-                                ? reader.limits("swiglu_clamp_shexp", c.layers)
+    c.experts = fields.size("expert_count");
+    c.experts_per_token = fields.size("expert_used_count");
+    c.shared_experts = fields.size("expert_shared_count");
+    c.expert_hidden_size = fields.size("expert_feed_forward_length");
+    c.routed_scale = fields.get<float>("expert_weights_scale");
+    c.swiglu_limit = fields.limits("swiglu_clamp_exp", c.layers);
+    c.swiglu_limit_shared = fields.metadata.contains(fields.key("swiglu_clamp_shexp"))
+                                ? fields.limits("swiglu_clamp_shexp", c.layers)
                                 : c.swiglu_limit;
 
-    c.sinkhorn_iterations = reader.size("hyper_connection.sinkhorn_iterations");
-    c.hyper_connection_eps = reader.get<float>("hyper_connection.epsilon");
-    c.bos = reader.metadata.get_or("tokenizer.ggml.bos_token_id", c.bos);
-    c.eos = reader.metadata.get_or("tokenizer.ggml.eos_token_id", c.eos);
+    c.sinkhorn_iterations = fields.size("hyper_connection.sinkhorn_iterations");
+    c.hyper_connection_eps = fields.get<float>("hyper_connection.epsilon");
+    if (c.is_v41()) read_v41(fields, c);
+    c.bos = fields.metadata.get_or("tokenizer.ggml.bos_token_id", c.bos);
+    c.eos = fields.metadata.get_or("tokenizer.ggml.eos_token_id", c.eos);
     validate(c, file.source());
     return c;
 }
 
 void write_config(const Config& c, GgufWriter& writer) {
+    const auto key = [&](std::string_view name) {
+        return fmt::format("{}.{}", architecture_name(c.architecture), name);
+    };
     const auto size = [&](std::string_view name, std::int64_t value) {
         writer.set<std::uint32_t>(key(name), checked_cast<std::uint32_t>(value, name));
     };
     const auto number = [&](std::string_view name, float value) { writer.set<float>(key(name), value); };
 
-    writer.set("general.architecture", kArchitecture);
+    writer.set("general.architecture", architecture_name(c.architecture));
     if (!c.name.empty()) writer.set("general.name", c.name);
     size("block_count", c.layers);
     size("vocab_size", c.vocab_size);
@@ -222,7 +189,7 @@ void write_config(const Config& c, GgufWriter& writer) {
     size("expert_used_count", c.experts_per_token);
     size("expert_shared_count", c.shared_experts);
     size("expert_feed_forward_length", c.expert_hidden_size);
-    size("hash_layer_count", c.hash_layers());
+    if (!c.is_v41()) size("hash_layer_count", c.hash_layers());
     number("expert_weights_scale", c.routed_scale);
     writer.set<bool>(key("expert_weights_norm"), true);
     size("expert_gating_func", kSqrtSoftplus);
@@ -232,6 +199,7 @@ void write_config(const Config& c, GgufWriter& writer) {
     size("hyper_connection.count", kStreams);
     size("hyper_connection.sinkhorn_iterations", c.sinkhorn_iterations);
     number("hyper_connection.epsilon", c.hyper_connection_eps);
+    if (c.is_v41()) write_v41(c, key(""), writer);
     writer.set<std::uint32_t>("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(c.bos));
     writer.set<std::uint32_t>("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(c.eos));
 }

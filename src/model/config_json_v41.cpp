@@ -10,7 +10,7 @@ using nlohmann::json;
 // Beyond what any model could need; it keeps hostile numbers out of sums.
 constexpr int kLargest = 1 << 30;
 
-void read_engram(const JsonFields& text, EngramConfig& e) {
+void read_engram(const JsonFields& text, std::string_view source, EngramConfig& e) {
     e.layers = text.integers("engram_layer_ids");
     if (!e.present()) return;
     const json& rows = text.get("engram_num_embeddings");
@@ -19,11 +19,11 @@ void read_engram(const JsonFields& text, EngramConfig& e) {
         e.rows.push_back(
             text.to_integer<std::int64_t>("engram_num_embeddings", count, 1, std::int64_t{1} << 40));
     e.longest = text.integer<int>("engram_max_ngram_size", 0, kLargest);
-    e.prime_start = text.integer<std::int64_t>("engram_vocab_size", 0, kLargest);
     e.heads = text.integer<int>("engram_n_heads", 0, kLargest);
     e.row_size = text.integer<int>("engram_head_dim", 0, kLargest);
     e.pad_token = text.integer<std::int32_t>("engram_pad_token_id", 0, kLargest);
-    e.compressed_vocab = text.integer<int>("engram_compressed_vocab_size", 0, kLargest);
+    e.classes = text.integer<int>("engram_compressed_vocab_size", 0, kLargest);
+    derive_engram_hashes(e, text.integer<std::int64_t>("engram_vocab_size", 0, kLargest), source);
 }
 
 void read_dspark(const JsonFields& text, DsparkConfig& d) {
@@ -71,7 +71,7 @@ V41Layers read_v41_layers(const JsonFields& text, std::vector<int> ratios) {
 }
 
 void read_v41(const JsonFields& text, const JsonFields& outer, std::string_view source, Config& c) {
-    read_engram(text, c.engram);
+    read_engram(text, source, c.engram);
     for (const LayerShape& shape : c.layer_shapes) {
         if (shape.candidate_source < 0) continue;
         c.candidate_blocks = text.size("candidate_topk_blocks");

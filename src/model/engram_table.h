@@ -2,9 +2,12 @@
 // than everything else of a model, and a token reads a few rows of it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "file/mapped_file.h"
+#include "tensor/dtype.h"
 
 namespace cachalot {
 
@@ -22,15 +25,19 @@ struct RowPart {
     }
 };
 
-// Rows of `columns` values: a byte of E4M3 each, and an E8M0 byte for each 32 of them. A release has the scales
-// in a tensor of their own, a GGUF file behind the values of their row.
+// Rows of `columns` values. Those of f8_e4m3 have an E8M0 byte for each 32 values besides, in a release in a
+// tensor of its own, in a GGUF file behind the values of their row. Rows of other types carry their scales.
 struct EngramTable {
     std::int64_t rows = 0;
     int columns = 0;
+    DType dtype = DType::f8_e4m3;
     RowPart values, scales;
 
     std::int64_t row_bytes() const { return values.bytes + scales.bytes; }
     std::uint64_t bytes() const { return static_cast<std::uint64_t>(rows * row_bytes()); }
+
+    // The values of a row whose parts were read: out has `columns` elements.
+    void decode(const std::byte* row_values, const std::byte* row_scales, std::span<float> out) const;
 };
 
 }  // namespace cachalot

@@ -53,8 +53,9 @@ void collect_v41(Collected& all, const Config& c) {
     for (const auto& s : c.layer_shapes)
         all.numbers(s.ratio, s.kv_source, s.index_source, s.candidate_source, s.engram);
     for (const auto rows : c.engram.rows) all.numbers(rows);
-    all.numbers(c.engram.longest, c.engram.heads, c.engram.row_size, c.engram.prime_start, c.engram.pad_token,
-                c.engram.compressed_vocab);
+    for (const auto prime : c.engram.primes) all.numbers(prime);
+    for (const auto factor : c.engram.multipliers) all.numbers(factor);
+    all.numbers(c.engram.longest, c.engram.heads, c.engram.row_size, c.engram.pad_token);
 }
 
 void collect(Collected& all, const Config& c) {

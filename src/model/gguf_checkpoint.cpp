@@ -4,6 +4,7 @@
 #include "file/gguf_writer.h"
 #include "file/in_quotes.h"
 #include "model/model_tensors.h"
+#include "tensor/convert.h"
 
 namespace cachalot {
 namespace {
@@ -66,8 +67,24 @@ void GgufCheckpoint::write_metadata(GgufWriter& writer) const {
         if (!GgufWriter::is_container_key(value.key)) writer.copy(value);
 }
 
+// Some files have other names for what V4.1 adds.
+std::string GgufCheckpoint::file_name(const std::string& name) const {
+    constexpr std::pair<std::string_view, std::string_view> kOther[] = {
+        {"engram_wkv.weight", "engram_kv.weight"},
+        {"engram_q.weight", "engram_q_norm"},
+        {"engram_k.weight", "engram_k_norm"}};
+    if (file_.contains(name)) return name;
+    for (const auto& [ours, theirs] : kOther) {
+        if (!name.ends_with(ours)) continue;
+        const std::string other = name.substr(0, name.size() - ours.size()) + std::string(theirs);
+        for (const std::string& spelling : {other, other + ".weight"})
+            if (file_.contains(spelling)) return spelling;
+    }
+    return name;
+}
+
 Matrix GgufCheckpoint::view(const std::string& name, std::int64_t rows, std::int64_t columns) const {
-    const TensorView& t = file_.get(name);
+    const TensorView& t = file_.get(file_name(name));
     bool fits = (t.shape.size() == 2 && t.shape[0] == rows && t.shape[1] == columns) ||
                 (t.shape.size() == 1 && rows == 1 && t.shape[0] == columns);
     if (!fits)
@@ -92,18 +109,23 @@ void GgufCheckpoint::add_scales(const std::string& name, Matrix& m) const {
     m.scale_stride = expected[1];
 }
 
+// FP8 rows with their scales are a tensor of plain bytes.
 EngramTable GgufCheckpoint::table(const std::string& name, std::int64_t rows, std::int64_t columns) const {
-    const StoredTensor& t = file_.stored(name);
-    const std::int64_t scales = columns / kEngramBlock, stride = columns + scales;
-    const std::vector<std::int64_t> expected = {rows, stride};
-    if (t.view.dtype != DType::i8 || t.view.shape != expected)
-        fail("{}: tensor {} has type {} and shape {}, expected i8 and {}", source_, name,
+    const StoredTensor& t = file_.stored(file_name(name));
+    const bool fp8 = t.view.dtype == DType::i8;
+    const std::int64_t scales = fp8 ? columns / kEngramBlock : 0;
+    const std::vector<std::int64_t> expected = {rows, columns + scales};
+    if (t.view.shape != expected)
+        fail("{}: tensor {} has type {} and shape {}, expected {}", source_, name,
              cachalot::name(t.view.dtype), shape_text(t.view.shape), shape_text(expected));
+    if (!fp8 && (t.view.dtype == DType::f8_e4m3 || !is_float_like(t.view.dtype)))
+        fail("{}: tensor {} has type {}, not one of numbers", source_, name, cachalot::name(t.view.dtype));
     const MappedFile* file = &file_.files()[t.file];
-    return {rows,
-            static_cast<int>(columns),
-            {file, t.offset, stride, columns},
-            {file, t.offset + static_cast<std::uint64_t>(columns), stride, scales}};
+    const std::int64_t bytes = fp8 ? columns : row_bytes(t.view.dtype, columns), stride = bytes + scales;
+    EngramTable table{rows, static_cast<int>(columns), fp8 ? DType::f8_e4m3 : t.view.dtype, {}, {}};
+    table.values = {file, t.offset, stride, bytes};
+    if (fp8) table.scales = {file, t.offset + static_cast<std::uint64_t>(bytes), stride, scales};
+    return table;
 }
 
 Matrix GgufCheckpoint::expert(const std::string& name, int expert, int experts, std::int64_t rows,

@@ -22,6 +22,7 @@ class GgufCheckpoint final : public Checkpoint {
 
   private:
     Matrix view(const std::string& name, std::int64_t rows, std::int64_t columns) const override;
+    std::string file_name(const std::string& name) const;
     void add_scales(const std::string& name, Matrix& m) const;
 
     Gguf file_;

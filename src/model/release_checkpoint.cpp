@@ -86,7 +86,7 @@ Matrix ReleaseCheckpoint::expert(const std::string& name, int expert, int, std::
 
 EngramTable ReleaseCheckpoint::table(const std::string& name, std::int64_t rows, std::int64_t columns) const {
     const std::string& values = release_name(name);
-    return {rows, static_cast<int>(columns), part(values, DType::f8_e4m3, rows, columns),
+    return {rows, static_cast<int>(columns), DType::f8_e4m3, part(values, DType::f8_e4m3, rows, columns),
             part(scale_tensor(values), DType::f8_e8m0, rows, columns / kEngramBlock)};
 }
 

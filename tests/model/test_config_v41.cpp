@@ -190,7 +190,7 @@ TEST(ConfigV41, EngramThatCannotBe) {
     EXPECT_THAT(refused({{"engram_max_ngram_size", 1}}), HasSubstr("longest n-gram"));
     EXPECT_THAT(refused({{"engram_n_heads", 0}}), HasSubstr("Engram heads"));
     EXPECT_THAT(refused({{"engram_pad_token_id", 8192}}), HasSubstr("padding token"));
-    EXPECT_THAT(refused({{"engram_compressed_vocab_size", 9000}}), HasSubstr("compressed vocabulary"));
+    EXPECT_THAT(refused({{"engram_compressed_vocab_size", 9000}}), HasSubstr("token classes"));
     EXPECT_THAT(refused({{"engram_layer_ids", {0, 9}}}), HasSubstr("names layer 9 of 9"));
     EXPECT_THAT(refused({{"engram_layer_ids", {0, 0}}}), HasSubstr("names layer 0 twice"));
 }
@@ -238,9 +238,9 @@ TEST(ConfigV41, AbsurdValuesAreErrorsOrChangeNothing) {
             }
 }
 
-TEST(EngramPrimes, AreThoseOfTheRelease) {
+TEST(EngramHashes, AreThoseOfTheRelease) {
     const EngramConfig e = read(load("v41-flash")).engram;
-    const auto first = engram_primes(e, 0), second = engram_primes(e, 1);
+    const auto first = e.primes_of(0), second = e.primes_of(1);
     ASSERT_THAT(first, SizeIs(24));
     ASSERT_THAT(second, SizeIs(24));
     EXPECT_EQ(first.front(), 16'000'057);
@@ -249,6 +249,10 @@ TEST(EngramPrimes, AreThoseOfTheRelease) {
     EXPECT_EQ(second.back(), 16'000'889);
     EXPECT_EQ(std::accumulate(first.begin(), first.end(), std::int64_t{0}), 384'006'168);
     EXPECT_EQ(std::accumulate(second.begin(), second.end(), std::int64_t{0}), 384'016'682);
+    EXPECT_THAT(e.multipliers_of(0),
+                ElementsAre(76632096046245, 4839876093313, 35959672319349, 73987337458391));
+    EXPECT_THAT(e.multipliers_of(1),
+                ElementsAre(67716810739261, 51510806800915, 30921347202721, 82619226485591));
 }
 
 }  // namespace

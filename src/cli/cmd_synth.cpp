@@ -1,4 +1,6 @@
 // cachalot synth: a model of true shape with random weights, for measuring.
+#include <algorithm>
+
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/option_value.h"
@@ -9,7 +11,7 @@ namespace cachalot::cli {
 namespace {
 
 struct SynthOptions {
-    std::string output, like = "flash", experts_type = "mxfp4", gate_up, down, dense_type = "q8_0";
+    std::string output, like = "flash", engram, experts_type = "mxfp4", gate_up, down, dense_type = "q8_0";
     std::vector<std::string> kinds;
     int layers = 0, experts = 0, vocab = 0, threads = 0;  // 0: as in the real model
     int hash_layers = -1;                                 // -1: as in the real model
@@ -27,6 +29,10 @@ void synth(const SynthOptions& o) {
     else if (!o.force || !std::filesystem::is_directory(o.output))
         check_new_folder(o.output);
     Config config = known_config(o.like);
+    if (!o.kinds.empty() && config.is_v41())
+        wrong_usage("--kinds names layers of V4; those of V4.1 follow from their number (--layers)");
+    if (o.hash_layers > 0 && config.is_v41()) wrong_usage("--hash-layers: V4.1 has no such layers");
+    if (!o.engram.empty() && !config.is_v41()) wrong_usage("--engram: only V4.1 has such tables");
     if (!o.kinds.empty()) {
         std::vector<int> ratios;
         for (const auto& name : o.kinds) ratios.push_back(parse_kind(name));
@@ -42,6 +48,14 @@ void synth(const SynthOptions& o) {
         for (int l = 0; l < config.layers; ++l)
             config.layer_shapes[static_cast<std::size_t>(l)].hash = l < o.hash_layers;
     if (o.vocab) config.vocab_size = o.vocab;
+    if (config.is_v41() && config.engram.present()) {
+        // The real tables are larger than everything else.
+        constexpr std::int64_t kSmallEngram = 16'000;
+        EngramConfig& engram = config.engram;
+        engram.classes = std::min(engram.classes, config.vocab_size);
+        set_engram(config, o.engram == "full" ? engram.primes.front()
+                                              : std::min(engram.primes.front(), kSmallEngram));
+    }
 
     if (o.release) {
         Progress progress("writing", "bytes", true);
@@ -83,8 +97,10 @@ void add_synth(CLI::App& app) {
     command->add_flag(
         "--release", o->release,
         "in the layout of DeepSeek's releases, FP8 and FP4 in safetensors: to measure `convert` with");
-    command->add_option("--like", o->like, "shape: flash, pro, or tiny (a few megabytes, for tests)")
-        ->check(one_of({"flash", "pro", "tiny"}))
+    command
+        ->add_option("--like", o->like,
+                     "shape: flash, pro, v41-flash, or tiny and v41-tiny (a few megabytes, for tests)")
+        ->check(one_of({"flash", "pro", "v41-flash", "tiny", "v41-tiny"}))
         ->capture_default_str();
     command->add_option("--layers", o->layers, "only the first N layers, or more than the real model has")
         ->check(CLI::Range(1, kMaxLayers))
@@ -93,6 +109,11 @@ void add_synth(CLI::App& app) {
         ->delimiter(',')
         ->check(one_of({"window", "csa", "hca"}))
         ->type_name("KIND,..");
+    command
+        ->add_option("--engram", o->engram,
+                     "tables of V4.1: small (a thousandth of their rows, as usual), or full (203 GB)")
+        ->check(one_of({"small", "full"}))
+        ->type_name("SIZE");
     command->add_option("--experts", o->experts, "experts of a layer")
         ->check(CLI::Range(1, 4096))
         ->type_name("N");

@@ -67,6 +67,7 @@ class Converter {
     }
 
     void declare(const TensorSpec& s) {
+        if (s.kind == Kind::table) return declare_table(s);
         std::vector<std::int64_t> shape = {s.rows, s.columns};
         if (s.rows == 1) shape = {s.columns};
         if (s.kind == Kind::experts) shape.insert(shape.begin(), s.experts);
@@ -125,7 +126,38 @@ class Converter {
         return text;
     }
 
+    // FP8 rows are plain bytes with their scales behind them.
+    void declare_table(const TensorSpec& s) {
+        const EngramTable table = source_.table(s.gguf, s.rows, s.columns);
+        const bool fp8 = table.dtype == DType::f8_e4m3;
+        types_.push_back(fp8 ? DType::i8 : table.dtype);
+        writer_.declare(s.gguf, types_.back(), {s.rows, fp8 ? table.row_bytes() : s.columns});
+    }
+
+    void write_table(const TensorSpec& s) {
+        const EngramTable table = source_.table(s.gguf, s.rows, s.columns);
+        const std::int64_t stride = table.row_bytes();
+        const std::int64_t rows_per_piece = std::max<std::int64_t>(1, kPieceBytes / stride);
+        for (std::int64_t first = 0; first < s.rows; first += rows_per_piece) {
+            const std::int64_t count = std::min(rows_per_piece, s.rows - first);
+            const auto size = static_cast<std::size_t>(count * stride);
+            if (skip(s.gguf, size)) continue;
+            auto piece = background_->buffer();
+            piece.resize(size);
+            for (std::int64_t r = 0; r < count; ++r) {
+                std::byte* out = piece.data() + r * stride;
+                for (const RowPart* part : {&table.values, &table.scales}) {
+                    if (part->bytes == 0) continue;
+                    std::memcpy(out, part->row(first + r), static_cast<std::size_t>(part->bytes));
+                    out += part->bytes;
+                }
+            }
+            append(s.gguf, std::move(piece));
+        }
+    }
+
     void write(const TensorSpec& s, DType type) {
+        if (s.kind == Kind::table) return write_table(s);
         if (s.kind == Kind::floats) {
             const auto values = source_.floats(s.gguf, s.rows, s.columns);
             return write_bytes(s.gguf, std::as_bytes(std::span(values)));

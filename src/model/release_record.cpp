@@ -190,7 +190,8 @@ class Writer {
 
     void add(const std::string& name, Origin origin) {
         origins_[name] = origin;
-        if (origin.spec->kind == Kind::experts || is_fp8_in_releases(origin.spec->role)) {
+        const Kind kind = origin.spec->kind;
+        if (kind == Kind::experts || kind == Kind::table || is_fp8_in_releases(origin.spec->role)) {
             origin.scales = true;
             origins_[scale_tensor(name)] = origin;
         }
@@ -280,11 +281,32 @@ class Writer {
     }
 
     void write_tensor(OutputFile& out, const Entry& e) {
+        if (const Origin& o = origins_.at(e.name); o.spec->kind == Kind::table) return write_table(out, e, o);
         const auto bytes = bytes_of(e);
-        if (bytes.size() != e.end - e.begin)
-            fail("{}: tensor {} has {} bytes, in the release it had {}", source_.source(), e.name,
-                 bytes.size(), e.end - e.begin);
+        check_size(e, bytes.size());
         out.write(bytes);
+    }
+
+    // A few megabytes at a time.
+    void write_table(OutputFile& out, const Entry& e, const Origin& o) {
+        const TensorSpec& s = *o.spec;
+        const EngramTable table = source_.table(s.gguf, s.rows, s.columns);
+        expect(e, table.dtype != DType::f8_e4m3 ? name(table.dtype) : o.scales ? "F8_E8M0" : "F8_E4M3");
+        const RowPart& part = o.scales ? table.scales : table.values;
+        check_size(e, static_cast<std::uint64_t>(s.rows * part.bytes));
+        constexpr std::int64_t kRows = 1 << 14;
+        for (std::int64_t first = 0; first < s.rows; first += kRows) {
+            scratch_.clear();
+            for (std::int64_t r = first; r < std::min(s.rows, first + kRows); ++r)
+                scratch_.insert(scratch_.end(), part.row(r), part.row(r) + part.bytes);
+            out.write(scratch_);
+        }
+    }
+
+    void check_size(const Entry& e, std::uint64_t bytes) const {
+        if (bytes != e.end - e.begin)
+            fail("{}: tensor {} has {} bytes, in the release it had {}", source_.source(), e.name, bytes,
+                 e.end - e.begin);
     }
 
     std::span<const std::byte> bytes_of(const Entry& e) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -42,6 +43,8 @@ class Synthesizer {
             std::vector<std::int64_t> shape = {spec.rows, spec.columns};
             if (spec.rows == 1) shape = {spec.columns};
             if (spec.kind == Kind::experts) shape.insert(shape.begin(), spec.experts);
+            if (spec.kind == Kind::table)
+                shape.back() += spec.columns / kEngramBlock;  // scales behind values
             writer_.declare(spec.gguf, type(spec), shape);
         }
         summary_ = {writer_.file_size(), static_cast<int>(specs.size())};
@@ -53,6 +56,7 @@ class Synthesizer {
   private:
     DType type(const TensorSpec& s) const {
         if (s.kind == Kind::integers) return DType::i32;
+        if (s.kind == Kind::table) return DType::i8;
         if (s.kind == Kind::floats || s.gguf.find("hc_") != std::string::npos) return DType::f32;
         switch (s.role) {
             case Role::experts:
@@ -61,6 +65,7 @@ class Synthesizer {
             case Role::shared_experts:
             case Role::embedding:
             case Role::head: return options_.dense;
+            case Role::engram:
             case Role::sensitive: break;
         }
         return DType::bf16;
@@ -69,6 +74,7 @@ class Synthesizer {
     void write(const TensorSpec& s) {
         if (s.kind == Kind::integers) return write_table(s);
         if (s.kind == Kind::floats) return write_floats(s);
+        if (s.kind == Kind::table) return write_rows(s);
         // The output of a matrix is about as large as its input. The embedding's rows are outputs as they
         // are.
         const bool embedding = s.role == Role::embedding;
@@ -77,6 +83,26 @@ class Synthesizer {
         const std::int64_t block_bytes = info(type(s)).bytes,
                            item_bytes = kItemBytes / block_bytes * block_bytes;
         const std::int64_t bytes = row_bytes(type(s), s.columns) * s.rows * std::max(1, s.experts);
+        write_items(s.gguf, bytes, item_bytes,
+                    [&](std::span<std::byte> item, std::uint64_t seed) { blocks.fill(item, seed); });
+    }
+
+    // Rows of FP8 with exponents 2^-3 to 2^0 only, so that there is no NaN, and of deviation 0.8 by themselves.
+    void write_rows(const TensorSpec& s) {
+        const auto columns = static_cast<std::size_t>(s.columns), row = columns + columns / kEngramBlock;
+        const auto item_bytes = static_cast<std::int64_t>(std::max<std::size_t>(1, kItemBytes / row) * row);
+        write_items(s.gguf, s.rows * static_cast<std::int64_t>(row), item_bytes,
+                    [&](std::span<std::byte> item, std::uint64_t seed) {
+                        RandomBits(seed).fill(item);
+                        for (std::size_t i = 0; i < item.size(); ++i)
+                            item[i] = i % row < columns ? (item[i] & std::byte{0x9f}) | std::byte{0x20}
+                                                        : std::byte{127};
+                    });
+    }
+
+    // fill(item, seed) makes the bytes; threads take items in turn.
+    template <class Fill>
+    void write_items(const std::string& name, std::int64_t bytes, std::int64_t item_bytes, const Fill& fill) {
         const std::int64_t items = (bytes + item_bytes - 1) / item_bytes;
         piece_.resize(static_cast<std::size_t>(item_bytes * kItemsPerPiece));
         for (std::int64_t first = 0; first < items; first += kItemsPerPiece) {
@@ -85,11 +111,10 @@ class Synthesizer {
             const std::span piece(piece_.data(), static_cast<std::size_t>(end - begin));
             pool_.parallel_for(std::min(kItemsPerPiece, items - first), [&](std::int64_t i, int) {
                 const std::int64_t size = std::min(item_bytes, end - begin - i * item_bytes);
-                blocks.fill(
-                    piece.subspan(static_cast<std::size_t>(i * item_bytes), static_cast<std::size_t>(size)),
-                    seed(first + i));
+                fill(piece.subspan(static_cast<std::size_t>(i * item_bytes), static_cast<std::size_t>(size)),
+                     seed(first + i));
             });
-            append(s.gguf, piece);
+            append(name, piece);
         }
     }
 
@@ -98,7 +123,7 @@ class Synthesizer {
     void write_floats(const TensorSpec& s) {
         const auto is = [&](std::string_view suffix) { return s.gguf.ends_with(suffix); };
         float centre = 0, reach = 0.5f;
-        if (is("norm.weight")) centre = 1, reach = 0.2f;
+        if (is("norm.weight") || is("engram_q.weight") || is("engram_k.weight")) centre = 1, reach = 0.2f;
         if (is("_scale.weight")) centre = 0.5f, reach = 0;
         if (is("exp_probs_b.bias")) reach = 0.02f;
         RandomBits random(seed(0));
@@ -178,10 +203,67 @@ Config common_config(std::string_view name) {
 }
 
 constexpr int kHashLayers = 3;
+constexpr float kSwigluLimit = 10;
+
+// What the real model has at 40 layers: two with their window only, rows of ratio 2 kept by every sixth layer
+// up to the middle, and from there on rows of ratio 1 kept once, among which every fourth layer chooses anew.
+std::vector<LayerShape> v41_plan(int layers) {
+    const int middle = std::max(layers / 2, std::min(layers, 2));
+    const int chosen_by = std::clamp((layers - middle) / 2, 1, 4);
+    V41Layers plan;
+    for (int l = 0; l < layers; ++l) plan.ratios.push_back(l < 2 ? 0 : l < middle ? 2 : 1);
+    for (int l = 2; l < middle; l += 6) plan.kv_sources.push_back(l);
+    plan.index_sources = plan.kv_sources;
+    if (middle < layers) {
+        plan.kv_sources.push_back(middle);
+        plan.candidate_source = middle;
+    }
+    for (int l = middle; l < layers; l += chosen_by) plan.index_sources.push_back(l);
+    for (const int l : {1, layers * 7 / 20})
+        if (l < layers && (plan.engram.empty() || plan.engram.back() < l)) plan.engram.push_back(l);
+    return v41_layers(plan, "the synthetic model");
+}
+
+Config v41_config(std::string_view name) {
+    Config c = config_of(Architecture::v41);
+    const bool tiny = name == "v41-tiny";
+    c.name = fmt::format("DeepSeek {}, synthetic", name);
+    c.vocab_size = tiny ? 1024 : 129280;
+    c.context_length = tiny ? 65536 : 1048576;
+    c.hidden_size = tiny ? 256 : 5120;
+    c.heads = tiny ? 8 : 64;
+    c.head_dim = tiny ? 128 : 512;
+    c.rope_dim = 64;
+    c.q_lora_rank = tiny ? 256 : 1280;
+    c.output_groups = tiny ? 2 : 8;
+    c.output_lora_rank = tiny ? 128 : 1024;
+    c.sliding_window = 128;
+    c.rope.yarn_factor = 16;
+    c.norm_eps = 1e-20f;
+    c.index_heads = tiny ? 4 : 32;
+    c.index_head_dim = 128;
+    c.index_top_k = tiny ? 8 : 512;
+    c.candidate_blocks = tiny ? 4 : 2048;
+    c.candidate_block_size = 8;
+    c.experts = tiny ? 16 : 384;
+    c.experts_per_token = tiny ? 3 : 6;
+    c.shared_experts = 1;
+    c.expert_hidden_size = tiny ? 256 : 2304;
+    c.routed_scale = 1.5f;
+    c.engram.longest = 4;
+    c.engram.heads = tiny ? 2 : 8;
+    c.engram.row_size = tiny ? 32 : 256;
+    c.engram.pad_token = 2;
+    c.engram.classes = tiny ? 1000 : 99092;
+    set_layers(c, tiny ? 8 : 40);
+    set_engram(c, tiny ? 500 : 16'000'000);
+    return c;
+}
 
 }  // namespace
 
 Config known_config(std::string_view name) {
+    if (name == "v41-flash" || name == "v41-tiny") return v41_config(name);
     Config c = common_config(name);
     if (name == "flash") {
         c.hidden_size = 4096;
@@ -223,12 +305,35 @@ Config known_config(std::string_view name) {
         set_layers(c, std::array{0});
         set_layers(c, 4);
     } else {
-        fail("unknown model '{}' (known: flash, pro, tiny)", name);
+        fail("unknown model '{}' (known: flash, pro, v41-flash, tiny, v41-tiny)", name);
     }
     return c;
 }
 
+void set_engram(Config& config, std::int64_t start) {
+    EngramConfig& e = config.engram;
+    if (!e.present()) return;
+    derive_engram_hashes(e, start, "the synthetic model");
+    e.rows.clear();
+    for (int table = 0; table < static_cast<int>(e.layers.size()); ++table) {
+        const auto primes = e.primes_of(table);
+        e.rows.push_back(std::accumulate(primes.begin(), primes.end(), std::int64_t{0}));
+    }
+}
+
 void set_layers(Config& config, int layers) {
+    if (config.is_v41()) {
+        config.layers = layers;
+        config.layer_shapes = v41_plan(layers);
+        config.swiglu_limit.assign(static_cast<std::size_t>(layers), kSwigluLimit);
+        config.swiglu_limit_shared = config.swiglu_limit;
+        const std::int64_t start = config.engram.primes.empty() ? 0 : config.engram.primes.front();
+        config.engram.layers.clear();
+        for (int l = 0; l < layers; ++l)
+            if (config.shape(l).engram >= 0) config.engram.layers.push_back(l);
+        if (start) set_engram(config, start);
+        return;
+    }
     std::vector<int> ratios;
     for (const LayerShape& shape : config.layer_shapes)
         if (std::ssize(ratios) < layers) ratios.push_back(shape.ratio);
@@ -237,7 +342,6 @@ void set_layers(Config& config, int layers) {
 }
 
 void set_layers(Config& config, std::span<const int> ratios) {
-    constexpr float kSwigluLimit = 10;
     config.layers = static_cast<int>(ratios.size());
     config.layer_shapes = v4_layers(ratios, kHashLayers);
     config.swiglu_limit.assign(ratios.size(), kSwigluLimit);

@@ -17,12 +17,15 @@
 
 namespace cachalot {
 
-// The configuration of "flash" (43 layers) or "pro" (61), or "tiny": every part in a few megabytes, for
-// tests. Throws Error for another name.
+// The configuration of "flash" (43 layers), "pro" (61) or "v41-flash" (40), or of "tiny" and "v41-tiny": every
+// part in a few megabytes, for tests. Throws Error for another name.
 Config known_config(std::string_view name);
 
-// The first `layers` layers; beyond the real model's the alternation of CSA and HCA goes on.
+// The first `layers` layers; beyond the real model's the alternation of CSA and HCA goes on. Of V4.1 as many
+// layers as that in the proportions of the real model: from eight on there is every kind of them.
 void set_layers(Config& config, int layers);
+// Engram tables of V4.1 with primes from `start` on, 16,000,000 in the real model.
+void set_engram(Config& config, std::int64_t start);
 // Layers of these compression ratios (layer_shape.h).
 void set_layers(Config& config, std::span<const int> ratios);
 

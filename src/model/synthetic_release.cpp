@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -21,12 +22,35 @@ using json = nlohmann::ordered_json;
 using Kind = TensorSpec::Kind;
 using Role = TensorSpec::Role;
 
-json config_json(const Config& c) {
+// What V4.1 has beyond V4, in the order of the release.
+void add_v41(json& text, const Config& c) {
+    json kv = json::array(), index = json::array();
+    int candidates = -1;
+    for (int l = 0; l < c.layers; ++l) {
+        if (c.shape(l).kv_source == l) kv.push_back(l);
+        if (c.shape(l).indexer) index.push_back(l);
+        candidates = std::max(candidates, c.shape(l).candidate_source);
+    }
+    text["kv_source_layer_ids"] = kv;
+    text["index_source_layer_ids"] = index;
+    text["candidate_source_layer_id"] = candidates;
+    text["candidate_topk_blocks"] = c.candidate_blocks;
+    text["candidate_block_size"] = c.candidate_block_size;
+    const EngramConfig& e = c.engram;
+    text["engram_layer_ids"] = e.layers;
+    text["engram_num_embeddings"] = e.rows;
+    text["engram_max_ngram_size"] = e.longest;
+    text["engram_vocab_size"] = e.present() ? e.primes.front() : 2;
+    text["engram_n_heads"] = e.heads;
+    text["engram_head_dim"] = e.row_size;
+    text["engram_pad_token_id"] = e.pad_token;
+    text["engram_compressed_vocab_size"] = e.classes;
+}
+
+json text_config(const Config& c) {
     json ratios = json::array();
     for (int l = 0; l < c.layers; ++l) ratios.push_back(c.shape(l).ratio);
-    return {{"architectures", {"DeepseekV4ForCausalLM"}},
-            {"model_type", "deepseek_v4"},
-            {"vocab_size", c.vocab_size},
+    return {{"vocab_size", c.vocab_size},
             {"hidden_size", c.hidden_size},
             {"num_hidden_layers", c.layers},
             {"num_attention_heads", c.heads},
@@ -66,13 +90,29 @@ json config_json(const Config& c) {
             {"max_position_embeddings", c.context_length},
             {"bos_token_id", c.bos},
             {"eos_token_id", c.eos},
-            {"tie_word_embeddings", false},
-            {"expert_dtype", "fp4"},
-            {"quantization_config",
-             {{"quant_method", "fp8"},
-              {"fmt", "e4m3"},
-              {"scale_fmt", "ue8m0"},
-              {"weight_block_size", {c.fp8_block, c.fp8_block}}}}};
+            {"tie_word_embeddings", false}};
+}
+
+json config_json(const Config& c) {
+    json quantization = {{"quant_method", "fp8"},
+                         {"fmt", "e4m3"},
+                         {"scale_fmt", "ue8m0"},
+                         {"weight_block_size", {c.fp8_block, c.fp8_block}}};
+    json text = text_config(c);
+    json all = {{"architectures", {c.is_v41() ? "DeepseekV41ForCausalLM" : "DeepseekV4ForCausalLM"}},
+                {"model_type", c.is_v41() ? "deepseek_v41" : "deepseek_v4"}};
+    if (c.is_v41()) {
+        quantization.erase("fmt");
+        quantization["expert_dtype"] = "fp4";
+        text.erase("num_hash_layers");
+        add_v41(text, c);
+        all["text_config"] = text;
+    } else {
+        all.update(text);
+        all["expert_dtype"] = "fp4";
+    }
+    all["quantization_config"] = quantization;
+    return all;
 }
 
 struct Stored {
@@ -135,6 +175,10 @@ class Writer {
                 put(name, "I8", {s.rows, s.columns / 2}, Content::fp4, 1);
                 put(scale_tensor(name), "F8_E8M0", {s.rows, s.columns / kFp4Block}, Content::fp4_scale, 1);
             }
+        } else if (s.kind == Kind::table) {
+            put(s.release, "F8_E4M3", shape, Content::fp8, 1);
+            put(scale_tensor(s.release), "F8_E8M0", {s.rows, s.columns / kEngramBlock}, Content::fp8_scale,
+                1);
         } else if (s.kind == Kind::integers) {
             put(s.release, "I64", shape, Content::table, 8);
         } else if (is_fp8_in_releases(s.role)) {
@@ -144,7 +188,7 @@ class Writer {
                 Content::fp8_scale, 1);
         } else if (s.release.ends_with("norm.weight")) {
             put(s.release, "BF16", shape, Content::norm, 2);
-        } else if (s.release.ends_with(".weight")) {
+        } else if (s.release.ends_with("weight")) {
             put(s.release, "BF16", shape, Content::bf16, 2);
         } else {
             put(s.release, "F32", shape, Content::f32, 4);
@@ -174,9 +218,13 @@ class Writer {
         out.write(std::as_bytes(std::span(&size, 1)));
         out.write(std::as_bytes(std::span(text)));
         for (std::size_t i = first; i < last; ++i) {
-            buffer_.resize(tensors_[i].bytes);
-            fill(tensors_[i], RandomBits::mix(seed_ ^ RandomBits::mix(i + 1)));
-            out.write(buffer_);
+            // Tables may be larger than memory.
+            constexpr std::uint64_t kPiece = std::uint64_t(2) << 30;
+            for (std::uint64_t at = 0; at < tensors_[i].bytes; at += kPiece) {
+                buffer_.resize(std::min(kPiece, tensors_[i].bytes - at));
+                fill(tensors_[i], RandomBits::mix(seed_ ^ RandomBits::mix(i + 1) ^ at));
+                out.write(buffer_);
+            }
             done_ += tensors_[i].bytes;
             if (progress_) progress_(done_, total_);
         }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <utility>
 
 #include "file/gguf.h"
 #include "file/gguf_writer.h"
@@ -57,6 +58,65 @@ class ConfigGguf : public testing::Test {
 
 TEST_F(ConfigGguf, RoundTripsEveryField) {
     for (const char* model : {"flash", "pro", "nano"}) EXPECT_EQ(read(model), load(model)) << model;
+}
+
+// Drafter and pictures are not a part of such files.
+TEST_F(ConfigGguf, RoundTripsV41) {
+    for (const char* model : {"nano41", "tiny41", "v41-flash"}) {
+        Config expected = load(model);
+        expected.dspark = {};
+        expected.vision = {};
+        EXPECT_EQ(read(model), expected) << model;
+    }
+}
+
+// Files of llama.cpp's converter name neither sources nor candidates.
+TEST_F(ConfigGguf, SourcesOfV41ShowInTheTensors) {
+    Config expected = load("v41-flash");
+    const std::string a = "deepseek41.attention.";
+    GgufWriter writer(dir_ / "theirs.gguf");
+    write_config(expected, writer);
+    for (const char* key : {"kv_source_layers", "index_source_layers", "candidate_source_layer",
+                            "candidate_topk_blocks", "candidate_block_size"})
+        writer.remove(a + key);
+    writer.remove("deepseek41.engram.pad_token_id");
+    writer.remove("deepseek41.engram.compressed_vocab_size");
+    writer.set<std::uint32_t>("deepseek41.engram.pad_id", 2);
+    const std::vector<float> values(32);
+    std::vector<std::string> names;
+    for (int l = 0; l < 40; ++l) {
+        if (expected.shape(l).kv_source == l)
+            names.push_back(fmt::format("blk.{}.attn_compressor_kv.weight", l));
+        if (expected.shape(l).indexer) names.push_back(fmt::format("blk.{}.indexer.attn_q_b.weight", l));
+    }
+    for (const auto& name : names) writer.declare(name, DType::f32, {32});
+    for (const auto& name : names) writer.append(name, std::as_bytes(std::span(values)));
+    writer.finish();
+    expected.dspark = {};
+    expected.vision = {};
+    expected.engram.classes = 0;
+    expected.engram.pad_class = 2;
+    EXPECT_EQ(config_from_gguf(Gguf(dir_ / "theirs.gguf")), expected);
+}
+
+TEST_F(ConfigGguf, EngramOfV41ThatCannotBe) {
+    const auto with = [&](const std::string& key, std::vector<std::uint64_t> values) {
+        return error_of([&] {
+            read("tiny41",
+                 [&](GgufWriter& w) { w.set_array<std::uint64_t>("deepseek41.engram." + key, values); });
+        });
+    };
+    EXPECT_THAT(with("primes", {503, 509}), HasSubstr("2 prime sizes of Engram, expected 12"));
+    std::vector<std::uint64_t> primes;
+    for (const auto p : load("tiny41").engram.primes) primes.push_back(static_cast<std::uint64_t>(p));
+    std::swap(primes[0], primes[1]);
+    EXPECT_THAT(with("primes", primes), HasSubstr("not ascending"));
+    std::swap(primes[0], primes[1]);
+    primes[0] += 1;
+    EXPECT_THAT(with("primes", primes), HasSubstr("504 of Engram is no prime"));
+    EXPECT_THAT(with("multipliers", {1, 2, 3, 5, 7, 9}), HasSubstr("multiplier 2 of Engram"));
+    EXPECT_THAT(with("multipliers", {1, 3}), HasSubstr("2 multipliers of Engram"));
+    EXPECT_THAT(with("primes", {}), HasSubstr("0 prime sizes"));
 }
 
 TEST_F(ConfigGguf, WritesWhatOtherEnginesRead) {

@@ -2,16 +2,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 
 #include "base/error.h"
 #include "file/safetensors.h"
 #include "file/support.h"
+#include "model/convert.h"
 #include "model/cost.h"
+#include "model/gguf_checkpoint.h"
 #include "model/model.h"
 #include "model/model_parts.h"
 #include "model/model_tensors.h"
+#include "model/release_record.h"
+#include "model/synthetic_release.h"
 #include "support/tiny_release.h"
 
 namespace cachalot {
@@ -103,6 +108,66 @@ TEST_F(ModelV41, WhatIsBesideTheModelIsNamed) {
     EXPECT_EQ(part_of("blk.1.engram_embd.weight"), ModelPart::engram);
     EXPECT_EQ(part_of("layers.14.engram.wkv.weight"), ModelPart::backbone);
     EXPECT_EQ(part_of("blk.43.nextn.eh_proj.weight"), ModelPart::drafter);
+}
+
+std::string bytes_of_row(const EngramTable& table, std::int64_t row) {
+    std::string bytes;
+    for (const RowPart* part : {&table.values, &table.scales})
+        bytes.append(reinterpret_cast<const char*>(part->row(row)), static_cast<std::size_t>(part->bytes));
+    return bytes;
+}
+
+// By way of a GGUF file, where a row's scales lie behind its values, and back.
+TEST_F(ModelV41, ConvertedWithoutLossItIsTheSame) {
+    const TempDir dir;
+    const auto gguf = dir / "m.gguf";
+    EXPECT_EQ(convert(*Checkpoint::open(release()), gguf, {.types = {.dense = DType::f8_e4m3}}).changed, 0);
+    const auto before = Model::load(release()), after = Model::load(gguf);
+    EXPECT_EQ(after->config.layer_shapes, before->config.layer_shapes);
+    EXPECT_EQ(after->config.engram, before->config.engram);
+    for (const std::size_t l : {std::size_t{0}, std::size_t{3}}) {
+        const EngramTable& a = before->weights.layers[l].engram.table;
+        const EngramTable& b = after->weights.layers[l].engram.table;
+        for (const std::int64_t row : {std::int64_t{0}, std::int64_t{77}, a.rows - 1}) {
+            EXPECT_EQ(bytes_of_row(a, row), bytes_of_row(b, row));
+            std::vector<float> values(32), others(32);
+            a.decode(a.values.row(row), a.scales.row(row), values);
+            b.decode(b.values.row(row), b.scales.row(row), others);
+            EXPECT_EQ(values, others);
+        }
+        EXPECT_EQ(before->weights.layers[l].engram.q, after->weights.layers[l].engram.q);
+    }
+    // A copy of the copy has the same bytes.
+    convert(*Checkpoint::open(gguf), dir / "copy.gguf", {.types = {.dense = DType::f8_e4m3}});
+    EXPECT_EQ(read_file(dir / "copy.gguf"), read_file(gguf));
+
+    write_release(GgufCheckpoint(gguf), dir / "again");
+    const Safetensors first(release()), again(dir / "again");
+    for (const StoredTensor& t : first.tensors()) {
+        if (part_of(t.view.name) == ModelPart::drafter || part_of(t.view.name) == ModelPart::vision) continue;
+        const TensorView& other = again.get(t.view.name);
+        EXPECT_TRUE(std::equal(t.view.data.begin(), t.view.data.end(), other.data.begin(), other.data.end()))
+            << t.view.name;
+    }
+}
+
+// Random models in either layout have everything that the table names, and no number that is none.
+TEST(SyntheticV41, CanBeLoaded) {
+    const TempDir dir;
+    const Config config = known_config("v41-tiny");
+    write_synthetic(config, {}, dir / "m.gguf");
+    write_synthetic_release(config, 1, dir / "release");
+    for (const auto& path : {dir / "m.gguf", dir / "release"}) {
+        const auto model = Model::load(path);
+        EXPECT_EQ(model->config.layer_shapes, config.layer_shapes);
+        EXPECT_EQ(model->config.engram, config.engram);
+        for (const int layer : config.engram.layers) {
+            const EngramTable& table = model->weights.layers[static_cast<std::size_t>(layer)].engram.table;
+            std::vector<float> values(static_cast<std::size_t>(table.columns));
+            table.decode(table.values.row(table.rows - 1), table.scales.row(table.rows - 1), values);
+            for (const float v : values) EXPECT_LT(std::fabs(v), 4);
+        }
+    }
 }
 
 TEST_F(ModelV41, WithoutItsTableItIsRefused) {

@@ -67,6 +67,11 @@ TEST(KnownConfigs, AreThoseOfTheReleases) {
         known.name = released.name;
         EXPECT_EQ(known, released) << name;
     }
+    Config v41 = config_from_json(read_text_file(CACHALOT_TEST_DATA "/config/v41-flash.json"), "v41");
+    v41.dspark = {};
+    v41.vision = {};
+    v41.name = known_config("v41-flash").name;
+    EXPECT_EQ(known_config("v41-flash"), v41);
     Config c = known_config("flash");
     set_layers(c, 4);
     EXPECT_EQ(c.layer_shapes, v4_layers(std::array{0, 0, 4, 128}, 3));
@@ -108,6 +113,29 @@ class Synthetic : public testing::Test {
 
     test::TemporaryFolder folder;
 };
+
+// A part of V4.1 is a model, too; from eight layers on every kind of them is there.
+TEST(KnownConfigs, AnyNumberOfLayersOfV41) {
+    for (int layers = 1; layers <= 60; ++layers) {
+        SCOPED_TRACE(layers);
+        Config c = known_config("v41-tiny");
+        set_layers(c, layers);
+        validate(c, "test");
+        if (layers < 8) continue;
+        int readers = 0, choosers = 0, restricted = 0, tables = 0;
+        for (int l = 0; l < layers; ++l) {
+            const LayerShape& s = c.shape(l);
+            readers += s.kv_source >= 0 && s.kv_source != l && !s.indexer;
+            choosers += s.indexer && s.kv_source != l;
+            restricted += s.candidate_source >= 0 && s.candidate_source != l;
+            tables += s.engram >= 0;
+        }
+        EXPECT_GT(readers, 0);
+        EXPECT_GT(choosers, 0);
+        EXPECT_GT(restricted, 0);
+        EXPECT_EQ(tables, 2);
+    }
+}
 
 TEST_F(Synthetic, RoutersCanBeSkewed) {
     Config config = known_config("tiny");

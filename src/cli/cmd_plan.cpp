@@ -78,6 +78,7 @@ nlohmann::ordered_json plan_json(const MemoryPlan& plan, const std::optional<Spe
           {"dense", plan.dense},
           {"shared_experts", plan.shared_experts},
           {"routed_experts", plan.routed_experts},
+          {"engram_tables_on_disk", plan.engram},
           {"attention_states", plan.states},
           {"buffers", plan.buffers},
           {"spare", plan.spare}}},
@@ -105,6 +106,7 @@ void print_plan(const MemoryPlan& plan, const MemoryLimit& limit, const PlanOpti
     row(fmt::format("buffers, for passes of {} tokens", plan.chunk), plan.buffers);
     row("left free", plan.spare);
     row("routed experts", plan.routed_experts);
+    if (plan.engram) row("Engram tables, which stay on disk", plan.engram);
     if (plan.resident()) return print_line("Everything fits.");
     print_line(fmt::format(
         "Not everything fits: a cache of {} holds {} of {} routed experts ({:.0f} %), the others are read\n"

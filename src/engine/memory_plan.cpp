@@ -26,7 +26,8 @@ std::uint64_t pass_row_bytes(const Config& c) {
     const std::int64_t floats = 6 * H +  // streams, input and output of a sub-layer
                                 2 * c.heads * std::int64_t(c.head_dim) +  // queries, attention
                                 c.output_groups * std::int64_t(c.output_lora_rank) +
-                                experts * (2 * H + 2 * I);  // inputs, gate and up, results
+                                experts * (2 * H + 2 * I) +  // inputs, gate and up, results
+                                (c.engram.present() ? c.engram.input_size() + (kStreams + 1) * H : 0);
     return static_cast<std::uint64_t>(4 * floats +
                                       experts * (H + I) * 9 / 8);  // rounded to int8, with scales
 }
@@ -48,6 +49,7 @@ MemoryPlan plan_memory(const Model& model, const PlanRequest& request) {
     plan.dense = weights.dense;
     plan.shared_experts = weights.shared_experts;
     plan.routed_experts = weights.routed_experts;
+    plan.engram = weights.engram;
     plan.states = static_cast<std::uint64_t>(request.states);
     auto set_chunk = [&](int chunk) {
         plan.chunk = request.chunk > 0 ? request.chunk : chunk;

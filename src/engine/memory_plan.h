@@ -27,7 +27,8 @@ struct PlanRequest {
 struct MemoryPlan {
     std::uint64_t available = 0;
     std::uint64_t embedding = 0, dense = 0, shared_experts = 0, routed_experts = 0;  // weights
-    std::uint64_t states = 0;                                                        // attention states
+    std::uint64_t engram = 0;        // tables, which stay on disk and need no memory
+    std::uint64_t states = 0;        // attention states
     std::uint64_t buffers = 0;       // intermediate results, the tokenizer, the program
     std::uint64_t spare = 0;         // left to others
     std::uint64_t expert_cache = 0;  // of slots for routed experts; 0: all are mapped

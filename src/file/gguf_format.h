@@ -43,9 +43,9 @@ std::string_view name(GgufType type);       // "u32", "str"
 std::uint32_t encoded_size(GgufType type);  // of one value; 0 for string and array, whose size varies
 
 // A type of our own, for FP8 matrices kept as a release has them: one E4M3 byte a value. Their scales, one
-// E8M0 byte for each block of 128 x 128, are the I8 tensor beside it whose name ends in ".scale" for
-// ".weight". The number is far from those that ggml gives out, so other programs refuse the file, naming
-// tensor and type, and cannot misread it.
+// E8M0 byte for each block of 128 x 128 (V4.1: 32 x 32), are the I8 tensor beside it whose name ends in
+// ".scale" for ".weight". The number is far from those that ggml gives out, so other programs refuse the
+// file, naming tensor and type, and cannot misread it.
 inline constexpr std::uint32_t kGgmlF8 = 0xf8e4;
 
 // Types of tensors, numbered as in ggml.

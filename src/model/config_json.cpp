@@ -2,8 +2,8 @@
 //
 // The keys are those of the releases; files that went through other tools may spell the rope settings
 // differently (see read_rope). V4.1 has the text model's keys in an object of their own, and more of them
-// (config_json_v41.cpp). Keys with one legal value may be absent, but if they are there they must have it: they change what the
-// formulas mean.
+// (config_json_v41.cpp). Keys with one legal value may be absent, but if they are there they must have it:
+// they change what the formulas mean.
 
 #include <initializer_list>
 #include <limits>

@@ -1,8 +1,8 @@
 // Engram: tables of learned rows, looked up by hashes of the last tokens.
 //
-// For each n from 2 to `longest`, the last n tokens are hashed `heads` times; each hash, modulo a prime of its
-// own, is a row of the layer's table. So a token reads rows_per_token() rows of `row_size` values. The rows
-// of the hashes follow each other in the table, in the order (n, head).
+// For each n from 2 to `longest`, the last n tokens are hashed `heads` times; each hash, modulo a prime of
+// its own, is a row of the layer's table. So a token reads rows_per_token() rows of `row_size` values. The
+// rows of the hashes follow each other in the table, in the order (n, head).
 //
 // Tokens count by their class: those that differ only in case, accents or spaces have the same.
 #pragma once

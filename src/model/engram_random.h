@@ -10,8 +10,8 @@ class EngramRandom {
   public:
     explicit EngramRandom(int layer);
 
-    // Evenly in [0, bound), as Generator.integers draws 64 bits: Lemire's multiplication with rejection. `bound`
-    // is at least 2^32; below, NumPy draws 32 bits.
+    // Evenly in [0, bound), as Generator.integers draws 64 bits: Lemire's multiplication with rejection.
+    // `bound` is at least 2^32; below, NumPy draws 32 bits.
     std::uint64_t below(std::uint64_t bound);
 
   private:

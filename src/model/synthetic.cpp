@@ -87,7 +87,8 @@ class Synthesizer {
                     [&](std::span<std::byte> item, std::uint64_t seed) { blocks.fill(item, seed); });
     }
 
-    // Rows of FP8 with exponents 2^-3 to 2^0 only, so that there is no NaN, and of deviation 0.8 by themselves.
+    // Rows of FP8 with exponents 2^-3 to 2^0 only, so that there is no NaN, and of deviation 0.8 by
+    // themselves.
     void write_rows(const TensorSpec& s) {
         const auto columns = static_cast<std::size_t>(s.columns), row = columns + columns / kEngramBlock;
         const auto item_bytes = static_cast<std::int64_t>(std::max<std::size_t>(1, kItemBytes / row) * row);

@@ -17,8 +17,8 @@
 
 namespace cachalot {
 
-// The configuration of "flash" (43 layers), "pro" (61) or "v41-flash" (40), or of "tiny" and "v41-tiny": every
-// part in a few megabytes, for tests. Throws Error for another name.
+// The configuration of "flash" (43 layers), "pro" (61) or "v41-flash" (40), or of "tiny" and "v41-tiny":
+// every part in a few megabytes, for tests. Throws Error for another name.
 Config known_config(std::string_view name);
 
 // The first `layers` layers; beyond the real model's the alternation of CSA and HCA goes on. Of V4.1 as many

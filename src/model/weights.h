@@ -33,8 +33,8 @@ struct IndexerWeights {
     Matrix q_b;                    // [index_heads * index_head_dim, q_lora_rank]
     Matrix weights;                // [index_heads, H]
     CompressorWeights compressor;  // n = index_head_dim, V4
-    // V4.1 makes keys of the compressed rows, in the layers that keep them; the other members are of the layers
-    // that choose.
+    // V4.1 makes keys of the compressed rows, in the layers that keep them; the other members are of the
+    // layers that choose.
     Matrix k;                   // [index_head_dim, D]
     std::vector<float> k_norm;  // [index_head_dim]
 };

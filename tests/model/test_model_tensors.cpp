@@ -89,8 +89,9 @@ TEST(ModelTensors, EveryTensorHasAPlaceOfItsOwn) {
     EXPECT_EQ(places_of(known_config("flash")), 6u + 43 * 24 + 41 * 4 + 21 * 6);
 }
 
-// The index of the release names 96,085 tensors: 266 of pictures, 798 of each of the drafter's stages and 7 beside
-// them, and of the model those of this table, where a matrix in FP8 and each expert has scales besides.
+// The index of the release names 96,085 tensors: 266 of pictures, 798 of each of the drafter's stages and 7
+// beside them, and of the model those of this table, where a matrix in FP8 and each expert has scales
+// besides.
 TEST(ModelTensors, ThoseOfV41AreTheReleases) {
     const std::string path = CACHALOT_TEST_DATA "/config/v41-flash.json";
     const Config c = config_from_json(read_text_file(path), "v41-flash/config.json");

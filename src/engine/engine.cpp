@@ -29,6 +29,11 @@ std::unique_ptr<ExpertStore> make_expert_store(const Model& model, const EngineO
                                                   options.expert_heat, options.expert_packs, options.log);
 }
 
+std::unique_ptr<EngramStore> make_engram_store(const Model& model) {
+    if (!model.config.engram.present()) return nullptr;
+    return std::make_unique<MappedEngramStore>(model.config, model.weights, model.engram_hash);
+}
+
 std::unique_ptr<Primitives> make_primitives(const EngineOptions& options) {
     auto primitives = make_cpu_primitives({options.threads, options.precision, options.isa, options.numa});
     if (options.observer) primitives = make_observing_primitives(std::move(primitives), *options.observer);
@@ -49,10 +54,11 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       range_(options_.layers.value_or(all_layers(model_->config))),
       primitives_(make_primitives(options_)),
       experts_(std::move(experts)),
+      engram_(make_engram_store(*model_)),
       kv_pool_(std::make_shared<KvPool>(KvLayout(model_->config, options_.kv, range_),
                                         options_.device ? options_.device : make_host_device())),
       backend_(std::make_unique<HostBackend>(*primitives_, model_->config, model_->weights, *experts_,
-                                             kv_pool_, range_, options_.trace)) {
+                                             engram_.get(), kv_pool_, range_, options_.trace)) {
     if (!options_.route_trace.empty())
         recorder_ = std::make_unique<RouteRecorder>(options_.route_trace, ExpertRecords(*model_).header());
 }
@@ -65,8 +71,8 @@ PassOutput Engine::step(const Batch& batch) {
         if (!s.state->intact()) fail("the state of this sequence was lost in a pass that failed");
     }
     const auto streams = range_.embed ? std::size_t{0}
-                                      : static_cast<std::size_t>(batch.rows() * kStreams) *
-                                            static_cast<std::size_t>(model_->config.hidden_size);
+                                      : static_cast<std::size_t>(batch.rows()) *
+                                            static_cast<std::size_t>(boundary_floats(model_->config));
     if (batch.streams().size() != streams)
         fail("layers from {} on begin with residual streams of {} numbers for {} rows, not of {}",
              range_.first, streams, batch.rows(), batch.streams().size());

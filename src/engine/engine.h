@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "engine/route_recorder.h"
+#include "experts/engram_store.h"
 #include "experts/expert_budget.h"
 #include "experts/expert_heat.h"
 #include "experts/expert_records.h"
@@ -103,6 +104,7 @@ class Engine {
     LayerRange range_;
     std::unique_ptr<Primitives> primitives_;
     std::unique_ptr<ExpertStore> experts_;
+    std::unique_ptr<EngramStore> engram_;  // null: the model has no tables
     std::shared_ptr<KvPool> kv_pool_;
     std::unique_ptr<Backend> backend_;
     std::unique_ptr<RouteRecorder> recorder_;  // null unless routes are traced

@@ -26,16 +26,20 @@ class ForwardingPrimitives : public Primitives {
     }
     void hyper_connection_pre(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
                               const float* norm, const float* streams, int rows, float* x, float* post,
-                              float* comb) override {
-        primitives_->hyper_connection_pre(weights, params, norm, streams, rows, x, post, comb);
+                              float* comb, float* delayed) override {
+        primitives_->hyper_connection_pre(weights, params, norm, streams, rows, x, post, comb, delayed);
     }
     void hyper_connection_post(const HyperConnectionParams& params, const float* out, const float* post,
                                const float* comb, float* streams, int rows) override {
         primitives_->hyper_connection_post(params, out, post, comb, streams, rows);
     }
     void hyper_connection_head(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
-                               const float* norm, const float* streams, int rows, float* x) override {
-        primitives_->hyper_connection_head(weights, params, norm, streams, rows, x);
+                               const float* norm, const float* streams, int rows, float* x,
+                               const float* delayed) override {
+        primitives_->hyper_connection_head(weights, params, norm, streams, rows, x, delayed);
+    }
+    void engram(const EngramParams& params, const float* kv, float* streams, int rows) override {
+        primitives_->engram(params, kv, streams, rows);
     }
     void project(std::span<const Projection> projections, int rows) override {
         primitives_->project(projections, rows);
@@ -43,12 +47,13 @@ class ForwardingPrimitives : public Primitives {
     void rms_norm(float* x, const float* weight, float eps, int rows, int n) override {
         primitives_->rms_norm(x, weight, eps, rows, n);
     }
-    void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
+    void query_heads(float* q, bool normalise, float eps, const RotaryView& rotary, int rows, int heads,
                      int head_dim) override {
-        primitives_->query_heads(q, eps, rotary, rows, heads, head_dim);
+        primitives_->query_heads(q, normalise, eps, rotary, rows, heads, head_dim);
     }
     void latent(std::span<const LatentCall> calls) override { primitives_->latent(calls); }
     void compress(std::span<const CompressCall> calls) override { primitives_->compress(calls); }
+    void keys(std::span<const KeyCall> calls) override { primitives_->keys(calls); }
     void index(std::span<const IndexCall> calls) override { primitives_->index(calls); }
     void attend(std::span<const AttendCall> calls) override { primitives_->attend(calls); }
     void route(const RouteCall& call) override { primitives_->route(call); }

@@ -46,6 +46,13 @@ struct HyperConnectionParams {
     float norm_eps = 1e-6f;  // of the RMS statistics
 };
 
+// The gates of an Engram layer.
+struct EngramParams {
+    int hidden = 0;
+    float norm_eps = 1e-6f;
+    const float *q = nullptr, *k = nullptr;  // [S, H] weights of streams and keys
+};
+
 // Keys and values of new tokens: norm, rotation, rounding to `format`, stored by position in the window.
 struct LatentCall {
     std::int64_t start = 0;  // position of the first row
@@ -59,17 +66,17 @@ struct LatentCall {
 };
 
 // Learned pooling of token rows into compressed rows, see HostBackend::compressor
-// (layers/host_attention.cpp).
+// (layers/host_attention.cpp). A ratio of 1 pools nothing: a token's row is its kv.
 struct CompressCall {
     std::int64_t start = 0;       // position of the first new token
     int rows = 0;                 // new tokens
     const float* kv = nullptr;    // [rows, width]
-    const float* gate = nullptr;  // [rows, width]
-    const float* ape = nullptr;   // [ratio, width], added to the gate by position mod ratio
+    const float* gate = nullptr;  // [rows, width]; null at ratio 1
+    const float* ape = nullptr;   // [ratio, width], added to the gate by position mod ratio; may be null
     int width = 0;                // floats per token: 2n with overlap, n without
     int ratio = 0;
     bool overlap = false;         // pool the previous group's first half with this group's second half
-    RingView kv_state;            // [position] width floats; receives the new rows
+    RingView kv_state;            // [position] width floats; receives the new rows; unused at ratio 1
     RingView score_state;         // the same, gate + ape
     const float* norm = nullptr;  // [n]
     float norm_eps = 1e-6f;
@@ -77,6 +84,34 @@ struct CompressCall {
     bool hadamard = false;               // rotate the result by the Hadamard matrix (indexer keys)
     RowFormat format;                    // of the compressed rows; n = format.size
     PagedView out;                       // rows [start/ratio, (start+rows)/ratio) are written
+    float* latents = nullptr;            // [those rows, n] as they are before the rotation; null: not wanted
+};
+
+// Keys of the indexer that were made of compressed rows: norm, rotation to the row's first token, rounding.
+struct KeyCall {
+    std::int64_t first = 0;  // compressed row of the first key
+    int rows = 0;
+    float* keys = nullptr;        // [rows, n]; changed
+    const float* norm = nullptr;  // [n]
+    float norm_eps = 1e-6f;
+    int ratio = 0;
+    const float* frequencies = nullptr;  // [R/2]
+    RowFormat format;                    // n = format.size
+    PagedView out;                       // rows [first, first + rows) are written
+};
+
+// Blocks of neighbouring compressed rows that later indexers keep to. The score of a block is the best of its
+// visible rows; the newest visible row's block always counts as best. Where all visible blocks would be
+// candidates nothing is written, and everything is a candidate.
+struct Candidates {
+    std::int32_t* blocks = nullptr;  // [rows, most] ascending; null: everything is a candidate
+    int most = 0;
+    int block_size = 0;  // compressed rows
+
+    // Whether a query that sees so many rows keeps to candidates.
+    bool restrict(std::int64_t visible) const {
+        return blocks && (visible + block_size - 1) / block_size > most;
+    }
 };
 
 // Scoring of compressed rows by the indexer and choice of the best, for the rows of one sequence.
@@ -88,11 +123,14 @@ struct IndexCall {
     RotaryView rotary;               // of the rows
     int heads = 0;
     int ratio = 0;
+    bool hadamard = true;
     RowFormat format;  // f32, or fp4_key: then queries are rounded to FP4 as well
     PagedView keys;
     int top_k = 0;
     std::int32_t* selected =
         nullptr;  // [rows, top_k] ascending; filled only where more than top_k rows are visible
+    Candidates candidates;
+    bool make_candidates = false;  // else the choice keeps to them
 };
 
 // Attention of the rows of one sequence over its window and its compressed rows.
@@ -103,7 +141,7 @@ struct AttendCall {
     float* out = nullptr;      // [rows, heads, D], rotated back
     RotaryView rotary;
     int heads = 0;
-    RowFormat format;
+    RowFormat window_format, compressed_format;
     int window_size = 0;
     RingView window;                         // holds positions start-window_size+1 .. start+rows-1
     int ratio = 0;                           // 0: window only
@@ -156,19 +194,28 @@ class Primitives {
     virtual void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) = 0;
 
     // The mixing in front of a sub-layer, with its norm. streams [rows, S, H] -> x [rows, H] (collapsed and
-    // RMS-normalised with `norm`), post [rows, S], comb [rows, S (source), S (destination)].
+    // RMS-normalised with `norm`), post [rows, S], comb [rows, S (source), S (destination)]. With `delayed`
+    // [rows, S] the streams are collapsed with these weights, and the own ones are left there for the next
+    // sub-layer.
     virtual void hyper_connection_pre(const HyperConnectionWeights& weights,
                                       const HyperConnectionParams& params, const float* norm,
-                                      const float* streams, int rows, float* x, float* post, float* comb) = 0;
+                                      const float* streams, int rows, float* x, float* post, float* comb,
+                                      float* delayed = nullptr) = 0;
 
     // streams[k] = post[k] * out + sum over j of comb[j][k] * streams[j]
     virtual void hyper_connection_post(const HyperConnectionParams& params, const float* out,
                                        const float* post, const float* comb, float* streams, int rows) = 0;
 
-    // The collapse in front of the head: streams [rows, S, H] -> x [rows, H], normalised with `norm`.
+    // The collapse in front of the head: streams [rows, S, H] -> x [rows, H], normalised with `norm`. With
+    // `delayed` [rows, S], with these weights; then `weights` are not read.
     virtual void hyper_connection_head(const HyperConnectionWeights& weights,
                                        const HyperConnectionParams& params, const float* norm,
-                                       const float* streams, int rows, float* x) = 0;
+                                       const float* streams, int rows, float* x,
+                                       const float* delayed = nullptr) = 0;
+
+    // What an Engram layer adds to the streams [rows, S, H]: each takes a share of the value that depends on
+    // how well its key fits. kv: [rows, S + 1, H], a key for each stream and the value.
+    virtual void engram(const EngramParams& params, const float* kv, float* streams, int rows) = 0;
 
     // Independent matrix products over the same rows, done together.
     virtual void project(std::span<const Projection> projections, int rows) = 0;
@@ -176,14 +223,15 @@ class Primitives {
     // x[row] = weight * x[row] / rms(x[row]), in place. x: [rows, n]
     virtual void rms_norm(float* x, const float* weight, float eps, int rows, int n) = 0;
 
-    // Queries: every head is RMS-normalised without a weight, then its last R dims are rotated. q: [rows,
-    // heads, D]
-    virtual void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
-                             int head_dim) = 0;
+    // Queries: every head is RMS-normalised without a weight, if `normalise`, then its last R dims are
+    // rotated. q: [rows, heads, D]
+    virtual void query_heads(float* q, bool normalise, float eps, const RotaryView& rotary, int rows,
+                             int heads, int head_dim) = 0;
 
     // One call per sequence of the batch; the calls of a span are independent of each other.
     virtual void latent(std::span<const LatentCall> calls) = 0;
     virtual void compress(std::span<const CompressCall> calls) = 0;
+    virtual void keys(std::span<const KeyCall> calls) = 0;
     virtual void index(std::span<const IndexCall> calls) = 0;
     virtual void attend(std::span<const AttendCall> calls) = 0;
 

@@ -31,11 +31,11 @@ class TracingPrimitives final : public ForwardingPrimitives {
 
     void hyper_connection_pre(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
                               const float* norm, const float* streams, int rows, float* x, float* post,
-                              float* comb) override {
+                              float* comb, float* delayed) override {
         Count count;
         count.product(weights.fn, rows);
         record("hyper_connection_pre", count, [&] {
-            primitives_->hyper_connection_pre(weights, params, norm, streams, rows, x, post, comb);
+            primitives_->hyper_connection_pre(weights, params, norm, streams, rows, x, post, comb, delayed);
         });
     }
 
@@ -46,11 +46,16 @@ class TracingPrimitives final : public ForwardingPrimitives {
     }
 
     void hyper_connection_head(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
-                               const float* norm, const float* streams, int rows, float* x) override {
+                               const float* norm, const float* streams, int rows, float* x,
+                               const float* delayed) override {
         Count count;
-        count.product(weights.fn, rows);
+        if (!delayed) count.product(weights.fn, rows);
         record("hyper_connection_head", count,
-               [&] { primitives_->hyper_connection_head(weights, params, norm, streams, rows, x); });
+               [&] { primitives_->hyper_connection_head(weights, params, norm, streams, rows, x, delayed); });
+    }
+
+    void engram(const EngramParams& params, const float* kv, float* streams, int rows) override {
+        record("engram", {}, [&] { primitives_->engram(params, kv, streams, rows); });
     }
 
     void project(std::span<const Projection> projections, int rows) override {
@@ -63,9 +68,10 @@ class TracingPrimitives final : public ForwardingPrimitives {
         record("rms_norm", {}, [&] { primitives_->rms_norm(x, weight, eps, rows, n); });
     }
 
-    void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
+    void query_heads(float* q, bool normalise, float eps, const RotaryView& rotary, int rows, int heads,
                      int head_dim) override {
-        record("query_heads", {}, [&] { primitives_->query_heads(q, eps, rotary, rows, heads, head_dim); });
+        record("query_heads", {},
+               [&] { primitives_->query_heads(q, normalise, eps, rotary, rows, heads, head_dim); });
     }
 
     void latent(std::span<const LatentCall> calls) override {
@@ -74,6 +80,10 @@ class TracingPrimitives final : public ForwardingPrimitives {
 
     void compress(std::span<const CompressCall> calls) override {
         record("compress", {}, [&] { primitives_->compress(calls); });
+    }
+
+    void keys(std::span<const KeyCall> calls) override {
+        record("keys", {}, [&] { primitives_->keys(calls); });
     }
 
     void index(std::span<const IndexCall> calls) override {
@@ -92,15 +102,15 @@ class TracingPrimitives final : public ForwardingPrimitives {
     void attend(std::span<const AttendCall> calls) override {
         Count count;
         for (const auto& c : calls) {
-            std::int64_t rows = 0;
+            std::int64_t window = 0, compressed = 0;  // rows
             for (int r = 0; r < c.rows; ++r) {
-                rows += std::min<std::int64_t>(c.start + r + 1, c.window_size);
+                window += std::min<std::int64_t>(c.start + r + 1, c.window_size);
                 if (!c.ratio) continue;
                 const std::int64_t visible = (c.start + r + 1) / c.ratio;
-                rows += c.selected ? std::min<std::int64_t>(visible, c.top_k) : visible;
+                compressed += c.selected ? std::min<std::int64_t>(visible, c.top_k) : visible;
             }
-            count.bytes += rows * c.format.bytes();
-            count.operations += 4 * rows * c.heads * c.format.size;
+            count.bytes += window * c.window_format.bytes() + compressed * c.compressed_format.bytes();
+            count.operations += 4 * (window + compressed) * c.heads * c.window_format.size;
         }
         record("attend", count, [&] { primitives_->attend(calls); });
     }

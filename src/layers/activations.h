@@ -16,6 +16,7 @@ struct Activations {
     Buffer<float> streams{device};          // X [rows, 4, H]
     Buffer<float> x{device};                // [rows, H] input of a sub-layer
     Buffer<float> out{device};              // [rows, H] output of a sub-layer
+    Buffer<float> delayed{device};          // [rows, 4] weights of the next sub-layer's mix, where it is delayed
     Buffer<float> post{device};             // [rows, 4]
     Buffer<float> comb{device};             // [rows, 4, 4]
     Buffer<float> q_low{device};            // [rows, q_lora_rank]
@@ -29,6 +30,11 @@ struct Activations {
     Buffer<float> index_gate{device};       // [rows, width]
     Buffer<float> index_q{device};          // [rows, index_heads, index_head_dim]
     Buffer<float> index_weights{device};    // [rows, index_heads]
+    Buffer<float> latents{device};          // [new compressed rows, D] before their rotation
+    Buffer<float> keys{device};             // [new compressed rows, index_head_dim]
+    Buffer<std::int32_t> candidates{device};  // [rows, candidate_blocks]
+    Buffer<float> engram_rows{device};      // [rows, EngramConfig::input_size()]
+    Buffer<float> engram_kv{device};        // [rows, 5, H]
     Buffer<std::int32_t> selected{device};  // [rows, index_top_k]
     Buffer<float> router_logits{device};    // [rows, E]
     Buffer<float> expert_weights{device};   // [rows, k]
@@ -38,7 +44,7 @@ struct Activations {
 
     // Where the host reads what a pass computed.
     Buffer<float> logits{device, Device::Memory::pinned};             // [wanted rows, vocab]
-    Buffer<float> last_streams{device, Device::Memory::pinned};       // [rows, 4, H]
+    Buffer<float> last_streams{device, Device::Memory::pinned};       // PassOutput::streams
     Buffer<std::int32_t> expert_ids{device, Device::Memory::pinned};  // [layers, rows, k]
 };
 

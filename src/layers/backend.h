@@ -1,4 +1,4 @@
-// The model as eleven boxes: what a processor has to be able to do, at the granularity at which it may fuse.
+// The model as twelve boxes: what a processor has to be able to do, at the granularity at which it may fuse.
 //
 // forward.cpp issues the boxes in order, once for each layer. A backend is made for one model on one device:
 // it knows the weights, owns the activations (layers/activations.h on the host), and finds everything that
@@ -8,6 +8,7 @@
 //
 //     box               reads                       writes
 //     embed             tokens                      X: the token's embedding, in each stream
+//     engram            X, rows of tables           X, of the layers that have a table
 //     attention_input   X                           x = norm(mix(X)); products of x: queries, latents,
 //                                                   inputs of compressors, weights of the indexer
 //     queries           low-rank queries            queries of attention and indexer, normalised, rotated
@@ -34,8 +35,9 @@ namespace cachalot {
 struct PassOutput {
     std::span<float> logits;  // [wanted rows, vocab]; empty if another process computes the head
     std::int64_t vocab = 0;
-    std::span<const float>
-        streams;  // [rows, 4, H] behind the last layer, where the head is computed elsewhere
+    // Where the head is computed elsewhere: [rows, 4, H] behind the last layer, and with delayed mixing
+    // [rows, 4], the weights of the next mix (layer_range.h, boundary_floats).
+    std::span<const float> streams;
     std::span<const std::int32_t>
         experts;  // [layers, rows, k] the chosen ones; of the layers that were computed
 
@@ -60,6 +62,7 @@ class Backend {
     virtual PassOutput pass(const Batch& batch, const std::function<void()>& issue) = 0;
 
     virtual void embed() = 0;
+    virtual void engram(int layer) = 0;
     virtual void attention_input(int layer) = 0;
     virtual void queries(int layer) = 0;
     virtual void remember(int layer) = 0;

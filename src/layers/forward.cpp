@@ -18,6 +18,7 @@ PassOutput forward(Backend& backend, const LayerRange& range, const Batch& batch
     const PassOutput output = backend.pass(batch, [&] {
         if (range.embed) backend.embed();
         for (int layer = range.first; layer < range.last; ++layer) {
+            backend.engram(layer);
             backend.attention_input(layer);
             backend.queries(layer);
             backend.remember(layer);
@@ -31,7 +32,7 @@ PassOutput forward(Backend& backend, const LayerRange& range, const Batch& batch
         if (range.head) backend.head();
     });
 
-    for (const auto& s : batch.sequences()) s.state->advance(s.count);
+    for (const auto& s : batch.sequences()) s.state->advance(batch.tokens_of(s));
     return output;
 }
 

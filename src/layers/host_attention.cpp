@@ -9,14 +9,13 @@ namespace {
 template <class Open, class Use>
 void each_ring(const LayerLayout& layout, Open& open, const Use& use) {
     use(layout.window, open.window);
-    if (layout.compressed.ratio) {
-        use(layout.compressed.kv, open.kv);
-        use(layout.compressed.score, open.score);
-    }
-    if (layout.index.ratio) {
-        use(layout.index.kv, open.index_kv);
-        use(layout.index.score, open.index_score);
-    }
+    auto pair = [&](const CompressorLayout& compressor, RingView& kv, RingView& score) {
+        if (compressor.kv.row_bytes == 0) return;
+        use(compressor.kv, kv);
+        use(compressor.score, score);
+    };
+    pair(layout.compressed, open.kv, open.score);
+    pair(layout.index, open.index_kv, open.index_score);
 }
 
 }  // namespace
@@ -47,15 +46,15 @@ void HostBackend::attention_input(int l) {
         collapse(layer(l).attention_mix, layer(l).attention_norm);
         std::vector<Projection> from_x = {product(w.q_a, a_.x, a_.q_low),  // [rows, q_lora_rank]
                                           product(w.kv, a_.x, a_.kv)};     // [rows, D]
-        if (shape.ratio) {
-            from_x.push_back(product(w.compressor.kv, a_.x, a_.pool_kv));      // [rows, width]
-            from_x.push_back(product(w.compressor.gate, a_.x, a_.pool_gate));  // [rows, width]
-        }
-        if (shape.indexer) {
-            from_x.push_back(product(w.indexer.weights, a_.x, a_.index_weights));       // [rows, index_heads]
-            from_x.push_back(product(w.indexer.compressor.kv, a_.x, a_.index_kv));      // [rows, width]
-            from_x.push_back(product(w.indexer.compressor.gate, a_.x, a_.index_gate));  // [rows, width]
-        }
+        auto pooled = [&](const CompressorWeights& c, Buffer<float>& kv, Buffer<float>& gate) {
+            from_x.push_back(product(c.kv, a_.x, kv));  // [rows, width]
+            if (c.gate.rows) from_x.push_back(product(c.gate, a_.x, gate));
+        };
+        if (shape.kv_source == l) pooled(w.compressor, a_.pool_kv, a_.pool_gate);
+        if (shape.indexer)
+            from_x.push_back(product(w.indexer.weights, a_.x, a_.index_weights));  // [rows, index_heads]
+        if (shape.indexer && config_.index_compressor)
+            pooled(w.indexer.compressor, a_.index_kv, a_.index_gate);
         primitives_.project(from_x, batch_.rows());
     });
 }
@@ -72,7 +71,7 @@ void HostBackend::queries(int l) {
             from_q.push_back(
                 product(w.indexer.q_b, a_.q_low, a_.index_q));  // [rows, index_heads, index_head_dim]
         primitives_.project(from_q, n);
-        primitives_.query_heads(a_.q.address(), c.norm_eps, rope_.rows(shape.ratio != 0, 0), n, c.heads,
+        primitives_.query_heads(a_.q.address(), c.query_head_norm, c.norm_eps, rope_.rows(shape.ratio != 0, 0), n, c.heads,
                                 c.head_dim);
     });
 }
@@ -88,8 +87,8 @@ CompressCall HostBackend::compressor(const CompressorWeights& w, const Compresso
     call.rows = s.count;
     call.width = static_cast<int>(w.kv.rows);
     call.kv = kv.address() + std::int64_t(s.first) * call.width;
-    call.gate = gate.address() + std::int64_t(s.first) * call.width;
-    call.ape = w.ape.data();
+    if (w.gate.rows) call.gate = gate.address() + std::int64_t(s.first) * call.width;
+    if (!w.ape.empty()) call.ape = w.ape.data();
     call.ratio = layout.ratio;
     call.overlap = layout.overlap;
     call.kv_state = kv_ring;
@@ -110,22 +109,40 @@ void HostBackend::remember(int l) {
         open_rings(l);
         std::vector<LatentCall> latents;
         std::vector<CompressCall> pools;
+        std::vector<KeyCall> keys;
+        const bool keeps_rows = shape.kv_source == l, keys_of_rows = keeps_rows && !config_.index_compressor;
+        float* latent = keys_of_rows ? room(a_.latents, config_.head_dim) : nullptr;
+        float* key = keys_of_rows ? room(a_.keys, config_.index_head_dim) : nullptr;
+        int new_rows = 0;
         for (std::size_t i = 0; const SequenceRows& s : batch_.sequences()) {
             const OpenRings& open = open_[i++];
             latents.push_back({s.start, s.count, a_.kv.address() + std::int64_t(s.first) * config_.head_dim,
                                w.kv_norm.data(), config_.norm_eps, rope_.rows(shape.ratio != 0, s.first),
-                               layout_.latent_format(), open.window});
-            if (shape.ratio)
-                pools.push_back(compressor(w.compressor, layout.compressed, s, a_.pool_kv, a_.pool_gate,
-                                           open.kv, open.score, layout_.latent_format()));
-            if (!shape.indexer) continue;
-            pools.push_back(compressor(w.indexer.compressor, layout.index, s, a_.index_kv, a_.index_gate,
-                                       open.index_kv, open.index_score, layout_.index_format()));
-            pools.back().hadamard = true;
+                               layout_.window_format(), open.window});
+            if (!keeps_rows) continue;
+            pools.push_back(compressor(w.compressor, layout.compressed, s, a_.pool_kv, a_.pool_gate, open.kv,
+                                       open.score, layout_.compressed_format()));
+            if (keys_of_rows) {
+                const auto first = s.start / shape.ratio;
+                const auto count = static_cast<int>((s.start + s.count) / shape.ratio - first);
+                pools.back().latents = latent + std::int64_t(new_rows) * config_.head_dim;
+                keys.push_back({first, count, key + std::int64_t(new_rows) * config_.index_head_dim,
+                                w.indexer.k_norm.data(), config_.norm_eps, shape.ratio,
+                                rope_.frequencies(true), layout_.index_format(), layout.index.rows(s.pages)});
+                new_rows += count;
+            } else if (shape.indexer) {
+                pools.push_back(compressor(w.indexer.compressor, layout.index, s, a_.index_kv, a_.index_gate,
+                                           open.index_kv, open.index_score, layout_.index_format()));
+                pools.back().hadamard = config_.index_hadamard;
+            }
         }
         // A token that completes a group sees the group's row, so rows are pooled before anything attends.
         primitives_.latent(latents);
         primitives_.compress(pools);
+        if (new_rows == 0) return;
+        Projection of_rows{&w.indexer.k, latent, config_.head_dim, key, config_.index_head_dim};
+        primitives_.project({&of_rows, 1}, new_rows);  // [new rows, D] -> [new rows, index_head_dim]
+        primitives_.keys(keys);
     });
 }
 
@@ -135,6 +152,9 @@ void HostBackend::choose(int l) {
         const Config& c = config_;
         std::int32_t* selected =
             a_.selected.reserve(rows() * static_cast<std::size_t>(c.index_top_k));  // [rows, index_top_k]
+        const LayerShape& shape = c.shape(l);
+        const bool candidates = shape.candidate_source >= 0;
+        if (candidates) room(a_.candidates, c.candidate_blocks);  // [rows, candidate_blocks]
         std::vector<IndexCall> calls;
         for (const SequenceRows& s : batch_.sequences()) {
             const std::int64_t first = s.first;
@@ -145,11 +165,16 @@ void HostBackend::choose(int l) {
             call.weights = a_.index_weights.address() + first * c.index_heads;
             call.rotary = rope_.rows(true, s.first);
             call.heads = c.index_heads;
-            call.ratio = c.shape(l).ratio;
+            call.ratio = shape.ratio;
+            call.hadamard = c.index_hadamard;
             call.format = layout_.index_format();
-            call.keys = layout_.layer(l).index.rows(s.pages);
+            call.keys = layout_.layer(shape.kv_source).index.rows(s.pages);
             call.top_k = c.index_top_k;
             call.selected = selected + first * c.index_top_k;
+            if (candidates)
+                call.candidates = {a_.candidates.address() + first * c.candidate_blocks, c.candidate_blocks,
+                                   c.candidate_block_size};
+            call.make_candidates = shape.candidate_source == l;
             calls.push_back(call);
         }
         primitives_.index(calls);
@@ -171,13 +196,14 @@ void HostBackend::attend(int l) {
             call.out = attended + s.first * row_size;
             call.rotary = rope_.rows(shape.ratio != 0, s.first);
             call.heads = c.heads;
-            call.format = layout_.latent_format();
+            call.window_format = layout_.window_format();
+            call.compressed_format = layout_.compressed_format();
             call.window_size = c.sliding_window;
             call.window = open_[i++].window;
             call.ratio = shape.ratio;
-            call.compressed = layout_.layer(l).compressed.rows(s.pages);
-            call.selected =
-                shape.indexer ? a_.selected.address() + std::int64_t(s.first) * c.index_top_k : nullptr;
+            if (shape.ratio) call.compressed = layout_.layer(shape.kv_source).compressed.rows(s.pages);
+            if (shape.index_source >= 0)  // as chosen by this layer or one before
+                call.selected = a_.selected.address() + std::int64_t(s.first) * c.index_top_k;
             call.top_k = c.index_top_k;
             call.sinks = layer(l).attention.sinks.data();
             calls.push_back(call);

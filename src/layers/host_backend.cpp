@@ -7,12 +7,13 @@
 namespace cachalot {
 
 HostBackend::HostBackend(Primitives& primitives, const Config& config, const Weights& weights,
-                         ExpertStore& store, const std::shared_ptr<KvPool>& pool, const LayerRange& range,
-                         Trace* trace)
+                         ExpertStore& store, EngramStore* engram, const std::shared_ptr<KvPool>& pool,
+                         const LayerRange& range, Trace* trace)
     : primitives_(primitives),
       config_(config),
       weights_(weights),
       store_(store),
+      engram_(engram),
       pool_(pool),
       layout_(pool_->layout()),
       range_(range),
@@ -23,7 +24,6 @@ HostBackend::HostBackend(Primitives& primitives, const Config& config, const Wei
       rope_(config),
       a_(pool_->device()),
       replays_(pool_->device()->replays()) {
-    if (config.is_v41()) fail("{}: models of DeepSeek V4.1 are read, but not computed with yet", config.name);
 }
 
 PassOutput HostBackend::pass(const Batch& batch, const std::function<void()>& issue) {
@@ -31,6 +31,7 @@ PassOutput HostBackend::pass(const Batch& batch, const std::function<void()>& is
     const auto n = static_cast<std::size_t>(batch.rows()), wanted = batch.wanted().size();
     const auto H = static_cast<std::size_t>(config_.hidden_size),
                vocab = static_cast<std::size_t>(config_.vocab_size);
+    const auto streams = n * kStreams * H, boundary = static_cast<std::size_t>(boundary_floats(config_));
     const auto choices = static_cast<std::size_t>(config_.layers * config_.experts_per_token);
     PassOutput output;
     output.vocab = config_.vocab_size;
@@ -38,14 +39,20 @@ PassOutput HostBackend::pass(const Batch& batch, const std::function<void()>& is
     if (range_.head)
         output.logits = {a_.logits.reserve(wanted * vocab), wanted * vocab};
     else
-        output.streams = {a_.last_streams.reserve(n * kStreams * H), n * kStreams * H};
+        output.streams = {a_.last_streams.reserve(n * boundary), n * boundary};
 
     store_.begin_pass(batch);
+    if (engram_) engram_->begin_pass(batch);
     batch_.load(batch, stream_);
+    // Between parts of a model: the streams of all rows, then the weights that the next sub-layer mixes with.
+    auto copy = [&](float* to, const float* from, std::size_t count) {
+        stream_.copy(reinterpret_cast<std::byte*>(to), reinterpret_cast<const std::byte*>(from),
+                     count * sizeof(float));
+    };
+    const std::size_t weights = n * boundary - streams;
     if (!range_.embed) {
-        stream_.copy(reinterpret_cast<std::byte*>(a_.streams.reserve(n * kStreams * H)),
-                     reinterpret_cast<const std::byte*>(batch.streams().data()),
-                     batch.streams().size_bytes());
+        copy(a_.streams.reserve(streams), batch.streams().data(), streams);
+        copy(a_.delayed.reserve(weights), batch.streams().data() + streams, weights);
     }
     if (recorded_.empty()) {
         try {
@@ -58,9 +65,10 @@ PassOutput HostBackend::pass(const Batch& batch, const std::function<void()>& is
     } else {
         for (const auto& work : recorded_) stream_.run(work);
     }
-    if (!range_.head)
-        stream_.copy(reinterpret_cast<std::byte*>(a_.last_streams.address()),
-                     reinterpret_cast<const std::byte*>(a_.streams.address()), output.streams.size_bytes());
+    if (!range_.head) {
+        copy(a_.last_streams.address(), a_.streams.address(), streams);
+        copy(a_.last_streams.address() + streams, a_.delayed.address(), weights);
+    }
     stream_.synchronize();
     return output;
 }
@@ -69,6 +77,22 @@ void HostBackend::embed() {
     box("embed", -1, [this] {
         primitives_.embed(weights_.embedding, batch_.tokens(),
                           room(a_.streams, kStreams * config_.hidden_size));
+        if (float* weights = delayed())  // the first sub-layer reads the first stream
+            for (std::int64_t r = 0; r < batch_.rows(); ++r)
+                for (int j = 0; j < kStreams; ++j) weights[r * kStreams + j] = j == 0 ? 1.0f : 0.0f;
+    });
+}
+
+void HostBackend::engram(int l) {
+    if (config_.shape(l).engram < 0) return;
+    box("engram", l, [this, l] {
+        const EngramWeights& w = layer(l).engram;
+        const auto size = static_cast<std::size_t>(config_.engram.input_size());
+        engram_->read(config_.shape(l).engram, {room(a_.engram_rows, config_.engram.input_size()), rows() * size});
+        Projection kv = product(w.kv, a_.engram_rows, a_.engram_kv);  // [rows, input size] -> [rows, 5, H]
+        primitives_.project({&kv, 1}, batch_.rows());
+        primitives_.engram({config_.hidden_size, config_.norm_eps, w.q.data(), w.k.data()}, kv.y,
+                           a_.streams.address(), batch_.rows());
     });
 }
 
@@ -77,11 +101,13 @@ Projection HostBackend::product(const Matrix& weight, const Buffer<float>& x, Bu
     return {&weight, x.address(), weight.columns, room(y, weight.rows), weight.rows};
 }
 
+float* HostBackend::delayed() { return config_.delayed_mixing ? room(a_.delayed, kStreams) : nullptr; }
+
 // x = norm(mix(X)), and the weights with which the sub-layer's output will be spread.
 void HostBackend::collapse(const MixWeights& mix, const std::vector<float>& norm) {
     primitives_.hyper_connection_pre(mix, mixing_, norm.data(), a_.streams.address(), batch_.rows(),
                                      room(a_.x, config_.hidden_size), room(a_.post, kStreams),
-                                     room(a_.comb, kStreams * kStreams));
+                                     room(a_.comb, kStreams * kStreams), delayed());
 }
 
 // X = spread(out, X)
@@ -148,13 +174,14 @@ void HostBackend::head() {
     box("head", -1, [this] {
         const std::int64_t H = config_.hidden_size, row_size = kStreams * H;
         const int wanted = static_cast<int>(batch_.wanted().size());
-        float* streams = a_.streams.address();
+        float *streams = a_.streams.address(), *mixed = delayed();
         for (std::int64_t to = 0; std::int32_t from : batch_.wanted()) {  // to the front
             if (from != to) std::copy_n(streams + from * row_size, row_size, streams + to * row_size);
+            if (mixed && from != to) std::copy_n(mixed + from * kStreams, kStreams, mixed + to * kStreams);
             ++to;
         }
         primitives_.hyper_connection_head(weights_.head_mix, mixing_, weights_.norm.data(), streams, wanted,
-                                          room(a_.x, H));
+                                          room(a_.x, H), mixed);
         // [wanted, H] -> [wanted, vocab]
         Projection head{&weights_.head, a_.x.address(), H, a_.logits.address(), config_.vocab_size};
         primitives_.project({&head, 1}, wanted);

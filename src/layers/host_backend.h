@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/trace.h"
+#include "experts/engram_store.h"
 #include "experts/expert_store.h"
 #include "kernels/primitives.h"
 #include "layers/activations.h"
@@ -21,13 +22,14 @@ namespace cachalot {
 
 class HostBackend final : public Backend {
   public:
-    // The primitives, the model's parts and the store outlive the backend. `trace`: records every box, if
-    // anything does.
+    // The primitives, the model's parts and the stores outlive the backend. `engram`: null if the model has no
+    // tables. `trace`: records every box, if anything does.
     HostBackend(Primitives& primitives, const Config& config, const Weights& weights, ExpertStore& store,
-                const std::shared_ptr<KvPool>& pool, const LayerRange& range, Trace* trace = nullptr);
+                EngramStore* engram, const std::shared_ptr<KvPool>& pool, const LayerRange& range, Trace* trace = nullptr);
 
     PassOutput pass(const Batch& batch, const std::function<void()>& issue) override;
     void embed() override;
+    void engram(int layer) override;
     void attention_input(int layer) override;
     void queries(int layer) override;
     void remember(int layer) override;
@@ -66,6 +68,7 @@ class HostBackend final : public Backend {
         return buffer.reserve(rows() * static_cast<std::size_t>(row_size));
     }
     Projection product(const Matrix& weight, const Buffer<float>& x, Buffer<float>& y);
+    float* delayed();  // [rows, 4]; null where mixing is not delayed
     void collapse(const MixWeights& mix, const std::vector<float>& norm);
     void spread();
     std::int32_t* expert_ids(int layer);  // [rows, k]
@@ -79,6 +82,7 @@ class HostBackend final : public Backend {
     const Config& config_;
     const Weights& weights_;
     ExpertStore& store_;
+    EngramStore* const engram_;
     const std::shared_ptr<KvPool> pool_;
     const KvLayout& layout_;
     const LayerRange range_;

@@ -53,7 +53,8 @@ class Checker {
         if (!made) return;
         range("the number of candidate blocks", c.candidate_blocks, 1, 1 << 20);
         range("the size of a candidate block", c.candidate_block_size, 1, 1 << 16);
-        if (std::int64_t{c.candidate_blocks} * c.candidate_block_size < c.index_top_k)
+        // The newest block, which is always one of them, may have a single row.
+        if (std::int64_t{c.candidate_blocks - 1} * c.candidate_block_size + 1 < c.index_top_k)
             fail("{}: {} candidate blocks of {} rows hold fewer than the {} that are chosen", source_,
                  c.candidate_blocks, c.candidate_block_size, c.index_top_k);
     }
@@ -163,6 +164,7 @@ Config config_of(Architecture architecture) {
     c.query_head_norm = false;
     c.window_rows = RowRounding::fp8_32;
     c.compressed_rows = RowRounding::fp4_16;
+    c.index_compressor = false;
     c.index_hadamard = false;
     c.delayed_mixing = true;
     c.fp8_block = c.activation_group = 32;

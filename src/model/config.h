@@ -97,6 +97,7 @@ struct Config {
     int index_heads = 0;
     int index_head_dim = 0;
     int index_top_k = 0;
+    bool index_compressor = true;  // keys are pooled from tokens, as rows are; else they are made of the rows
     bool index_hadamard = true;  // queries and keys are rotated by a Hadamard matrix before they are rounded
     int candidate_blocks = 0;    // of candidates (LayerShape::candidate_source); 0: no layer makes any
     int candidate_block_size = 0;  // compressed rows of a block

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "model/checkpoint.h"
+#include "model/engram_hash.h"
 #include "model/weights.h"
 
 namespace cachalot {
@@ -14,6 +15,7 @@ struct Model {
     Config config;
     Weights weights;
     Tokenizer tokenizer;
+    EngramHash engram_hash;  // of a model with Engram tables
 
     // Opens a GGUF file or a release directory and binds every tensor. Maps, does not read: the time does not
     // depend on the size of the weights. Throws Error.

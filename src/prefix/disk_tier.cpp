@@ -145,7 +145,7 @@ std::shared_ptr<DiskRead> DiskTier::fetch(const std::string& space, std::span<co
         const auto place = known_->snapshot(key);
         if (!place) return nullptr;
         records.push_back({*place, key});
-        auto read = std::make_shared<DiskRead>(codec_, codec_.beginning(known, shared),
+        auto read = std::make_shared<DiskRead>(codec_, codec_.beginning(known, chain.tokens(0, shared)),
                                                chain.tokens(shared, length), std::move(records));
         reader_->start(read);
         return read;

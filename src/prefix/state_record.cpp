@@ -55,7 +55,7 @@ StateRecord read_state(const KvCodec& codec, const ChainKey& fingerprint, std::s
     if (n == 0 || static_cast<std::uint64_t>(n) != count || rows + rings != payload.size() ||
         std::memcmp(bytes.data() + bytes.size() - kHash, hash.data(), kHash) != 0)
         fail("the attention state is damaged or cut off");
-    StateRecord record{std::vector<std::int32_t>(static_cast<std::size_t>(n)), codec.beginning(nullptr, 0)};
+    StateRecord record{std::vector<std::int32_t>(static_cast<std::size_t>(n)), codec.beginning(nullptr, {})};
     std::memcpy(record.tokens.data(), payload.data(), record.tokens.size() * sizeof(std::int32_t));
     CACHALOT_CHECK(codec.read_rows(record.state, record.tokens, payload.first(rows)));
     record.state.rings.assign(payload.begin() + static_cast<std::ptrdiff_t>(rows), payload.end());

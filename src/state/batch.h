@@ -40,8 +40,8 @@ class Batch {
     void add(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
              Logits wanted = Logits::last);
 
-    // The residual streams [rows, 4, H] that another process computed with the layers before, where these do
-    // not begin with tokens. They outlive the pass.
+    // What another process computed with the layers before, where these do not begin with tokens: its
+    // PassOutput::streams. They outlive the pass.
     void set_streams(std::span<const float> streams) { streams_ = streams; }
     std::span<const float> streams() const { return streams_; }
 
@@ -52,6 +52,10 @@ class Batch {
     std::span<const std::int32_t> wanted() const {
         return wanted_;
     }  // rows whose logits are wanted, ascending
+
+    std::span<const std::int32_t> tokens_of(const BatchRows& s) const {
+        return tokens().subspan(static_cast<std::size_t>(s.first), static_cast<std::size_t>(s.count));
+    }
 
     bool has(RowsKind kind) const {
         return std::any_of(sequences_.begin(), sequences_.end(),

@@ -51,11 +51,14 @@ void KvCodec::write_rows(const KvCheckpoint& state, std::int64_t begin, std::spa
     stream->synchronize();
 }
 
-KvCheckpoint KvCodec::beginning(const KvCheckpoint* state, std::int64_t length) const {
+KvCheckpoint KvCodec::beginning(const KvCheckpoint* state, std::span<const std::int32_t> tokens) const {
+    const auto length = static_cast<std::int64_t>(tokens.size());
     KvCheckpoint shared(pool_);
     if (!state) return shared;
     CACHALOT_CHECK(length <= state->length);
     shared.length = length;
+    shared.recent.append(tokens);
+    shared.recent.trim(RecentTokens::kKept);
     shared.pages = state->pages;
     shared.pages.truncate(KvLayout::pages_for(length));
     return shared;
@@ -81,6 +84,8 @@ bool KvCodec::read_rows(KvCheckpoint& state, std::span<const std::int32_t> token
     });
     stream->synchronize();
     state.length = end;
+    state.recent.append(tokens);
+    state.recent.trim(RecentTokens::kKept);
     return true;
 }
 

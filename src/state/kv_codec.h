@@ -31,8 +31,8 @@ class KvCodec {
     void write_rows(const KvCheckpoint& state, std::int64_t begin, std::span<const std::int32_t> tokens,
                     CountedBytes& out) const;
 
-    // The rows that `state`, which may be longer, has of its first `length` tokens, shared with it.
-    KvCheckpoint beginning(const KvCheckpoint* state, std::int64_t length) const;
+    // The rows that `state`, which may be longer, has of its first tokens, which are `tokens`, shared with it.
+    KvCheckpoint beginning(const KvCheckpoint* state, std::span<const std::int32_t> tokens) const;
 
     // Memory for the rows of `length` tokens, which read_rows() is going to add. Called where states are
     // used.

@@ -1,7 +1,5 @@
 #include "state/kv_layout.h"
 
-#include <bit>
-
 #include "base/aligned.h"
 #include "base/error.h"
 
@@ -16,35 +14,48 @@ std::int64_t place_bytes(std::int64_t& end, std::int64_t bytes) {
     return offset;
 }
 
+RowFormat::Kind kind_of(RowRounding rounding) {
+    switch (rounding) {
+        case RowRounding::fp8_64: return RowFormat::Kind::fp8_kv;
+        case RowRounding::fp8_32: return RowFormat::Kind::fp8_32;
+        case RowRounding::fp4_16: return RowFormat::Kind::fp4_16;
+        case RowRounding::fp4_32: return RowFormat::Kind::fp4_key;
+    }
+    CACHALOT_CHECK(!"a value of RowRounding");
+}
+
 }  // namespace
 
 KvLayout::KvLayout(const Config& config, KvPrecision precision, const LayerRange& range)
     : precision_(precision) {
     using Kind = RowFormat::Kind;
-    const bool f32 = precision == KvPrecision::f32;
-    latent_format_ = {f32 ? Kind::f32 : Kind::fp8_kv, config.head_dim, config.rope_dim};
-    index_format_ = {f32 ? Kind::f32 : Kind::fp4_key, config.index_head_dim, config.rope_dim};
+    auto format = [&](Kind rounded, int size) {
+        return RowFormat{precision == KvPrecision::f32 ? Kind::f32 : rounded, size, config.rope_dim};
+    };
+    window_format_ = format(kind_of(config.window_rows), config.head_dim);
+    compressed_format_ = format(kind_of(config.compressed_rows), config.head_dim);
+    index_format_ = format(Kind::fp4_key, config.index_head_dim);
     layers_.resize(config.layer_shapes.size());
     for (int l = range.first; l < range.last; ++l) {
         const LayerShape& shape = config.shape(l);
         LayerLayout& layer = layers_[static_cast<std::size_t>(l)];
-        layer.window = place(config.sliding_window - 1, latent_format_.bytes());
-        if (shape.ratio) layer.compressed = place(shape, latent_format_);
-        if (shape.indexer) layer.index = place(shape, index_format_);
+        layer.window = place(config.sliding_window - 1, window_format_.bytes());
+        if (shape.kv_source != l) continue;
+        layer.compressed = place(shape, compressed_format_, true);
+        if (shape.indexer) layer.index = place(shape, index_format_, config.index_compressor);
     }
 }
 
-CompressorLayout KvLayout::place(const LayerShape& shape, const RowFormat& format) {
-    const auto ratio = static_cast<std::uint64_t>(shape.ratio);
-    if (!std::has_single_bit(ratio) || shape.ratio > kPageTokens)
-        fail("layers that compress {} tokens into a row: only powers of two up to {} are supported",
-             shape.ratio, kPageTokens);
+// `pools`: the rows are pooled from the tokens themselves, and not made of other rows.
+CompressorLayout KvLayout::place(const LayerShape& shape, const RowFormat& format, bool pools) {
+    if (shape.ratio > kPageTokens)
+        fail("layers that compress {} tokens into a row: at most {} are supported", shape.ratio, kPageTokens);
     CompressorLayout c;
     c.ratio = shape.ratio;
     c.overlap = shape.overlap;
     c.row_bytes = format.bytes();
-    c.page_shift = std::countr_zero(static_cast<std::uint64_t>(kPageTokens) / ratio);
-    c.offset = place_bytes(page_bytes_, c.row_bytes << c.page_shift);
+    c.offset = place_bytes(page_bytes_, (kPageTokens + c.ratio - 1) / c.ratio * c.row_bytes);
+    if (!pools || c.ratio == 1) return c;  // a token completes its row
     const std::int64_t groups = shape.overlap ? 2 : 1;
     c.kv = place(groups * shape.ratio - 1, groups * format.size * std::int64_t(sizeof(float)));
     c.score = place(groups * shape.ratio - 1, groups * format.size * std::int64_t(sizeof(float)));

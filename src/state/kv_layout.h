@@ -1,7 +1,8 @@
 // Where everything that a sequence remembers lies. Plain numbers, which follow from the model's shape.
 //
 //   page   256 tokens of all layers: for each compressor the rows that these tokens complete, one after the
-//          other. Rows never change, so sequences with a common beginning share its pages.
+//          other. Rows never change, so sequences with a common beginning share its pages. Layers that read
+//          the rows of another layer have none.
 //   slab   the rings of one sequence: of every layer the last latent rows (window), and what the compressors'
 //          unfinished groups are made of (kv and score, float32).
 //
@@ -29,10 +30,9 @@ struct CompressorLayout {
     bool overlap = false;
     std::int64_t offset = 0;  // of its rows in a page, bytes
     std::int64_t row_bytes = 0;
-    int page_shift = 0;  // log2 of its rows in a page
-    RowRing kv, score;   // [position] width floats
+    RowRing kv, score;  // [position] width floats; none where nothing is unfinished
 
-    PagedView rows(std::byte* const* pages) const { return {pages, page_shift, row_bytes, offset}; }
+    PagedView rows(std::byte* const* pages) const { return {pages, ratio, row_bytes, offset}; }
 
     // The first position whose kv and score a group that is incomplete at `length` needs.
     std::int64_t first_needed(std::int64_t length) const {
@@ -45,8 +45,10 @@ struct CompressorLayout {
     template <class Use>
     void each_run(std::int64_t first, std::int64_t last, const Use& use) const {
         while (first < last) {
-            const auto page = first >> page_shift, end = std::min(last, (page + 1) << page_shift);
-            use(page, offset + (first - (page << page_shift)) * row_bytes, (end - first) * row_bytes);
+            const auto page = PagedView::page_of(first, ratio);
+            const auto begin = PagedView::first_of(page, ratio);
+            const auto end = std::min(last, PagedView::first_of(page + 1, ratio));
+            use(page, offset + (first - begin) * row_bytes, (end - first) * row_bytes);
             first = end;
         }
     }
@@ -70,8 +72,8 @@ struct LayerLayout {
     void each_ring(std::int64_t length, const Use& use) const {
         if (window.row_bytes) use(window, std::max<std::int64_t>(0, length - window.keep));
         each_compressor([&](const CompressorLayout& c) {
-            use(c.kv, c.first_needed(length));
-            use(c.score, c.first_needed(length));
+            if (c.kv.row_bytes) use(c.kv, c.first_needed(length));
+            if (c.score.row_bytes) use(c.score, c.first_needed(length));
         });
     }
 
@@ -80,14 +82,15 @@ struct LayerLayout {
 
 class KvLayout {
   public:
-    static constexpr std::int64_t kPageTokens = 256;
+    static constexpr std::int64_t kPageTokens = std::int64_t(1) << PagedView::kPageShift;
 
-    // Of the layers in `range`; others have nothing. Throws Error for a ratio that does not divide a page.
+    // Of the layers in `range`; others have nothing. Throws Error for a ratio above a page's tokens.
     KvLayout(const Config& config, KvPrecision precision, const LayerRange& range);
     KvLayout(const Config& config, KvPrecision precision) : KvLayout(config, precision, all_layers(config)) {}
 
     KvPrecision precision() const { return precision_; }
-    RowFormat latent_format() const { return latent_format_; }
+    RowFormat window_format() const { return window_format_; }
+    RowFormat compressed_format() const { return compressed_format_; }
     RowFormat index_format() const { return index_format_; }
     const std::vector<LayerLayout>& layers() const { return layers_; }
     const LayerLayout& layer(int l) const { return layers_[static_cast<std::size_t>(l)]; }
@@ -106,11 +109,11 @@ class KvLayout {
     bool operator==(const KvLayout&) const = default;
 
   private:
-    CompressorLayout place(const LayerShape& shape, const RowFormat& format);
+    CompressorLayout place(const LayerShape& shape, const RowFormat& format, bool pools);
     RowRing place(std::int64_t keep, std::int64_t row_bytes);
 
     KvPrecision precision_;
-    RowFormat latent_format_, index_format_;
+    RowFormat window_format_, compressed_format_, index_format_;
     std::vector<LayerLayout> layers_;
     std::int64_t page_bytes_ = 0, slab_bytes_ = 0;
 };

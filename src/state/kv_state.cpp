@@ -24,7 +24,10 @@ void KvState::extend(std::int64_t count) {
     floor_ = std::max(floor_, length_ + count - kRollback);  // the rings are overwritten from now on
 }
 
-void KvState::advance(std::int64_t count) { length_ += count; }
+void KvState::advance(std::span<const std::int32_t> tokens) {
+    length_ += static_cast<std::int64_t>(tokens.size());
+    recent_.append(tokens);
+}
 
 void KvState::check_kept(std::int64_t length) const {
     if (length > length_ || length < floor_)
@@ -34,6 +37,7 @@ void KvState::check_kept(std::int64_t length) const {
 
 void KvState::rollback(std::int64_t length) {
     check_kept(length);
+    recent_.drop(static_cast<std::size_t>(length_ - length));
     length_ = length;
     pages_.truncate(KvLayout::pages_for(length));
 }
@@ -44,6 +48,9 @@ KvCheckpoint KvState::checkpoint(std::int64_t length) const {
     check_kept(length);
     KvCheckpoint saved(pages_.pool());
     saved.length = length;
+    saved.recent = recent_;
+    saved.recent.drop(static_cast<std::size_t>(length_ - length));
+    saved.recent.trim(RecentTokens::kKept);
     saved.pages = pages_;
     saved.pages.truncate(KvLayout::pages_for(length));
     std::int64_t bytes = 0;
@@ -65,6 +72,7 @@ void KvState::restore(const KvCheckpoint& saved) {
         fail("the checkpoint belongs to another model or to another precision of the KV cache");
     if (saved.pages.pool() != pages_.pool()) fail("the checkpoint lies in the memory of another engine");
     pages_ = saved.pages;
+    recent_ = saved.recent;
     length_ = floor_ = saved.length;
     Stream& stream = pages_.pool()->stream();
     std::byte* slab = slab_.address();

@@ -14,8 +14,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "state/kv_pool.h"
+#include "state/recent_tokens.h"
 
 namespace cachalot {
 
@@ -38,7 +40,9 @@ class KvState {
     // Called by the forward pass: room for `count` more tokens in the pages, and afterwards that they are
     // there.
     void extend(std::int64_t count);
-    void advance(std::int64_t count);
+    void advance(std::span<const std::int32_t> tokens);
+
+    const RecentTokens& recent() const { return recent_; }
 
     // Takes back the last tokens. Possible down to rollback_limit(); throws Error below it.
     void rollback(std::int64_t length);
@@ -83,6 +87,7 @@ class KvState {
     Id id_;
     KvPages pages_;
     KvSlab slab_;
+    RecentTokens recent_;
     std::int64_t length_ = 0;
     std::int64_t floor_ = 0;  // the shortest length that the rings can go back to
 };
@@ -94,6 +99,7 @@ struct KvCheckpoint {
 
     std::int64_t length = 0;
     KvPages pages;
+    RecentTokens recent;
     CountedBytes rings;  // layer by layer: window, kv, score, index kv, index score; oldest row first
 
     const KvLayout& layout() const { return pages.pool()->layout(); }

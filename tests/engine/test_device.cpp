@@ -74,7 +74,7 @@ TEST(OtherDevices, StatesAreForkedSavedRestoredAndTakenBack) {
     restored.restore(saved);
     EXPECT_EQ(prompt(engine, restored, rest), expected);
 
-    auto read = codec.beginning(nullptr, 0);
+    auto read = codec.beginning(nullptr, {});
     codec.make_room(read, 300);
     ASSERT_TRUE(codec.read_rows(read, std::span(ids).first(300), rows));
     read.rings = saved.rings;

@@ -34,12 +34,12 @@ Visible visible_rows(const AttendCall& c, int r) {
 
 }  // namespace
 
-void CpuPrimitives::query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
-                                int head_dim) {
+void CpuPrimitives::query_heads(float* q, bool normalise, float eps, const RotaryView& rotary, int rows,
+                                int heads, int head_dim) {
     each(rows, std::int64_t(rows) * heads * head_dim * 2, [&](std::int64_t r, int) {
         for (int h = 0; h < heads; ++h) {
             float* head = q + (r * heads + h) * head_dim;
-            kernels_.rms_norm(head, nullptr, eps, head_dim);
+            if (normalise) kernels_.rms_norm(head, nullptr, eps, head_dim);
             reference::rotate(head, head_dim, rotary.cosine + r * rotary.half, rotary.sine + r * rotary.half,
                               rotary.half, false);
         }
@@ -52,7 +52,7 @@ class CpuPrimitives::Attention {
     Attention(const Table& kernels, ThreadScratch& scratch, const AttendCall& call, int row, int rows,
               int head, int heads)
         : kernels_(kernels), c_(call), row_(row), rows_(rows), head_(head), heads_(heads) {
-        const int d = c_.format.size;
+        const int d = c_.window_format.size;
         keys_ = scratch.keys.reserve(static_cast<std::size_t>(kKeyTile * d));
         scores_ = scratch.scores.reserve(static_cast<std::size_t>(heads_ * kKeyTile));
         largest_ = scratch.values.reserve(static_cast<std::size_t>((2 * rows_ + 1) * heads_));
@@ -77,16 +77,19 @@ class CpuPrimitives::Attention {
   private:
     std::int64_t position(int r) const { return c_.start + row_ + r; }
     std::int64_t oldest(int r) const { return std::max<std::int64_t>(0, position(r) - c_.window_size + 1); }
-    std::int64_t place(int r) const { return (std::int64_t(row_ + r) * c_.heads + head_) * c_.format.size; }
+    std::int64_t place(int r) const {
+        return (std::int64_t(row_ + r) * c_.heads + head_) * c_.window_format.size;
+    }
     float* out(int r) const { return c_.out + place(r); }
 
     // Decodes keys [first, last), given by row(i), and uses each for the queries that see it: [begin(r),
     // end(r)).
     template <class Row, class Begin, class End>
-    void use(std::int64_t first, std::int64_t last, const Row& row, const Begin& begin, const End& end) {
-        const int d = c_.format.size;
+    void use(const RowFormat& format, std::int64_t first, std::int64_t last, const Row& row,
+             const Begin& begin, const End& end) {
+        const int d = format.size;
         for (std::int64_t i = first; i < last; ++i)
-            kernels_.decode_row(c_.format, row(i), keys_ + (i - first) * d);
+            kernels_.decode_row(format, row(i), keys_ + (i - first) * d);
         for (int r = 0; r < rows_; ++r) {
             const std::int64_t from = std::max(first, begin(r)), to = std::min(last, end(r));
             if (from >= to) continue;
@@ -99,35 +102,37 @@ class CpuPrimitives::Attention {
     }
     // Tiles begin at multiples of their size, wherever a query's window begins.
     template <class Row, class Begin, class End>
-    void use_tiles(std::int64_t first, std::int64_t last, const Row& row, const Begin& begin,
-                   const End& end) {
+    void use_tiles(const RowFormat& format, std::int64_t first, std::int64_t last, const Row& row,
+                   const Begin& begin, const End& end) {
         for (std::int64_t next; first < last; first = next) {
             next = std::min(last, (first / kKeyTile + 1) * kKeyTile);
-            use(first, next, row, begin, end);
+            use(format, first, next, row, begin, end);
         }
     }
 
     void attend_window() {
         use_tiles(
-            oldest(0), position(rows_ - 1) + 1, [&](std::int64_t i) { return c_.window.row(i); },
-            [&](int r) { return oldest(r); }, [&](int r) { return position(r) + 1; });
+            c_.window_format, oldest(0), position(rows_ - 1) + 1,
+            [&](std::int64_t i) { return c_.window.row(i); }, [&](int r) { return oldest(r); },
+            [&](int r) { return position(r) + 1; });
     }
     void attend_compressed() {
         const Visible all = visible_rows(c_, row_ + rows_ - 1);
         if (!all.selected)
             return use_tiles(
-                0, all.count, [&](std::int64_t i) { return c_.compressed.row(i); },
+                c_.compressed_format, 0, all.count, [&](std::int64_t i) { return c_.compressed.row(i); },
                 [](int) { return std::int64_t(0); }, [&](int r) { return visible_rows(c_, row_ + r).count; });
         for (int one = 0; one < rows_; ++one) {  // each has rows of its own
             const Visible visible = visible_rows(c_, row_ + one);
             use_tiles(
-                0, visible.count, [&](std::int64_t i) { return c_.compressed.row(visible[i]); },
+                c_.compressed_format, 0, visible.count,
+                [&](std::int64_t i) { return c_.compressed.row(visible[i]); },
                 [](int) { return std::int64_t(0); },
                 [&](int r) { return r == one ? visible.count : std::int64_t(0); });
         }
     }
     void finish() {
-        const int d = c_.format.size, half = c_.rotary.half;
+        const int d = c_.window_format.size, half = c_.rotary.half;
         for (int r = 0; r < rows_; ++r)
             for (int h = 0; h < heads_; ++h) {
                 float* head = out(r) + h * d;
@@ -141,7 +146,7 @@ class CpuPrimitives::Attention {
     const Table& kernels_;
     const AttendCall& c_;
     const int row_, rows_, head_, heads_;
-    const float scale_ = 1.0f / std::sqrt(static_cast<float>(c_.format.size));
+    const float scale_ = 1.0f / std::sqrt(static_cast<float>(c_.window_format.size));
     float *keys_, *scores_;             // [kKeyTile, d], [heads, kKeyTile]
     float *largest_, *sum_, *rescale_;  // [rows, heads] each, [heads]
 };
@@ -156,13 +161,14 @@ void CpuPrimitives::attend(std::span<const AttendCall> calls) {
         const int parts = (c.heads + head_block - 1) / head_block;
         const std::int64_t keys = c.window_size + visible_rows(c, c.rows - 1).count;
         const std::int64_t blocks = (c.rows + row_block - 1) / row_block;
-        each(blocks * parts, c.rows * keys * c.heads * c.format.size, [&](std::int64_t item, int thread) {
-            const auto row = static_cast<int>(item / parts) * row_block,
-                       head = static_cast<int>(item % parts) * head_block;
-            Attention(kernels_, scratch_[static_cast<std::size_t>(thread)], c, row,
-                      std::min(row_block, c.rows - row), head, std::min(head_block, c.heads - head))
-                .run();
-        });
+        each(blocks * parts, c.rows * keys * c.heads * c.window_format.size,
+             [&](std::int64_t item, int thread) {
+                 const auto row = static_cast<int>(item / parts) * row_block,
+                            head = static_cast<int>(item % parts) * head_block;
+                 Attention(kernels_, scratch_[static_cast<std::size_t>(thread)], c, row,
+                           std::min(row_block, c.rows - row), head, std::min(head_block, c.heads - head))
+                     .run();
+             });
     }
 }
 

@@ -24,6 +24,17 @@ void pool(const Table& kernels, const CompressCall& c, std::int64_t group, float
     kernels.pool(scores.data(), values.data(), static_cast<int>(scores.size()), n, out);
 }
 
+// cosine, sine: room for [half].
+void rotate_to(std::int64_t position, const float* frequencies, float* x, int n, float* cosine, float* sine,
+               int half) {
+    for (int i = 0; i < half; ++i) {
+        const float angle = static_cast<float>(position) * frequencies[i];
+        cosine[i] = std::cos(angle);
+        sine[i] = std::sin(angle);
+    }
+    reference::rotate(x, n, cosine, sine, half, false);
+}
+
 }  // namespace
 
 void CpuPrimitives::latent(std::span<const LatentCall> calls) {
@@ -44,12 +55,12 @@ void CpuPrimitives::compress(std::span<const CompressCall> calls) {
     for (const auto& c : calls) {
         // A group can need rows that a wrapped ring would overwrite only if the ring is too small; the caller
         // sees to that. So all rows are stored first and the finished groups pooled in parallel.
-        each(c.rows, std::int64_t(c.rows) * c.width, [&](std::int64_t r, int) {
+        each(c.ratio > 1 ? c.rows : 0, std::int64_t(c.rows) * c.width, [&](std::int64_t r, int) {
             std::int64_t position = c.start + r;
             std::copy_n(c.kv + r * c.width, c.width, c.kv_state.floats(position));
             float* score = c.score_state.floats(position);
             std::copy_n(c.gate + r * c.width, c.width, score);
-            kernels_.add(score, c.ape + position % c.ratio * c.width, c.width);
+            if (c.ape) kernels_.add(score, c.ape + position % c.ratio * c.width, c.width);
         });
         std::int64_t first = c.start / c.ratio, groups = (c.start + c.rows) / c.ratio - first;
         int n = c.format.size, half = c.format.rotary / 2;
@@ -57,16 +68,29 @@ void CpuPrimitives::compress(std::span<const CompressCall> calls) {
             float* x = scratch_[static_cast<std::size_t>(thread)].values.reserve(
                 static_cast<std::size_t>(n + 2 * half));
             float *cosine = x + n, *sine = cosine + half;
-            pool(kernels_, c, first + i, x);
+            if (c.ratio > 1)
+                pool(kernels_, c, first + i, x);
+            else
+                std::copy_n(c.kv + i * n, n, x);
             kernels_.rms_norm(x, c.norm, c.norm_eps, n);
-            for (int j = 0; j < half; ++j) {
-                float angle = static_cast<float>((first + i) * c.ratio) * c.frequencies[j];
-                cosine[j] = std::cos(angle);
-                sine[j] = std::sin(angle);
-            }
-            reference::rotate(x, n, cosine, sine, half, false);
+            if (c.latents) std::copy_n(x, n, c.latents + i * n);
+            rotate_to((first + i) * c.ratio, c.frequencies, x, n, cosine, sine, half);
             if (c.hadamard) hadamard(x, n);
             encode_row(c.format, x, c.out.row(first + i));
+        });
+    }
+}
+
+void CpuPrimitives::keys(std::span<const KeyCall> calls) {
+    for (const auto& c : calls) {
+        const int n = c.format.size, half = c.format.rotary / 2;
+        each(c.rows, std::int64_t(c.rows) * n * 8, [&](std::int64_t r, int thread) {
+            float* cosine =
+                scratch_[static_cast<std::size_t>(thread)].values.reserve(static_cast<std::size_t>(2 * half));
+            float* key = c.keys + r * n;
+            kernels_.rms_norm(key, c.norm, c.norm_eps, n);
+            rotate_to((c.first + r) * c.ratio, c.frequencies, key, n, cosine, cosine + half, half);
+            encode_row(c.format, key, c.out.row(c.first + r));
         });
     }
 }

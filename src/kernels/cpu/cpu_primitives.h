@@ -32,17 +32,20 @@ class CpuPrimitives final : public Primitives {
     void embed(const Matrix& table, std::span<const std::int32_t> tokens, float* streams) override;
     void hyper_connection_pre(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
                               const float* norm, const float* streams, int rows, float* x, float* post,
-                              float* comb) override;
+                              float* comb, float* delayed) override;
     void hyper_connection_post(const HyperConnectionParams& params, const float* out, const float* post,
                                const float* comb, float* streams, int rows) override;
     void hyper_connection_head(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
-                               const float* norm, const float* streams, int rows, float* x) override;
+                               const float* norm, const float* streams, int rows, float* x,
+                               const float* delayed) override;
+    void engram(const EngramParams& params, const float* kv, float* streams, int rows) override;
     void project(std::span<const Projection> projections, int rows) override;
     void rms_norm(float* x, const float* weight, float eps, int rows, int n) override;
-    void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
+    void query_heads(float* q, bool normalise, float eps, const RotaryView& rotary, int rows, int heads,
                      int head_dim) override;
     void latent(std::span<const LatentCall> calls) override;
     void compress(std::span<const CompressCall> calls) override;
+    void keys(std::span<const KeyCall> calls) override;
     void index(std::span<const IndexCall> calls) override;
     void attend(std::span<const AttendCall> calls) override;
     void route(const RouteCall& call) override;
@@ -86,6 +89,8 @@ class CpuPrimitives final : public Primitives {
     Activations round_rows(Form form, const float* x, std::int64_t stride, std::int64_t columns, int rows,
                            Rounded& out);
     void index_one(const IndexCall& call);
+    void choose_blocks(const Candidates& candidates, const float* score, std::int64_t visible,
+                       std::int32_t* blocks, ThreadScratch& scratch);
     class ExpertPass;  // the steps of experts()
     class Attention;
     // [rows, fn.rows] = fn v, v = all streams of a row; still to be multiplied by inverse_rms(v).

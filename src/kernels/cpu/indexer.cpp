@@ -4,6 +4,7 @@
 // Twice an E2M1 value is an integer, and what is left are powers of two.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/error.h"
@@ -29,6 +30,27 @@ Matrix key_matrix(const IndexCall& c, std::int64_t first, std::int64_t count) {
     return m;
 }
 
+// The `most` of order[0 .. count) with the best scores, ascending; of equal ones the lower.
+void choose(const float* score, std::int32_t* order, std::int64_t count, int most, std::int32_t* chosen) {
+    std::nth_element(order, order + most - 1, order + count, [&](std::int32_t a, std::int32_t b) {
+        return score[a] != score[b] ? score[a] > score[b] : a < b;
+    });
+    std::sort(order, order + most);
+    std::copy_n(order, most, chosen);
+}
+
+// Writes the rows of the blocks that are visible; returns how many.
+std::int64_t rows_of(const Candidates& c, const std::int32_t* blocks, std::int64_t visible,
+                     std::int32_t* rows) {
+    std::int64_t count = 0;
+    for (int b = 0; b < c.most; ++b) {
+        const std::int64_t first = std::int64_t(blocks[b]) * c.block_size;
+        for (auto j = first; j < std::min(first + c.block_size, visible); ++j)
+            rows[count++] = static_cast<std::int32_t>(j);
+    }
+    return count;
+}
+
 // A row of format fp4_key as int8: q is twice the E2M1 value. Group g goes to q[g * q_rows].
 void quantize_fp4(const std::byte* row, int n, Int8Group* q, std::int64_t q_rows) {
     const auto* codes = reinterpret_cast<const std::uint8_t*>(row);
@@ -46,6 +68,20 @@ void quantize_fp4(const std::byte* row, int n, Int8Group* q, std::int64_t q_rows
 }
 
 }  // namespace
+
+void CpuPrimitives::choose_blocks(const Candidates& c, const float* score, std::int64_t visible,
+                                  std::int32_t* blocks, ThreadScratch& scratch) {
+    const std::int64_t count = (visible + c.block_size - 1) / c.block_size;
+    float* best = scratch.scores.reserve(static_cast<std::size_t>(count));
+    for (std::int64_t b = 0; b < count; ++b) {
+        const float* first = score + b * c.block_size;
+        best[b] = *std::max_element(first, std::min(first + c.block_size, score + visible));
+    }
+    best[count - 1] = std::numeric_limits<float>::infinity();
+    auto* order = reinterpret_cast<std::int32_t*>(scratch.keys.reserve(static_cast<std::size_t>(count)));
+    std::iota(order, order + count, 0);
+    choose(best, order, count, c.most, blocks);
+}
 
 void CpuPrimitives::index(std::span<const IndexCall> calls) {
     for (const auto& c : calls) {
@@ -65,6 +101,7 @@ void CpuPrimitives::index(std::span<const IndexCall> calls) {
             part.rotary.cosine += std::int64_t(r) * c.rotary.half;
             part.rotary.sine += std::int64_t(r) * c.rotary.half;
             part.selected += std::int64_t(r) * c.top_k;
+            if (c.candidates.blocks) part.candidates.blocks += std::int64_t(r) * c.candidates.most;
             index_one(part);
         }
     }
@@ -72,7 +109,7 @@ void CpuPrimitives::index(std::span<const IndexCall> calls) {
 
 void CpuPrimitives::index_one(const IndexCall& c) {
     const int n = c.format.size;
-    CACHALOT_CHECK(c.format.kind != RowFormat::Kind::fp8_kv);
+    CACHALOT_CHECK(c.format.kind == RowFormat::Kind::fp4_key || c.format.kind == RowFormat::Kind::f32);
     const bool fp4 = c.format.kind == RowFormat::Kind::fp4_key;
     const std::int64_t query_rows = std::int64_t(c.rows) * c.heads;
     Int8Group* quantized =
@@ -84,7 +121,7 @@ void CpuPrimitives::index_one(const IndexCall& c) {
             float* q = c.q + h * n;
             reference::rotate(q, n, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half,
                               c.rotary.half, false);
-            hadamard(q, n);
+            if (c.hadamard) hadamard(q, n);
             if (!fp4) continue;
             encode_row(c.format, q, bytes);
             quantize_fp4(bytes, n, quantized + h, query_rows);
@@ -93,9 +130,10 @@ void CpuPrimitives::index_one(const IndexCall& c) {
     const Activations queries{c.q, n, quantized, query_rows};
     const std::int64_t most = (c.start + c.rows) / c.ratio;  // visible to the last row
     float* scores = index_scores_.reserve(static_cast<std::size_t>(c.rows * most));
-    const std::int64_t page = std::int64_t(1) << c.keys.page_shift;
-    each((most + page - 1) / page, query_rows * most * n, [&](std::int64_t p, int thread) {
-        const std::int64_t first = p * page, count = std::min(page, most - first);
+    const std::int64_t pages = PagedView::page_of(most - 1, c.ratio) + 1;
+    each(pages, query_rows * most * n, [&](std::int64_t p, int thread) {
+        const std::int64_t first = PagedView::first_of(p, c.ratio);
+        const std::int64_t count = std::min(PagedView::first_of(p + 1, c.ratio), most) - first;
         const Matrix keys = key_matrix(c, first, count);
         const int together = std::max(1, kIndexRows / c.heads);
         float* dots = scratch_[static_cast<std::size_t>(thread)].values.reserve(
@@ -118,12 +156,17 @@ void CpuPrimitives::index_one(const IndexCall& c) {
             if (std::isnan(score[i])) score[i] = -std::numeric_limits<float>::infinity();  // broken weights
         auto& scratch = scratch_[static_cast<std::size_t>(thread)].values;
         auto* order = reinterpret_cast<std::int32_t*>(scratch.reserve(static_cast<std::size_t>(visible)));
+        std::int64_t count = visible;
         std::iota(order, order + visible, 0);
-        std::nth_element(order, order + c.top_k - 1, order + visible, [&](std::int32_t a, std::int32_t b) {
-            return score[a] != score[b] ? score[a] > score[b] : a < b;
-        });
-        std::sort(order, order + c.top_k);
-        std::copy_n(order, c.top_k, c.selected + r * c.top_k);
+        if (c.candidates.restrict(visible)) {
+            std::int32_t* blocks = c.candidates.blocks + r * c.candidates.most;
+            if (c.make_candidates)
+                choose_blocks(c.candidates, score, visible, blocks,
+                              scratch_[static_cast<std::size_t>(thread)]);
+            else
+                count = rows_of(c.candidates, blocks, visible, order);
+        }
+        choose(score, order, count, c.top_k, c.selected + r * c.top_k);
     });
 }
 

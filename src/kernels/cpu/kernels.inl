@@ -287,7 +287,47 @@ void mix(const float* mixes, const float* inverse, int rows, const float* scale,
     }
 }
 
+// The two E2M1 values of a byte as E4M3, which has all of them.
+struct E2m1Pairs {
+    std::uint8_t values[256][2];
+};
+constexpr E2m1Pairs make_e2m1_pairs() {
+    constexpr std::uint8_t kMagnitudes[8] = {0x00, 0x30, 0x38, 0x3c, 0x40, 0x44, 0x48, 0x4c};
+    E2m1Pairs pairs{};
+    for (int byte = 0; byte < 256; ++byte)
+        for (int i = 0; i < 2; ++i) {
+            const int code = byte >> (4 * i) & 15;
+            pairs.values[byte][i] = static_cast<std::uint8_t>(kMagnitudes[code & 7] | (code & 8) << 4);
+        }
+    return pairs;
+}
+constexpr E2m1Pairs kE2m1Pairs = make_e2m1_pairs();
+
+void decode_fp8_32(const std::byte* row, int n, float* x) {
+    for (int i = 0; i < n; i += kLanes)
+        store(x + i, load_e4m3(row + i) * broadcast(cachalot::e8m0_to_f32(static_cast<std::uint8_t>(
+                                              row[n + i / cachalot::kFp8QuantGroup]))));
+}
+
+void decode_fp4_16(const std::byte* row, int n, float* x) {
+    constexpr int kStep = 256;  // values, which are taken apart before any is used
+    constexpr int kGroup = cachalot::kFp4QuantGroup;
+    const std::byte* scales = row + n / 2;
+    std::byte e4m3[kStep];
+    for (int begin = 0; begin < n; begin += kStep) {
+        const int count = std::min(kStep, n - begin);
+        for (int i = 0; i < count; i += 2)
+            __builtin_memcpy(e4m3 + i, kE2m1Pairs.values[static_cast<int>(row[(begin + i) / 2])], 2);
+        for (int i = 0; i < count; i += kLanes)
+            store(x + begin + i,
+                  load_e4m3(e4m3 + i) * broadcast(cachalot::e4m3_to_f32(
+                                            static_cast<std::uint8_t>(scales[(begin + i) / kGroup]))));
+    }
+}
+
 void decode_row(const RowFormat& format, const std::byte* row, float* x) {
+    if (format.kind == RowFormat::Kind::fp8_32) return decode_fp8_32(row, format.size, x);
+    if (format.kind == RowFormat::Kind::fp4_16) return decode_fp4_16(row, format.size, x);
     if (format.kind != RowFormat::Kind::fp8_kv) return cachalot::decode_row(format, row, x);
     int plain = format.size - format.rotary;
     const std::byte* rotated = row + plain;
@@ -300,6 +340,19 @@ void decode_row(const RowFormat& format, const std::byte* row, float* x) {
 
 void add(float* y, const float* x, std::int64_t n) {
     for (std::int64_t i = 0; i < n; i += kLanes) store(y + i, load(y + i) + load(x + i));
+}
+
+void add_gated(float* x, const float* key, const float* q, const float* k, const float* value, float eps,
+               std::int64_t n) {
+    F dots = broadcast(0);
+    for (std::int64_t i = 0; i < n; i += kLanes)
+        dots = fma(load(x + i) * load(key + i), load(q + i) * load(k + i), dots);
+    const auto size = static_cast<float>(n);
+    const float norms = (sum_of_squares(x, n) / size + eps) * (sum_of_squares(key, n) / size + eps);
+    const float dot = reduce_add(dots) / std::sqrt(norms * size);
+    const float fit = std::copysign(std::sqrt(std::max(std::fabs(dot), 1e-6f)), dot);
+    const F gate = broadcast(1.0f / (1.0f + std::exp(-fit)));
+    for (std::int64_t i = 0; i < n; i += kLanes) store(x + i, fma(gate, load(value + i), load(x + i)));
 }
 
 // ---- peaks. Enough independent chains to hide the latency of the arithmetic, all in registers; opaque()
@@ -354,9 +407,10 @@ constexpr void (*round_to_bf16)(const float*, std::int64_t, std::uint16_t*) = nu
 #endif
 
 constexpr cachalot::cpu::Table make_table(const char* name) {
-    return {name,       matmul,       quantize, round_to_bf16, rms_norm, sum_of_squares, scores, index_scores,
-            accumulate, softmax_step, pool,     swiglu,        mix,      collapse,       spread, decode_row,
-            add,        float_peak,   int8_peak};
+    return {name,           matmul, quantize,     round_to_bf16, rms_norm,
+            sum_of_squares, scores, index_scores, accumulate,    softmax_step,
+            pool,           swiglu, mix,          collapse,      spread,
+            decode_row,     add,    add_gated,    float_peak,    int8_peak};
 }
 
 }  // namespace

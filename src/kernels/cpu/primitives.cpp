@@ -64,7 +64,7 @@ float CpuPrimitives::inverse_rms(const HyperConnectionParams& p, const float* st
 
 void CpuPrimitives::hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                                          const float* norm, const float* streams, int rows, float* x,
-                                         float* post, float* comb) {
+                                         float* post, float* comb, float* delayed) {
     const float* mix = mixes(w, p, streams, rows);
     constexpr std::int64_t kBlock = 16;  // rows whose coefficients are computed together
     const std::int64_t block = std::clamp<std::int64_t>(rows / (2 * pool_.size()), 1, kBlock);
@@ -78,7 +78,10 @@ void CpuPrimitives::hyper_connection_pre(const HyperConnectionWeights& w, const 
                      pre, post + first * 4, comb + first * 16);
         for (int r = 0; r < count; ++r) {
             float* out = x + (first + r) * p.hidden;
-            kernels_.collapse(pre + r * kStreams, streams_of(r), out, p.hidden);
+            float* own = pre + r * kStreams;
+            float* used = delayed ? delayed + (first + r) * kStreams : own;
+            kernels_.collapse(used, streams_of(r), out, p.hidden);
+            if (delayed) std::copy_n(own, kStreams, used);
             kernels_.rms_norm(out, norm, p.norm_eps, p.hidden);
         }
     });
@@ -93,15 +96,31 @@ void CpuPrimitives::hyper_connection_post(const HyperConnectionParams& p, const 
 }
 
 void CpuPrimitives::hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p,
-                                          const float* norm, const float* streams, int rows, float* x) {
-    const float* mix = mixes(w, p, streams, rows);
+                                          const float* norm, const float* streams, int rows, float* x,
+                                          const float* delayed) {
+    const float* mix = delayed ? nullptr : mixes(w, p, streams, rows);
     each(rows, std::int64_t(rows) * p.hidden * 12, [&](std::int64_t r, int) {
-        const float inverse = inverse_rms(p, streams + r * kStreams * p.hidden);
         float pre[kStreams];
-        for (int j = 0; j < 4; ++j)
-            pre[j] = sigmoid(mix[r * 4 + j] * inverse * w.scale[0] + w.base[j]) + p.eps;
+        if (delayed) {
+            std::copy_n(delayed + r * kStreams, kStreams, pre);
+        } else {
+            const float inverse = inverse_rms(p, streams + r * kStreams * p.hidden);
+            for (int j = 0; j < 4; ++j)
+                pre[j] = sigmoid(mix[r * 4 + j] * inverse * w.scale[0] + w.base[j]) + p.eps;
+        }
         kernels_.collapse(pre, streams + r * kStreams * p.hidden, x + r * p.hidden, p.hidden);
         kernels_.rms_norm(x + r * p.hidden, norm, p.norm_eps, p.hidden);
+    });
+}
+
+void CpuPrimitives::engram(const EngramParams& p, const float* kv, float* streams, int rows) {
+    const std::int64_t H = p.hidden;
+    each(std::int64_t(rows) * kStreams, std::int64_t(rows) * kStreams * H * 4, [&](std::int64_t i, int) {
+        const std::int64_t row = i / kStreams, k = i % kStreams;
+        const float* key = kv + (row * (kStreams + 1) + k) * H;
+        const float* value = kv + (row * (kStreams + 1) + kStreams) * H;
+        float* x = streams + i * H;
+        kernels_.add_gated(x, key, p.q + k * H, p.k + k * H, value, p.norm_eps, H);
     });
 }
 

@@ -61,8 +61,8 @@ void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const A
 }
 
 template <int kBlock>
-void fp8_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows, float* y,
-                std::int64_t y_stride) {
+void fp8_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
+                float* y, std::int64_t y_stride) {
 #if defined(CACHALOT_SIMD_HAS_BF16)
     if (a.b) return float_matmul<E4m3Pairs<kBlock>>(w, first, last, a, rows, y, y_stride);
 #endif

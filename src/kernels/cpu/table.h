@@ -100,6 +100,9 @@ struct Table {
 
     void (*decode_row)(const RowFormat& format, const std::byte* row, float* x);
     void (*add)(float* y, const float* x, std::int64_t n);
+    // One stream of EngramParams: x += gate * value.
+    void (*add_gated)(float* x, const float* key, const float* q, const float* k, const float* value,
+                      float eps, std::int64_t n);
 
     // Loops that do nothing but multiply and add in registers; return the operations done (a product and a
     // sum: two).

@@ -48,6 +48,20 @@ void pool(const CompressCall& c, std::int64_t group, float* out) {
     }
 }
 
+// The blocks of the candidates of row r, from its scores.
+void choose_blocks(const IndexCall& c, int r, const std::vector<float>& score) {
+    const auto visible = static_cast<std::int64_t>(score.size());
+    const std::int64_t size = c.candidates.block_size, blocks = (visible + size - 1) / size;
+    std::vector<float> best(static_cast<std::size_t>(blocks), -std::numeric_limits<float>::infinity());
+    for (std::int64_t j = 0; j < visible; ++j) best[j / size] = std::max(best[j / size], score[j]);
+    best.back() = std::numeric_limits<float>::infinity();
+    std::vector<std::int32_t> order(static_cast<std::size_t>(blocks));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return best[a] > best[b]; });
+    std::sort(order.begin(), order.begin() + c.candidates.most);
+    std::copy_n(order.begin(), c.candidates.most, c.candidates.blocks + std::int64_t(r) * c.candidates.most);
+}
+
 }  // namespace
 
 void latent(const LatentCall& c) {
@@ -66,15 +80,19 @@ void compress(const CompressCall& c) {
     std::vector<float> x(static_cast<std::size_t>(n)), cosine(static_cast<std::size_t>(half)), sine(cosine);
     for (int r = 0; r < c.rows; ++r) {
         std::int64_t position = c.start + r;
-        for (int i = 0; i < c.width; ++i) {
+        for (int i = 0; c.ratio > 1 && i < c.width; ++i) {
             c.kv_state.floats(position)[i] = c.kv[std::int64_t(r) * c.width + i];
-            c.score_state.floats(position)[i] =
-                c.gate[std::int64_t(r) * c.width + i] + c.ape[position % c.ratio * c.width + i];
+            c.score_state.floats(position)[i] = c.gate[std::int64_t(r) * c.width + i] +
+                                                (c.ape ? c.ape[position % c.ratio * c.width + i] : 0.0f);
         }
         if ((position + 1) % c.ratio != 0) continue;
         std::int64_t group = position / c.ratio;
-        pool(c, group, x.data());
+        if (c.ratio > 1)
+            pool(c, group, x.data());
+        else
+            std::copy_n(c.kv + std::int64_t(r) * n, n, x.data());
         rms_norm(x.data(), c.norm, c.norm_eps, n);
+        if (c.latents) std::copy_n(x.data(), n, c.latents + (group - c.start / c.ratio) * n);
         for (int i = 0; i < half; ++i) {  // the row stands at its group's first token
             float angle = static_cast<float>(group * c.ratio) * c.frequencies[i];
             cosine[i] = std::cos(angle);
@@ -86,6 +104,22 @@ void compress(const CompressCall& c) {
     }
 }
 
+void keys(const KeyCall& c) {
+    int n = c.format.size, half = c.format.rotary / 2;
+    std::vector<float> cosine(static_cast<std::size_t>(half)), sine(cosine);
+    for (int r = 0; r < c.rows; ++r) {
+        float* key = c.keys + std::int64_t(r) * n;
+        rms_norm(key, c.norm, c.norm_eps, n);
+        for (int i = 0; i < half; ++i) {
+            float angle = static_cast<float>((c.first + r) * c.ratio) * c.frequencies[i];
+            cosine[i] = std::cos(angle);
+            sine[i] = std::sin(angle);
+        }
+        rotate(key, n, cosine.data(), sine.data(), half, false);
+        encode_row(c.format, key, c.out.row(c.first + r));
+    }
+}
+
 void index(const IndexCall& c) {
     int n = c.format.size;
     for (int r = 0; r < c.rows; ++r) {
@@ -93,7 +127,7 @@ void index(const IndexCall& c) {
         for (int h = 0; h < c.heads; ++h) {
             rotate(q + h * n, n, c.rotary.cosine + r * c.rotary.half, c.rotary.sine + r * c.rotary.half,
                    c.rotary.half, false);
-            hadamard(q + h * n, n);
+            if (c.hadamard) hadamard(q + h * n, n);
             if (c.format.kind == RowFormat::Kind::fp4_key) round_fp4(q + h * n, n);
         }
         std::int64_t visible = (c.start + r + 1) / c.ratio;
@@ -110,6 +144,21 @@ void index(const IndexCall& c) {
         for (float& s : score)
             if (std::isnan(s))
                 s = -std::numeric_limits<float>::infinity();  // broken weights: any choice, but a choice
+        if (c.candidates.restrict(visible)) {
+            if (c.make_candidates) {
+                choose_blocks(c, r, score);
+            } else {
+                std::vector<bool> candidate(score.size());
+                for (int i = 0; i < c.candidates.most; ++i)
+                    for (std::int64_t j = 0,
+                                      first = std::int64_t(c.candidates.block_size) *
+                                              c.candidates.blocks[std::int64_t(r) * c.candidates.most + i];
+                         j < c.candidates.block_size && first + j < visible; ++j)
+                        candidate[first + j] = true;
+                for (std::int64_t j = 0; j < visible; ++j)
+                    if (!candidate[j]) score[j] = -std::numeric_limits<float>::infinity();
+            }
+        }
         std::vector<std::int32_t> order(static_cast<std::size_t>(visible));
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return score[a] > score[b]; });
@@ -119,18 +168,18 @@ void index(const IndexCall& c) {
 }
 
 void attend(const AttendCall& c) {
-    int d = c.format.size;
+    int d = c.window_format.size;
     float scale = 1.0f / std::sqrt(static_cast<float>(d));
     for (int r = 0; r < c.rows; ++r) {
         std::int64_t position = c.start + r;
         std::vector<std::vector<float>> keys;
         for (auto p = std::max<std::int64_t>(0, position - c.window_size + 1); p <= position; ++p)
-            keys.push_back(decoded(c.format, c.window.row(p)));
+            keys.push_back(decoded(c.window_format, c.window.row(p)));
         std::int64_t visible = c.ratio ? (position + 1) / c.ratio : 0;
         bool chosen = c.selected && visible > c.top_k;
         for (std::int64_t i = 0; i < (chosen ? c.top_k : visible); ++i)
-            keys.push_back(
-                decoded(c.format, c.compressed.row(chosen ? c.selected[std::int64_t(r) * c.top_k + i] : i)));
+            keys.push_back(decoded(c.compressed_format,
+                                   c.compressed.row(chosen ? c.selected[std::int64_t(r) * c.top_k + i] : i)));
         for (int h = 0; h < c.heads; ++h) {
             std::int64_t at = (std::int64_t(r) * c.heads + h) * d;
             // softmax over the keys; the sink takes part in the denominator only

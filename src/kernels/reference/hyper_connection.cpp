@@ -71,14 +71,15 @@ void sinkhorn(float* c, int iterations, float eps) {
 }  // namespace
 
 void hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
-                          const float* streams, float* x, float* post, float* comb) {
+                          const float* streams, float* x, float* post, float* comb, float* delayed) {
     auto m = mixes(w, p, streams);  // [pre 0..3 | post 4..7 | comb 8..23]
     float pre[S];
     for (int j = 0; j < S; ++j) pre[j] = sigmoid(m[j] * w.scale[0] + w.base[j]) + p.eps;
     for (int j = 0; j < S; ++j) post[j] = 2 * sigmoid(m[S + j] * w.scale[1] + w.base[S + j]);
     for (int i = 0; i < S * S; ++i) comb[i] = m[2 * S + i] * w.scale[2] + w.base[2 * S + i];
     sinkhorn(comb, p.sinkhorn_iterations, p.eps);
-    collapse(pre, p, norm, streams, x);
+    collapse(delayed ? delayed : pre, p, norm, streams, x);
+    if (delayed) std::copy_n(pre, S, delayed);
 }
 
 void hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
@@ -95,11 +96,33 @@ void hyper_connection_post(const HyperConnectionParams& p, const float* out, con
 }
 
 void hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
-                           const float* streams, float* x) {
+                           const float* streams, float* x, const float* delayed) {
+    if (delayed) return collapse(delayed, p, norm, streams, x);
     auto m = mixes(w, p, streams);
     float pre[S];
     for (int j = 0; j < S; ++j) pre[j] = sigmoid(m[j] * w.scale[0] + w.base[j]) + p.eps;
     collapse(pre, p, norm, streams, x);
+}
+
+// g_k = sigmoid(sign(d) sqrt(max(|d|, 1e-6))), d = norm(X_k; q_k) . norm(key_k; k_k) / sqrt(H);  X_k += g_k value
+void engram(const EngramParams& p, const float* kv, float* streams) {
+    const int H = p.hidden;
+    const float* value = kv + S * H;
+    for (int k = 0; k < S; ++k) {
+        float* x = streams + k * H;
+        const float *key = kv + k * H, *q_weight = p.q + k * H, *k_weight = p.k + k * H;
+        double dot = 0, x_squares = 0, key_squares = 0;
+        for (int i = 0; i < H; ++i) {
+            dot += static_cast<double>(x[i]) * (q_weight[i] * k_weight[i]) * key[i];
+            x_squares += static_cast<double>(x[i]) * x[i];
+            key_squares += static_cast<double>(key[i]) * key[i];
+        }
+        const double eps = p.norm_eps;
+        dot /= std::sqrt(x_squares / H + eps) * std::sqrt(key_squares / H + eps) * std::sqrt(H);
+        const auto gate =
+            sigmoid(static_cast<float>(std::copysign(std::sqrt(std::max(std::fabs(dot), 1e-6)), dot)));
+        for (int i = 0; i < H; ++i) x[i] += gate * value[i];
+    }
 }
 
 }  // namespace cachalot::reference

@@ -24,10 +24,10 @@ class ReferencePrimitives final : public Primitives {
 
     void hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p,
                               const float* norm, const float* streams, int rows, float* x, float* post,
-                              float* comb) override {
+                              float* comb, float* delayed) override {
         for (std::int64_t r = 0; r < rows; ++r)
             reference::hyper_connection_pre(w, p, norm, streams + r * 4 * p.hidden, x + r * p.hidden,
-                                            post + r * 4, comb + r * 16);
+                                            post + r * 4, comb + r * 16, delayed ? delayed + r * 4 : nullptr);
     }
 
     void hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
@@ -38,9 +38,16 @@ class ReferencePrimitives final : public Primitives {
     }
 
     void hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p,
-                               const float* norm, const float* streams, int rows, float* x) override {
+                               const float* norm, const float* streams, int rows, float* x,
+                               const float* delayed) override {
         for (std::int64_t r = 0; r < rows; ++r)
-            reference::hyper_connection_head(w, p, norm, streams + r * 4 * p.hidden, x + r * p.hidden);
+            reference::hyper_connection_head(w, p, norm, streams + r * 4 * p.hidden, x + r * p.hidden,
+                                             delayed ? delayed + r * 4 : nullptr);
+    }
+
+    void engram(const EngramParams& p, const float* kv, float* streams, int rows) override {
+        for (std::int64_t r = 0; r < rows; ++r)
+            reference::engram(p, kv + r * 5 * p.hidden, streams + r * 4 * p.hidden);
     }
 
     void project(std::span<const Projection> projections, int rows) override {
@@ -51,11 +58,11 @@ class ReferencePrimitives final : public Primitives {
         for (std::int64_t r = 0; r < rows; ++r) reference::rms_norm(x + r * n, weight, eps, n);
     }
 
-    void query_heads(float* q, float eps, const RotaryView& rotary, int rows, int heads,
+    void query_heads(float* q, bool normalise, float eps, const RotaryView& rotary, int rows, int heads,
                      int head_dim) override {
         for (std::int64_t r = 0; r < rows; ++r)
             for (int h = 0; h < heads; ++h, q += head_dim) {
-                reference::rms_norm(q, nullptr, eps, head_dim);
+                if (normalise) reference::rms_norm(q, nullptr, eps, head_dim);
                 reference::rotate(q, head_dim, rotary.cosine + r * rotary.half, rotary.sine + r * rotary.half,
                                   rotary.half, false);
             }
@@ -63,6 +70,7 @@ class ReferencePrimitives final : public Primitives {
 
     void latent(std::span<const LatentCall> calls) override { each(calls, reference::latent); }
     void compress(std::span<const CompressCall> calls) override { each(calls, reference::compress); }
+    void keys(std::span<const KeyCall> calls) override { each(calls, reference::keys); }
     void index(std::span<const IndexCall> calls) override { each(calls, reference::index); }
     void attend(std::span<const AttendCall> calls) override { each(calls, reference::attend); }
     void route(const RouteCall& call) override { reference::route(call); }

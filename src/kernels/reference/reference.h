@@ -12,14 +12,16 @@ void rms_norm(float* x, const float* weight, float eps, int n);  // weight may b
 void rotate(float* x, int n, const float* cosine, const float* sine, int half, bool inverse);
 
 void hyper_connection_pre(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
-                          const float* streams, float* x, float* post, float* comb);
+                          const float* streams, float* x, float* post, float* comb, float* delayed);
 void hyper_connection_post(const HyperConnectionParams& p, const float* out, const float* post,
                            const float* comb, float* streams);
 void hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
-                           const float* streams, float* x);
+                           const float* streams, float* x, const float* delayed);
+void engram(const EngramParams& p, const float* kv, float* streams);
 
 void latent(const LatentCall& call);
 void compress(const CompressCall& call);
+void keys(const KeyCall& call);
 void index(const IndexCall& call);
 void attend(const AttendCall& call);
 void route(const RouteCall& call);

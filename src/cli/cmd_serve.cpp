@@ -180,13 +180,13 @@ void serve(const ServeOptions& o) {
     Metrics metrics(id, o.metrics_prefix, o.metrics_llamacpp);
     const auto lines = o.model.log_options.open();
     const Log log(lines);
-    metrics.show_lost_log_lines([lines] { return lines->lost(); });
+    metrics.show_lost_lines(server::Metrics::Lines::log, [lines] { return lines->lost(); });
     check_files(o);
     std::unique_ptr<AuditLog> audit;
     if (!o.audit_log.empty()) {
         audit = std::make_unique<AuditLog>(o.audit_log, o.log_text,
                                            [log](std::string_view text) { log.warn(text); });
-        metrics.show_lost_lines([&audit] { return audit->lost(); });
+        metrics.show_lost_lines(server::Metrics::Lines::audit, [&audit] { return audit->lost(); });
     }
 
     HttpOptions http = o.http;

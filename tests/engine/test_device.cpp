@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "engine/state_fingerprint.h"
 #include "state/kv_codec.h"
 #include "support/fake_device.h"
 #include "support/nano.h"
@@ -94,6 +95,9 @@ TEST(LayerRanges, TwoPartsOfAModelComputeWhatTheWholeComputes) {
         Engine lower(test::nano(), options);
         options.layers = layer_range(config, cut, config.layers);
         Engine upper(test::nano(), options);
+        const Hash128 model{};  // states of different layers are never taken for each other
+        EXPECT_NE(state_fingerprint(lower, model), state_fingerprint(upper, model));
+        EXPECT_NE(state_fingerprint(lower, model), state_fingerprint(whole, model));
         EXPECT_EQ(lower.kv_pool()->layout().page_bytes() + upper.kv_pool()->layout().page_bytes(),
                   whole.kv_pool()->layout().page_bytes());
         auto state = whole.new_state(), below = lower.new_state(), above = upper.new_state();

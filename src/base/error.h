@@ -18,12 +18,6 @@ class Error : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// There is not so much memory; the message says how much was wanted.
-class OutOfMemory : public Error {
-  public:
-    using Error::Error;
-};
-
 class InternalError : public std::logic_error {
   public:
     using std::logic_error::logic_error;

@@ -5,6 +5,8 @@
 #include <new>
 #include <stdexcept>
 
+#include "base/out_of_memory.h"
+
 namespace cachalot::capi {
 namespace {
 

@@ -2,8 +2,8 @@
 #include <new>
 
 #include "base/aligned.h"
-#include "base/error.h"
 #include "base/memory_limit.h"
+#include "base/out_of_memory.h"
 #include "device/device.h"
 
 namespace cachalot {

@@ -3,6 +3,7 @@
 
 #include <new>
 
+#include "base/out_of_memory.h"
 #include "capi/library.h"
 
 namespace cachalot::test {

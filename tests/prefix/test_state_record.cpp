@@ -1,6 +1,6 @@
 #include <gmock/gmock.h>
 
-#include "base/error.h"
+#include "base/out_of_memory.h"
 #include "prefix/state_record.h"
 #include "support/disk_states.h"
 

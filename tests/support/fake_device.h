@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/out_of_memory.h"
 #include "device/device.h"
 
 namespace cachalot::test {

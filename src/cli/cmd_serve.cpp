@@ -304,8 +304,8 @@ void add_serve(CLI::App& app) {
         ->check(CLI::Range(0, 65536))
         ->capture_default_str()
         ->type_name("N");
-    command->add_option("--queue", o->queue, "most requests that wait; more are answered 429")
-        ->check(CLI::Range(std::size_t(0), std::size_t(100'000)))
+    command->add_option("--queue", o->queue, "most requests that wait, at least 1; more are answered 429")
+        ->check(CLI::Range(std::size_t(1), std::size_t(100'000)))
         ->capture_default_str()
         ->type_name("N");
 

@@ -57,7 +57,7 @@ class Device {
 
     virtual const char* name() const = 0;  // for people
 
-    // Aligned to a cache line; contents undefined. Throws Error if there is not so much.
+    // Aligned to a cache line; contents undefined. Throws OutOfMemory if there is not so much.
     virtual std::byte* allocate(std::size_t bytes, Memory kind) = 0;
     virtual void release(std::byte* memory, std::size_t bytes, Memory kind) noexcept = 0;
 

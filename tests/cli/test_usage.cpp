@@ -47,6 +47,7 @@ TEST_F(Commands, ValuesOutOfRangeAreWrongUsage) {
         {"run hi --log-level wran", "did you mean 'warn'?"},
         {"chat --log-level ''", "the value is empty"},
         {"serve --port -1", "65535"},
+        {"serve --queue 0", "100000"},
         {"launch claude --port 70000", "65535"},
         {"launch codx", "did you mean 'codex'?"},
         {"run hi --think hgh", "did you mean 'high'?"},

@@ -64,7 +64,7 @@ TEST(OtherDevices, StatesAreForkedSavedRestoredAndTakenBack) {
     auto fork = state.fork();
     const auto saved = state.checkpoint();
     const KvCodec codec(engine.kv_pool());
-    auto rows = codec.no_bytes();
+    std::vector<std::byte> rows(static_cast<std::size_t>(codec.rows_bytes(0, 300)));
     codec.write_rows(saved, 0, std::span(ids).first(300), rows);
 
     prompt(engine, state, std::span(ids).subspan(10, 50));  // other rows in the same places

@@ -16,6 +16,7 @@ std::vector<std::byte> bytes_of(const Engine& engine, const KvState& state, cons
     const KvCodec codec(engine.kv_pool());
     const auto saved = state.checkpoint();
     auto bytes = codec.no_bytes();
+    bytes.resize(static_cast<std::size_t>(codec.rows_bytes(0, saved.length)));
     codec.write_rows(saved, 0, std::span(tokens).first(static_cast<std::size_t>(saved.length)), bytes);
     bytes.insert(bytes.end(), saved.rings.begin(), saved.rings.end());
     return {bytes.begin(), bytes.end()};

@@ -194,8 +194,8 @@ void LogWriter::put(const LogLine& line, std::int64_t repeated) {
         const std::string& file = output->options().file;
         if (std::exchange(output->warned, true) || file.empty() || !warn_) continue;
         warn_(
-            fmt::format("{}: a line of the log cannot be written: {}. Nothing else is affected; lines that "
-                        "are lost are counted",
+            fmt::format("{}: a line of the log cannot be written: {}. "
+                        "Nothing else is affected; lines that are lost are counted",
                         file, std::generic_category().message(error)));
     }
 }

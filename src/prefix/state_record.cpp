@@ -39,8 +39,8 @@ StateRecord::StateRecord(const KvCodec& codec, const ChainKey& fingerprint,
         fail("the bytes are no attention state: they do not begin as one does");
     if (std::memcmp(bytes.data() + 8, fingerprint.data(), fingerprint.size()) != 0)
         fail(
-            "the attention state was computed with another model, other precisions or other kernels; it is "
-            "right for those only");
+            "the attention state was computed with another model, other precisions or other kernels; "
+            "it is right for those only");
     std::uint64_t count = 0;
     for (int i = 7; i >= 0; --i)
         count = count << 8 | static_cast<std::uint64_t>(bytes[24u + static_cast<unsigned>(i)]);

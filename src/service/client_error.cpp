@@ -10,8 +10,8 @@ ApiError internal_error(const std::exception_ptr& error, const Log& log, std::st
     else
         log.error("a request failed", {{"request", request_id}, {"error", cause_of(error)}});
     ApiError told(500, "internal_error",
-                  fmt::format("The request could not be completed, through no fault of its own. The server's "
-                              "log tells why{}.",
+                  fmt::format("The request could not be completed, through no fault of its own. "
+                              "The server's log tells why{}.",
                               of));
     told.cause = error;
     return told;

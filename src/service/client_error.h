@@ -32,7 +32,7 @@ std::string blamed_field(std::string_view message);
 
 // Once Engine::problem() says why nothing can be answered any more; it names the file.
 inline constexpr const char* kModelChanged =
-    "A file of the model was changed or cut off while in use. The server has to be started again; its log "
-    "names the file.";
+    "A file of the model was changed or cut off while in use. "
+    "The server has to be started again; its log names the file.";
 
 }  // namespace cachalot::server

@@ -32,7 +32,8 @@ TEST_P(Streams, RunTheirWorkInItsOrder) {
     for (int i = 0; i <= 20; ++i) EXPECT_EQ(done[static_cast<std::size_t>(i)], i);
 }
 
-// One stream makes what the other takes, many times; without the events the other would take what is not made.
+// One stream makes what the other takes, many times; without the events the other would take what is not
+// made.
 TEST_P(Streams, WaitForEventsOfOthers) {
     const auto maker = device_->make_stream(), taker = device_->make_stream();
     int value = 0, seen = 0;

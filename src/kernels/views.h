@@ -9,7 +9,8 @@
 //   fp4_key  | n/2 bytes, low nibble = even element | one E8M0 byte per 32 |
 //
 // All but the first hold exactly what the reference computes after its rounding, in a fraction of the space.
-// Window rows and compressed rows are fp8_kv in V4; in V4.1 window rows are fp8_32 and compressed ones fp4_16.
+// Window rows and compressed rows are fp8_kv in V4; in V4.1 window rows are fp8_32 and compressed ones
+// fp4_16.
 #pragma once
 
 #include <cstddef>
@@ -52,7 +53,8 @@ struct RingView {
     float* floats(std::int64_t position) const { return reinterpret_cast<float*>(row(position)); }
 };
 
-// Rows by index. Row j is of the tokens j * ratio .. j * ratio + ratio - 1 and lies in the page of the last one.
+// Rows by index. Row j is of the tokens j * ratio .. j * ratio + ratio - 1 and lies in the page of the last
+// one.
 struct PagedView {
     static constexpr int kPageShift = 8;  // log2 of a page's tokens
 

@@ -13,31 +13,31 @@ struct Activations {
 
     std::shared_ptr<Device> device;
 
-    Buffer<float> streams{device};          // X [rows, 4, H]
-    Buffer<float> x{device};                // [rows, H] input of a sub-layer
-    Buffer<float> out{device};              // [rows, H] output of a sub-layer
-    Buffer<float> delayed{device};          // [rows, 4] weights of the next sub-layer's mix, where it is delayed
-    Buffer<float> post{device};             // [rows, 4]
-    Buffer<float> comb{device};             // [rows, 4, 4]
-    Buffer<float> q_low{device};            // [rows, q_lora_rank]
-    Buffer<float> q{device};                // [rows, heads, D]
-    Buffer<float> attended{device};         // [rows, heads, D]
-    Buffer<float> kv{device};               // [rows, D]
-    Buffer<float> output_low{device};       // [rows, groups * output_lora_rank]
-    Buffer<float> pool_kv{device};          // [rows, width] of the compressor
-    Buffer<float> pool_gate{device};        // [rows, width]
-    Buffer<float> index_kv{device};         // [rows, width] of the indexer's compressor
-    Buffer<float> index_gate{device};       // [rows, width]
-    Buffer<float> index_q{device};          // [rows, index_heads, index_head_dim]
-    Buffer<float> index_weights{device};    // [rows, index_heads]
-    Buffer<float> latents{device};          // [new compressed rows, D] before their rotation
-    Buffer<float> keys{device};             // [new compressed rows, index_head_dim]
+    Buffer<float> streams{device};     // X [rows, 4, H]
+    Buffer<float> x{device};           // [rows, H] input of a sub-layer
+    Buffer<float> out{device};         // [rows, H] output of a sub-layer
+    Buffer<float> delayed{device};     // [rows, 4] weights of the next sub-layer's mix, where it is delayed
+    Buffer<float> post{device};        // [rows, 4]
+    Buffer<float> comb{device};        // [rows, 4, 4]
+    Buffer<float> q_low{device};       // [rows, q_lora_rank]
+    Buffer<float> q{device};           // [rows, heads, D]
+    Buffer<float> attended{device};    // [rows, heads, D]
+    Buffer<float> kv{device};          // [rows, D]
+    Buffer<float> output_low{device};  // [rows, groups * output_lora_rank]
+    Buffer<float> pool_kv{device};     // [rows, width] of the compressor
+    Buffer<float> pool_gate{device};   // [rows, width]
+    Buffer<float> index_kv{device};    // [rows, width] of the indexer's compressor
+    Buffer<float> index_gate{device};  // [rows, width]
+    Buffer<float> index_q{device};     // [rows, index_heads, index_head_dim]
+    Buffer<float> index_weights{device};      // [rows, index_heads]
+    Buffer<float> latents{device};            // [new compressed rows, D] before their rotation
+    Buffer<float> keys{device};               // [new compressed rows, index_head_dim]
     Buffer<std::int32_t> candidates{device};  // [rows, candidate_blocks]
-    Buffer<float> engram_rows{device};      // [rows, EngramConfig::input_size()]
-    Buffer<float> engram_kv{device};        // [rows, 5, H]
-    Buffer<std::int32_t> selected{device};  // [rows, index_top_k]
-    Buffer<float> router_logits{device};    // [rows, E]
-    Buffer<float> expert_weights{device};   // [rows, k]
+    Buffer<float> engram_rows{device};        // [rows, EngramConfig::input_size()]
+    Buffer<float> engram_kv{device};          // [rows, 5, H]
+    Buffer<std::int32_t> selected{device};    // [rows, index_top_k]
+    Buffer<float> router_logits{device};      // [rows, E]
+    Buffer<float> expert_weights{device};     // [rows, k]
 
     // Scratch of the rings that long chunks are computed in: one for each ring of each sequence.
     std::deque<Buffer<std::byte>> rings;

@@ -71,8 +71,8 @@ void HostBackend::queries(int l) {
             from_q.push_back(
                 product(w.indexer.q_b, a_.q_low, a_.index_q));  // [rows, index_heads, index_head_dim]
         primitives_.project(from_q, n);
-        primitives_.query_heads(a_.q.address(), c.query_head_norm, c.norm_eps, rope_.rows(shape.ratio != 0, 0), n, c.heads,
-                                c.head_dim);
+        primitives_.query_heads(a_.q.address(), c.query_head_norm, c.norm_eps,
+                                rope_.rows(shape.ratio != 0, 0), n, c.heads, c.head_dim);
     });
 }
 
@@ -154,7 +154,8 @@ void HostBackend::choose(int l) {
             a_.selected.reserve(rows() * static_cast<std::size_t>(c.index_top_k));  // [rows, index_top_k]
         const LayerShape& shape = c.shape(l);
         const bool candidates = shape.candidate_source >= 0;
-        if (candidates) room(a_.candidates, c.candidate_blocks);  // [rows, candidate_blocks]
+        if (candidates)  // [rows, candidate_blocks]
+            a_.candidates.reserve(rows() * static_cast<std::size_t>(c.candidate_blocks));
         std::vector<IndexCall> calls;
         for (const SequenceRows& s : batch_.sequences()) {
             const std::int64_t first = s.first;

@@ -23,8 +23,7 @@ HostBackend::HostBackend(Primitives& primitives, const Config& config, const Wei
       batch_(pool_->device()),
       rope_(config),
       a_(pool_->device()),
-      replays_(pool_->device()->replays()) {
-}
+      replays_(pool_->device()->replays()) {}
 
 PassOutput HostBackend::pass(const Batch& batch, const std::function<void()>& issue) {
     const Traced span(trace_, "pass");
@@ -88,7 +87,8 @@ void HostBackend::engram(int l) {
     box("engram", l, [this, l] {
         const EngramWeights& w = layer(l).engram;
         const auto size = static_cast<std::size_t>(config_.engram.input_size());
-        engram_->read(config_.shape(l).engram, {room(a_.engram_rows, config_.engram.input_size()), rows() * size});
+        engram_->read(config_.shape(l).engram,
+                      {room(a_.engram_rows, config_.engram.input_size()), rows() * size});
         Projection kv = product(w.kv, a_.engram_rows, a_.engram_kv);  // [rows, input size] -> [rows, 5, H]
         primitives_.project({&kv, 1}, batch_.rows());
         primitives_.engram({config_.hidden_size, config_.norm_eps, w.q.data(), w.k.data()}, kv.y,

@@ -22,10 +22,11 @@ namespace cachalot {
 
 class HostBackend final : public Backend {
   public:
-    // The primitives, the model's parts and the stores outlive the backend. `engram`: null if the model has no
-    // tables. `trace`: records every box, if anything does.
+    // The primitives, the model's parts and the stores outlive the backend. `engram`: null if the model has
+    // no tables. `trace`: records every box, if anything does.
     HostBackend(Primitives& primitives, const Config& config, const Weights& weights, ExpertStore& store,
-                EngramStore* engram, const std::shared_ptr<KvPool>& pool, const LayerRange& range, Trace* trace = nullptr);
+                EngramStore* engram, const std::shared_ptr<KvPool>& pool, const LayerRange& range,
+                Trace* trace = nullptr);
 
     PassOutput pass(const Batch& batch, const std::function<void()>& issue) override;
     void embed() override;

@@ -1,6 +1,7 @@
 // Which rows of the Engram tables a token reads (model/engram_config.h).
 //
-//   a_i   class of the token i places before, i = 0 .. longest - 1; that of padding before the sequence begins
+//   a_i   class of the token i places before, i = 0 .. longest - 1; that of padding before the sequence
+//         begins
 //   h_n   a_0 m_0 ^ a_1 m_1 ^ ... ^ a_n m_n, of the n-gram of n + 1 tokens; m: the table's multipliers
 //   row   h_n mod the prime of (n, head), plus the sum of the primes before it
 #pragma once

@@ -12,8 +12,8 @@ LayerRange layer_range(const Config& config, int first, int last) {
         const LayerShape& shape = config.shape(l);
         for (const int source : {shape.kv_source, shape.index_source, shape.candidate_source})
             if (source >= 0 && source < first)
-                fail("layers {} to {} cannot be computed by themselves: layer {} needs what layer {} makes", first,
-                     last - 1, l, source);
+                fail("layers {} to {} cannot be computed by themselves: layer {} needs what layer {} makes",
+                     first, last - 1, l, source);
     }
     return {first, last, first == 0, last == config.layers};
 }

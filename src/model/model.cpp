@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include "base/error.h"
+#include "model/engram_classes.h"
 
 namespace cachalot {
 
@@ -15,8 +16,10 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path) {
     config.bos = tokenizer.bos();
     config.eos = tokenizer.eos();
     Weights weights = bind_weights(*checkpoint);
-    return std::make_shared<const Model>(
-        Model{std::move(checkpoint), std::move(config), std::move(weights), std::move(tokenizer)});
+    EngramHash hash;
+    if (config.engram.present()) hash = EngramHash(config.engram, engram_classes(tokenizer));
+    return std::make_shared<const Model>(Model{std::move(checkpoint), std::move(config), std::move(weights),
+                                               std::move(tokenizer), std::move(hash)});
 }
 
 }  // namespace cachalot

@@ -66,7 +66,7 @@ TEST_F(LogWriters, GivesLinesToAnyoneWhoTakesThem) {
         log.warn("not kept", {{"bytes", 4096}, {"error", "/kv:\nfull"}});
         for (int i = 0; i < 3; ++i) log.often(LogLevel::error, "again");
     }
-    EXPECT_THAT(taken, ElementsAre("not kept: /kv:\\nfull (bytes=4096)", "again", "again (repeated=2)"));
+    EXPECT_THAT(taken, ElementsAre("not kept: /kv:\\u000afull (bytes=4096)", "again", "again (repeated=2)"));
 }
 
 TEST_F(LogWriters, WritesJson) {

@@ -3,7 +3,7 @@
 //
 //     bench_sampling                    the sampler alone, milliseconds for a row of 129,280 logits
 //     bench_sampling MODEL [N] [R]      N answers (16) written together with temperature 1 and top-p 0.95,
-//                                       against greedy ones; in turns, the median of R rounds (7)
+//                                       against greedy ones; in turns, R rounds (7)
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -68,8 +68,27 @@ void measure_sampler() {
     }
 }
 
-// Tokens a second of all answers together, their prompts left out.
-double write_together(Engine& engine, int answers, bool sampled) {
+// Writes other tokens than those that are sampled, so that greedy and sampled answers use the same experts.
+class Scripted final : public TokenConstraint {
+  public:
+    Scripted(std::uint64_t seed, std::uint64_t vocabulary) : random_(seed), vocabulary_(vocabulary) {
+        next();
+    }
+    void mask(std::span<float>) override {}
+    bool allows(std::int32_t token) const override { return token == token_; }
+    std::int32_t instead_of(std::int32_t) const override { return token_; }
+    void accept(std::int32_t) override { next(); }
+    void rollback(std::size_t) override { fail("nothing is drafted here"); }
+
+  private:
+    void next() { token_ = static_cast<std::int32_t>(random_.next() % vocabulary_); }
+    SplitMix64 random_;
+    std::uint64_t vocabulary_;
+    std::int32_t token_ = 0;
+};
+
+// Adds the seconds of each pass in which all answers are written.
+void write_together(Engine& engine, int answers, bool sampled, std::vector<double>& seconds) {
     SchedulerOptions options;
     options.parallel = answers;
     Scheduler scheduler(engine, options);
@@ -84,29 +103,36 @@ double write_together(Engine& engine, int answers, bool sampled) {
         how.sampling.seed = static_cast<std::uint64_t>(i);
         how.max_tokens = kTokens;
         how.ignore_eos = true;
+        how.constraint = [vocabulary, seed = how.sampling.seed] {
+            return std::make_unique<Scripted>(seed, vocabulary);
+        };
         scheduler.submit(
             std::make_shared<Sequence>(Generation(engine, std::move(prompt), how), SequenceOptions()));
     }
     while (scheduler.busy() && scheduler.rows() != answers) scheduler.step();
-    double seconds = 0;
-    std::int64_t rows = 0;
-    while (scheduler.busy()) {
-        seconds += seconds_of([&] { scheduler.step(); });
-        rows += scheduler.rows();
-    }
-    return static_cast<double>(rows) / seconds;
+    while (scheduler.busy()) seconds.push_back(seconds_of([&] { scheduler.step(); }));
+}
+
+// Other programs only ever make a pass longer.
+double fastest_tenth(std::vector<double> values) {
+    const auto place = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 10);
+    std::nth_element(values.begin(), place, values.end());
+    return *place;
 }
 
 void measure_answers(const char* path, int answers, int rounds) {
     Engine engine(Model::load(path));
-    std::vector<double> greedy, sampled, ratio;
+    std::vector<double> greedy, sampled;
     for (int i = 0; i < rounds; ++i) {
-        greedy.push_back(write_together(engine, answers, false));
-        sampled.push_back(write_together(engine, answers, true));
-        ratio.push_back(sampled.back() / greedy.back());
+        write_together(engine, answers, false, greedy);
+        write_together(engine, answers, true, sampled);
     }
-    fmt::print("{} answers: greedy {:.2f} tokens/s, sampled {:.2f}, ratio {:.3f} (median of {})\n", answers,
-               median(greedy), median(sampled), median(ratio), rounds);
+    auto report = [&](const char* what, double without, double with) {
+        fmt::print("{}: a pass of {} answers takes {:.2f} ms greedy, {:.2f} ms sampled: {:+.1f} %\n", what,
+                   answers, without * 1e3, with * 1e3, (with / without - 1) * 100);
+    };
+    report("median", median(greedy), median(sampled));
+    report("fastest tenth", fastest_tenth(greedy), fastest_tenth(sampled));
 }
 
 }  // namespace

@@ -15,6 +15,8 @@ namespace {
 CountedBytes rows(const KvCodec& codec, const KvCheckpoint& state, std::int64_t begin,
                   std::span<const std::int32_t> tokens) {
     CountedBytes bytes = codec.no_bytes();
+    const auto end = begin + static_cast<std::int64_t>(tokens.size());
+    bytes.resize(static_cast<std::size_t>(codec.rows_bytes(begin, end)));
     codec.write_rows(state, begin, tokens, bytes);
     return bytes;
 }

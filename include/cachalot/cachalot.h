@@ -10,18 +10,18 @@
  *
  * Errors. A function that can fail returns a status and, where `error` is not NULL, writes the same status
  * and a message for people there. `error` belongs to the caller and may be shared by any number of calls, one
- * at a time. Nothing aborts, prints or throws; a NULL that is not allowed, and any other wrong argument, is
- * CACHALOT_INVALID. When a function fails its outputs are NULL and 0.
+ * at a time. Nothing aborts, prints or throws; a NULL that is not allowed, a number out of its range, and any
+ * other wrong argument, is CACHALOT_INVALID. When a function fails its outputs are NULL and 0.
  *
  * Ownership. What goes in belongs to the caller and is not used any more when the function has returned. What
  * comes out as cachalot_text, cachalot_tokens or cachalot_bytes belongs to the caller, who gives its `data`
  * to cachalot_free(). What an event points to lives as long as the callback runs.
  *
  * Threads. All functions may be called by any thread, several at a time with the same engine. Callbacks run
- * on threads of the library: those of one request one at a time and in order, those of several requests
- * perhaps at the same time. A callback should return soon, since answers wait for it. In a callback these are
- * refused with CACHALOT_INVALID, as they would wait for themselves: cachalot_close, cachalot_wait and the
- * functions of states.
+ * on threads of the library (but see cachalot_submit): those of one request one at a time and in order, those
+ * of several requests perhaps at the same time. A callback should return soon, since answers wait for it. In
+ * a callback these are refused with CACHALOT_INVALID, as they would wait for themselves: cachalot_close,
+ * cachalot_wait and the functions of states.
  *
  * Units. Sizes are bytes, lengths tokens unless they are called sizes, times milliseconds. Texts are UTF-8. A
  * token is an index into the vocabulary: 0 <= token < vocab_size.
@@ -57,7 +57,7 @@ typedef struct cachalot_request cachalot_request; /* an answer that was asked fo
  * something. */
 CACHALOT_API int32_t cachalot_api_version(void);
 
-/* That of the library as a text, "0.1.0". It need not be freed. */
+/* The library's version as a text, "0.1.0". It need not be freed. */
 CACHALOT_API const char* cachalot_version(void);
 
 /* ---- errors ------------------------------------------------------------------------------------ */
@@ -66,15 +66,16 @@ typedef int32_t cachalot_status;
 enum {
     CACHALOT_OK = 0,
     CACHALOT_INVALID = 1,   /* an argument is wrong; the message names it */
-    CACHALOT_FAILED = 2,    /* a file or the machine is to blame; the message names it */
+    CACHALOT_FAILED = 2,    /* a file, the machine, or an option that does not suit the model; the message
+                             * names it */
     CACHALOT_TOO_LONG = 3,  /* the prompt does not fit into the context */
     CACHALOT_BUSY = 4,      /* too many requests wait; later there may be room */
     CACHALOT_NOT_FOUND = 5, /* no state is kept of these tokens */
     CACHALOT_MISMATCH = 6,  /* the bytes are no state, damaged, or of another model */
     CACHALOT_TIMEOUT = 7,   /* the answer has not ended yet */
     CACHALOT_CLOSING = 8,   /* the engine is being closed */
-    CACHALOT_NO_MEMORY = 9,
-    CACHALOT_INTERNAL = 10 /* a mistake of the library's */
+    CACHALOT_NO_MEMORY = 9, /* the machine, or kv_memory, has no room for it */
+    CACHALOT_INTERNAL = 10  /* a mistake of the library's */
 };
 
 typedef struct cachalot_error {
@@ -107,33 +108,41 @@ CACHALOT_API void cachalot_free(void* data);
 enum { CACHALOT_KV_FP8 = 0, CACHALOT_KV_F32 = 1 }; /* precisions of attention states */
 enum { CACHALOT_DRAFT_OFF = 0, CACHALOT_DRAFT_LOOKUP = 1, CACHALOT_DRAFT_AUTO = 2 };
 
-/* A line for people, without a line break at its end. */
+/* A line for people, without a line break at its end. Notes come one at a time, by any thread, until
+ * cachalot_open() has failed or cachalot_close() has returned. The callback should return soon, and must not
+ * call functions with the engine, which may wait for it. */
 typedef void (*cachalot_note_callback)(const char* note, void* user);
 
-/* How a model is run. Options have the meaning that they have on the command line of `cachalot serve`. */
+/* How a model is run. Options have the meaning that they have on the command line of `cachalot serve`. Of
+ * context, kv_memory and expert_cache also values in range may not suit the model; then opening is
+ * CACHALOT_FAILED. */
 typedef struct cachalot_options {
-    size_t size;              /* of this structure */
+    size_t size;              /* of this structure, at most 4096 as that of any other */
     int32_t threads;          /* 0 to 1024; 0: one for each core */
     int32_t exact;            /* 1: activations stay float32 (slower); 0: int8 with quantised weights */
     int64_t context;          /* most tokens of a sequence; 0: what the model was trained for */
-    int32_t chunk;            /* tokens of a prompt that are evaluated together; 0: as is best */
+    int32_t chunk;            /* tokens of a prompt that are evaluated together, to 65536; 0: as is best */
     int32_t kv;               /* CACHALOT_KV_...: how states are rounded */
-    int64_t kv_memory;        /* bytes for states, running and kept; 0: what suits the machine */
+    int64_t kv_memory;        /* bytes for states, running and kept: at least for one of `context` tokens;
+                               * 0: what suits the machine */
     int32_t parallel;         /* most answers that are written at the same time, 1 to 1024; 4 */
-    int32_t queue;            /* most requests that wait; 256 */
+    int32_t queue;            /* most requests that wait, at least 1; 256 */
     int32_t draft;            /* CACHALOT_DRAFT_...; AUTO. The text is the same with each */
     int32_t reserved;         /* 0 */
     const char* expert_cache; /* "8GB", "25%", "off" or "auto"; NULL: auto */
     const char* expert_heat;  /* a file, "off" or "auto"; NULL: off */
     const char* const* expert_packs; /* [expert_pack_count]; NULL: the one beside the model, if any */
     size_t expert_pack_count;
-    const char* kv_dir;             /* folder for states that outlive the engine; NULL: none */
+    const char* kv_dir;             /* folder for states that outlive the engine; NULL: none. One that cannot
+                                     * be used is noted, and nothing is kept there */
     int64_t kv_disk;                /* the most bytes that they may take there; 32 GiB */
-    cachalot_note_callback on_note; /* told what was chosen and why, by any thread; NULL: nobody */
+    cachalot_note_callback on_note; /* told what was chosen and why, and later of what goes wrong beside
+                                     * the answers; NULL: nobody */
     void* on_note_user;             /* passed to it */
 } cachalot_options;
 
-/* Sets the options that are named above. `size` is sizeof(cachalot_options). NULL is allowed. */
+/* Sets the options that are named above. `size` is sizeof(cachalot_options). NULL is allowed. Of a size
+ * above 4096 nothing is set, and the structure is refused. */
 CACHALOT_API void cachalot_options_init(cachalot_options* options, size_t size);
 
 /* Opens a GGUF file (of a split model the first part) or the directory of a release. `options` may be NULL.
@@ -259,7 +268,8 @@ typedef struct cachalot_request_options {
     const int32_t* tokens;
     size_t token_count;
 
-    /* Sampling. Any negative number stands for what the model recommends, where that is said. */
+    /* Sampling. Where it is said -1 stands for what the model recommends; other negative numbers are refused
+     * there. */
     float temperature;        /* 0 to 100, 0: the most probable token; -1: recommended */
     float top_p;              /* 0 to 1, 1: off; -1: recommended */
     float min_p;              /* 0 to 1, 0: off; 0 */
@@ -278,12 +288,15 @@ typedef struct cachalot_request_options {
     void* on_event_user;              /* passed to it */
 } cachalot_request_options;
 
-/* Sets the options that are named above. `size` is sizeof(cachalot_request_options). NULL is allowed. */
+/* Sets the options that are named above. `size` is sizeof(cachalot_request_options). NULL is allowed. Of a
+ * size above 4096 nothing is set, and the structure is refused. */
 CACHALOT_API void cachalot_request_options_init(cachalot_request_options* options, size_t size);
 
 /* Asks for an answer and returns at once; what is wrong with the request is said here. Up to options.parallel
  * answers are written at the same time, in common passes over the weights; none changes what another one
- * says. The callback may run before this returns. The request is to be freed by cachalot_request_free(). */
+ * says. The callback may run before this returns; of an answer that its own callback has cancelled by then,
+ * CACHALOT_EVENT_END may come from within this function, on the caller's thread. The request is to be freed by
+ * cachalot_request_free(). */
 CACHALOT_API cachalot_status cachalot_submit(cachalot_engine* engine, const cachalot_request_options* options,
                                              cachalot_request** request, cachalot_error* error);
 

@@ -65,8 +65,8 @@ class BackgroundQueue {
         changed_.wait(lock, [&] { return jobs_.empty(); });
     }
 
-    // Takes back the jobs with a size that have not begun; returns when the one that has is done, if it has a
-    // size. So no bytes wait then. Nothing if none did before.
+    // Takes back the jobs that have a size and have not begun, and waits for the running job if it has one.
+    // Nothing if no job with a size was there.
     std::optional<std::vector<Job>> withdraw() {
         std::unique_lock lock(mutex_);
         if (bytes_ == 0) return {};

@@ -66,9 +66,14 @@ void Answer::take(const Event& event) {
             break;
         case Event::Kind::done:
             usage_ = usage_of(event.usage);
-            end(CACHALOT_OK, {});
+            end({});
             break;
-        case Event::Kind::failed: end(status_of(*event.error), event.error->what()); break;
+        case Event::Kind::failed: {
+            cachalot_error failure{};
+            report(&failure, *event.error);
+            end(failure);
+            break;
+        }
         case Event::Kind::started: usage_ = usage_of(event.usage); [[fallthrough]];
         default: pass_on(event);
     }
@@ -103,7 +108,7 @@ void Answer::accepted() {
     if (!dropped_) return;
     lock.unlock();
     cancelled_ = true;
-    end(CACHALOT_OK, {});
+    end({});
 }
 
 void Answer::dropped() {
@@ -112,22 +117,23 @@ void Answer::dropped() {
     if (!accepted_) return;
     lock.unlock();
     cancelled_ = true;
-    end(CACHALOT_OK, {});
+    end({});
 }
 
-void Answer::end(cachalot_status status, const std::string& message) {
+void Answer::end(const cachalot_error& how) {
     {
         std::lock_guard lock(mutex_);
         if (ending_) return;
         ending_ = true;
     }
-    const bool cancelled = cancelled_ || (status == CACHALOT_CLOSING && *closing_);
+    const bool cancelled = cancelled_ || (how.status == CACHALOT_CLOSING && *closing_);
     cachalot_event event = empty_event(CACHALOT_EVENT_END);
-    event.reason = cancelled ? CACHALOT_END_CANCELLED : status != CACHALOT_OK ? CACHALOT_END_ERROR : reason_;
+    const bool failed = !cancelled && how.status != CACHALOT_OK;
+    event.reason = cancelled ? CACHALOT_END_CANCELLED : failed ? CACHALOT_END_ERROR : reason_;
     event.usage = usage_;
-    if (!cancelled && status != CACHALOT_OK) {
-        event.status = status;
-        event.message = message.c_str();
+    if (failed) {
+        event.status = how.status;
+        event.message = how.message;
     } else {
         event.stop = stop_.c_str();
         event.tokens = tokens_.empty() ? nullptr : tokens_.data();

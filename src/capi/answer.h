@@ -41,7 +41,7 @@ class Answer {
     void take(const server::Event& event);
     void pass_on(const server::Event& event);
     void dropped();
-    void end(cachalot_status status, const std::string& message);
+    void end(const cachalot_error& how);
     void call(const cachalot_event& event);
 
     const cachalot_event_callback callback_;

@@ -5,7 +5,10 @@
 #include <new>
 #include <stdexcept>
 
+#include "base/out_of_memory.h"
+
 namespace cachalot::capi {
+namespace {
 
 cachalot_status status_of(const server::ApiError& e) {
     if (e.code == "context_length_exceeded") return CACHALOT_TOO_LONG;
@@ -13,6 +16,8 @@ cachalot_status status_of(const server::ApiError& e) {
     if (e.code == "shutting_down") return CACHALOT_CLOSING;
     return e.status < 500 ? CACHALOT_INVALID : CACHALOT_FAILED;
 }
+
+}  // namespace
 
 thread_local int CallbackScope::depth_ = 0;
 
@@ -41,13 +46,25 @@ cachalot_status report(cachalot_error* error, cachalot_status status, std::strin
     return status;
 }
 
+// Callers in the same process may see what clients of a server may not.
+cachalot_status report(cachalot_error* error, const server::ApiError& failure) noexcept {
+    if (!failure.cause) return report(error, status_of(failure), failure.what());
+    try {
+        std::rethrow_exception(failure.cause);
+    } catch (...) {
+        return report_current(error);
+    }
+}
+
 cachalot_status report_current(cachalot_error* error) noexcept {
     try {
         throw;
     } catch (const CapiError& e) {
         return report(error, e.status, e.what());
     } catch (const server::ApiError& e) {
-        return report(error, status_of(e), e.what());
+        return report(error, e);
+    } catch (const OutOfMemory& e) {
+        return report(error, CACHALOT_NO_MEMORY, e.what());
     } catch (const Error& e) {
         return report(error, CACHALOT_FAILED, e.what());
     } catch (const std::bad_alloc&) {

@@ -3,6 +3,7 @@
 
 #include <cachalot/cachalot.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -17,8 +18,6 @@ class CapiError : public Error {
     cachalot_status status;
 };
 
-cachalot_status status_of(const server::ApiError& error);
-
 template <class... Arguments>
 [[noreturn]] void invalid(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
     throw CapiError(CACHALOT_INVALID, fmt::format(format, std::forward<Arguments>(arguments)...));
@@ -32,6 +31,9 @@ bool flag(std::int32_t value, const char* name);
 
 // `error` may be null. A message that is too long is cut between two characters. Returns the status.
 cachalot_status report(cachalot_error* error, cachalot_status status, std::string_view message) noexcept;
+
+// The same for an answer that failed or was refused: its cause, where there is one.
+cachalot_status report(cachalot_error* error, const server::ApiError& failure) noexcept;
 
 // The same for the exception that is being handled.
 cachalot_status report_current(cachalot_error* error) noexcept;

@@ -1,5 +1,9 @@
+#include <cstdlib>
+
 #include "capi/engine.h"
 #include "capi/sized.h"
+#include "experts/expert_budget.h"
+#include "file/log_writer.h"
 #include "text/prompt_protocol.h"
 
 namespace cachalot::capi {
@@ -17,7 +21,7 @@ cachalot_options default_options() {
     return o;
 }
 
-// Notes come from several threads; the user gets one at a time.
+// Notes come from the thread that opens, lines of the log from any; the user gets one at a time.
 NoteSink note_sink(const cachalot_options& o) {
     if (!o.on_note) return {};
     return [callback = o.on_note, user = o.on_note_user,
@@ -26,6 +30,12 @@ NoteSink note_sink(const cachalot_options& o) {
         CallbackScope scope;
         callback(note.c_str(), user);
     };
+}
+
+Log note_log(const NoteSink& note) {
+    if (!note) return {};
+    const LogOutput output{LogLevel::info, LogFormat::plain, "", note};
+    return Log(std::make_shared<LogWriter>(std::vector{output}));
 }
 
 Drafting drafting(std::int32_t draft) {
@@ -56,21 +66,38 @@ void at_least(std::int64_t value, std::int64_t least, const char* name) {
     if (value < least) invalid("{}: {} is less than {}", name, value, least);
 }
 
+void in_range(std::int64_t value, std::int64_t least, std::int64_t most, const char* name) {
+    if (value < least || value > most) invalid("{}: {} is out of range ({} to {})", name, value, least, most);
+}
+
+std::string expert_cache(const std::string& text) {
+    constexpr const char* kName = "options.expert_cache";
+    if (text == "off" || text == "auto") return text;
+    try {
+        (void)ExpertBudget(text, kName);
+        return text;
+    } catch (const Error& e) {
+        throw CapiError(CACHALOT_INVALID, e.what());
+    }
+}
+
 OpenEngineOptions engine_options(const char* path, const cachalot_options& o) {
     OpenEngineOptions engine;
     engine.path = path;
     if (o.reserved != 0) invalid("options.reserved is {}, not 0", o.reserved);
+    in_range(o.threads, 0, 1024, "options.threads");
     engine.threads = o.threads;
     engine.precision = flag(o.exact, "options.exact") ? Precision::exact : Precision::fast;
     at_least(o.context, 0, "options.context");
     engine.context = o.context;
-    at_least(o.chunk, 0, "options.chunk");
+    in_range(o.chunk, 0, 65536, "options.chunk");
     engine.chunk = o.chunk;
     engine.kv = kv_precision(o.kv);
-    if (o.expert_cache) engine.expert_cache = o.expert_cache;
+    if (o.expert_cache) engine.expert_cache = expert_cache(o.expert_cache);
     if (o.expert_heat) engine.expert_heat = o.expert_heat;
     engine.expert_packs = strings(o.expert_packs, o.expert_pack_count, "options.expert_packs");
     engine.note = note_sink(o);
+    engine.log = note_log(engine.note);
     return engine;
 }
 
@@ -78,7 +105,8 @@ server::OpenServiceOptions service_options(const char* path, const cachalot_opti
     server::OpenServiceOptions options;
     options.engine = engine_options(path, o);
     at_least(o.kv_memory, 0, "options.kv_memory");
-    at_least(o.queue, 0, "options.queue");
+    in_range(o.parallel, 1, 1024, "options.parallel");
+    at_least(o.queue, 1, "options.queue");
     at_least(o.kv_disk, 0, "options.kv_disk");
     if (o.kv_dir) options.disk.folder = o.kv_dir;
     options.disk.budget = o.kv_disk;

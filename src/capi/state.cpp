@@ -21,27 +21,39 @@ const ChainKey& fingerprint(cachalot_engine& engine) {
     return *engine.fingerprint;
 }
 
-// States are read and written by the thread that computes with them.
+struct SavedState {
+    Block block;
+    std::size_t size = 0;
+    std::int64_t length = 0;  // tokens
 
-std::vector<std::byte> save(cachalot_engine& engine, std::span<const std::int32_t> tokens, const char* space,
-                            std::int64_t& length) {
+    std::span<const std::byte> bytes() const { return {block.get(), size}; }
+};
+
+// Answers go on while a state is written or read here: what is kept does not change. They stop only while it
+// is looked for, or put among the others.
+
+SavedState save(cachalot_engine& engine, std::span<const std::int32_t> tokens, const char* space) {
     const auto& key = fingerprint(engine);
+    std::shared_ptr<const KvCheckpoint> state;
+    engine.opened->service->between_passes(
+        [&](Scheduler& scheduler) { state = scheduler.prefixes().find(space ? space : "", tokens).state; });
+    if (!state) throw CapiError(CACHALOT_NOT_FOUND, "no state is kept of a beginning of these tokens");
     const KvCodec codec(engine.opened->engine.kv_pool());
-    std::vector<std::byte> bytes;
-    engine.opened->service->between_passes([&](Scheduler& scheduler) {
-        const auto state = scheduler.prefixes().find(space ? space : "", tokens).state;
-        if (!state) throw CapiError(CACHALOT_NOT_FOUND, "no state is kept of a beginning of these tokens");
-        length = state->length;
-        bytes = write_state(codec, key, tokens.first(static_cast<std::size_t>(length)), *state);
-    });
-    return bytes;
+    SavedState saved;
+    saved.length = state->length;
+    saved.size = record_bytes(codec, saved.length);
+    saved.block = new_block(saved.size);
+    write_state(codec, key, tokens.first(static_cast<std::size_t>(saved.length)), *state,
+                {saved.block.get(), saved.size});
+    return saved;
 }
 
-StateRecord checked_record(const Engine& engine, const ChainKey& key, std::span<const std::byte> bytes) {
+StateRecord checked_record(cachalot_engine& engine, const KvCodec& codec, std::span<const std::byte> bytes) {
+    const auto& key = fingerprint(engine);
     try {
-        auto record = read_state(KvCodec(engine.kv_pool()), key, bytes);
-        for (const auto token : record.tokens)
-            if (token < 0 || token >= engine.model().config.vocab_size)
+        StateRecord record(codec, key, bytes);
+        for (const auto token : record.tokens())
+            if (token < 0 || token >= engine.opened->engine.model().config.vocab_size)
                 fail("the attention state has token {}, which is not in the vocabulary", token);
         return record;
     } catch (const Error& e) {
@@ -50,17 +62,17 @@ StateRecord checked_record(const Engine& engine, const ChainKey& key, std::span<
 }
 
 std::int64_t load(cachalot_engine& engine, std::span<const std::byte> bytes, const char* space) {
-    const auto& key = fingerprint(engine);
     const auto& opened = engine.opened->engine;
-    std::int64_t length = 0;
+    const KvCodec codec(opened.kv_pool());
+    const auto record = checked_record(engine, codec, bytes);
+    const auto length = static_cast<std::int64_t>(record.tokens().size());
+    if (length > opened.context())
+        throw CapiError(
+            CACHALOT_TOO_LONG,
+            fmt::format("the attention state is of {} tokens, the context is {}", length, opened.context()));
+    auto state = record.state(codec);
     engine.opened->service->between_passes([&](Scheduler& scheduler) {
-        auto record = checked_record(opened, key, bytes);
-        if (record.state.length > opened.context())
-            throw CapiError(CACHALOT_TOO_LONG,
-                            fmt::format("the attention state is of {} tokens, the context is {}",
-                                        record.state.length, opened.context()));
-        length = record.state.length;
-        if (!scheduler.adopt(space ? space : "", record.tokens, std::move(record.state)))
+        if (!scheduler.adopt(space ? space : "", record.tokens(), std::move(state)))
             throw CapiError(CACHALOT_NO_MEMORY,
                             "options.kv_memory has no room for the attention state beside what is running");
     });
@@ -82,10 +94,9 @@ cachalot_status cachalot_state_save(cachalot_engine* engine, const int32_t* toke
         need(bytes, "bytes");
         if (count > 0) need(tokens, "tokens");
         CallbackScope::refuse("cachalot_state_save");
-        std::int64_t found = 0;
-        const auto state = save(*engine, {tokens, count}, space, found);
-        *bytes = {copy_out(state), state.size()};
-        if (length) *length = found;
+        auto state = save(*engine, {tokens, count}, space);
+        *bytes = {state.block.release(), state.size};
+        if (length) *length = state.length;
     });
 }
 
@@ -98,12 +109,11 @@ cachalot_status cachalot_state_save_file(cachalot_engine* engine, const int32_t*
         need(path, "path");
         if (count > 0) need(tokens, "tokens");
         CallbackScope::refuse("cachalot_state_save_file");
-        std::int64_t found = 0;
-        const auto state = save(*engine, {tokens, count}, space, found);
+        const auto state = save(*engine, {tokens, count}, space);
         cachalot::OutputFile file(path);
-        file.write(state);
+        file.write(state.bytes());
         file.commit();
-        if (length) *length = found;
+        if (length) *length = state.length;
     });
 }
 

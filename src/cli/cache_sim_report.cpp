@@ -120,8 +120,8 @@ std::string explain(Floor floor) {
         case Floor::none: break;
         case Floor::tight: return "little more than one token needs: expect few hits, whatever the policy";
         case Floor::token:
-            return "below the floor of one token: LRU finds nothing, other policies keep a part of the "
-                   "layers";
+            return "below the floor of one token: LRU finds nothing, "
+                   "other policies keep a part of the layers";
         case Floor::layer:
             return "below the floor of one layer: its experts push each other out, no policy can help";
     }
@@ -133,11 +133,10 @@ std::string report_text(const std::vector<TraceResult>& traces) {
     for (const auto& t : traces) text += trace_text(t);
     if (traces.size() > 1) text += means_text(traces);
     return text +
-           "hits: share of the experts of answers that were in memory. gap: how far from LRU (0) to Belady "
-           "(100 %),\n"
-           "who knows the future. cold: first 16 answer tokens; settled: the rest" +
+           "hits: share of the experts of answers that were in memory. gap: how far from LRU (0) to Belady\n"
+           "(100 %), who knows the future. cold: first 16 answer tokens; settled: the rest" +
            (std::any_of(traces.begin(), traces.end(), [](const auto& t) { return t.has_topics; })
-                ? "; topic: first 16 of later\nconversations.\n"
+                ? ";\ntopic: first 16 of later conversations.\n"
                 : ".\n");
 }
 

@@ -86,9 +86,9 @@ std::string chat_help() {
     for (const auto& c : kCommands)
         if (*c.help) text += fmt::format("{:<17}{}\n", c.usage, c.help);
     return text +
-           "Ctrl-C stops an answer, and drops what is being typed. A line that ends in \\ goes on in the "
-           "next\n"
-           "one; \"\"\" begins and ends a text of several lines. Tab completes commands and file names.\n";
+           "Ctrl-C stops an answer, and drops what is being typed. A line that ends in \\ goes on in the\n"
+           "next one; \"\"\" begins and ends a text of several lines. Tab completes commands and\n"
+           "file names.\n";
 }
 
 Completions chat_completions(const std::string& before) {

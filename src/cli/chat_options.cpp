@@ -41,11 +41,10 @@ void add_draft_to(CLI::App& app, Drafting& drafting) {
     const std::map<std::string, Drafting> names = {
         {"off", Drafting::off}, {"lookup", Drafting::lookup}, {"auto", Drafting::automatic}};
     drafting = Drafting::automatic;
-    app.add_option(
-           "--draft", drafting,
-           "verify several tokens at once that may follow. lookup: those that followed the last time that "
-           "the "
-           "text had the same last tokens; auto: the same, where it is faster; off. The answer is the same")
+    app.add_option("--draft", drafting,
+                   "verify several tokens at once that may follow. "
+                   "lookup: those that followed the last time that the text had the same last tokens; "
+                   "auto: the same, where it is faster; off. The answer is the same")
         ->transform(CLI::CheckedTransformer(names).description(""))
         ->default_str("auto")
         ->type_name("HOW");

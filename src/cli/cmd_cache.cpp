@@ -41,7 +41,7 @@ std::optional<DiskIndex> look(const std::filesystem::path& folder) {
     return std::optional<DiskIndex>(std::in_place, folder, Sqlite::Open::read);
 }
 
-// The folder is not made for that, and a server that starts at this moment is told that it is in use.
+// Does not make the folder. A server that starts at this moment is told that the folder is in use.
 bool in_use(const std::filesystem::path& folder) {
     if (!std::filesystem::exists(folder / "lock")) return false;
     try {

@@ -63,7 +63,7 @@ void check_models(const CompareOptions& o) {
 void save_reference(const CompareOptions& o, const std::string& path) {
     Engine engine = options_of(o, o.paths[0]).engine();
     const auto ids = o.input.ids(engine.model().tokenizer);
-    const auto window = window_size(o.model.context, engine);
+    const auto window = window_size(o.model.context, engine.context());
     SavedLogitsWriter saved(path, saved_text(engine.model(), o.input.name(), ids, window));
     Progress progress("evaluating A", "tokens");
     std::size_t before = 0;
@@ -107,7 +107,6 @@ void compare(const CompareOptions& o) {
         wrong_usage(models == 2 ? "name two models, or one and a --baseline"
                                 : "with --baseline name one model");
     if (models == 1 && (!o.input.file.empty() || !o.input.text.empty() || !o.input.tokens_file.empty()))
-
         wrong_usage(fmt::format("--baseline {} contains its text; do not give another", o.baseline));
     options_of(o, o.paths.front())
         .check({.models = o.paths,
@@ -148,9 +147,9 @@ void add_compare(CLI::App& app) {
     command->add_option("--plot", o->plot, "draw the curves")->type_name("FILE.svg");
     command->add_flag("--json", o->json, "print the result as JSON");
     command->footer(
-        "The models are loaded one after the other. KL(A||B) is in nats: 0 where both predict the same. In "
-        "brackets\n"
-        "is the 95 % interval of a bootstrap over passages of 64 tokens; docs/measuring.md has more.");
+        "The models are loaded one after the other. KL(A||B) is in nats: 0 where both predict the same.\n"
+        "In brackets is the 95 % interval of a bootstrap over passages of 64 tokens; docs/measuring.md has\n"
+        "more.");
     command->callback([o] { compare(*o); });
 }
 

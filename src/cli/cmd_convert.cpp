@@ -145,8 +145,8 @@ void add_convert(CLI::App& app) {
         ->check(CLI::Range(0, 1024))
         ->type_name("N");
     command->footer(fmt::format(
-        "TYPE is one of {},\nor f8_e4m3 to keep FP8 matrices (only Cachalot reads them). Without a type "
-        "nothing is lost:\n"
+        "TYPE is one of {},\n"
+        "or f8_e4m3 to keep FP8 matrices (only Cachalot reads them). Without a type nothing is lost:\n"
         "FP4 experts become MXFP4 bit for bit, FP8 matrices BF16, the rest stays. Router, compressors and\n"
         "norms are kept unless --type names them.\n\n"
         "Recipes, with the size of V4 Flash; attention, shared experts and head are Q8_0 in all:\n"

@@ -187,11 +187,9 @@ std::string families_text() {
     std::string text = "Families:\n";
     for (const auto& f : eval_families()) text += fmt::format("  {:<12} {}\n", f.name, f.description);
     return text +
-           "\nThe same seed gives the same items, and each family its own, however many. Scores are shares "
-           "of what is\n"
-           "right; they tell whether a change has cost something, not which of two different models is "
-           "better. In\n"
-           "brackets is the 95 % interval over items like these.\n\n"
+           "\nThe same seed gives the same items, and each family its own, however many. Scores are shares\n"
+           "of what is right; they tell whether a change has cost something, not which of two different\n"
+           "models is better. In brackets is the 95 % interval over items like these.\n\n"
            "  cachalot eval -m original.gguf --state original.eval\n"
            "  cachalot eval -m smaller.gguf --against original.eval";
 }

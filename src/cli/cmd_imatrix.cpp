@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "cli/command.h"
+#include "cli/text_input.h"
 #include "file/output_file.h"
 #include "file/output_target.h"
 #include "file/text_file.h"
@@ -160,8 +161,8 @@ void report(const ImatrixOptions& o, const ImportanceMatrix& matrix, double nll)
                             list_of(c.never));
     print_lines(text);
     if (never)
-        say("cachalot: {} of {} experts were never chosen, so nothing is known about them; more or other "
-            "text may reach them",
+        say("cachalot: {} of {} experts were never chosen, so nothing is known about them; "
+            "more or other text may reach them",
             never, experts);
 }
 
@@ -184,8 +185,7 @@ void imatrix(const ImatrixOptions& o) {
     std::size_t size = 0;
     if (!o.files.empty()) {
         model = Model::load(o.model.resolved_path());
-        size = static_cast<std::size_t>(
-            o.model.context > 1 ? o.model.context : std::min(kWindow, model->config.context_length));
+        size = window_size(o.model.context, model->config.context_length, kWindow);
         windows = windows_of(o, model->tokenizer, size);
         text = fingerprint(o, windows);
     }
@@ -195,8 +195,8 @@ void imatrix(const ImatrixOptions& o) {
         go_on = !text.empty() && matrix.text == text;
         if (!go_on)
             fail(
-                "{} exists and is not an unfinished one of the same text; --force replaces it, --merge takes "
-                "it in",
+                "{} exists and is not an unfinished one of the same text; "
+                "--force replaces it, --merge takes it in",
                 o.output);
         say("cachalot: {} holds {} of {} windows", o.output, matrix.text_chunks, windows.size());
     }
@@ -225,23 +225,22 @@ void add_imatrix(CLI::App& app) {
         ->type_name("FILE");
     command->add_flag("--special", o->special,
                       "control tokens in the texts are control tokens, as in conversations written out");
-    command->add_option("--chunks", o->chunks, "read only so many windows; 0: all")->type_name("N");
+    command->add_option("--chunks", o->chunks, "read only so many windows; 0: all")
+        ->check(CLI::Range(std::int64_t(0), std::int64_t(1) << 30))
+        ->type_name("N");
     command
         ->add_option("--save-every", o->save_every,
-                     "minutes after which what there is is saved; 0: only at the end")
+                     "save the unfinished matrix every so many minutes; 0: only at the end")
         ->check(CLI::Range(0.0, 1e6))
         ->capture_default_str()
         ->type_name("MINUTES");
     command->add_flag("--force", o->force, "replace OUTPUT if it exists");
     command->add_flag("--json", o->json, "print the coverage as JSON");
     command->footer(
-        "Texts are cut into windows of --ctx tokens (default 512), each evaluated on its own. Use text like "
-        "that\n"
-        "which the model will see, and enough of it: the report says which experts it has not reached. The "
-        "same\n"
-        "command goes on where it was interrupted. Without -f, --merge only adds files up, and without -o it "
-        "only\n"
-        "reports.");
+        "Texts are cut into windows of --ctx tokens (default 512), each evaluated on its own. Use text like\n"
+        "that which the model will see, and enough of it: the report says which experts it has not reached.\n"
+        "The same command goes on where it was interrupted. Without -f, --merge only adds files up, and\n"
+        "without -o it only reports.");
     command->callback([o] { imatrix(*o); });
 }
 

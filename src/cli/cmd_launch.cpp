@@ -4,7 +4,6 @@
 // its log and the client's configuration lie in a temporary folder. The client has the terminal: Ctrl-C
 // reaches it and not us, since we wait for signals instead of dying of them, nor the server, which has no
 // terminal.
-#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -33,11 +32,6 @@ struct LaunchOptions {
     std::vector<std::string> arguments;
     std::vector<std::string> of_server;  // options that are passed on to `serve`
 };
-
-// The options of `serve` that decide what a server of ours runs.
-constexpr const char* kServerOptions[] = {"--model", "--threads", "--ctx",          "--chunk",
-                                          "--exact", "--kv",      "--expert-cache", "--route-trace",
-                                          "--alias", "--scripted"};
 
 class TemporaryFolder {
   public:
@@ -181,6 +175,9 @@ int launch(LaunchOptions& o) {
         fail("{}", not_installed(setup));
     if (o.port == 0 && !o.print) o.port = server::free_port();
     const bool running = server_listens(o);
+    if (running && !o.of_server.empty())
+        fail("a server is already running at {}: leave out {}, or give another --port", url_of(o),
+             o.of_server.front().substr(0, o.of_server.front().find('=')));
     if (o.print) {
         if (!running) fail("no server answers at {}: start 'cachalot serve' first", url_of(o));
         const char* config = std::getenv("XDG_CONFIG_HOME");
@@ -190,9 +187,6 @@ int launch(LaunchOptions& o) {
         print_text(as_shell_script(client_setup(o.client, ask_server(o, folder)), folder, o.arguments));
         return 0;
     }
-    if (running && !o.of_server.empty())
-        fail("a server is already running at {}: leave out {}, or give another --port", url_of(o),
-             o.of_server.front().substr(0, o.of_server.front().find('=')));
 
     const WaitedSignals signals;
     TemporaryFolder folder;
@@ -243,16 +237,15 @@ void add_launch(CLI::App& app) {
         ->type_name("KEY");
     const std::string group = "Options of a server that is started";
     CLI::App* server = command->add_option_group(group);
+    o->model.expert_heat = "auto";  // as serve has it
     o->model.add_to(*server);
     server->add_option("--alias", o->alias, "the model's name for clients")->type_name("NAME");
     server->add_option("--scripted", o->scripted, "answer from a script instead of a model")
         ->type_name("FILE");
     command->callback([o, server] {
-        for (const char* name : kServerOptions) {
-            const auto* option = server->get_option(name);
-            if (option->count() > 0)
-                o->of_server.push_back(fmt::format("{}={}", name, option->results().back()));
-        }
+        for (const CLI::Option* option : server->get_options())
+            for (const std::string& value : option->results())
+                o->of_server.push_back(fmt::format("{}={}", option->get_name(), value));
         if (const int status = launch(*o)) throw CLI::RuntimeError(status);
     });
 }

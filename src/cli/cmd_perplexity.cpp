@@ -26,7 +26,7 @@ void perplexity(const PerplexityOptions& o) {
     Engine engine =
         o.model.engine({.inputs = {o.input.file, o.input.tokens_file}, .outputs = {o.save_logits}});
     const auto ids = o.input.ids(engine.model().tokenizer);
-    const auto window = window_size(o.model.context, engine);
+    const auto window = window_size(o.model.context, engine.context());
     std::optional<SavedLogitsWriter> saved;
     if (!o.save_logits.empty())
         saved.emplace(o.save_logits, saved_text(engine.model(), o.input.name(), ids, window));
@@ -84,11 +84,9 @@ void add_perplexity(CLI::App& app) {
                      "keep what was predicted, for compare --baseline. Contains the text")
         ->type_name("FILE");
     command->footer(
-        "The text is cut into windows of --ctx tokens (default 2048), each evaluated on its own. Behind +- "
-        "is\n"
-        "the standard error as if tokens were independent, in brackets the 95 % interval of a bootstrap "
-        "over\n"
-        "passages of 64 tokens.");
+        "The text is cut into windows of --ctx tokens (default 2048), each evaluated on its own. Behind +-\n"
+        "is the standard error as if tokens were independent, in brackets the 95 % interval of a bootstrap\n"
+        "over passages of 64 tokens.");
     command->add_flag("--json", o->json, R"(print {"tokens", "nll", "perplexity", ...})");
     command->callback([o] { perplexity(*o); });
 }

@@ -86,10 +86,15 @@ Conversation read_messages(const std::string& file, ChatFormat format) {
         for (const auto& [name, value] : json.items())
             if (name != "messages" && name != "tools")
                 fail(
-                    "{}: '{}' is not read, only messages and tools are; leave it out, and see --help for "
-                    "options",
+                    "{}: '{}' is not read, only messages and tools are; "
+                    "leave it out, and see --help for options",
                     file, name);
     return conversation_from_json(json, format);
+}
+
+// The format of the model's chats, which its tokenizer tells.
+ChatFormat format_of(const RunOptions& o) {
+    return chat_format_of(Checkpoint::open(o.model.resolved_path())->tokenizer());
 }
 
 Conversation conversation_of(const RunOptions& o, ChatFormat format) {
@@ -113,7 +118,7 @@ Conversation conversation_of(const RunOptions& o, ChatFormat format) {
     return conversation;
 }
 
-void run_chat(const RunOptions& o, Engine& engine) {
+void run_chat(const RunOptions& o, const Conversation& conversation, Engine& engine) {
     ChatSession session(engine, o.drafting);
     AnswerPrinter printer(false);
     ChatCallbacks callbacks;
@@ -122,8 +127,8 @@ void run_chat(const RunOptions& o, Engine& engine) {
     };
     callbacks.cancelled = [] { return interrupted.load(); };
     if (!o.json) callbacks.on_event = [&](const CompletionEvent& event) { return printer.on_event(event); };
-    auto result = session.answer(conversation_of(o, chat_format_of(engine.model().tokenizer)),
-                                 o.answer.chat(), o.answer.generation(engine.model()), callbacks);
+    auto result =
+        session.answer(conversation, o.answer.chat(), o.answer.generation(engine.model()), callbacks);
     printer.finish();
     const Work work{result.timings, result.kv_bytes, result.drafted, result.accepted};
     if (o.json) {
@@ -144,9 +149,9 @@ void run_chat(const RunOptions& o, Engine& engine) {
     if (o.stats) print_stats(work, engine);
 }
 
-void run_raw(const RunOptions& o, Engine& engine) {
+void run_raw(const RunOptions& o, const std::string& prompt, Engine& engine) {
     const Tokenizer& tokenizer = engine.model().tokenizer;
-    auto tokens = tokenizer.encode(prompt_of(o), o.special ? SpecialTokens::parse : SpecialTokens::literal);
+    auto tokens = tokenizer.encode(prompt, o.special ? SpecialTokens::parse : SpecialTokens::literal);
     tokens.insert(tokens.begin(), tokenizer.bos());
     auto options = o.answer.generation(engine.model());
     if (o.special) options.special = GenerationOptions::Special::all;
@@ -204,12 +209,16 @@ void run_command(const RunOptions& o) {
         chat.drafting = o.drafting;
         return terminal_chat(chat);
     }
-    Engine engine = o.model.engine({.inputs = {o.file, o.messages, o.tools}});
+    o.model.check({.inputs = {o.file, o.messages, o.tools}});
+    // What is wrong with them is said before the model is opened, which may take minutes.
+    const std::string prompt = o.raw ? prompt_of(o) : "";
+    const Conversation conversation = o.raw ? Conversation() : conversation_of(o, format_of(o));
+    Engine engine = o.model.engine(Model::load(o.model.resolved_path()));
     std::signal(SIGINT, [](int) { interrupted = true; });  // ends the answer; what there is stays printed
     if (o.raw)
-        run_raw(o, engine);
+        run_raw(o, prompt, engine);
     else
-        run_chat(o, engine);
+        run_chat(o, conversation, engine);
     o.model.write_profile();
 }
 

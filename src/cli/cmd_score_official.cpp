@@ -122,11 +122,9 @@ void add_score_official(CLI::App& app) {
         ->type_name("PERCENT");
     command->add_flag("--json", o->json, "print everything as JSON");
     command->footer(
-        "Each answer is given to the model token by token; a token agrees if the model finds it most "
-        "probable.\n"
-        "Needs a model with DeepSeek V4's vocabulary; the answers are of one release of V4 Flash. "
-        "docs/measuring.md\n"
-        "describes the files.");
+        "Each answer is given to the model token by token; a token agrees if the model finds it most\n"
+        "probable. Needs a model with DeepSeek V4's vocabulary; the answers are of one release of V4 Flash.\n"
+        "docs/measuring.md describes the files.");
     command->callback([o] { score_all(*o); });
 }
 

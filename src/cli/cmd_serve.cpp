@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/background.h"
@@ -32,6 +33,7 @@
 #include "service/metered_service.h"
 #include "service/metrics.h"
 #include "service/open_service.h"
+#include "service/script.h"
 #include "service/scripted_service.h"
 
 namespace cachalot::cli {
@@ -69,7 +71,8 @@ class StopSignals {
                 int signal = 0;
                 if (sigwait(&set, &signal) != 0) continue;
                 std::lock_guard lock(state->mutex);
-                // Every line of the audit log has been written; nothing else in memory would be missed.
+                // Lines of the audit log that still wait for their thread (served_queue.h) are lost; nothing
+                // else in memory would be missed.
                 if (!state->expected || state->came) std::_Exit(128 + signal);
                 state->came = true;
                 state->changed.notify_all();
@@ -117,9 +120,17 @@ void return_memory_early() {
 #endif
 }
 
-std::string model_id(const ServeOptions& o) {
-    if (!o.alias.empty()) return o.alias;
-    return o.scripted.empty() ? model_name(o.model.resolved_path()) : "scripted";
+// What answers instead of a model, under the name that clients are to see; nothing without --scripted.
+std::optional<Script> script_of(const ServeOptions& o) {
+    if (o.scripted.empty()) return std::nullopt;
+    Script script = Script::load(o.scripted);
+    if (!o.alias.empty()) script.model = o.alias;
+    return script;
+}
+
+std::string model_id(const ServeOptions& o, const std::optional<Script>& script) {
+    if (script) return script->model;
+    return o.alias.empty() ? model_name(o.model.resolved_path()) : o.alias;
 }
 
 void add_keys(const ServeOptions& o, ApiKeys& keys) {
@@ -138,7 +149,6 @@ void check_files(const ServeOptions& o) {
 
 OpenServiceOptions service_options(const ServeOptions& o, const std::string& id, const Log& log,
                                    Metrics& metrics) {
-    o.model.check();
     ModelOptions model = o.model;
     model.log = log;
     model.notes_in_log = true;
@@ -156,12 +166,13 @@ OpenServiceOptions service_options(const ServeOptions& o, const std::string& id,
 }
 
 // The model or the script, metered. `opened` is where the model's engine and what it keeps on disk live.
-std::unique_ptr<Service> make_service(const ServeOptions& o, const std::string& id, const Log& log,
+std::unique_ptr<Service> make_service(const ServeOptions& o, std::optional<Script> script,
+                                      const std::string& id, const Log& log,
                                       std::unique_ptr<OpenedService>& opened, Metrics& metrics) {
-    if (!o.scripted.empty()) {
+    if (script) {
         QueueOptions queue;
         queue.limit = o.queue;
-        return make_metered_service(make_scripted_service(o.scripted, {queue, log}), metrics);
+        return make_metered_service(make_scripted_service(std::move(*script), {queue, log}), metrics);
     }
     opened = open_service(service_options(o, id, log, metrics));
     metrics.show_experts([&opened] { return opened->engine.expert_stats(); });
@@ -176,17 +187,18 @@ void serve(const ServeOptions& o) {
     StopSignals signals;
     return_memory_early();
     allow_connections(o.http.limits.connections);
-    const std::string id = model_id(o);
-    Metrics metrics(id, o.metrics_prefix, o.metrics_llamacpp);
     const auto lines = o.model.log_options.open();
     const Log log(lines);
-    metrics.show_lost_log_lines([lines] { return lines->lost(); });
     check_files(o);
+    std::optional<Script> script = script_of(o);
+    const std::string id = model_id(o, script);
+    Metrics metrics(id, o.metrics_prefix, o.metrics_llamacpp);
+    metrics.show_lost_lines(server::Metrics::Lines::log, [lines] { return lines->lost(); });
     std::unique_ptr<AuditLog> audit;
     if (!o.audit_log.empty()) {
         audit = std::make_unique<AuditLog>(o.audit_log, o.log_text,
                                            [log](std::string_view text) { log.warn(text); });
-        metrics.show_lost_lines([&audit] { return audit->lost(); });
+        metrics.show_lost_lines(server::Metrics::Lines::audit, [&audit] { return audit->lost(); });
     }
 
     HttpOptions http = o.http;
@@ -218,7 +230,7 @@ void serve(const ServeOptions& o) {
         log.warn(
             fmt::format("{} threads of the server could not be started; it goes on with fewer", missing));
 
-    service = make_service(o, id, log, opened, metrics);
+    service = make_service(o, std::move(script), id, log, opened, metrics);
     for (auto& more :
          {openai_routes(*service), anthropic_routes(*service, o.claude_context), responses_routes(*service)})
         routes.insert(routes.end(), more.begin(), more.end());
@@ -254,23 +266,22 @@ void add_serve(CLI::App& app) {
     command
         ->add_option(
             "--think", o->think,
-            "reason before answering where a request does not say: off, on, low, high, max or 1 to 100. As "
-            "in DeepSeek's "
-            "own API it is on, while run and chat start with it off. Requests to /v1/messages always say")
+            "reason before answering where a request does not say: off, on, low, high, max or 1 to 100. "
+            "As in DeepSeek's own API it is on, while run and chat start with it off. "
+            "Requests to /v1/messages always say")
         ->check(checked_by(check_think))
         ->excludes(scripted)
         ->capture_default_str();
     command
         ->add_option(
             "--claude-context", o->claude_context,
-            "tell clients of /v1/messages numbers of tokens as if the context were this long. Claude Code "
-            "believes in 200000 unless told otherwise, and compacts in time only if that is so")
+            "tell clients of /v1/messages numbers of tokens as if the context were this long. "
+            "Claude Code believes in 200000 unless told otherwise, and compacts in time only if that is so")
         ->check(CLI::Range(std::int64_t(1), std::int64_t(1) << 30))
         ->type_name("TOKENS");
-    command->add_flag(
-        "--keep-client-noise", o->keep_client_noise,
-        "leave the lines in system texts that known clients change in every request, so that nothing "
-        "after them can be reused");
+    command->add_flag("--keep-client-noise", o->keep_client_noise,
+                      "leave the lines in system texts that known clients change in every request, "
+                      "so that nothing after them can be reused");
     command->add_option("--parallel", o->scheduler.parallel, "most answers that are written at the same time")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str()
@@ -279,17 +290,15 @@ void add_serve(CLI::App& app) {
     command
         ->add_option("--kv-memory", o->scheduler.memory,
                      "memory for the attention states of running requests and for prefixes of earlier ones, "
-                     "which need "
-                     "not be read again; as 8GB or 8GiB. Default: an eighth of the machine's, or what one "
-                     "whole context "
-                     "takes")
+                     "which need not be read again; as 8GB or 8GiB. "
+                     "Default: an eighth of the machine's, or what one whole context takes")
         ->transform(as_bytes())
         ->type_name("SIZE");
     command
         ->add_option(
             "--kv-dir", o->kv_dir,
-            "folder for prefixes that are kept on disk, where they survive the server; \"off\": none "
-            "are. They hold what was said; only their owner can read them")
+            "folder for prefixes that are kept on disk, where they survive the server; \"off\": none are. "
+            "They hold what was said; only their owner can read them")
         ->capture_default_str()
         ->type_name("DIR");
     command->add_option("--kv-disk", o->kv_disk, "the most that they may take there; as 8GB or 8GiB")
@@ -297,16 +306,15 @@ void add_serve(CLI::App& app) {
         ->default_str("32GiB")
         ->type_name("SIZE");
     command
-        ->add_option(
-            "--prefill-beside", o->scheduler.beside,
-            "tokens of prompts that are read in a pass while answers are being written: more of "
-            "them read faster, fewer let answers flow. 0: 128, or with a cache of experts as many as "
-            "otherwise")
+        ->add_option("--prefill-beside", o->scheduler.beside,
+                     "tokens of prompts that are read in a pass while answers are being written: "
+                     "more of them read faster, fewer let answers flow. "
+                     "0: 128, or with a cache of experts as many as otherwise")
         ->check(CLI::Range(0, 65536))
         ->capture_default_str()
         ->type_name("N");
-    command->add_option("--queue", o->queue, "most requests that wait; more are answered 429")
-        ->check(CLI::Range(std::size_t(0), std::size_t(100'000)))
+    command->add_option("--queue", o->queue, "most requests that wait, at least 1; more are answered 429")
+        ->check(CLI::Range(std::size_t(1), std::size_t(100'000)))
         ->capture_default_str()
         ->type_name("N");
 
@@ -318,10 +326,9 @@ void add_serve(CLI::App& app) {
         ->capture_default_str()
         ->type_name("N");
     command
-        ->add_option(
-            "--api-key", o->keys,
-            "require this key: KEY or NAME=KEY; may be repeated. Visible to other users of this machine: "
-            "better --api-key-file or $CACHALOT_API_KEY")
+        ->add_option("--api-key", o->keys,
+                     "require this key: KEY or NAME=KEY; may be repeated. "
+                     "Visible to other users of this machine: better --api-key-file or $CACHALOT_API_KEY")
         ->type_name("KEY");
     command
         ->add_option("--api-key-file", o->key_files, "keys, one a line: KEY or NAME=KEY; # begins a comment")

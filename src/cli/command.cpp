@@ -14,6 +14,7 @@
 #include "text/chat_json.h"
 
 namespace cachalot::cli {
+
 void ModelOptions::add_to(CLI::App& app, bool engine) {
     app.add_option("-m,--model", path, "GGUF file (of a split model the first part) or release directory")
         ->type_name("PATH");
@@ -22,8 +23,8 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
         ->check(CLI::Range(0, 1024))
         ->type_name("N");
     app.add_option("--numa", numa_mode,
-                   "machines whose memory is divided among groups of cores: spread threads and weights over "
-                   "them, or off; "
+                   "machines whose memory is divided among groups of cores: "
+                   "spread threads and weights over them, or off; "
                    "auto: spread if there are several groups")
         ->check(one_of({"auto", "off", "spread"}))
         ->capture_default_str();
@@ -31,35 +32,34 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
                    "most tokens of a conversation, as 4096 or 4k; 0: what the model was trained for")
         ->check(CLI::Range(std::int64_t(0), std::int64_t(1) << 30))
         ->type_name("TOKENS");
-    app.add_option(
-           "--chunk", chunk,
-           "tokens of a prompt that are evaluated together; 0: 512, or with a cache of experts, which "
-           "are read once for all of them, up to 4096 as memory allows")
+    app.add_option("--chunk", chunk,
+                   "tokens of a prompt that are evaluated together; 0: 512, or with a cache of experts, "
+                   "which are read once for all of them, up to 4096 as memory allows")
         ->check(CLI::Range(0, 65536))
         ->capture_default_str()
         ->type_name("N");
     app.add_flag("--exact", exact,
                  "keep activations in float32 (slower; default: int8 with 4- and 8-bit weights)");
     add_kv_to(app);
-    app.add_option(
-           "--expert-cache", expert_cache,
-           "memory for routed experts, the others being read from disk when they are needed: a size or "
-           "a share of all of them (8GB, 25%); off: the whole model is mapped; auto: that if it fits, "
-           "else what there is room for (see plan)")
+    app.add_option("--expert-cache", expert_cache,
+                   "memory for routed experts, the others being read from disk when they are needed: "
+                   "a size or a share of all of them (8GB, 25%); off: the whole model is mapped; "
+                   "auto: that if it fits, else what there is room for (see plan)")
         ->check(checked_by([](const std::string& text) {
             if (text != "off" && text != "auto") ExpertBudget(text, "the value");
         }))
         ->capture_default_str()
         ->type_name("SIZE");
     app.add_option("--expert-pack", expert_packs,
-                   "read experts from this file, made by convert --pack; several, on different disks, share "
-                   "the work and stand in for each other. Default: the one beside the model, if there is one")
+                   "read experts from this file, made by convert --pack; "
+                   "several, on different disks, share the work and stand in for each other. "
+                   "Default: the one beside the model, if there is one")
         ->allow_extra_args(false)
         ->type_name("FILE");
-    app.add_option(
-           "--expert-heat", expert_heat,
-           "where to remember which experts are used: the next start reads those into its cache "
-           "while the disk is idle. A file, off, or auto: one for each model in the user's cache folder")
+    app.add_option("--expert-heat", expert_heat,
+                   "where to remember which experts are used: "
+                   "the next start reads those into its cache while the disk is idle. "
+                   "A file, off, or auto: one for each model in the user's cache folder")
         ->capture_default_str()
         ->type_name("FILE");
     app.add_option("--route-trace", route_trace,

@@ -18,7 +18,7 @@ namespace cachalot::cli {
 // All of these print at once, and throw Error if stdout cannot be written.
 void print_text(std::string_view text);         // a text as the result: to a file or pipe exactly these bytes
 void print_lines(std::string_view lines);       // for people: tables, help, reports; always visible
-void print_line(std::string_view line);         // one of those, or JSON, which stays the same JSON
+void print_line(std::string_view line);         // a line for people, or JSON, which stays the same JSON
 void print_control(std::string_view sequence);  // our own escape sequences
 
 // A line, or several, on stderr, visible.

@@ -30,6 +30,21 @@ bool same_file(const fs::path& a, const fs::path& b) {
     return !error && whole == fs::weakly_canonical(b, error) && !error;
 }
 
+// While one lives, the end of a pipe's reader is an error of writing like others.
+class PipesMayBreak {
+  public:
+    PipesMayBreak() {
+        struct sigaction ignore = {};
+        ignore.sa_handler = SIG_IGN;
+        sigaction(SIGPIPE, &ignore, &before_);
+    }
+    ~PipesMayBreak() { sigaction(SIGPIPE, &before_, nullptr); }
+    PipesMayBreak(const PipesMayBreak&) = delete;
+
+  private:
+    struct sigaction before_ = {};
+};
+
 }  // namespace
 
 void CommandFiles::add(const CommandFiles& more) {
@@ -74,7 +89,7 @@ void check_new_folder(const std::string& path) {
 void save_or_keep(const std::string& output, const std::function<void(const std::string& path)>& save) {
     std::string problem;
     bool is_file = true;
-    std::signal(SIGPIPE, SIG_IGN);  // the other end of a pipe that has gone is an error like others
+    const PipesMayBreak guard;
     try {
         is_file = !OutputTarget::of(output).is_stream;
         return save(output);

@@ -108,10 +108,10 @@ class Chat {
             visible_line(c.name.empty() ? engine_.model().checkpoint->source() : c.name), c.layers,
             engine_.context());
         if (options_.model.is_shipped())
-            say("This is a toy of 61 million parameters, to try the program with; its answers are often "
-                "wrong.\n"
-                "The weights of DeepSeek V4 are at https://huggingface.co/deepseek-ai; then: cachalot chat "
-                "-m MODEL");
+            say("This is a toy of 61 million parameters, to try the program with; "
+                "its answers are often wrong.\n"
+                "The weights of DeepSeek V4 are at https://huggingface.co/deepseek-ai; "
+                "then: cachalot chat -m MODEL");
     }
 
     void remember(const std::string& message) {

@@ -33,9 +33,8 @@ std::string TextInput::name() const {
     return !text.empty() ? "text" : file.empty() ? "stdin" : file;
 }
 
-std::size_t window_size(std::int64_t context, const Engine& engine) {
-    constexpr std::int64_t kWindow = 2048;
-    const auto size = context ? context : std::min(kWindow, engine.context());
+std::size_t window_size(std::int64_t context, std::int64_t longest, std::int64_t usual) {
+    const auto size = context ? context : std::min(usual, longest);
     if (size < 2) fail("--ctx: a window of {} predicts nothing", size);
     return static_cast<std::size_t>(size);
 }

@@ -3,10 +3,11 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
-#include "engine/engine.h"
+#include "text/tokenizer.h"
 
 namespace cachalot::cli {
 
@@ -20,8 +21,8 @@ struct TextInput {
     std::string name() const;  // of the file, for people
 };
 
-// Tokens that are evaluated together from an empty context: --ctx, or 2048, but no more than the model was
-// trained for.
-std::size_t window_size(std::int64_t context, const Engine& engine);
+// Tokens that are evaluated together from an empty context: --ctx (`context`), or without it `usual`, but no
+// more than `longest`, for which the model was trained. Throws Error if it would predict nothing.
+std::size_t window_size(std::int64_t context, std::int64_t longest, std::int64_t usual = 2048);
 
 }  // namespace cachalot::cli

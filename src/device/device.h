@@ -31,8 +31,9 @@ class Stream {
 
     virtual ~Stream() = default;
 
-    // Work that may read and write memory of the device. It may throw; then nothing that the stream was given
-    // after it runs, until the exception has been thrown by a call of synchronize().
+    // Work that may read and write memory of the device. It may throw: on the host, to the caller of run();
+    // elsewhere nothing that the stream was given after it runs, until synchronize() has thrown the
+    // exception.
     virtual void run(Work work) = 0;
 
     // Each side is memory of the device or of the host. Memory of the host stays as it is until the copy was
@@ -56,7 +57,7 @@ class Device {
 
     virtual const char* name() const = 0;  // for people
 
-    // Aligned to a cache line; contents undefined. Throws Error if there is not so much.
+    // Aligned to a cache line; contents undefined. Throws OutOfMemory if there is not so much.
     virtual std::byte* allocate(std::size_t bytes, Memory kind) = 0;
     virtual void release(std::byte* memory, std::size_t bytes, Memory kind) noexcept = 0;
 

@@ -2,8 +2,8 @@
 #include <new>
 
 #include "base/aligned.h"
-#include "base/error.h"
 #include "base/memory_limit.h"
+#include "base/out_of_memory.h"
 #include "device/device.h"
 
 namespace cachalot {
@@ -30,7 +30,7 @@ class HostDevice final : public Device {
         try {
             return static_cast<std::byte*>(::operator new(bytes, std::align_val_t(kCacheLine)));
         } catch (const std::bad_alloc&) {
-            fail("there is no memory for {} bytes", bytes);
+            throw OutOfMemory(fmt::format("there is no memory for {} bytes", bytes));
         }
     }
     void release(std::byte* memory, std::size_t /*bytes*/, Memory /*kind*/) noexcept override {

@@ -36,14 +36,13 @@ struct EngineOptions {
     CpuOptions::Numa numa = CpuOptions::Numa::automatic;
     Trace* trace = nullptr;                    // records every pass; must outlive the engine
     std::optional<ExpertBudget> expert_cache;  // memory for routed experts; none: all are mapped
-    std::optional<HeatFile>
-        expert_heat;           // with a cache: the counts to warm it with, and the file to save them in
-    ExpertPacks expert_packs;  // with a cache: to read experts from, before the model's files
-    std::string route_trace;   // file to write the choices of the routers to; empty: none
-    std::optional<LayerRange> layers;        // a part of the model; none: all
-    std::shared_ptr<Device> device;          // whose memory states and activations are in; null: the host's
-    ActivationObserver* observer = nullptr;  // sees the inputs of every product; must outlive the engine
-    Log log = {};                            // of what goes wrong in the engine and what is made with it
+    std::optional<HeatFile> expert_heat;       // with a cache: what to warm it with, and to save counts in
+    ExpertPacks expert_packs;                  // with a cache: to read experts from, before the model's files
+    std::string route_trace;                   // file to write the choices of the routers to; empty: none
+    std::optional<LayerRange> layers;          // a part of the model; none: all
+    std::shared_ptr<Device> device;            // whose memory states and activations are in; null: the host's
+    ActivationObserver* observer = nullptr;    // sees the inputs of every product; must outlive the engine
+    Log log = {};                              // of what goes wrong in the engine and what is made with it
 };
 
 class Engine {

@@ -29,9 +29,7 @@ std::optional<ExpertBudget> expert_budget(const OpenEngineOptions& o, const Mode
     const auto states = std::max(o.states, states_bytes(model.config, o.kv, context));
     const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
     if (plan.resident()) return std::nullopt;
-    note(o,
-         "the routed experts, {}, do not fit into memory; a cache of {} is used "
-         "(cachalot plan says why)",
+    note(o, "the routed experts, {}, do not fit into memory; a cache of {} is used (cachalot plan says why)",
          human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
 }
@@ -84,8 +82,8 @@ void choose_experts(const OpenEngineOptions& o, const Model& model, EngineOption
     }
     // Files that are named must be right all the same.
     constexpr const char* kUnused =
-        "{} is not used, as the whole model fits into memory; --expert-cache says how much of it experts may "
-        "take";
+        "{} is not used, as the whole model fits into memory; "
+        "--expert-cache says how much of it experts may take";
     if (heat_named) {
         (void)heat_file(o, model);
         note(o, kUnused, "--expert-heat");
@@ -129,8 +127,8 @@ Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& 
     const int wanted = o.threads > 0 ? o.threads : available_cores();
     if (const int missing = wanted - engine.primitives().threads(); missing > 0)
         note(o,
-             "{} of {} threads could not be created, as a limit is reached (see ulimit -u); it goes on "
-             "without them",
+             "{} of {} threads could not be created, as a limit is reached (see ulimit -u); "
+             "it goes on without them",
              missing, wanted);
     if (const auto stats = engine.expert_stats())
         if (const auto text = expert_cache_warning(*stats, engine.model().config); !text.empty())

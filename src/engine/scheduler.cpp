@@ -38,8 +38,8 @@ Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
     if (options.headroom < 1) fail("headroom: {} is out of range", options.headroom);
     if (auto least = least_memory(engine); options.memory && options.memory < least)
         fail(
-            "the memory for attention states, {} bytes, does not hold one sequence of {} tokens: that takes "
-            "{} bytes",
+            "the memory for attention states, {} bytes, does not hold one sequence of {} tokens: "
+            "that takes {} bytes",
             options.memory, engine.context(), least);
 }
 

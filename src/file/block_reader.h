@@ -99,7 +99,7 @@ class BlockReader {
     bool settle(std::size_t piece, std::int64_t result);
 
     std::vector<Source> sources_;
-    std::unique_ptr<ReadQueue> queue_;
+    std::unique_ptr<ReadQueue> queue_;  // after sources_, whose descriptors it reads
     std::vector<Piece> pieces_;
     std::vector<std::size_t> free_;  // of pieces_
     std::unordered_map<std::uint64_t, Job> jobs_;

@@ -51,8 +51,8 @@ constexpr Beginning kBeginnings[] = {
     {"algg"sv, "is a LoRA adapter in the format before GGUF; choose the model's file"},
     {"GGUF"sv, "is a GGUF file; give the file itself, not a folder with safetensors"},
     {"CCPACK"sv,
-     "is a pack of experts (convert --pack); give the model that it was made from, and this file with "
-     "--expert-pack"},
+     "is a pack of experts (convert --pack); "
+     "give the model that it was made from, and this file with --expert-pack"},
     {"CLOGPROB"sv, "holds saved predictions (--save-logits); give it to compare --baseline"},
     {"CCHROUTE"sv, "is a trace of routes (--route-trace); give it to cache-sim"},
     {"CCHEAT"sv, "holds rates of experts (--expert-heat); choose the model's file"},
@@ -105,15 +105,14 @@ std::string known_format(std::span<const std::byte> bytes) {
         return "begins with nothing but zeros, as a download that did not finish; download or copy it again";
     if (head.size() > 262 && head.substr(257, 5) == "ustar") return "is a tar archive; unpack it first";
     if (is_safetensors(head))
-        return "is a file of weights alone (safetensors); give the folder that has config.json and "
-               "tokenizer.json "
-               "beside it";
+        return "is a file of weights alone (safetensors); "
+               "give the folder that has config.json and tokenizer.json beside it";
     if (!is_text(head)) return {};
     for (const auto word : {"<!doctype html"sv, "<html"sv, "<head"sv, "<!--"sv, "<body"sv})
         if (begins_with_word(without_space(head), word))
-            return "is a web page (HTML) and no model: the link led to a page; use the link of the download "
-                   "itself (on "
-                   "Hugging Face it has /resolve/ where that of the page has /blob/)";
+            return "is a web page (HTML) and no model: the link led to a page; "
+                   "use the link of the download itself "
+                   "(on Hugging Face it has /resolve/ where that of the page has /blob/)";
     return {};
 }
 
@@ -125,11 +124,10 @@ std::string foreign_file(std::span<const std::byte> bytes) {
     if (text.starts_with("<?xml") || text.starts_with("<"))
         return "is XML and no model, perhaps a server's message of an error; download it again";
     if (text.starts_with("{") || text.starts_with("["))
-        return "is JSON and no model; of a release give the folder, and if it is a server's message of an "
-               "error, download "
-               "it again";
-    return "is text and no model, perhaps a server's message of an error; look into it, and download it "
-           "again";
+        return "is JSON and no model; of a release give the folder, "
+               "and if it is a server's message of an error, download it again";
+    return "is text and no model, perhaps a server's message of an error; "
+           "look into it, and download it again";
 }
 
 std::string unfinished_name(const std::string& path) {

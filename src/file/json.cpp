@@ -103,7 +103,8 @@ void fail_no_json(std::string_view text, std::string_view source, std::size_t po
 
 void check_json(std::string_view text, std::string_view source) {
     try {
-        (void)json::parse(text, [](int, json::parse_event_t, json&) { return false; });  // keeps nothing
+        [[maybe_unused]] const auto nothing =
+            json::parse(text, [](int, json::parse_event_t, json&) { return false; });
     } catch (const json::parse_error& e) {
         fail_bad_json(text, source, e.byte, e);
     } catch (const json::exception& e) {

@@ -20,6 +20,7 @@ constexpr std::size_t kMostMessages = 1000;  // that are counted; messages are l
 const char* pattern(LogFormat format) {
     switch (format) {
         case LogFormat::people: return "cachalot: %v";
+        case LogFormat::plain: return "%v";
         case LogFormat::text: return "%Y-%m-%dT%H:%M:%S.%eZ %v";
         default: return R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v})";
     }
@@ -41,7 +42,7 @@ std::string as_text(const LogField::Value& value) {
 std::string text_of(LogFormat format, const LogLine& line, std::span<const LogField> more) {
     std::string text, others;
     if (format == LogFormat::text) text = fmt::format("{} ", name(line.level));
-    if (format == LogFormat::people && line.level < LogLevel::info)
+    if (format != LogFormat::text && line.level < LogLevel::info)
         text = fmt::format("{}: ", name(line.level));
     text += visible_line(cut(line.message));
     for (const auto fields : {line.fields, more})
@@ -77,12 +78,20 @@ LineFile opened(const std::string& path) {
     return path.empty() ? LineFile(UniqueFd(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3))) : LineFile(path);
 }
 
+// Takes a line; returns 0, or why it is lost, as in errno.
+std::function<int(const std::string& line)> taker(const LogOutput& output) {
+    if (output.to) return [to = output.to](const std::string& line) { return to(line), 0; };
+    return [file = std::make_shared<LineFile>(opened(output.file))](const std::string& line) {
+        return file->append(line);
+    };
+}
+
 }  // namespace
 
 class LogWriter::Output {
   public:
     explicit Output(const LogOutput& output)
-        : options_(output), sink_(std::make_shared<Sink>(opened(output.file))), logger_("", sink_) {
+        : options_(output), sink_(std::make_shared<Sink>(taker(output))), logger_("", sink_) {
         logger_.set_formatter(std::make_unique<spdlog::pattern_formatter>(
             pattern(output.format), spdlog::pattern_time_type::utc, ""));
         logger_.set_level(spdlog::level::trace);
@@ -106,22 +115,22 @@ class LogWriter::Output {
     bool warned = false;
 
   private:
-    // Appends the formatted lines to a file, and remembers how that went.
+    // Passes the formatted lines on, and remembers how that went.
     class Sink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
       public:
-        explicit Sink(LineFile file) : file_(std::move(file)) {}
+        explicit Sink(std::function<int(const std::string&)> take) : take_(std::move(take)) {}
         int error = 0;  // of the last line
 
       protected:
         void sink_it_(const spdlog::details::log_msg& message) override {
             spdlog::memory_buf_t line;
             formatter_->format(message, line);
-            error = file_.append(fmt::to_string(line));
+            error = take_(fmt::to_string(line));
         }
         void flush_() override {}
 
       private:
-        LineFile file_;
+        std::function<int(const std::string&)> take_;
     };
 
     const LogOutput options_;
@@ -185,8 +194,8 @@ void LogWriter::put(const LogLine& line, std::int64_t repeated) {
         const std::string& file = output->options().file;
         if (std::exchange(output->warned, true) || file.empty() || !warn_) continue;
         warn_(
-            fmt::format("{}: a line of the log cannot be written: {}. Nothing else is affected; lines that "
-                        "are lost are counted",
+            fmt::format("{}: a line of the log cannot be written: {}. "
+                        "Nothing else is affected; lines that are lost are counted",
                         file, std::generic_category().message(error)));
     }
 }

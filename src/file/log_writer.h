@@ -27,12 +27,13 @@
 
 namespace cachalot {
 
-enum class LogFormat { people, text, json };  // the three above
+enum class LogFormat { people, text, json, plain };  // the three above, and the first without "cachalot: "
 
 struct LogOutput {
     LogLevel level = LogLevel::info;
     LogFormat format = LogFormat::text;
-    std::string file;  // empty: standard error
+    std::string file;                                      // empty: standard error, unless there is ...
+    std::function<void(const std::string& line)> to = {};  // who gets the lines instead, one at a time
 };
 
 class LogWriter final : public LogSink {

@@ -14,9 +14,8 @@ const TensorView* TensorFile::find(std::string_view name) const {
     const StoredTensor& tensor = tensors_[found->second];
     if (!tensor.supported)
         fail(
-            "{}: tensor {} has the unsupported type {}; use a file whose tensors have other types, or make "
-            "one from "
-            "the release with `cachalot convert`",
+            "{}: tensor {} has the unsupported type {}; "
+            "use a file whose tensors have other types, or make one from the release with `cachalot convert`",
             files_.empty() ? source_ : files_[tensor.file].path(), in_quotes(name), in_quotes(tensor.type));
     if (!files_.empty()) files_[tensor.file].check_not_truncated();
     return &tensor.view;

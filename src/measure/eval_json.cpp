@@ -59,11 +59,11 @@ EvalItem json_item(EvalRandom& random, std::int64_t number, const EvalOptions&) 
         }
         default: {
             const auto friends = random.sample(kEvalNames, 2);
-            item.turns = {fmt::format(
-                "Write a JSON object with the keys person and friends. person is an object with the "
-                "name {} and the city {}; friends is the list of the names {} and {}. Write "
-                "nothing else.",
-                name, city, friends[0], friends[1])};
+            item.turns = {
+                fmt::format("Write a JSON object with the keys person and friends. "
+                            "person is an object with the name {} and the city {}; "
+                            "friends is the list of the names {} and {}. Write nothing else.",
+                            name, city, friends[0], friends[1])};
             expected = {{"person", {{"name", name}, {"city", city}}},
                         {"friends", json::array({friends[0], friends[1]})}};
         }

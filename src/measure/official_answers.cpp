@@ -54,9 +54,8 @@ std::int32_t id_of(const Engine& engine, const std::string& bytes, const Officia
     const auto id = tokenizer.find(bytes);
     if (!id)
         fail(
-            "{}: the official answer to {} has the token {}, which this vocabulary of {} has not; the check "
-            "needs "
-            "{} or what was made from it",
+            "{}: the official answer to {} has the token {}, which this vocabulary of {} has not; "
+            "the check needs {} or what was made from it",
             engine.model().checkpoint->source(), answer.id, in_quotes(bytes), tokenizer.size(), answer.model);
     return *id;
 }

@@ -51,8 +51,8 @@ Names names_in(const fs::path& folder) {
     if (names.has("config.json"))
         fail("{}: has config.json but no weights (*.safetensors); download the rest of the release", where);
     fail(
-        "{}: is a folder without a model; give a GGUF file, or the folder that has config.json and "
-        "*.safetensors",
+        "{}: is a folder without a model; "
+        "give a GGUF file, or the folder that has config.json and *.safetensors",
         where);
 }
 
@@ -74,8 +74,8 @@ void check_release_folder(const fs::path& folder) {
         fail("{}: has weights but no config.json; download the rest of the release", folder.string());
     if (!index && !names.has("model.safetensors"))
         fail(
-            "{}: has weights ({}) but no {}, which tells where each tensor is; download the rest of the "
-            "release",
+            "{}: has weights ({}) but no {}, which tells where each tensor is; "
+            "download the rest of the release",
             folder.string(), names.weights.front(), kIndex);
 }
 

@@ -63,8 +63,8 @@ void check_shape(std::string_view tensor, const ImportanceMatrix::Entry& entry, 
                  std::int64_t columns) {
     if (entry.experts != experts || entry.columns != columns)
         fail(
-            "importance of {}: {} experts of {} columns are known, {} of {} are wanted: it was made with "
-            "another model",
+            "importance of {}: {} experts of {} columns are known, {} of {} are wanted: "
+            "it was made with another model",
             in_quotes(tensor), entry.experts, entry.columns, experts, columns);
 }
 

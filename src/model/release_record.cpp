@@ -70,8 +70,8 @@ class Writer {
         const auto contents = metadata.find<std::vector<std::string_view>>(kContents);
         if (!names || !contents || names->size() != contents->size())
             fail(
-                "{}: was not made from a release without loss (convert --dense f8_e4m3), so it cannot become "
-                "one again",
+                "{}: was not made from a release without loss (convert --dense f8_e4m3), "
+                "so it cannot become one again",
                 source_.source());
         if (fs::exists(folder_) && !(fs::is_directory(folder_) && fs::is_empty(folder_)))
             fail("{} exists; choose another folder", folder_.string());

@@ -180,8 +180,9 @@ void DiskTier::store(const std::string& space, std::span<const std::int32_t> tok
             const auto end = snapshot ? state.length : (i + 1) * kBlock;
             Piece piece{snapshot ? key : chain.block(i + 1), chain.block(i), end, snapshot,
                         codec_.no_bytes()};
-            piece.payload.reserve(static_cast<std::size_t>(codec_.rows_bytes(i * kBlock, end)) +
-                                  (snapshot ? state.rings.size() : 0));
+            const auto rows = static_cast<std::size_t>(codec_.rows_bytes(i * kBlock, end));
+            piece.payload.reserve(rows + (snapshot ? state.rings.size() : 0));
+            piece.payload.resize(rows);
             codec_.write_rows(state, i * kBlock, chain.tokens(i * kBlock, end), piece.payload);
             if (snapshot) piece.payload.insert(piece.payload.end(), state.rings.begin(), state.rings.end());
             job.pieces.push_back(std::move(piece));

@@ -19,18 +19,30 @@
 
 namespace cachalot {
 
-// `tokens`: those that the state is of.
-std::vector<std::byte> write_state(const KvCodec& codec, const ChainKey& fingerprint,
-                                   std::span<const std::int32_t> tokens, const KvCheckpoint& state);
+// Bytes of the record of a state of so many tokens.
+std::size_t record_bytes(const KvCodec& codec, std::int64_t length);
 
-struct StateRecord {
-    std::vector<std::int32_t> tokens;  // not checked against any vocabulary
-    KvCheckpoint state;
+// Fills `out`, which has record_bytes(). `tokens`: those that the state is of. Any thread may call it while
+// somebody holds the state.
+void write_state(const KvCodec& codec, const ChainKey& fingerprint, std::span<const std::int32_t> tokens,
+                 const KvCheckpoint& state, std::span<std::byte> out);
+
+// A record that has been checked. It refers to the bytes. Any thread may make it and use it.
+class StateRecord {
+  public:
+    // Throws Error that says what is wrong with `bytes`, which may come from anywhere: that they are no
+    // record, are cut off or damaged, or of a model, precision or kernels of another fingerprint.
+    StateRecord(const KvCodec& codec, const ChainKey& fingerprint, std::span<const std::byte> bytes);
+
+    // Not checked against any vocabulary.
+    const std::vector<std::int32_t>& tokens() const { return tokens_; }
+
+    // The state, in memory of the codec's pool. Throws OutOfMemory.
+    KvCheckpoint state(const KvCodec& codec) const;
+
+  private:
+    std::vector<std::int32_t> tokens_;
+    std::span<const std::byte> rows_, rings_;
 };
-
-// Called where states are used (KvCodec::make_room). Throws Error that says what is wrong with `bytes`, which
-// may come from anywhere: that they are no record, are cut off or damaged, or of a model, precision or
-// kernels of another fingerprint.
-StateRecord read_state(const KvCodec& codec, const ChainKey& fingerprint, std::span<const std::byte> bytes);
 
 }  // namespace cachalot

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <numeric>
 
@@ -12,15 +13,24 @@ namespace cachalot {
 
 float checked_maximum(std::span<const float> logits) {
     constexpr float infinity = std::numeric_limits<float>::infinity();
-    float best = -infinity;
-    bool valid = true;
-    for (float x : logits) {
-        valid &= x < infinity;  // false for NaN, too
-        best = std::max(best, x);
-    }
-    if (!valid) fail("the model computed a logit that is not a number; its weights may be damaged");
-    if (best == -infinity) fail("no token can be chosen: every logit is -infinity");
-    return best;
+    constexpr std::size_t kLanes = 16;  // as many maxima, so that no comparison waits for the one before
+    float best[kLanes];
+    std::uint32_t bad[kLanes] = {};
+    std::ranges::fill(best, -infinity);
+    std::size_t i = 0;
+    auto look = [&](std::size_t lane) {
+        const float x = logits[i + lane];
+        bad[lane] |= x < infinity ? 0u : 1u;  // NaN is not less, either
+        best[lane] = x > best[lane] ? x : best[lane];
+    };
+    for (; i + kLanes <= logits.size(); i += kLanes)
+        for (std::size_t lane = 0; lane < kLanes; ++lane) look(lane);
+    for (std::size_t lane = 0; i + lane < logits.size(); ++lane) look(lane);
+    if (std::ranges::any_of(bad, [](auto lane) { return lane != 0; }))
+        fail("the model computed a logit that is not a number; its weights may be damaged");
+    const float largest = *std::ranges::max_element(best);
+    if (largest == -infinity) fail("no token can be chosen: every logit is -infinity");
+    return largest;
 }
 
 double log_sum_exp(std::span<const float> logits) {

@@ -82,7 +82,7 @@ std::int32_t Sampler::sample(std::span<float> logits) {
 
     // A megabyte, so one for each thread rather than for each answer.
     thread_local Distribution distribution;
-    distribution.assign(logits, best, static_cast<double>(options_.temperature));
+    distribution.assign(logits, best, options_.temperature);
     if (options_.top_k > 0 && options_.top_k < vocab_)
         distribution.keep_top_k(static_cast<std::size_t>(options_.top_k));
     if (options_.top_p < 1.0f) distribution.keep_top_p(options_.top_p);

@@ -21,7 +21,7 @@ class AnswerEvents {
     // `in_reasoning`: where the answer begins; none for raw text, which has no structure.
     AnswerEvents(QueuedJob& job, const Request& request, int choice, std::optional<bool> in_reasoning);
 
-    // The log-probabilities of a token whose text starts at `offset` of the answer. Before the text is fed.
+    // Log-probabilities of a token whose text starts at `offset` of the answer. Before the text is fed.
     void add_logprobs(Logprobs logprobs, std::size_t offset) {
         logprobs_.push_back({std::move(logprobs), offset});
     }

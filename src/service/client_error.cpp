@@ -4,12 +4,17 @@ namespace cachalot::server {
 namespace {
 
 ApiError internal_error(const std::exception_ptr& error, const Log& log, std::string_view request_id) {
-    log.error("a request failed", {{"request", request_id}, {"error", cause_of(error)}});
     const std::string of = request_id.empty() ? "" : fmt::format(" under {}", request_id);
-    return {500, "internal_error",
-            fmt::format("The request could not be completed, through no fault of its own. The server's log "
-                        "tells why{}.",
-                        of)};
+    if (of.empty())
+        log.error("a request failed", {{"error", cause_of(error)}});
+    else
+        log.error("a request failed", {{"request", request_id}, {"error", cause_of(error)}});
+    ApiError told(500, "internal_error",
+                  fmt::format("The request could not be completed, through no fault of its own. "
+                              "The server's log tells why{}.",
+                              of));
+    told.cause = error;
+    return told;
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ enum class Fault {
 
 // ApiError as it is. Of Fault::request an Error as 400 "invalid_request" that blames the field which its
 // message begins with. All else as 500 "internal_error" with a sentence that names the request; the log gets
-// the cause. `error` must not be null.
+// the cause, and callers in this process find it in ApiError::cause. `error` must not be null.
 ApiError client_error(const std::exception_ptr& error, Fault fault, const Log& log,
                       std::string_view request_id);
 
@@ -32,7 +32,7 @@ std::string blamed_field(std::string_view message);
 
 // Once Engine::problem() says why nothing can be answered any more; it names the file.
 inline constexpr const char* kModelChanged =
-    "A file of the model was changed or cut off while in use. The server has to be started again; its log "
-    "names the file.";
+    "A file of the model was changed or cut off while in use. "
+    "The server has to be started again; its log names the file.";
 
 }  // namespace cachalot::server

@@ -21,7 +21,11 @@ struct EngineJob::Choice : Sequence {
 };
 
 void check_model(const Engine& engine) {
-    if (!engine.problem().empty()) throw ApiError(500, "model_changed", kModelChanged);
+    const auto problem = engine.problem();
+    if (problem.empty()) return;
+    ApiError error(500, "model_changed", kModelChanged);
+    error.cause = std::make_exception_ptr(Error(problem));
+    throw error;
 }
 
 EngineJob::EngineJob(Workshop& shop, Request request, PreparedPrompt prompt, Service::Sink sink)

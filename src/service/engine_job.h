@@ -22,7 +22,7 @@ struct Workshop {
     Scheduler scheduler;  // of the worker's thread
 };
 
-// Throws ApiError 500 "model_changed" once the engine has a problem().
+// Throws ApiError 500 "model_changed" once the engine has a problem(), which is the cause of the error.
 void check_model(const Engine& engine);
 
 // What the worker does between two passes. But for its base, which any thread may use, it belongs to the

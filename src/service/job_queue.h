@@ -61,7 +61,7 @@ class QueuedJob : public Job {
 };
 
 struct QueueOptions {
-    std::size_t limit = 64;                     // requests that wait
+    std::size_t limit = 64;                     // requests that wait; at least 1, or all are refused
     std::chrono::milliseconds heartbeat{5000};  // most time without an event
 };
 

@@ -35,10 +35,14 @@ const char* with_article(const ordered_json& value) {
 }  // namespace
 
 Field Field::operator[](const char* name) const {
+    static const ordered_json kNone;
     const auto& members = object();
-    auto found = members.find(name);
-    bool present = found != members.end() && !found->is_null();
-    return {present ? &*found : nullptr, path_.empty() ? name : path_ + "." + name};
+    const auto found = members.find(name);
+    return member(name, found != members.end() ? *found : kNone);
+}
+
+Field Field::member(const std::string& name, const ordered_json& value) const {
+    return {value.is_null() ? nullptr : &value, path_.empty() ? name : path_ + "." + name};
 }
 
 Field Field::operator[](std::size_t index) const {

@@ -30,6 +30,9 @@ class Field {
     Field operator[](const char* name) const;
     Field operator[](std::size_t index) const;
     std::size_t size() const;  // of an array
+    // The same as (*this)[name] for whoever has found the member's value already: to look for each name of
+    // an object anew would take the square of their number.
+    Field member(const std::string& name, const ordered_json& value) const;
 
     bool is_string() const { return value_ && value_->is_string(); }
     bool is_array() const { return value_ && value_->is_array(); }

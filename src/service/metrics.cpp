@@ -147,8 +147,15 @@ struct Metrics::Impl {
     mutable std::mutex shown_mutex;                            // of what follows
     std::function<std::optional<ExpertCacheStats>()> experts;  // may be empty
     std::function<std::optional<DiskTierStats>()> disk;        // likewise
-    std::function<std::int64_t()> lost_lines, lost_log_lines;  // likewise
+    struct LostLines {
+        const char *name, *help;
+        std::function<std::int64_t()> count;
+    };
+    std::vector<LostLines> lost_lines;
 
+    // A number that is asked for when metrics are shown, with the label of the others.
+    prometheus::MetricFamily one(const char* name, const char* help, prometheus::MetricType type,
+                                 std::int64_t value) const;
     std::vector<prometheus::MetricFamily> under_llamacpp_names() const;
     std::vector<prometheus::MetricFamily> of_experts() const;
     std::vector<prometheus::MetricFamily> of_disk() const;
@@ -165,6 +172,14 @@ prometheus::MetricFamily family(const char* name, const char* help, prometheus::
 }
 
 }  // namespace
+
+prometheus::MetricFamily Metrics::Impl::one(const char* name, const char* help, prometheus::MetricType type,
+                                            std::int64_t value) const {
+    auto made = family(name, help, type, static_cast<double>(value));
+    made.name = prefix + name;
+    made.metric.front().label = {{"model_name", labels.at("model_name")}};
+    return made;
+}
 
 std::vector<prometheus::MetricFamily> Metrics::Impl::under_llamacpp_names() const {
     using Type = prometheus::MetricType;
@@ -210,16 +225,10 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::of_experts() const {
         }
         return family;
     };
-    auto slots = family("", "Experts that fit into the cache.", Type::Gauge, stats->slots);
-    slots.name = prefix + "expert_cache_slots";
-    slots.metric.front().label = {{"model_name", model}};
-    auto failed = family("", "Experts that could not be read, or only from another file.", Type::Counter,
-                         static_cast<double>(stats->failed_reads));
-    failed.name = prefix + "expert_cache_failed_reads_total";
-    failed.metric.front().label = {{"model_name", model}};
     return {
-        slots,
-        failed,
+        one("expert_cache_slots", "Experts that fit into the cache.", Type::Gauge, stats->slots),
+        one("expert_cache_failed_reads_total", "Experts that could not be read, or only from another file.",
+            Type::Counter, stats->failed_reads),
         by_phase("expert_cache_tokens_total", "Tokens that were evaluated with the cache of experts.",
                  [](const Traffic& t) { return t.tokens; }),
         by_phase("expert_cache_queries_total", "Experts looked up in the cache.",
@@ -241,12 +250,6 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::of_disk() const {
     std::lock_guard lock(shown_mutex);
     const auto stats = disk ? disk() : std::nullopt;
     if (!stats) return {};
-    auto one = [&](const char* name, const char* help, Type type, std::int64_t value) {
-        auto made = family(name, help, type, static_cast<double>(value));
-        made.name = prefix + name;
-        made.metric.front().label = {{"model_name", labels.at("model_name")}};
-        return made;
-    };
     return {one("kv_disk_bytes", "Attention states of prefixes on disk.", Type::Gauge, stats->bytes),
             one("kv_disk_written_total", "Prefixes written to disk.", Type::Counter, stats->written),
             one("kv_disk_skipped_total", "Prefixes not written because too much waited to be.", Type::Counter,
@@ -262,15 +265,8 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::of_disk() const {
 std::vector<prometheus::MetricFamily> Metrics::Impl::of_logs() const {
     std::lock_guard lock(shown_mutex);
     std::vector<prometheus::MetricFamily> shown;
-    auto show = [&](const char* name, const char* help, const std::function<std::int64_t()>& count) {
-        if (!count) return;
-        auto lost = family("", help, prometheus::MetricType::Counter, static_cast<double>(count()));
-        lost.name = prefix + name;
-        lost.metric.front().label = {{"model_name", labels.at("model_name")}};
-        shown.push_back(std::move(lost));
-    };
-    show("audit_lines_lost_total", "Lines of the audit log that could not be written.", lost_lines);
-    show("log_lines_lost_total", "Lines of the log that could not be written.", lost_log_lines);
+    for (const auto& lost : lost_lines)
+        shown.push_back(one(lost.name, lost.help, prometheus::MetricType::Counter, lost.count()));
     return shown;
 }
 
@@ -298,9 +294,14 @@ void Metrics::show_disk(std::function<std::optional<DiskTierStats>()> stats) {
     impl_->disk = std::move(stats);
 }
 
-void Metrics::show_lost_lines(std::function<std::int64_t()> lost) {
+void Metrics::show_lost_lines(Lines of, std::function<std::int64_t()> lost) {
     std::lock_guard lock(impl_->shown_mutex);
-    impl_->lost_lines = std::move(lost);
+    if (of == Lines::audit)
+        impl_->lost_lines.push_back(
+            {"audit_lines_lost_total", "Lines of the audit log that could not be written.", std::move(lost)});
+    else
+        impl_->lost_lines.push_back(
+            {"log_lines_lost_total", "Lines of the log that could not be written.", std::move(lost)});
 }
 
 void Metrics::http_request(std::string_view method, std::string_view route, int status, double seconds) {
@@ -311,11 +312,6 @@ void Metrics::http_request(std::string_view method, std::string_view route, int 
     impl_->http_requests.Add({{"method", known}, {"handler", handler}, {"status", std::to_string(status)}})
         .Increment();
     impl_->http_seconds.Add({{"handler", handler}}, kRequestSeconds).Observe(seconds);
-}
-
-void Metrics::show_lost_log_lines(std::function<std::int64_t()> lost) {
-    std::lock_guard lock(impl_->shown_mutex);
-    impl_->lost_log_lines = std::move(lost);
 }
 
 std::unique_ptr<RequestMeter> Metrics::request(Priority priority) {

@@ -36,12 +36,12 @@ class Metrics {
     // Where the numbers of the cache of experts come from, if there is one; asked by text(), on any thread.
     void show_experts(std::function<std::optional<ExpertCacheStats>()> stats);
 
-    // The same for the prefixes on disk.
+    // Likewise the numbers of the prefixes on disk.
     void show_disk(std::function<std::optional<DiskTierStats>()> stats);
 
-    // The same for lines of the audit log that could not be written, ever.
-    void show_lost_lines(std::function<std::int64_t()> lost);
-    void show_lost_log_lines(std::function<std::int64_t()> lost);  // the same for those of the log
+    // Likewise how many lines of the audit log, or of the log, could not be written. Once for each of them.
+    enum class Lines : std::uint8_t { audit, log };
+    void show_lost_lines(Lines of, std::function<std::int64_t()> lost);
 
     // One HTTP request that was answered. `route` is the pattern, not what a client sent: labels must stay
     // few.

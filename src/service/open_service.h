@@ -1,7 +1,8 @@
 // Opening a service: an engine, what it keeps on disk, and the scheduler that answers with both.
 //
 // What the options leave open is chosen here and in engine/open_engine.h. Nothing is printed: what was chosen
-// is told as notes, some of them later, by a thread of the service's own.
+// is told as notes while the service is being opened. What cannot be used, like a folder for prefixes, and
+// what is found out later, the log of the engine is told, by any thread.
 #pragma once
 
 #include <memory>

@@ -40,7 +40,7 @@ PreparedPrompt prepare_raw(const Request& request, const Tokenizer& tokenizer, s
     return prepared;
 }
 
-// The tokens of the remembered answers, for those that the prompt renders as they were written.
+// For each answer, its remembered tokens if the prompt shows it as it was written, else none.
 std::vector<std::span<const std::int32_t>> tokens_of(const std::vector<ToolMemory::Turn>& turns,
                                                      const Prompt& prompt) {
     std::vector<std::span<const std::int32_t>> tokens(std::min(turns.size(), prompt.answers.size()));

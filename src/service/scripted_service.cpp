@@ -273,9 +273,8 @@ class ScriptedService : public Service {
 
 }  // namespace
 
-std::unique_ptr<Service> make_scripted_service(const std::filesystem::path& path,
-                                               ScriptedServiceOptions options) {
-    return std::make_unique<ScriptedService>(Script::load(path), options);
+std::unique_ptr<Service> make_scripted_service(Script script, ScriptedServiceOptions options) {
+    return std::make_unique<ScriptedService>(std::move(script), options);
 }
 
 }  // namespace cachalot::server

@@ -5,10 +5,10 @@
 // the same parser. docs/scripted.md describes the file.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 
 #include "service/job_queue.h"
+#include "service/script.h"
 #include "service/service.h"
 
 namespace cachalot::server {
@@ -18,8 +18,7 @@ struct ScriptedServiceOptions {
     Log log = {};
 };
 
-// Throws Error naming the file and the field if the script is not as it should be.
-std::unique_ptr<Service> make_scripted_service(const std::filesystem::path& path,
-                                               ScriptedServiceOptions options = {});
+// Clients see it as `script.model`.
+std::unique_ptr<Service> make_scripted_service(Script script, ScriptedServiceOptions options = {});
 
 }  // namespace cachalot::server

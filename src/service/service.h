@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -35,6 +36,9 @@ class ApiError : public Error {
     // context_length_exceeded: the numbers, since each dialect has its own sentence for them
     std::int64_t prompt_tokens = 0, max_tokens = 0, context = 0;
     bool uncounted = false;  // prompt_tokens is one more than the context, where counting stopped
+    // Of a fault of the server's: what was thrown, for callers in this process. It may name files, so no
+    // dialect looks at it.
+    std::exception_ptr cause;
 };
 
 enum class ToolChoice { automatic, none, required, named };

@@ -36,13 +36,10 @@ std::int64_t KvCodec::rings_bytes(std::int64_t length) const {
 }
 
 void KvCodec::write_rows(const KvCheckpoint& state, std::int64_t begin, std::span<const std::int32_t> tokens,
-                         CountedBytes& out) const {
+                         std::span<std::byte> out) const {
     const auto end = begin + static_cast<std::int64_t>(tokens.size());
-    CACHALOT_CHECK(end <= state.length);
-    const auto before = out.size();
-    out.resize(before + static_cast<std::size_t>(rows_bytes(begin, end)));
-    std::byte* to = out.data() + before;
-    to = std::ranges::copy(std::as_bytes(tokens), to).out;
+    CACHALOT_CHECK(end <= state.length && static_cast<std::int64_t>(out.size()) == rows_bytes(begin, end));
+    std::byte* to = std::ranges::copy(std::as_bytes(tokens), out.data()).out;
     auto stream = pool_->device()->make_stream();
     each_run(pool_->layout(), begin, end, [&](std::int64_t page, std::int64_t offset, std::int64_t bytes) {
         stream->copy(to, state.pages.addresses()[page] + offset, static_cast<std::size_t>(bytes));

@@ -27,9 +27,10 @@ class KvCodec {
     std::int64_t rows_bytes(std::int64_t begin, std::int64_t end) const;
     std::int64_t rings_bytes(std::int64_t length) const;
 
-    // Appends to `out` the tokens and their rows: rows_bytes(begin, begin + tokens.size()) bytes.
+    // The tokens and their rows; `out` has rows_bytes(begin, begin + tokens.size()) bytes. Any thread may
+    // call it.
     void write_rows(const KvCheckpoint& state, std::int64_t begin, std::span<const std::int32_t> tokens,
-                    CountedBytes& out) const;
+                    std::span<std::byte> out) const;
 
     // The rows that `state`, which may be longer, has of its first `length` tokens, shared with it.
     KvCheckpoint beginning(const KvCheckpoint* state, std::int64_t length) const;

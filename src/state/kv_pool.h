@@ -22,7 +22,7 @@ class BlockPool {
     BlockPool(std::int64_t block_bytes, std::shared_ptr<Device> device, std::shared_ptr<MemoryCount> count)
         : block_bytes_(block_bytes), device_(std::move(device)), count_(std::move(count)) {}
 
-    std::int32_t allocate();  // with one owner; contents undefined. Throws Error if there is no memory
+    std::int32_t allocate();  // with one owner; contents undefined. Throws OutOfMemory
     void share(std::span<const std::int32_t> ids);
     void release(std::span<const std::int32_t> ids) noexcept;
     bool shared(std::int32_t id) const;

@@ -1,6 +1,5 @@
 // The half of the parser (completion_parser.h) that is at work between an invoke's tags.
 #include <algorithm>
-#include <utility>
 
 #include "base/error.h"
 #include "text/completion_parser.h"

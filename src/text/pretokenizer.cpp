@@ -25,7 +25,6 @@
 #include <pcre2.h>
 
 #include <array>
-#include <cstdint>
 #include <memory>
 #include <optional>
 

@@ -10,7 +10,6 @@
 // user-defined.
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 
 #include "capi/library.h"
 
@@ -33,6 +34,7 @@ class CapiErrors : public testing::Test {
     static inline EngineHandle* shared = nullptr;
 };
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 std::string open_refusal(const char* path, const cachalot_options* options, cachalot_status status) {
@@ -70,10 +72,23 @@ TEST_F(CapiErrors, OptionsOfTheEngineAreNamed) {
     EXPECT_THAT(refused([](auto& o) { o.reserved = 1; }), HasSubstr("options.reserved"));
     EXPECT_THAT(refused([](auto& o) { o.expert_pack_count = 1; }), HasSubstr("options.expert_packs"));
     EXPECT_THAT(refused([](auto& o) { o.size = 8; }), HasSubstr("options.size"));
-    EXPECT_THAT(refused([](auto& o) { o.threads = 5000; }, CACHALOT_FAILED), HasSubstr("threads"));
-    EXPECT_THAT(refused([](auto& o) { o.parallel = 0; }, CACHALOT_FAILED), HasSubstr("parallel"));
+    for (const int threads : {-1, 1025, 5000})
+        EXPECT_THAT(refused([&](auto& o) { o.threads = threads; }), HasSubstr("options.threads"));
+    for (const int parallel : {-1, 0, 1025})
+        EXPECT_THAT(refused([&](auto& o) { o.parallel = parallel; }), HasSubstr("options.parallel"));
+    for (const int chunk : {-1, 65537})
+        EXPECT_THAT(refused([&](auto& o) { o.chunk = chunk; }), HasSubstr("options.chunk"));
+    for (const int queue : {-1, 0})
+        EXPECT_THAT(refused([&](auto& o) { o.queue = queue; }), HasSubstr("options.queue"));
+    EXPECT_THAT(refused([](auto& o) { o.kv_disk = -1; }), HasSubstr("options.kv_disk"));
+    for (const char* size : {"12GX", "", "0", "-1GB", "200%", "x%"})
+        EXPECT_THAT(refused([&](auto& o) { o.expert_cache = size; }),
+                    AllOf(HasSubstr("options.expert_cache"), HasSubstr(size)));
+    // In range, but nothing for this model.
     EXPECT_THAT(refused([](auto& o) { o.kv_memory = 1; }, CACHALOT_FAILED), HasSubstr("memory"));
-    EXPECT_THAT(refused([](auto& o) { o.expert_cache = "12GX"; }, CACHALOT_FAILED), HasSubstr("12GX"));
+    EXPECT_THAT(refused([](auto& o) { o.expert_cache = "1"; }, CACHALOT_FAILED), HasSubstr("expert"));
+    EXPECT_THAT(refused([](auto& o) { o.context = std::int64_t(1) << 40; }, CACHALOT_FAILED),
+                HasSubstr("context"));
 }
 
 // A program that knows of more members than the library.
@@ -102,6 +117,46 @@ TEST_F(CapiErrors, ANewerStructureIsReadAsFarAsItIsKnown) {
     ASSERT_EQ(cachalot_model_facts(engine(), &facts.known, nullptr), CACHALOT_OK);
     EXPECT_EQ(facts.known.context, 64);
     EXPECT_EQ(facts.more, 0);
+}
+
+// A size that nobody has set is not followed through memory.
+TEST_F(CapiErrors, ASizeThatNoStructureHasIsRefused) {
+    for (const std::size_t size : {std::size_t(4097), std::size_t(1) << 40, ~std::size_t(0)}) {
+        cachalot_options options = engine_options();
+        cachalot_options_init(&options, size);
+        EXPECT_EQ(options.threads, 2);  // as it was
+        EXPECT_THAT(open_refusal(kNano.c_str(), &options, CACHALOT_INVALID), HasSubstr("options.size is 0"));
+        options.size = size;
+        EXPECT_THAT(open_refusal(kNano.c_str(), &options, CACHALOT_INVALID),
+                    HasSubstr("options.size is " + std::to_string(size)));
+
+        cachalot_request_options asked = request_options();
+        asked.text = "x";
+        asked.text_size = 1;
+        cachalot_request_options_init(&asked, size);
+        EXPECT_EQ(asked.text_size, 1u);
+        EXPECT_THAT(refusal(asked), HasSubstr("options.size is 0"));
+        asked.size = size;
+        EXPECT_THAT(refusal(asked), HasSubstr("options.size is " + std::to_string(size)));
+
+        cachalot_facts facts{};
+        facts.size = size;
+        cachalot_error error{};
+        EXPECT_EQ(cachalot_model_facts(engine(), &facts, &error), CACHALOT_INVALID);
+        EXPECT_THAT(error.message, HasSubstr("facts.size is " + std::to_string(size)));
+
+        asked = request_options();
+        asked.text = "x";
+        asked.text_size = 1;
+        asked.max_tokens = 1;
+        cachalot_request* request = nullptr;
+        ASSERT_EQ(cachalot_submit(engine(), &asked, &request, nullptr), CACHALOT_OK);
+        cachalot_result result{};
+        result.size = size;
+        EXPECT_EQ(cachalot_wait(request, -1, &result, &error), CACHALOT_INVALID);
+        EXPECT_THAT(error.message, HasSubstr("result.size is " + std::to_string(size)));
+        cachalot_request_free(request);
+    }
 }
 
 TEST_F(CapiErrors, NothingNeedsToBeFreed) {
@@ -244,16 +299,34 @@ TEST_F(CapiErrors, AMessageThatIsTooLongIsCutBetweenCharacters) {
     EXPECT_TRUE(message.ends_with("ä")) << message;
 }
 
-TEST_F(CapiErrors, NotesSayWhatWasChosen) {
+// What is noted while an engine is open.
+std::vector<std::string> notes_of(cachalot_options options) {
     std::vector<std::string> notes;
-    auto options = engine_options();
-    options.expert_cache = "1%";
     options.on_note = [](const char* note, void* user) {
         static_cast<std::vector<std::string>*>(user)->emplace_back(note);
     };
     options.on_note_user = &notes;
     open_nano(options).reset();
-    EXPECT_THAT(notes, testing::Contains(HasSubstr("the expert cache holds")));
+    return notes;
+}
+
+TEST_F(CapiErrors, NotesSayWhatWasChosen) {
+    auto options = engine_options();
+    options.expert_cache = "1%";
+    EXPECT_THAT(notes_of(options), testing::Contains(HasSubstr("the expert cache holds")));
+}
+
+TEST_F(CapiErrors, AFolderThatCannotBeUsedIsNoted) {
+    TemporaryFolder folder;
+    const auto file = (folder.path() / "file").string();
+    std::ofstream(file) << "no folder";
+    for (const auto& path : {file, file + "/kv"}) {
+        auto options = engine_options();
+        options.kv_dir = path.c_str();
+        EXPECT_THAT(notes_of(options),
+                    testing::ElementsAre(
+                        AllOf(testing::StartsWith("prefixes are not kept on disk: "), HasSubstr(path))));
+    }
 }
 
 }  // namespace

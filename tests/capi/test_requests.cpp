@@ -1,4 +1,6 @@
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <thread>
@@ -235,6 +237,41 @@ TEST_F(CapiRequests, FreeingEndsARequestAndItsEvents) {
     submit(engine.get(), endless(), events).reset();
     EXPECT_EQ(events.ends, 1);
     EXPECT_EQ(events.reason, CACHALOT_END_CANCELLED);
+}
+
+// The message is for who has the file, and names it.
+TEST_F(CapiRequests, AnAnswerThatFailsSaysWhy) {
+    const auto file = path("changed.gguf");
+    std::filesystem::copy_file(kNano, file);
+    const auto settings = engine_options();
+    cachalot_engine* opened = nullptr;
+    ASSERT_EQ(cachalot_open(file.c_str(), &settings, &opened, nullptr), CACHALOT_OK);
+    const EngineHandle changed(opened, cachalot_close);
+    const auto expect_named = [&](cachalot_status status, const std::string& message) {
+        EXPECT_EQ(status, CACHALOT_FAILED);
+        EXPECT_THAT(message, testing::HasSubstr(file + ": was changed while in use"));
+        EXPECT_THAT(message, testing::Not(testing::HasSubstr("server")));
+    };
+
+    Events events;
+    std::atomic<bool> writes = false;
+    events.watch = [&](const cachalot_event& e) {
+        writes = writes || e.kind == CACHALOT_EVENT_CONTENT;
+        return 0;
+    };
+    const auto request = submit(changed.get(), endless(), events);
+    while (!writes) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::fstream(file, std::ios::in | std::ios::out | std::ios::binary).seekp(-1000, std::ios::end).put('x');
+    cachalot_error error{};
+    EXPECT_EQ(cachalot_wait(request.get(), -1, nullptr, &error), CACHALOT_FAILED);
+    expect_named(error.status, error.message);
+    expect_named(events.status, events.message);
+    EXPECT_EQ(events.reason, CACHALOT_END_ERROR);
+
+    const auto options = endless();
+    cachalot_request* refused = nullptr;
+    EXPECT_EQ(cachalot_submit(changed.get(), &options, &refused, &error), CACHALOT_FAILED);
+    expect_named(error.status, error.message);
 }
 
 TEST_F(CapiRequests, NobodyNeedsToListen) {

@@ -1,4 +1,7 @@
+#include <condition_variable>
 #include <fstream>
+#include <mutex>
+#include <thread>
 
 #include "capi/library.h"
 #include "file/text_file.h"
@@ -140,6 +143,62 @@ TEST_F(CapiStates, AStateBelongsToItsPrecisions) {
                   CACHALOT_MISMATCH);
         EXPECT_THAT(error.message, testing::HasSubstr("other precisions"));
     }
+}
+
+// The thread of the model is held up in a callback meanwhile.
+TEST_F(CapiStates, BytesAreCheckedWithoutTheModelsThread) {
+    const auto engine = open_nano();
+    const auto begun = go_on(engine.get(), story(engine.get()), 4).tokens;
+    auto damaged = save(engine.get(), begun);
+    damaged[damaged.size() / 2] ^= 1;
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool held = false, refused = false, in_time = false;
+    Events events;
+    events.watch = [&](const cachalot_event& e) {
+        if (e.kind != CACHALOT_EVENT_STARTED) return 0;
+        std::unique_lock lock(mutex);
+        held = true;
+        changed.notify_all();
+        in_time = changed.wait_for(lock, std::chrono::seconds(20), [&] { return refused; });
+        return 1;
+    };
+    auto options = request_options();
+    options.text = "Once";
+    options.text_size = 4;
+    const auto request = submit(engine.get(), options, events);
+    {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return held; });
+    }
+    EXPECT_EQ(load(engine.get(), damaged), CACHALOT_MISMATCH);
+    {
+        std::lock_guard lock(mutex);
+        refused = true;
+    }
+    changed.notify_all();
+    EXPECT_EQ(cachalot_wait(request.get(), -1, nullptr, nullptr), CACHALOT_OK);
+    EXPECT_TRUE(in_time);
+}
+
+// Several threads save and load while answers are written; all of them get what one alone gets.
+TEST_F(CapiStates, StatesAreSavedAndLoadedBesideAnswers) {
+    const auto engine = open_nano();
+    const auto prompt = story(engine.get());
+    const auto begun = go_on(engine.get(), prompt, 4).tokens;
+    const auto bytes = save(engine.get(), begun);
+    const auto more = go_on(engine.get(), begun, 30).tokens;
+    const auto second = open_nano();
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i)
+        threads.emplace_back([&] {
+            for (int round = 0; round < 5; ++round) {
+                EXPECT_EQ(load(second.get(), bytes), CACHALOT_OK);
+                EXPECT_EQ(save(second.get(), begun), bytes);
+            }
+        });
+    for (int round = 0; round < 3; ++round) EXPECT_EQ(go_on(second.get(), begun, 30).tokens, more);
+    for (auto& thread : threads) thread.join();
 }
 
 TEST_F(CapiStates, AStateMustFitIntoTheContext) {

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -122,8 +123,7 @@ TEST_F(Launch, ClaudeGetsSettingsThatWinOverTheUsersOwn) {
 TEST_F(Launch, CodexGetsItsConfigurationAsArguments) {
     EXPECT_EQ(launch_own("codex", "--alias 'my \"v4\"' -- exec hello"), 0) << err;
     auto arguments = lines("arguments");
-    // A script has a name of its own, whatever the alias.
-    EXPECT_THAT(arguments, Contains("model=\"scripted-v4\""));
+    EXPECT_THAT(arguments, Contains(R"(model="my \"v4\"")"));
     EXPECT_THAT(arguments, Contains("model_provider=\"cachalot\""));
     EXPECT_THAT(arguments, Contains("model_context_window=65536"));
     EXPECT_THAT(arguments, Contains(HasSubstr("base_url=\"" + url() + "/v1\",wire_api=\"responses\"")));
@@ -163,6 +163,27 @@ TEST_F(Launch, TheKeyReachesServerAndClientButNoCommandLine) {
     EXPECT_EQ(environment()["ANTHROPIC_AUTH_TOKEN"], "secret-1");
     EXPECT_THAT(read_text_file(path("visible")), HasSubstr("--drain-timeout"));  // the server's is among them
     EXPECT_THAT(read_text_file(path("visible")), Not(HasSubstr("secret-1")));
+    expect_cleaned_up();
+}
+
+// All that say how a server runs a model.
+constexpr const char* kOptionsOfServer[] = {
+    "--model=m.gguf",     "--threads=3",         "--numa=off",
+    "--ctx=5000",         "--chunk=64",          "--exact=true",
+    "--kv=f32",           "--expert-cache=25%",  "--expert-pack=a b",
+    "--expert-pack=c",    "--expert-heat=h.bin", "--route-trace=t.bin",
+    "--alias=other name",
+};
+
+TEST_F(Launch, EveryOptionOfTheServerIsPassedOn) {
+    client("codex", fmt::format("cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' >'{}'", path("visible")));
+    std::string options;
+    for (const char* option : kOptionsOfServer) options += fmt::format("'{}' ", option);
+    EXPECT_EQ(launch_own("codex", options), 0) << err;
+    const auto visible = lines("visible");
+    // What was given is seen as an argument of launch itself, too.
+    for (const char* option : kOptionsOfServer)
+        EXPECT_GE(std::count(visible.begin(), visible.end(), option), 2) << option;
     expect_cleaned_up();
 }
 
@@ -210,6 +231,11 @@ TEST_F(Launch, ARunningServerIsUsedAndLeftAlone) {
         EXPECT_EQ(launch_own("codex"), 1);
         EXPECT_THAT(err, HasSubstr("already running"));
         EXPECT_THAT(err, HasSubstr("--scripted"));
+        for (const std::string option : kOptionsOfServer)
+            for (const char* print : {"", "--print"}) {
+                EXPECT_EQ(launch(fmt::format("codex --port {} {} '{}'", port, print, option)), 1) << option;
+                EXPECT_THAT(err, HasSubstr("leave out " + option.substr(0, option.find('=')) + ","));
+            }
     });
 }
 

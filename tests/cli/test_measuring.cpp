@@ -149,5 +149,11 @@ TEST_F(Measuring, ImatrixGoesOnAndMerges) {
     expect_usage("imatrix -f " + path("text"), "-o");
 }
 
+TEST_F(Measuring, AWindowOfOneTokenIsRefused) {
+    std::ofstream(path("text")) << "It was a dark night.";
+    for (const std::string& command : {std::string("perplexity"), "imatrix -o " + path("i.gguf")})
+        expect_error(command + " --ctx 1 -f " + path("text"), "--ctx: a window of 1 predicts nothing");
+}
+
 }  // namespace
 }  // namespace cachalot

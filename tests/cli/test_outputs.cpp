@@ -1,9 +1,12 @@
 // Where results go, and what is no model: refused before the work.
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 #include <thread>
 
+#include "base/error.h"
+#include "cli/outputs.h"
 #include "program.h"
 #include "support/nano.h"
 
@@ -63,6 +66,21 @@ TEST_F(Outputs, FinishedWorkIsKeptWhereItsPlaceIsGone) {
     const auto kept = o.out.substr(begin, o.out.find('\n', begin) - begin);
     EXPECT_EQ(run(fmt::format("imatrix --merge {}", kept)).status, 0) << kept;
     fs::remove(kept);
+}
+
+TEST_F(Outputs, ABrokenPipeIsAnErrorOnlyWhileResultsAreSaved) {
+    const auto action = [] {
+        struct sigaction now = {};
+        sigaction(SIGPIPE, nullptr, &now);
+        return now.sa_handler;
+    };
+    const auto before = action();
+    auto meanwhile = before;
+    cli::save_or_keep(path("x"), [&](const std::string&) { meanwhile = action(); });
+    EXPECT_EQ(meanwhile, SIG_IGN);
+    EXPECT_EQ(action(), before);
+    EXPECT_THROW(cli::save_or_keep(path("x"), [](const std::string&) { fail("no room"); }), Error);
+    EXPECT_EQ(action(), before);
 }
 
 // Each command line writes {1} with a model {0}, which has its files, and other inputs, in the same folder

@@ -315,6 +315,32 @@ TEST_F(Serve, LogsToAFileForItsOwner) {
     for (std::string line; std::getline(lines, line);) EXPECT_TRUE(nlohmann::json::accept(line)) << line;
 }
 
+// A script's is "scripted" unless it says otherwise.
+TEST_F(Serve, TheModelHasOneNameForClientsLogAndMetrics) {
+    const std::pair<std::vector<std::string>, std::string> cases[] = {
+        {{}, "scripted"},
+        {{"--alias", "mine"}, "mine"},
+        {{"--scripted", path("named.json")}, "named"},
+        {{"--scripted", path("named.json"), "--alias", "mine"}, "mine"},
+    };
+    std::ofstream(path("named.json")) << R"({"model": "named"})";
+    std::ofstream(path("plain.json")) << "{}";
+    for (auto [arguments, name] : cases) {
+        if (arguments.empty() || arguments[0] != "--scripted")
+            arguments.insert(arguments.begin(), {"--scripted", path("plain.json")});
+        start_with_model(std::move(arguments));
+        EXPECT_THAT(log(), HasSubstr(fmt::format("serving {} at http", name)));
+        Client client(port_);
+        client.send(get("/v1/models"));
+        EXPECT_EQ(nlohmann::json::parse(client.response().body)["data"][0]["id"], name);
+        Client other(port_);
+        other.send(get("/metrics"));
+        EXPECT_THAT(other.response().body, HasSubstr(fmt::format("model_name=\"{}\"", name)));
+        signal(SIGTERM);
+        EXPECT_EQ(exit_status(), 0);
+    }
+}
+
 TEST_F(Serve, AnswersWhileItsLogCannotBeWritten) {
     ASSERT_EQ(::mkfifo(path("log").c_str(), 0600), 0);
     const int reader = ::open(path("log").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);

@@ -26,6 +26,7 @@ TEST_F(Commands, ValuesOutOfRangeAreWrongUsage) {
         {"run hi --bias 17=", "ID=VALUE"},
         {"run hi --bias x", "ID=VALUE"},
         {"run hi --seed -2", "--seed"},
+        {"imatrix -f x -o y --chunks -1", "--chunks"},
         {"run hi --expert-cache 0", "no size"},
         {"run hi --expert-cache nan%", "no share"},
         {"run hi --expert-cache 200%", "no share"},
@@ -47,6 +48,7 @@ TEST_F(Commands, ValuesOutOfRangeAreWrongUsage) {
         {"run hi --log-level wran", "did you mean 'warn'?"},
         {"chat --log-level ''", "the value is empty"},
         {"serve --port -1", "65535"},
+        {"serve --queue 0", "100000"},
         {"launch claude --port 70000", "65535"},
         {"launch codx", "did you mean 'codex'?"},
         {"run hi --think hgh", "did you mean 'high'?"},
@@ -137,6 +139,22 @@ TEST_F(Commands, ToolsOfWrongTypesAreNamed) {
         std::ofstream(path("tools.json")) << R"([{"type": "function", "function": )" << function << "}]";
         expect_error("run hi --tools " + path("tools.json"), std::string("tools.json[0].function") + problem);
     }
+}
+
+TEST_F(Commands, InputThatIsWrongIsSaidBeforeTheModelIsOpened) {
+    std::ofstream(path("broken.json")) << "{";
+    std::ofstream(path("empty")) << "";
+    std::ofstream(path("model.gguf")) << "GGUF";
+    const std::pair<const char*, const char*> wrong[] = {
+        {"hi --tools {}/broken.json", "broken.json"},
+        {"--messages {}/broken.json", "broken.json"},
+        {"-f {}/empty", "a prompt is needed"},
+        {"--raw -f {}/empty", "a prompt is needed"},
+    };
+    for (const auto& [input, named] : wrong)
+        expect_error(fmt::format("run -m {} {}", path("model.gguf"),
+                                 fmt::format(fmt::runtime(input), folder.path().string())),
+                     named);
 }
 
 TEST_F(Commands, AnEmptyPromptIsNone) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "engine/state_fingerprint.h"
 #include "state/kv_codec.h"
 #include "support/fake_device.h"
 #include "support/nano.h"
@@ -63,7 +64,7 @@ TEST(OtherDevices, StatesAreForkedSavedRestoredAndTakenBack) {
     auto fork = state.fork();
     const auto saved = state.checkpoint();
     const KvCodec codec(engine.kv_pool());
-    auto rows = codec.no_bytes();
+    std::vector<std::byte> rows(static_cast<std::size_t>(codec.rows_bytes(0, 300)));
     codec.write_rows(saved, 0, std::span(ids).first(300), rows);
 
     prompt(engine, state, std::span(ids).subspan(10, 50));  // other rows in the same places
@@ -94,6 +95,9 @@ TEST(LayerRanges, TwoPartsOfAModelComputeWhatTheWholeComputes) {
         Engine lower(test::nano(), options);
         options.layers = layer_range(config, cut, config.layers);
         Engine upper(test::nano(), options);
+        const Hash128 model{};  // states of different layers are never taken for each other
+        EXPECT_NE(state_fingerprint(lower, model), state_fingerprint(upper, model));
+        EXPECT_NE(state_fingerprint(lower, model), state_fingerprint(whole, model));
         EXPECT_EQ(lower.kv_pool()->layout().page_bytes() + upper.kv_pool()->layout().page_bytes(),
                   whole.kv_pool()->layout().page_bytes());
         auto state = whole.new_state(), below = lower.new_state(), above = upper.new_state();

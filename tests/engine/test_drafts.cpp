@@ -200,6 +200,43 @@ TEST_F(Drafts, WhatIsBeyondTheEndDoesNotCount) {
     EXPECT_EQ(test::tokens_of(*next), test::alone(engine, expected, 8));
 }
 
+// The end token may come in the pass of the token at which somebody stops the answer; it is not written then.
+TEST_F(Drafts, AnEndTokenBehindTheEndDoesNotCount) {
+    Engine engine(test::nano(), {2});
+    auto how = test::greedy(60);
+    how.ignore_eos = false;
+    const auto question = test::Golden::ids("capital.ids");
+    Generation first(engine, question, how);
+    auto state = engine.new_state();
+    run(engine, state, first);
+    ASSERT_EQ(first.reason(), FinishReason::eos);
+    auto prompt = test::joined(first.tokens(), {engine.model().tokenizer.eos()});
+    prompt = test::joined(prompt, question);  // whose answer is drafted from the first one
+    for (auto drafting : {Drafting::off, Drafting::lookup}) {
+        SchedulerOptions options;
+        options.drafting = drafting;
+        Scheduler scheduler(engine, options);
+        std::size_t whole = 0;
+        for (std::size_t stop = 0; stop == 0 || stop <= whole; ++stop) {  // 0: nowhere
+            auto sequence = std::make_shared<Sequence>(Generation(engine, prompt, how), SequenceOptions());
+            scheduler.submit(sequence);
+            while (scheduler.busy())
+                for (const auto& event : scheduler.step())
+                    if (event.kind == Kind::wrote && event.length == prompt.size() + stop)
+                        scheduler.stop(sequence, event.length);
+            const auto& generation = sequence->generation();
+            if (stop == 0) {
+                ASSERT_EQ(generation.reason(), FinishReason::eos);
+                whole = generation.completion_tokens();
+                EXPECT_EQ(scheduler.accepted() > 0, drafting == Drafting::lookup);
+            } else {
+                EXPECT_EQ(generation.completion_tokens(), stop);
+                EXPECT_EQ(generation.reason(), stop == whole ? FinishReason::eos : FinishReason::cancelled);
+            }
+        }
+    }
+}
+
 TEST_F(Drafts, EndWithTheContextAndTheLimit) {
     const auto prompt = prompts()[2];
     const auto context = static_cast<std::int64_t>(prompt.size()) + 9;

@@ -56,6 +56,19 @@ TEST_F(LogWriters, WritesTextForPeopleAndForFiles) {
                                  "/kv: full \\(bytes=4096, again=true\\)")));
 }
 
+TEST_F(LogWriters, GivesLinesToAnyoneWhoTakesThem) {
+    std::vector<std::string> taken;
+    LogOutput output{LogLevel::info, LogFormat::plain, ""};
+    output.to = [&](const std::string& line) { taken.push_back(line); };
+    {
+        const Log log(std::make_shared<LogWriter>(std::vector{output}));
+        log.debug("a detail");
+        log.warn("not kept", {{"bytes", 4096}, {"error", "/kv:\nfull"}});
+        for (int i = 0; i < 3; ++i) log.often(LogLevel::error, "again");
+    }
+    EXPECT_THAT(taken, ElementsAre("not kept: /kv:\\nfull (bytes=4096)", "again", "again (repeated=2)"));
+}
+
 TEST_F(LogWriters, WritesJson) {
     const Log log(writer(LogFormat::json));
     log.error("a request failed", {{"request", "req_1"}, {"seconds", 0.25}, {"error", kHostile}});

@@ -37,7 +37,7 @@ TEST(TokenFilter, AfterTheTriggerOneOfTheContinuationsFollows) {
     EXPECT_EQ(allowed(rules, "name=\"get\">", all), "g ge get o t to tool \" > x <eos> ｜DSML｜ ");
     EXPECT_EQ(allowed(rules, "name=\"get\">name=\"to", all), "o ");
     EXPECT_EQ(allowed(rules, "name=\"other", all), "g ge get o t to tool \" > x <eos> ｜DSML｜ ");
-    EXPECT_EQ(allowed(rules, std::string(10'000, 'x') + "name=\"gon", {"e", "x"}), "e ");
+    EXPECT_EQ(allowed(rules, std::string(10'000, 'x').append("name=\"gon"), {"e", "x"}), "e ");
 }
 
 TEST(TokenFilter, ForbiddenTextsAreNeverCompleted) {

@@ -29,7 +29,7 @@ inline const char* const kScript = R"({
 class OpenAi : public testing::Test {
   protected:
     test::TemporaryFile script{kScript};
-    std::unique_ptr<Service> service = make_scripted_service(script.path);
+    std::unique_ptr<Service> service = make_scripted_service(Script::load(script.path));
     std::vector<Route> routes = openai_routes(*service);
 
     static ordered_json chat(const std::string& text) {

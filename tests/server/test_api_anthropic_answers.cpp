@@ -13,7 +13,7 @@ namespace {
 using testing::ElementsAre;
 
 TEST(AnthropicStream, SaysEveryByteOfAnAnswerWithAllKindsOfBlocks) {
-    AnthropicAnswer answer("T", "claude-x");
+    AnthropicAnswer answer("T", "claude-x", true);
     answer.sized(100);
     std::string bytes = answer.start();
     for (const Event& event : tool_answer()) bytes += answer.feed(event);
@@ -71,7 +71,7 @@ data: {"type":"message_stop"}
 
 TEST(AnthropicStream, NamesWhyItStopped) {
     const auto stop = [](Event event) {
-        AnthropicAnswer answer("T", "m");
+        AnthropicAnswer answer("T", "m", true);
         answer.feed(event);
         const ordered_json message = ordered_json::parse(answer.whole());
         return message["stop_reason"].dump() + message["stop_sequence"].dump();
@@ -83,13 +83,13 @@ TEST(AnthropicStream, NamesWhyItStopped) {
 }
 
 TEST(AnthropicStream, AnswersOfNothingAreWhole) {
-    AnthropicAnswer answer("T", "m");
+    AnthropicAnswer answer("T", "m", true);
     std::string bytes = answer.start() + answer.feed(finished("stop")) + answer.feed(done());
     EXPECT_THAT(names(read_sse(bytes)), ElementsAre("message_start", "message_delta", "message_stop"));
 }
 
 TEST(AnthropicStream, ACutOrBrokenCallStillHasAnObjectAsInput) {
-    AnthropicAnswer answer("T", "m");
+    AnthropicAnswer answer("T", "m", true);
     answer.feed(call_start(0, "c", "ls"));
     answer.feed(call_arguments(0, "{\"path\": \"/t"));
     EXPECT_EQ(ordered_json::parse(answer.whole())["content"][0]["input"].dump(), "{}");
@@ -101,7 +101,7 @@ TEST(AnthropicStream, TheInputOfACallHasTheBytesOfTheStream) {
           R"({"deep": )" + std::string(300, '[') + std::string(300, ']') + "}",
           R"({"deep": )" + std::string(100000, '[') + std::string(100000, ']') + "}",
           std::string(R"({"a": 1, "a": "twice", "é": "\u00e9"})"), std::string(" {\n}\n")}) {
-        AnthropicAnswer answer("T", "m");
+        AnthropicAnswer answer("T", "m", true);
         answer.feed(make_event(Kind::content, "Hi"));
         answer.feed(call_start(0, "c", "ls"));
         std::string streamed;
@@ -114,12 +114,12 @@ TEST(AnthropicStream, TheInputOfACallHasTheBytesOfTheStream) {
         EXPECT_NE(answer.whole().find(R"("name":"ls","input":)" + arguments + "}],"), std::string::npos)
             << answer.whole().substr(0, 1000);
     }
-    AnthropicAnswer half("T", "m");  // of a surrogate pair, which strict readers refuse
+    AnthropicAnswer half("T", "m", true);  // of a surrogate pair, which strict readers refuse
     half.feed(call_start(0, "c", "ls"));
     half.feed(call_arguments(0, R"({"a": "\ud83d"})"));
     EXPECT_EQ(ordered_json::parse(half.whole())["content"][0]["input"].dump(), "{\"a\":\"\uFFFD\"}");
     for (const char* arguments : {"[1]", "5", "\"{}\"", "{} {}", "", "{\"a\": NaN}"}) {
-        AnthropicAnswer answer("T", "m");
+        AnthropicAnswer answer("T", "m", true);
         answer.feed(call_start(0, "c", "ls"));
         answer.feed(call_arguments(0, arguments));
         EXPECT_EQ(ordered_json::parse(answer.whole())["content"][0]["input"].dump(), "{}") << arguments;
@@ -201,6 +201,15 @@ RC_GTEST_PROP(AnthropicProperties, StreamAndWholeAnswerAreTheSameMessage, ()) {
         for (ordered_json& block : (*message)["content"]) block.erase("signature");
     }
     RC_ASSERT(a.dump() == b.dump());
+}
+
+RC_GTEST_PROP(AnthropicProperties, NoEventIsMadeWhereNoneIsAskedFor, ()) {
+    AnthropicAnswer whole("T", "m", false), stream("T", "m", true);
+    for (const Event& event : random_answer()) {
+        RC_ASSERT(whole.feed(event) == "");
+        stream.feed(event);
+    }
+    RC_ASSERT(whole.whole() == stream.whole());
 }
 
 }  // namespace

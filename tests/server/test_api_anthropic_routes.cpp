@@ -57,7 +57,7 @@ TEST(AnthropicRoutes, NumbersOfTokensCanBeScaledToAnotherContext) {
 TEST(AnthropicRoutes, PingsWhileNothingElseIsSent) {
     auto writer = std::make_shared<FakeWriter>();
     FakeService service;
-    run_answer(service, {}, std::make_unique<AnthropicAnswer>("T", "m"), writer,
+    run_answer(service, {}, std::make_unique<AnthropicAnswer>("T", "m", true), writer,
                {.stream = true, .keep_alive = std::chrono::milliseconds(0)});
     service.sink(progress(0, 0));
     service.sink(progress(10, 100));
@@ -70,7 +70,7 @@ TEST(AnthropicRoutes, PingsWhileNothingElseIsSent) {
 TEST(AnthropicRoutes, PingsAreFarApartHoweverOftenProgressIsReported) {
     auto writer = std::make_shared<FakeWriter>();
     FakeService service;
-    run_answer(service, {}, std::make_unique<AnthropicAnswer>("T", "m"), writer,
+    run_answer(service, {}, std::make_unique<AnthropicAnswer>("T", "m", true), writer,
                {.stream = true, .keep_alive = std::chrono::hours(1)});
     for (int i = 0; i < 100; ++i) service.sink(progress(i, 100));
     EXPECT_THAT(names(read_sse(writer->body)), ElementsAre("message_start"));

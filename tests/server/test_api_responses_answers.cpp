@@ -29,7 +29,7 @@ std::string all_bytes(ResponsesAnswer& answer, const std::vector<Event>& events)
 }
 
 TEST(ResponsesStream, SaysEveryEventOfAnAnswerWithAllKindsOfItems) {
-    ResponsesAnswer answer("T", 1700000000, {});
+    ResponsesAnswer answer("T", 1700000000, {.stream = true});
     const std::string bytes =
         all_bytes(answer, {make_event(Kind::started), make_event(Kind::reasoning, "Hm."),
                            make_event(Kind::content, "Loo"), make_event(Kind::content, "king."),
@@ -61,7 +61,8 @@ TEST(ResponsesStream, SaysEveryEventOfAnAnswerWithAllKindsOfItems) {
 }
 
 TEST(ResponsesStream, ReasoningAsASummaryWithACopyToSendBack) {
-    ResponsesAnswer answer("T", 1700000000, {.reasoning_summary = true, .encrypted_reasoning = true});
+    ResponsesAnswer answer("T", 1700000000,
+                           {.stream = true, .reasoning_summary = true, .encrypted_reasoning = true});
     const std::string bytes = all_bytes(
         answer,
         {make_event(Kind::reasoning, "H"), make_event(Kind::reasoning, "m."), finished("stop"), done()});
@@ -80,8 +81,8 @@ TEST(ResponsesStream, ReasoningAsASummaryWithACopyToSendBack) {
 }
 
 TEST(ResponsesStream, TheResponseIsWholeInItsFirstAndLastEvent) {
-    ResponsesAnswer answer("T", 1700000000,
-                           {.repeated = read(R"({"model": "gpt-x", "input": "x"})").repeated});
+    ResponsesAnswer answer(
+        "T", 1700000000, {.stream = true, .repeated = read(R"({"model": "gpt-x", "input": "x"})").repeated});
     const std::vector<SseEvent> events =
         read_sse(all_bytes(answer, {make_event(Kind::content, "Hi"), finished("stop"), done()}));
     EXPECT_EQ(
@@ -97,7 +98,7 @@ TEST(ResponsesStream, TheResponseIsWholeInItsFirstAndLastEvent) {
 }
 
 TEST(ResponsesStream, ACallThatTheLimitCutIsIncomplete) {
-    ResponsesAnswer answer("T", 1, {});
+    ResponsesAnswer answer("T", 1, {.stream = true});
     const std::vector<SseEvent> events = read_sse(all_bytes(
         answer, {call_start(0, "a", "ls"), call_arguments(0, "{}"), call_end(0), call_start(1, "b", "rm"),
                  call_arguments(1, "{}"), call_end(1), finished("length"), done()}));
@@ -112,7 +113,8 @@ TEST(ResponsesStream, ACallThatTheLimitCutIsIncomplete) {
 }
 
 TEST(ResponsesStream, TellsTheProbabilityOfTokens) {
-    ResponsesAnswer answer("T", 1, {.token_text = [](std::int32_t t) { return fmt::format("<{}>", t); }});
+    ResponsesAnswer answer(
+        "T", 1, {.stream = true, .token_text = [](std::int32_t t) { return fmt::format("<{}>", t); }});
     Event content = make_event(Kind::content, "Hi");
     content.logprobs = {{{7, -0.5}, {{7, -0.5}, {8, -INFINITY}}}};
     const std::vector<SseEvent> events = read_sse(answer.feed(content));
@@ -139,6 +141,17 @@ RC_GTEST_PROP(ResponsesProperties, StreamAndWholeAnswerAreTheSameResponse, (bool
         for (const char* key : {"id", "created_at", "completed_at"}) response->erase(key);
         for (ordered_json& item : (*response)["output"]) item.erase("id");
     }
+    RC_ASSERT(a.dump() == b.dump());
+}
+
+RC_GTEST_PROP(ResponsesProperties, NoEventIsMadeWhereNoneIsAskedFor, ()) {
+    ResponsesAnswer whole("T", 1, {.stream = false}), stream("T", 1, {.stream = true});
+    for (const Event& event : random_answer()) {
+        RC_ASSERT(whole.feed(event) == "");
+        stream.feed(event);
+    }
+    ordered_json a = ordered_json::parse(whole.whole()), b = ordered_json::parse(stream.whole());
+    for (ordered_json* response : {&a, &b}) response->erase("completed_at");
     RC_ASSERT(a.dump() == b.dump());
 }
 

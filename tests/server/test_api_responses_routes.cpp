@@ -12,8 +12,8 @@ using testing::ElementsAre;
 TEST(ResponsesRoutes, KeepsTheConnectionAliveWithRealEvents) {
     auto writer = std::make_shared<FakeWriter>();
     FakeService service;
-    run_answer(service, {}, std::make_unique<ResponsesAnswer>("T", 1, ResponsesAnswerOptions{}), writer,
-               {.stream = true, .keep_alive = std::chrono::milliseconds(0)});
+    run_answer(service, {}, std::make_unique<ResponsesAnswer>("T", 1, ResponsesAnswerOptions{.stream = true}),
+               writer, {.stream = true, .keep_alive = std::chrono::milliseconds(0)});
     service.sink(progress(512, 2048));
     service.sink(make_event(Kind::content, "Hi"));
     service.sink(progress(2048, 2048));

@@ -5,8 +5,11 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/error.h"
+#include "server/api/anthropic_write.h"
+#include "server/api/common.h"
 #include "server/fake_service.h"
 #include "server/http/access.h"
 #include "server/http/audit.h"
@@ -126,6 +129,35 @@ TEST(Errors, ShapesByPath) {
               "{\"error\":{\"message\":\"m\xEF\xBF\xBD\",\"type\":\"not_found_error\",\"param\":null,"
               "\"code\":\"not_found\"}}");
     EXPECT_TRUE(error_body("/v1/messagesx", 413, "m", "c").starts_with(R"({"error":)"));
+}
+
+// As docs/api.md has them, whether the transport answers or a dialect.
+TEST(Errors, BothLayersNameThemAlike) {
+    const auto by_transport = [](const char* path, int status) {
+        return nlohmann::json::parse(error_body(path, status, "m"))["error"]["type"].get<std::string>();
+    };
+    for (int status = 400; status < 600; ++status) {
+        const ApiError error(status, "c", "m");
+        EXPECT_EQ(by_transport("/v1/messages", status), anthropic_error(error, "r")["error"]["type"])
+            << status;
+        for (const char* path : {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/nowhere"})
+            EXPECT_EQ(by_transport(path, status), openai_error_json(error)["error"]["type"]) << status;
+    }
+    const std::tuple<int, const char*, const char*> documented[] = {
+        {400, "invalid_request_error", "invalid_request_error"},
+        {401, "authentication_error", "authentication_error"},
+        {403, "permission_error", "permission_error"},
+        {404, "not_found_error", "not_found_error"},
+        {413, "invalid_request_error", "request_too_large"},
+        {429, "rate_limit_error", "rate_limit_error"},
+        {500, "server_error", "api_error"},
+        {501, "not_implemented_error", "api_error"},
+        {503, "service_unavailable_error", "overloaded_error"},
+    };
+    for (const auto& [status, openai, anthropic] : documented) {
+        EXPECT_EQ(by_transport("/v1/completions", status), openai);
+        EXPECT_EQ(by_transport("/v1/messages", status), anthropic);
+    }
 }
 
 TEST(Exchange, EachAnswerOnce) {

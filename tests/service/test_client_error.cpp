@@ -55,6 +55,13 @@ TEST_F(ClientError, OfTheServerOnlyThatThereIsOne) {
     EXPECT_THAT(error.what(), Not(HasSubstr("/")));
     EXPECT_THAT(log->lines(),
                 ElementsAre("error: a request failed request=req_1 error=/kv/pages-000001: cannot write"));
+    EXPECT_EQ(cause_of(error.cause), "/kv/pages-000001: cannot write");  // for callers in this process
+}
+
+TEST_F(ClientError, WhatHasNoIdIsLoggedWithoutOne) {
+    const auto error = client_error(std::make_exception_ptr(Error("a")), Fault::server, Log(log), "");
+    EXPECT_THAT(error.what(), Not(HasSubstr("under")));
+    EXPECT_THAT(log->lines(), ElementsAre("error: a request failed error=a"));
 }
 
 TEST_F(ClientError, AMistakeOfOursIsNoFaultOfTheRequest) {
@@ -62,9 +69,10 @@ TEST_F(ClientError, AMistakeOfOursIsNoFaultOfTheRequest) {
         EXPECT_EQ(told(InternalError("src/a.cpp:7: x > 0"), fault).status, 500);
         EXPECT_EQ(told(std::bad_alloc(), fault).status, 500);
         EXPECT_EQ(told(42, fault).status, 500);
+        EXPECT_THROW(std::rethrow_exception(told(std::bad_alloc(), fault).cause), std::bad_alloc);
         EXPECT_THAT(told(InternalError("src/a.cpp:7: x > 0"), fault).what(), Not(HasSubstr("a.cpp")));
     }
-    EXPECT_EQ(log->lines().size(), 8u);
+    EXPECT_EQ(log->lines().size(), 10u);
 }
 
 }  // namespace

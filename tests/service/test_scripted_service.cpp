@@ -65,7 +65,7 @@ TEST(ScriptedService, ChoosesTheFirstRuleThatMatches) {
         {"match": {"has_tools": true, "last_user": "?"}, "content": "tools"},
         {"match": {"last_user": "raw"}, "raw": "why</think>\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n<｜DSML｜parameter name=\"x\" string=\"false\">[1</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>"}],
         "default": {"content": "else"}})");
-    auto service = make_scripted_service(file.path);
+    auto service = make_scripted_service(Script::load(file.path));
     EXPECT_EQ(answer(*service, question("ping 12")), "pong");
     EXPECT_EQ(answer(*service, question("ping x")), "else");
     EXPECT_EQ(answer(*service, question("exactly")), "equal");
@@ -92,13 +92,13 @@ TEST(ScriptedService, RefusesBadScripts) {
           R"({"rules": [{"chunk": "line"}]})", R"({"default": {"tool_calls": [{}]}})"}) {
         test::TemporaryFile file(text);
         try {
-            make_scripted_service(file.path);
+            Script::load(file.path);
             ADD_FAILURE() << text;
         } catch (const Error& e) {
             EXPECT_NE(std::string(e.what()).find(file.path), std::string::npos) << e.what();
         }
     }
-    EXPECT_THROW(make_scripted_service("/does/not/exist.json"), Error);
+    EXPECT_THROW(Script::load("/does/not/exist.json"), Error);
 }
 
 class Queue : public testing::Test {
@@ -107,7 +107,8 @@ class Queue : public testing::Test {
         R"({"rules": [{"match": {"contains": "slow"}, "content": "a b c d e f g h i j k l m n o p",
         "delay_ms_per_token": 100}], "default": {"content": "quick"}})"};
     std::unique_ptr<Service> service(std::size_t limit, int heartbeat_ms = 5000) {
-        return make_scripted_service(file.path, {{limit, std::chrono::milliseconds(heartbeat_ms)}});
+        return make_scripted_service(Script::load(file.path),
+                                     {{limit, std::chrono::milliseconds(heartbeat_ms)}});
     }
 };
 

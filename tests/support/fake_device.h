@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/out_of_memory.h"
 #include "device/device.h"
 
 namespace cachalot::test {
@@ -40,7 +41,7 @@ class FakeDevice final : public Device, public std::enable_shared_from_this<Fake
         const std::size_t size = rounded(bytes);
         void* memory = ::mmap(nullptr, size, open_ ? PROT_READ | PROT_WRITE : PROT_NONE,
                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED) fail("there is no memory for {} bytes", bytes);
+        if (memory == MAP_FAILED) throw OutOfMemory(fmt::format("there is no memory for {} bytes", bytes));
         regions_[static_cast<std::byte*>(memory)] = size;
         return static_cast<std::byte*>(memory);
     }

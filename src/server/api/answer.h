@@ -7,7 +7,7 @@
 //
 //     events   started  (progress | reasoning | content | call_start ... call_end)*  finished  done | failed
 //     stream   start()  feed() of each, or keep_alive()                                          fail()
-//     whole             feed() of each                                                 whole() | error_body()
+//     whole             feed() of each, without bytes                                  whole() | error_body()
 //
 // Each choice has its own `finished`; the end is for all of them.
 #pragma once
@@ -31,8 +31,8 @@ class Answer {
     // How large the prompt is, before anything else.
     virtual void sized(std::int64_t /*prompt_tokens*/) {}
 
-    // Bytes of a stream: its beginning, what an event adds to it (often nothing), a sign of life while
-    // nothing else is sent, and its end after an error. Nothing follows `done` or fail().
+    // Bytes of a stream, if it is to be one: its beginning, what an event adds to it (often nothing), a sign
+    // of life while nothing else is sent, and its end after an error. Nothing follows `done` or fail().
     virtual std::string start() = 0;
     virtual std::string feed(const Event& event) = 0;
     virtual std::string keep_alive(const Event& progress) = 0;

@@ -15,8 +15,8 @@ void messages(Service& service, TokenScale scale, const HttpRequest& http,
     AnthropicRequest read = read_anthropic_request(body, service.info(), false);
     read.request.tenant = read_space(Field(body), http);
     run_answer(service, std::move(read.request),
-               std::make_unique<AnthropicAnswer>(http.id, std::move(read.model), scale), std::move(writer),
-               {.stream = read.stream});
+               std::make_unique<AnthropicAnswer>(http.id, std::move(read.model), read.stream, scale),
+               std::move(writer), {.stream = read.stream});
 }
 
 void count_tokens(Service& service, TokenScale scale, const HttpRequest& http,

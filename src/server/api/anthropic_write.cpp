@@ -4,6 +4,7 @@
 
 #include "server/api/anthropic_read.h"
 #include "server/api/common.h"
+#include "server/error_types.h"
 #include "text/chat_json.h"
 #include "text/utf8.h"
 
@@ -42,19 +43,6 @@ std::string with_member(const ordered_json& object, std::string_view name, std::
     return fmt::format("{},\"{}\":{}}}", text, name, value);
 }
 
-std::string_view error_type(int status) {
-    switch (status) {
-        case 401: return "authentication_error";
-        case 403: return "permission_error";
-        case 404: return "not_found_error";
-        case 413: return "request_too_large";
-        case 429: return "rate_limit_error";
-        case 503:
-        case 529: return "overloaded_error";
-        default: return status < 500 ? "invalid_request_error" : "api_error";
-    }
-}
-
 // Agents recognise a full context by these two sentences, and compact the conversation.
 std::string error_message(const ApiError& error) {
     if (error.code != "context_length_exceeded" || error.context == 0) return error.what();
@@ -66,8 +54,8 @@ std::string error_message(const ApiError& error) {
 
 }  // namespace
 
-AnthropicAnswer::AnthropicAnswer(std::string id, std::string model, TokenScale scale)
-    : id_(std::move(id)), model_(std::move(model)), scale_(scale) {}
+AnthropicAnswer::AnthropicAnswer(std::string id, std::string model, bool stream, TokenScale scale)
+    : id_(std::move(id)), model_(std::move(model)), stream_(stream), scale_(scale) {}
 
 std::string AnthropicAnswer::start() {
     return fmt::format("event: message_start\ndata: {}\n\n",
@@ -139,18 +127,20 @@ std::string AnthropicAnswer::message(const std::string& content) const {
 
 std::string AnthropicAnswer::open(Content content) {
     std::string bytes = close();
+    content_.push_back(std::move(content));
+    open_ = true;
+    if (!stream_) return {};
+    const Content& last = content_.back();
     ordered_json block;
-    switch (content.block) {
+    switch (last.block) {
         case Block::thinking: block = {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}}; break;
         case Block::text: block = {{"type", "text"}, {"text", ""}}; break;
         case Block::tool_use:
             block = {{"type", "tool_use"},
-                     {"id", content.id},
-                     {"name", content.name},
+                     {"id", last.id},
+                     {"name", last.name},
                      {"input", ordered_json::object()}};
     }
-    content_.push_back(std::move(content));
-    open_ = true;
     return bytes +
            wire("content_block_start", {{"index", content_.size() - 1}, {"content_block", std::move(block)}});
 }
@@ -163,6 +153,7 @@ std::string AnthropicAnswer::extend(Block block, const std::string& text) {
         bytes = open({block, {}, {}, {}});
     }
     content_.back().text += text;
+    if (!stream_) return {};
     switch (block) {
         case Block::thinking: return bytes + delta({{"type", "thinking_delta"}, {"thinking", text}});
         case Block::text: return bytes + delta({{"type", "text_delta"}, {"text", text}});
@@ -172,7 +163,7 @@ std::string AnthropicAnswer::extend(Block block, const std::string& text) {
 }
 
 std::string AnthropicAnswer::close() {
-    if (!std::exchange(open_, false)) return {};
+    if (!std::exchange(open_, false) || !stream_) return {};
     std::string bytes;
     if (content_.back().block == Block::thinking)
         bytes = delta({{"type", "signature_delta"}, {"signature", signature()}});
@@ -182,6 +173,7 @@ std::string AnthropicAnswer::close() {
 std::string AnthropicAnswer::finish() {
     std::string bytes = close();
     if (stop_reason_.is_null()) stop_reason_ = "end_turn";
+    if (!stream_) return {};
     bytes += wire(
         "message_delta",
         {{"delta", {{"stop_reason", stop_reason_}, {"stop_sequence", stop_sequence_}}}, {"usage", usage()}});
@@ -205,7 +197,7 @@ ordered_json AnthropicAnswer::usage() const {
 std::string AnthropicAnswer::signature() const { return "cachalot_" + id_; }
 
 ordered_json anthropic_error(const ApiError& error, std::string_view request_id) {
-    ordered_json json = {{"type", error_type(error.status)}, {"message", error_message(error)}};
+    ordered_json json = {{"type", error_types(error.status).anthropic}, {"message", error_message(error)}};
     if (error.code == kThreadUnsupported)
         json["details"] = {{"error_code", error.code}, {"unsupported", ordered_json::array({error.param})}};
     return {{"type", "error"}, {"error", std::move(json)}, {"request_id", request_id}};

@@ -24,8 +24,9 @@ struct TokenScale {
 
 class AnthropicAnswer : public Answer {
   public:
-    // `id` is the request's; the message has the same.
-    AnthropicAnswer(std::string id, std::string model, TokenScale scale = {});
+    // `id` is the request's; the message has the same. `stream`: whether bytes of one are asked for; without,
+    // feed() has none.
+    AnthropicAnswer(std::string id, std::string model, bool stream, TokenScale scale = {});
 
     // The stream begins with this number; how much of the prompt was cached is known later.
     void sized(std::int64_t prompt_tokens) override { usage_.prompt_tokens = prompt_tokens; }
@@ -53,8 +54,9 @@ class AnthropicAnswer : public Answer {
     nlohmann::ordered_json usage() const;
     std::string signature() const;
 
-    std::string id_, model_;
-    TokenScale scale_;
+    const std::string id_, model_;
+    const bool stream_;
+    const TokenScale scale_;
     Usage usage_;
     std::vector<Content> content_;
     bool open_ = false;  // whether the last of content_ may grow

@@ -1,14 +1,15 @@
 #include "server/api/common.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <chrono>
-#include <cmath>
+#include <exception>
 #include <random>
 
+#include "server/error_types.h"
 #include "service/client_error.h"
 #include "text/chat_json.h"
+#include "text/utf8.h"
 
 namespace cachalot::server {
 namespace {
@@ -70,7 +71,7 @@ SamplingOptions read_sampling(const Field& body, const ModelInfo& model) {
         if (bias.object().size() > kMaxBiases) bias.refuse(fmt::format("at most {} entries", kMaxBiases));
         for (const auto& [key, value] : bias.object().items())
             o.logit_bias.emplace_back(token_id(key, bias, model.vocab_size),
-                                      static_cast<float>(bias[key.c_str()].number(-100, 100)));
+                                      static_cast<float>(bias.member(key, value).number(-100, 100)));
     }
     return o;
 }
@@ -115,28 +116,24 @@ ApiError reading_error(const ResponseWriter& writer) {
     return client_error(std::current_exception(), Fault::request, writer.log(), writer.request_id());
 }
 
-std::string openai_error_type(const ApiError& error) {
-    switch (error.status) {
-        case 401: return "authentication_error";
-        case 403: return "permission_error";
-        case 404: return "not_found_error";
-        case 429: return "rate_limit_error";
-        case 501: return "not_implemented_error";
-        case 503: return "service_unavailable_error";
-        default: return error.status < 500 ? "invalid_request_error" : "server_error";
-    }
-}
-
 ordered_json openai_error_json(const ApiError& error) {
     return {{"error",
              {{"message", error.what()},
-              {"type", openai_error_type(error)},
+              {"type", error_types(error.status).openai},
               {"param", error.param.empty() ? ordered_json() : ordered_json(error.param)},
               {"code", error.code}}}};
 }
 
 std::string dump(const ordered_json& json) {
     return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+double finite(double logprob) { return std::max(logprob, -9999.0); }
+
+ordered_json token_json(const TokenLogprob& token, const std::string& bytes) {
+    ordered_json list = ordered_json::array();
+    for (const char byte : bytes) list.push_back(static_cast<unsigned char>(byte));
+    return {{"token", repair_utf8(bytes)}, {"bytes", std::move(list)}, {"logprob", finite(token.logprob)}};
 }
 
 void respond_json(ResponseWriter& writer, const ordered_json& body, int status) {

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -52,14 +51,18 @@ std::vector<Message> read_messages(const Field& messages, ChatFormat format);
 // (client_error.h).
 ApiError reading_error(const ResponseWriter& writer);
 
-// OpenAI's name for the kind of error: "invalid_request_error", "rate_limit_error", ...
-std::string openai_error_type(const ApiError& error);
 ordered_json openai_error_json(const ApiError& error);
 
 // --- answers
 
 // Text from outside or from a model may be broken UTF-8; it is repaired rather than refused.
 std::string dump(const ordered_json& json);
+
+// A log-probability as JSON can say it: -9999 for -infinity.
+double finite(double logprob);
+
+// A token of OpenAI's lists of probabilities: {"token","bytes","logprob"}. `bytes` are its own.
+ordered_json token_json(const TokenLogprob& token, const std::string& bytes);
 
 void respond_json(ResponseWriter& writer, const ordered_json& body, int status = 200);
 

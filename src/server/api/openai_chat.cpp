@@ -9,7 +9,6 @@
 #include "server/api/answer.h"
 #include "server/api/custom_input.h"
 #include "server/api/openai_write.h"
-#include "text/utf8.h"
 
 namespace cachalot::server::openai {
 
@@ -55,23 +54,18 @@ std::string LastChunk::end(const Event& done) {
     return release() + "data: [DONE]\n\n";
 }
 
-double finite(double logprob) { return std::max(logprob, -9999.0); }
-
 namespace {
 
 using Clock = std::chrono::steady_clock;
-ordered_json token_json(const Service& service, const TokenLogprob& token) {
-    auto bytes = service.detokenize({&token.token, 1});
-    auto list = ordered_json::array();
-    for (char c : bytes) list.push_back(static_cast<unsigned char>(c));
-    return {{"token", repair_utf8(bytes)}, {"logprob", finite(token.logprob)}, {"bytes", list}};
-}
 
 void append_logprobs(const Service& service, const std::vector<Logprobs>& logprobs, ordered_json& list) {
+    const auto as_json = [&](const TokenLogprob& token) {
+        return token_json(token, service.detokenize({&token.token, 1}));
+    };
     for (const auto& one : logprobs) {
-        auto json = token_json(service, one.chosen);
+        auto json = as_json(one.chosen);
         json["top_logprobs"] = ordered_json::array();
-        for (const auto& other : one.top) json["top_logprobs"].push_back(token_json(service, other));
+        for (const auto& other : one.top) json["top_logprobs"].push_back(as_json(other));
         list.push_back(std::move(json));
     }
 }

@@ -137,7 +137,7 @@ void read_response_format(const Field& format, Request& request) {
     // Other servers take a schema, a grammar and so on beside the type.
     for (const auto& [name, value] : format.object().items())
         if (name != "type" && !value.is_null())
-            format[name.c_str()].refuse("not supported: nothing constrains what the model writes");
+            format.member(name, value).refuse("not supported: nothing constrains what the model writes");
 }
 
 void read_chat_logprobs(const Field& body, Request& request) {

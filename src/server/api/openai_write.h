@@ -35,10 +35,4 @@ class LastChunk {
     std::optional<ordered_json> chunk_;
 };
 
-// Adds `timings` with the names that llama.cpp's server has, if there are any.
-void add_timings(ordered_json& answer, const Usage& usage, const std::optional<RequestTimings>& timings);
-
-// A log-probability as JSON can say it: -9999 for -infinity.
-double finite(double logprob);
-
 }  // namespace cachalot::server::openai

@@ -18,6 +18,7 @@ void create(Service& service, const std::shared_ptr<AnsweredItems>& items, const
     ResponsesRequest read = read_responses_request(body, service.info());
     read.request.tenant = space;
     ResponsesAnswerOptions options;
+    options.stream = read.stream;
     options.repeated = std::move(read.repeated);
     options.reasoning_summary = read.reasoning_summary;
     options.encrypted_reasoning = read.encrypted_reasoning;

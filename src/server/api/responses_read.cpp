@@ -240,7 +240,7 @@ ordered_json read_reasoning(const Field& body, ResponsesRequest& result) {
 void refuse_others(const Field& object, std::initializer_list<std::string_view> known) {
     for (const auto& [name, value] : object.object().items())
         if (!value.is_null() && std::find(known.begin(), known.end(), name) == known.end())
-            object[name.c_str()].refuse("not supported: nothing constrains what the model writes");
+            object.member(name, value).refuse("not supported: nothing constrains what the model writes");
 }
 
 ordered_json read_text(const Field& body, Request& request) {

@@ -1,6 +1,6 @@
 #include "server/api/responses_write.h"
 
-#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "server/api/common.h"
@@ -31,15 +31,6 @@ ApiError in_terms_of_responses(const ApiError& error) {
             "input"};
 }
 
-ordered_json logprob_json(const TokenLogprob& logprob,
-                          const std::function<std::string(std::int32_t)>& token_text) {
-    const std::string text = token_text(logprob.token);
-    ordered_json bytes = ordered_json::array();
-    for (const char byte : text) bytes.push_back(static_cast<unsigned char>(byte));
-    // JSON has no -infinity; OpenAI writes -9999.
-    return {{"token", text}, {"bytes", std::move(bytes)}, {"logprob", std::max(logprob.logprob, -9999.0)}};
-}
-
 }  // namespace
 
 ResponsesAnswer::ResponsesAnswer(std::string token, std::int64_t created, ResponsesAnswerOptions options)
@@ -62,7 +53,7 @@ std::string ResponsesAnswer::feed(const Event& event) {
             close(incomplete_.is_null() ? "completed" : "incomplete");
             break;
         case Event::Kind::done: finish(event.usage); break;
-        case Event::Kind::call_end:  // see above
+        case Event::Kind::call_end:  // an item ends where the next one begins (responses_write.h)
         case Event::Kind::started:
         case Event::Kind::progress:
         case Event::Kind::prompt_logprobs:
@@ -128,6 +119,7 @@ void ResponsesAnswer::emit_for_item(std::string_view type, ordered_json fields) 
 void ResponsesAnswer::open(Item item) {
     close("completed");
     items_.push_back(std::move(item));
+    if (!options_.stream) return;
     const Item& last = items_.back();
     emit("response.output_item.added",
          {{"output_index", items_.size() - 1}, {"item", item_json(items_.size() - 1, false)}});
@@ -147,24 +139,16 @@ void ResponsesAnswer::open_call(const Event& event) {
 void ResponsesAnswer::extend_call(const Event& event) {
     if (event.text.empty() || !is_open()) return;
     Item& item = items_.back();
-    if (item.kind == Kind::call) {
-        item.text += event.text;
-        emit_for_item("response.function_call_arguments.delta", {{"delta", event.text}});
-    } else if (item.kind == Kind::custom_call) {
-        const std::string text = item.input.feed(event.text);
-        item.text += text;
-        if (!text.empty()) emit_for_item("response.custom_tool_call_input.delta", {{"delta", text}});
-    }
+    if (item.kind == Kind::custom_call) return extend_input(item, item.input.feed(event.text));
+    if (item.kind != Kind::call) return;
+    item.text += event.text;
+    if (options_.stream) emit_for_item("response.function_call_arguments.delta", {{"delta", event.text}});
 }
 
-void ResponsesAnswer::close_call(Item& item) {
-    if (item.kind == Kind::call)
-        return emit_for_item("response.function_call_arguments.done",
-                             {{"name", item.name}, {"arguments", item.text}});
-    const std::string rest = item.input.finish();
-    item.text += rest;
-    if (!rest.empty()) emit_for_item("response.custom_tool_call_input.delta", {{"delta", rest}});
-    emit_for_item("response.custom_tool_call_input.done", {{"input", item.text}});
+void ResponsesAnswer::extend_input(Item& item, const std::string& text) {
+    item.text += text;
+    if (options_.stream && !text.empty())
+        emit_for_item("response.custom_tool_call_input.delta", {{"delta", text}});
 }
 
 void ResponsesAnswer::extend(Kind kind, const Event& event) {
@@ -172,9 +156,11 @@ void ResponsesAnswer::extend(Kind kind, const Event& event) {
     if (!is_open() || items_.back().kind != kind) open({kind, {}, {}, {}, {}});
     Item& item = items_.back();
     item.text += event.text;
+    const ordered_json logprobs =
+        kind == Kind::message ? this->logprobs(event) : ordered_json(ordered_json::array());
+    item.logprobs.insert(item.logprobs.end(), logprobs.begin(), logprobs.end());
+    if (!options_.stream) return;
     if (kind == Kind::message) {
-        const ordered_json logprobs = this->logprobs(event);
-        item.logprobs.insert(item.logprobs.end(), logprobs.begin(), logprobs.end());
         emit_for_item("response.output_text.delta",
                       {{"content_index", 0}, {"delta", event.text}, {"logprobs", logprobs}});
     } else if (options_.reasoning_summary) {
@@ -188,10 +174,19 @@ void ResponsesAnswer::close(const char* status) {
     if (!is_open()) return;
     Item& item = items_.back();
     item.status = status;
+    if (item.kind == Kind::custom_call) extend_input(item, item.input.finish());
+    if (options_.stream) emit_done(item);
+}
+
+// The events of an item that has ended.
+void ResponsesAnswer::emit_done(const Item& item) {
     const bool call = item.kind == Kind::call || item.kind == Kind::custom_call;
     const ordered_json part = call ? ordered_json() : this->part(item, item.text);
-    if (call) {
-        close_call(item);
+    if (item.kind == Kind::call) {
+        emit_for_item("response.function_call_arguments.done",
+                      {{"name", item.name}, {"arguments", item.text}});
+    } else if (item.kind == Kind::custom_call) {
+        emit_for_item("response.custom_tool_call_input.done", {{"input", item.text}});
     } else if (item.kind == Kind::message) {
         emit_for_item("response.output_text.done",
                       {{"content_index", 0}, {"text", item.text}, {"logprobs", item.logprobs}});
@@ -218,7 +213,7 @@ void ResponsesAnswer::finish(const Usage& usage) {
               {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
     if (options_.remember)
         for (std::size_t i = 0; i < items_.size(); ++i) options_.remember(item_json(i, true));
-    emit(fmt::format("response.{}", status_), {{"response", response()}});
+    if (options_.stream) emit(fmt::format("response.{}", status_), {{"response", response()}});
 }
 
 bool ResponsesAnswer::is_open() const {
@@ -281,10 +276,13 @@ ordered_json ResponsesAnswer::part(const Item& item, const std::string& text) co
 ordered_json ResponsesAnswer::logprobs(const Event& event) const {
     ordered_json all = ordered_json::array();
     if (!options_.token_text) return all;
+    const auto as_json = [&](const TokenLogprob& one) {
+        return token_json(one, options_.token_text(one.token));
+    };
     for (const Logprobs& token : event.logprobs) {
         ordered_json top = ordered_json::array();
-        for (const TokenLogprob& other : token.top) top.push_back(logprob_json(other, options_.token_text));
-        ordered_json json = logprob_json(token.chosen, options_.token_text);
+        for (const TokenLogprob& other : token.top) top.push_back(as_json(other));
+        ordered_json json = as_json(token.chosen);
         json["top_logprobs"] = std::move(top);
         all.push_back(std::move(json));
     }

@@ -34,6 +34,7 @@
 namespace cachalot::server {
 
 struct ResponsesAnswerOptions {
+    bool stream = false;  // whether events are asked for; without, feed() has none
     nlohmann::ordered_json repeated =
         nlohmann::ordered_json::object();  // fields of the response that repeat the request
     bool reasoning_summary = false;
@@ -76,9 +77,10 @@ class ResponsesAnswer : public Answer {
     void open(Item item);
     void open_call(const Event& event);
     void extend_call(const Event& event);
-    void close_call(Item& item);
+    void extend_input(Item& item, const std::string& text);
     void extend(Kind kind, const Event& event);
     void close(const char* status);
+    void emit_done(const Item& item);
     void finish(const Usage& usage);
 
     bool is_open() const;

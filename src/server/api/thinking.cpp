@@ -49,9 +49,9 @@ void read_bare_effort(const Field& effort, Reader& r) {
 void read_output_config(const Field& config, Reader& r) {
     for (const auto& [name, value] : config.object().items()) {
         if (name == "effort" && !value.is_null())
-            read_bare_effort(config["effort"], r);
+            read_bare_effort(config.member(name, value), r);
         else if (name != "effort" && name != "format" && name != "task_budget" && !value.is_null())
-            config[name.c_str()].refuse("not supported, expected effort");
+            config.member(name, value).refuse("not supported, expected effort");
     }
 }
 
@@ -192,9 +192,9 @@ void Reader::read(const Field& object, unsigned place) {
             return known.name == common && (known.places & place) != 0;
         });
         if (word != std::end(kWords))
-            found.emplace_back(word, object[name.c_str()]);
+            found.emplace_back(word, object.member(name, value));
         else if (place == kInside)
-            object[name.c_str()].refuse("not supported here");
+            object.member(name, value).refuse("not supported here");
     }
     std::stable_sort(found.begin(), found.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });

@@ -24,7 +24,7 @@
 //     thinking_budget, thinking_budget_tokens, thinking_token_budget, reasoning_budget, max_reasoning_tokens,
 //     reasoning_max_tokens, max_thinking_tokens
 //                            after so many tokens of reasoning the answer begins; 0 is off, -1 no limit
-//     include_reasoning, reasoning_format, separate_reasoning
+//     include_reasoning, reasoning_format
 //                            whether reasoning is shown
 //     drop_thinking, clear_thinking, preserve_thinking
 //                            whether the reasoning of earlier turns is left out

@@ -149,9 +149,8 @@ bool runs_at_provider(const Field& tool) {
 void refuse_tool_type(const Field& type, std::string_view expected) {
     if (type.string() == "tool_search")
         type.refuse(
-            "'tool_search' that the client executes is not supported: leave it out and offer the tools "
-            "themselves, or "
-            "offer a function that searches");
+            "'tool_search' that the client executes is not supported: "
+            "leave it out and offer the tools themselves, or offer a function that searches");
     type.refuse(fmt::format("'{}' is not supported, expected {}; offer a function instead",
                             type.string().substr(0, 100), expected));
 }

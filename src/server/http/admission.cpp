@@ -24,8 +24,8 @@ Refusal preflight(const HttpRequest& request, const std::string& allowed, bool c
 
 std::string nothing_at(const std::string& path) {
     return fmt::format(
-        "There is nothing at '{}'. OpenAI's clients need a base URL that ends in /v1, Anthropic's one "
-        "without.",
+        "There is nothing at '{}'. "
+        "OpenAI's clients need a base URL that ends in /v1, Anthropic's one without.",
         path.substr(0, 200));
 }
 

@@ -61,10 +61,10 @@ void AuditLog::write(const Served& served) {
     }
     ++untold_;
     if (lost_++ == 0 && warn_)
-        warn_(fmt::format(
-            "{}: a line cannot be written: {}. Requests are answered all the same; lines that are lost "
-            "are counted",
-            path_, std::generic_category().message(error)));
+        warn_(
+            fmt::format("{}: a line cannot be written: {}. "
+                        "Requests are answered all the same; lines that are lost are counted",
+                        path_, std::generic_category().message(error)));
 }
 
 }  // namespace cachalot::server

@@ -1,8 +1,8 @@
 // Who asked for what, when: one JSON object per line and request.
 //
-//     {"time":"2026-11-02T08:15:30.123Z","key":"laptop","method":"POST","route":"/v1/messages",
-//      "status":200,"complete":true,"seconds":1.24,"model":"nano","prompt_tokens":12,"cached_tokens":0,
-//      "completion_tokens":40}
+//     {"time":"2026-11-02T08:15:30.123Z","id":"req_...","key":"laptop","method":"POST",
+//      "route":"/v1/messages","status":200,"complete":true,"seconds":1.24,"model":"nano","prompt_tokens":12,
+//      "cached_tokens":0,"completion_tokens":40}
 //
 // Whatever a client sent is escaped by JSON, so it cannot forge a line. Texts appear only if asked for. A
 // line that cannot be written stops nothing: it is counted, and the first one to be written again tells how

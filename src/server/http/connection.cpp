@@ -1,8 +1,8 @@
 // A connection: one coroutine that reads a request, has it answered, and starts over.
 //
-//     socket --> [ http_wire ] --bytes--> [ http_request_reader ] --> [ http_admission ] --> endpoint
-//                     ^                                                                         |
-//                     +----bytes---- [ http_exchange ] <--------------- answer, on any thread --+
+//     socket --> [ wire ] --bytes--> [ request_reader ] --> [ admission ] --> endpoint
+//                   ^                                                            |
+//                   +----bytes---- [ exchange ] <------- answer, on any thread --+
 //
 // The read that notices a client leaving during an answer is simply the read that would have brought the next
 // request: what arrives early stays in the wire's input (bounded, then reading pauses), which also makes
@@ -249,7 +249,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
         co_return keep;
     }
 
-    // Calls the endpoint here, or if there is a body to be taken apart on a thread that is for that.
+    // Calls the endpoint here; if the request has a body, on one of the threads that read bodies.
     void call(const Route& route) {
         if (request_.body.empty()) return call_endpoint(route, request_, exchange_);
         // All that is needed, as the connection may end meanwhile.

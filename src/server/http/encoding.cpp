@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/ascii.h"
 #include "base/error.h"
 
 namespace cachalot::server {
@@ -15,13 +16,6 @@ namespace {
 // What RFC 8878 asks decoders to support. A larger window would have to be allocated before anything is known
 // of the content.
 constexpr int kZstdWindowLog = 23;
-
-std::string lower(std::string_view text) {
-    std::string result(text);
-    for (char& c : result)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return result;
-}
 
 // gzip, of any number of members, and deflate, which is zlib's format but for some clients the bare data.
 class ZlibDecoder final : public BodyDecoder {
@@ -85,9 +79,8 @@ class ZstdDecoder final : public BodyDecoder {
         at_ = from.pos;
         if (ZSTD_getErrorCode(result) == ZSTD_error_frameParameter_windowTooLarge)
             fail(
-                "the compressed body has a window of more than {} MiB: compress it with a smaller one (zstd "
-                "without "
-                "--long or --ultra)",
+                "the compressed body has a window of more than {} MiB: "
+                "compress it with a smaller one (zstd without --long or --ultra)",
                 (1 << kZstdWindowLog) >> 20);
         if (ZSTD_isError(result)) fail("the compressed body is damaged: {}", ZSTD_getErrorName(result));
         if (result == 0) return at_ < body_.size();  // a frame is over; another may follow

@@ -57,7 +57,6 @@ class Exchange {
     // it is sent.
     void probe();
     void detach();  // the connection has ended, or is done with this request
-    void close_after() { keep_alive_.store(false); }  // an answer that has not begun says "Connection: close"
     bool keep_alive() const { return keep_alive_.load(); }
 
     struct Result {

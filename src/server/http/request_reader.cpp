@@ -7,6 +7,7 @@
 #include <boost/optional/optional.hpp>
 #include <limits>
 
+#include "base/ascii.h"
 #include "server/http/router.h"
 
 namespace cachalot::server {
@@ -47,13 +48,6 @@ struct GrowingBody {
 };
 
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
-
-std::string lower(std::string_view text) {
-    std::string result(text);
-    for (char& c : result)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return result;
-}
 
 int status_of(const error_code& error) {
     if (error == http::error::header_limit) return 431;

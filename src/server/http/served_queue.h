@@ -22,8 +22,8 @@ class ServedQueue {
 
     bool wanted() const { return static_cast<bool>(tell_); }
 
-    // Without a thread, whether there is none yet, none any more or none to be had, and while kMost wait,
-    // push() tells itself.
+    // start() makes the thread. While there is none (before start(), after stop(), or because the system has
+    // none left), or while kMost wait, push() calls `tell` itself.
     void start();
     void push(Served served);
     void stop();  // returns when all are told

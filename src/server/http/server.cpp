@@ -29,7 +29,7 @@ using boost::system::error_code;
 using tcp = net::ip::tcp;
 using namespace std::chrono_literals;
 
-class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
+class HttpServer::Impl {
   public:
     Impl(HttpOptions options, std::vector<Route> routes)
         : context_(std::make_shared<ConnectionContext>(std::move(options))) {
@@ -47,8 +47,8 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
         bool loopback = endpoint.address().is_loopback();
         if (!loopback && o.keys.empty() && !o.insecure)
             fail(
-                "{} can be reached from other machines: require a key with --api-key, or insist with "
-                "--insecure",
+                "{} can be reached from other machines: "
+                "require a key with --api-key, or insist with --insecure",
                 host);
         context_->hosts.allow(host);
         if (!loopback) {

@@ -31,8 +31,8 @@ class ChatSession {
   public:
     explicit ChatSession(Engine& engine, Drafting drafting = Drafting::off);
 
-    // The model decides the format, of V4's generations `chat` does. Throws Error for a conversation that asks for no answer or does not fit in the context. The session can
-    // be used again after an error.
+    // The model decides the format, of V4's generations `chat` does. Throws Error for a conversation that
+    // asks for no answer or does not fit in the context. The session can be used again after an error.
     ChatResult answer(const Conversation& conversation, ChatOptions chat, GenerationOptions generation,
                       const ChatCallbacks& callbacks = {});
 

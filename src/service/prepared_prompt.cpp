@@ -49,8 +49,8 @@ std::vector<std::span<const std::int32_t>> tokens_of(const std::vector<ToolMemor
     return tokens;
 }
 
-// V4 is told that there is something it cannot read. V4.1 would be shown the place of an image, and nothing at
-// all of other parts unless a user sent them.
+// V4 is told that there is something it cannot read. V4.1 would be shown the place of an image, and nothing
+// at all of other parts unless a user sent them.
 void refuse_unreadable(const Conversation& conversation) {
     for (const Message& message : conversation.messages)
         for (const ContentPart& part : message.content) {

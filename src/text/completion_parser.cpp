@@ -305,8 +305,8 @@ void CompletionParser::drop(std::size_t end, Repair repair) {
     at_ = end;
 }
 
-// What a model wrote in the spelling of another one is better not shown to it again. V4 has been seen to write
-// so many that none is worth a word.
+// What a model wrote in the spelling of another one is better not shown to it again. V4 has been seen to
+// write so many that none is worth a word.
 void CompletionParser::check_spelling(const Mark& item, std::size_t at) {
     if (format_ != ChatFormat::v41 || item.kind != Mark::Kind::tag) return;
     if (!protocol_of(format_).spells(std::string_view(buffer_).substr(at, item.length)))

@@ -210,7 +210,7 @@ class ScriptedV41 : public testing::Test {
   protected:
     test::TemporaryFile script{R"({"format": "v4.1", "default": {"reasoning": "Hm.", "content": "Looking.",
         "tool_calls": [{"name": "files::read", "arguments": {"path": "x"}}, {"name": "flat::name", "arguments": {}}]}})"};
-    std::unique_ptr<Service> service = make_scripted_service(script.path);
+    std::unique_ptr<Service> service = make_scripted_service(Script::load(script.path));
 
     static ordered_json body() {
         return ordered_json::parse(R"({"messages": [{"role": "user", "content": "go"}], "tools": [

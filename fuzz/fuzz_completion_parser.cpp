@@ -66,7 +66,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static const std::shared_ptr<const ToolSchemas> kTools[] = {nullptr, tools(true), tools(true),
                                                                 tools(false)};
     const auto& offered = kTools[(data[0] >> 1) & 3];
-    CompletionParser parser(in_reasoning, offered);
+    const ChatFormat format = data[0] & 8 ? ChatFormat::v41 : ChatFormat::v4;
+    CompletionParser parser(in_reasoning, offered, format);
     Completion sum;
     for (std::size_t at = 0; at < text.size();) {
         random = random * 1664525 + 1013904223;
@@ -77,7 +78,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     add(sum, parser.finish());
     require_equal(sum, parser.completion());
 
-    const Completion whole = parse_completion(text, in_reasoning, offered);
+    const Completion whole = parse_completion(text, in_reasoning, offered, format);
     require_equal(whole, parser.completion());
     require(whole.repairs == parser.completion().repairs);
 

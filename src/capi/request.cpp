@@ -46,11 +46,11 @@ void read_tool_choice(const char* choice, server::Request& request) {
     }
 }
 
-void read_prompt(const cachalot_request_options& o, server::Request& request) {
+void read_prompt(const cachalot_request_options& o, ChatFormat format, server::Request& request) {
     const int given = (o.messages != nullptr) + (o.text != nullptr) + (o.tokens != nullptr);
     if (given != 1) invalid("one of messages, text and tokens is needed; {} are given", given);
     if (o.messages) {
-        read_conversation(o.messages, o.tools, o.thinking, request);
+        read_conversation(o.messages, o.tools, o.thinking, format, request);
         read_tool_choice(o.tool_choice, request);
         request.parallel_tool_calls = !flag(o.single_call, "single_call");
         return;
@@ -87,7 +87,7 @@ void read_generation(const cachalot_request_options& o, GenerationOptions& gener
 
 server::Request read_request(const cachalot_request_options& o, const server::Service& service) {
     server::Request request;
-    read_prompt(o, request);
+    read_prompt(o, service.info().chat.format, request);
     request.generation.sampling = service.info().sampling;
     read_generation(o, request.generation);
     request.max_tokens_given = o.max_tokens >= 0;

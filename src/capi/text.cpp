@@ -20,27 +20,28 @@ ChatOptions chat_options(std::int32_t thinking) {
     return chat;
 }
 
-Conversation parse_conversation(const char* messages, const char* tools) {
+Conversation parse_conversation(const char* messages, const char* tools, ChatFormat format) {
     const auto json = parse_json(messages, "messages");
     if (json.is_object())
         for (const auto& [name, value] : json.items())
             if (name != "messages" && name != "tools")
                 fail("messages: '{}' is not read, only messages and tools are; leave it out", name);
-    auto conversation = conversation_from_json(json);
+    auto conversation = conversation_from_json(json, format);
     if (!tools) return conversation;
     if (!conversation.tools.empty()) fail("messages has tools already; leave out the others");
-    conversation.tools = tools_from_json(parse_json(tools, "tools"), "tools");
+    conversation.tools = tools_from_json(parse_json(tools, "tools"), "tools", format);
     return conversation;
 }
 
 }  // namespace
 
-void read_conversation(const char* messages, const char* tools, std::int32_t thinking,
+void read_conversation(const char* messages, const char* tools, std::int32_t thinking, ChatFormat format,
                        server::Request& request) {
     need(messages, "messages");
     request.chat = chat_options(thinking);
+    request.chat.format = format;
     try {
-        request.conversation = parse_conversation(messages, tools);
+        request.conversation = parse_conversation(messages, tools, format);
     } catch (const Error& e) {
         throw CapiError(CACHALOT_INVALID, e.what());
     }
@@ -80,7 +81,7 @@ cachalot_status cachalot_apply_template(const cachalot_engine* engine, const cha
     return guarded(error, [&] {
         need(engine, "engine");
         cachalot::server::Request request;
-        read_conversation(messages, tools, thinking, request);
+        read_conversation(messages, tools, thinking, engine->opened->service->info().chat.format, request);
         cachalot::server::complete_conversation(request);
         const auto prompt = cachalot::server::encode_conversation(request);
         cachalot_tokens ids{};

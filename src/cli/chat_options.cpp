@@ -24,6 +24,17 @@ std::pair<std::int32_t, float> parse_bias(const std::string& text) {
     fail("'{}' is not ID=VALUE, with a finite value or -inf", text);
 }
 
+// Of --think; nothing for "on" and "off".
+std::optional<Effort> effort_of(const std::string& mode) {
+    if (const auto named = named_effort(mode)) return named;
+    int number = 0;
+    const char* end = mode.data() + mode.size();
+    const auto [last, error] = std::from_chars(mode.data(), end, number);
+    if (error != std::errc() || last != end || number < kLeastEffort || number > kMostEffort)
+        return std::nullopt;
+    return static_cast<Effort>(number);
+}
+
 }  // namespace
 
 void add_draft_to(CLI::App& app, Drafting& drafting) {
@@ -45,11 +56,11 @@ std::string draft_text(std::int64_t drafted, std::int64_t accepted) {
 
 void AnswerOptions::add_to(CLI::App& app) {
     app.add_option("-s,--system", system, "system text")->type_name("TEXT");
-    app.add_option("--think", think, "reason before answering: off, on, high, max")
-        ->check(one_of(kThinkModes))
+    app.add_option("--think", think, fmt::format("reason before answering: {}", kThinkModes))
+        ->check(checked_by(check_think))
         ->capture_default_str();
     app.add_flag("--april", april,
-                 "reasoning effort as the April preview was taught it (default: 0731 and later)");
+                 "V4: reasoning effort as the April preview was taught it (default: 0731 and later)");
     app.add_option("-n,--max-tokens", max_tokens, "most tokens of an answer; -1: until the context is full")
         ->check(CLI::Range(-1, 1 << 30))
         ->capture_default_str()
@@ -112,11 +123,16 @@ GenerationOptions AnswerOptions::generation(const Model& model) const {
     return o;
 }
 
+void check_think(const std::string& mode) {
+    if (mode != "off" && mode != "on" && !effort_of(mode))
+        fail("'{}' is no way to think, expected {}", mode, kThinkModes);
+}
+
 ChatOptions AnswerOptions::chat(const std::string& mode) const {
     ChatOptions o;
     o.thinking = mode != "off";
-    o.effort = mode == "max" ? Effort::max : mode == "high" ? Effort::high : Effort::low;
-    o.effort_generation = april ? EffortGeneration::april_preview : EffortGeneration::since_0731;
+    o.effort = effort_of(mode);
+    o.format = april ? ChatFormat::v4_april : ChatFormat::v4;
     return o;
 }
 

@@ -24,11 +24,14 @@ struct AnswerOptions {
 
     void add_to(CLI::App& app);
     GenerationOptions generation(const Model& model) const;
+    // The model decides the format, of V4's generations these options do.
     ChatOptions chat() const { return chat(think); }
     ChatOptions chat(const std::string& think_mode) const;
 };
 
-// "off", "on" (the release's default effort), "high", "max"
-inline const std::vector<std::string> kThinkModes = {"off", "on", "high", "max"};
+// What --think and /think take: "off", "on" (the release's default effort), "low", "high", "max", or a number
+// from 1 to 100. Throws Error for anything else.
+inline constexpr const char* kThinkModes = "off, on, low, high, max or 1 to 100";
+void check_think(const std::string& mode);
 
 }  // namespace cachalot::cli

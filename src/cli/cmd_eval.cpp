@@ -216,7 +216,7 @@ void add_eval(CLI::App& app) {
         ->capture_default_str()
         ->type_name("N,..");
     command->add_option("--think", o->think, "thinking before the answer")
-        ->check(one_of(kThinkModes))
+        ->check(checked_by(check_think))
         ->capture_default_str();
     command
         ->add_option("-n,--max-tokens", o->max_tokens,

@@ -80,7 +80,7 @@ std::string prompt_of(const RunOptions& o) {
 }
 
 // A request to a server says more than what was said; here options do.
-Conversation read_messages(const std::string& file) {
+Conversation read_messages(const std::string& file, ChatFormat format) {
     const auto json = read_json(file);
     if (json.is_object())
         for (const auto& [name, value] : json.items())
@@ -89,13 +89,18 @@ Conversation read_messages(const std::string& file) {
                     "{}: '{}' is not read, only messages and tools are; "
                     "leave it out, and see --help for options",
                     file, name);
-    return conversation_from_json(json);
+    return conversation_from_json(json, format);
 }
 
-Conversation conversation_of(const RunOptions& o) {
+// The format of the model's chats, which its tokenizer tells.
+ChatFormat format_of(const RunOptions& o) {
+    return chat_format_of(Checkpoint::open(o.model.resolved_path())->tokenizer());
+}
+
+Conversation conversation_of(const RunOptions& o, ChatFormat format) {
     Conversation conversation;
     if (!o.messages.empty())
-        conversation = read_messages(o.messages);
+        conversation = read_messages(o.messages, format);
     else
         conversation.messages.push_back(text_message(Role::user, prompt_of(o)));
     if (!o.answer.system.empty())
@@ -103,13 +108,13 @@ Conversation conversation_of(const RunOptions& o) {
                                      text_message(Role::system, o.answer.system));
     if (!o.tools.empty()) {
         if (!conversation.tools.empty()) fail("{} has tools already; leave out --tools", o.messages);
-        conversation.tools = tools_from_json(read_json(o.tools), o.tools);
+        conversation.tools = tools_from_json(read_json(o.tools), o.tools, format);
     }
     // The tools' descriptions are part of the system text; without one the encoder needs a place for them.
     auto& messages = conversation.messages;
     if (!conversation.tools.empty() && !messages.empty() && messages.front().role != Role::system)
         messages.insert(messages.begin(), text_message(Role::system, ""));
-    server::apply_policy(conversation);  // as every conversation that the server gets
+    server::apply_policy(conversation, format);  // as every conversation that the server gets
     return conversation;
 }
 
@@ -207,7 +212,7 @@ void run_command(const RunOptions& o) {
     o.model.check({.inputs = {o.file, o.messages, o.tools}});
     // What is wrong with them is said before the model is opened, which may take minutes.
     const std::string prompt = o.raw ? prompt_of(o) : "";
-    const Conversation conversation = o.raw ? Conversation() : conversation_of(o);
+    const Conversation conversation = o.raw ? Conversation() : conversation_of(o, format_of(o));
     Engine engine = o.model.engine(Model::load(o.model.resolved_path()));
     std::signal(SIGINT, [](int) { interrupted = true; });  // ends the answer; what there is stays printed
     if (o.raw)

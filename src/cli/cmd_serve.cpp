@@ -264,11 +264,12 @@ void add_serve(CLI::App& app) {
                                       "answer from a script instead of a model (for testing clients)")
                          ->type_name("FILE");
     command
-        ->add_option("--think", o->think,
-                     "reason before answering where a request does not say: off, on, high, max. "
-                     "As in DeepSeek's own API it is on, while run and chat start with it off. "
-                     "Requests to /v1/messages always say")
-        ->check(one_of(kThinkModes))
+        ->add_option(
+            "--think", o->think,
+            "reason before answering where a request does not say: off, on, low, high, max or 1 to 100. "
+            "As in DeepSeek's own API it is on, while run and chat start with it off. "
+            "Requests to /v1/messages always say")
+        ->check(checked_by(check_think))
         ->excludes(scripted)
         ->capture_default_str();
     command

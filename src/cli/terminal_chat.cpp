@@ -161,8 +161,11 @@ class Chat {
     }
 
     void set_thinking(const std::string& mode) {
-        if (std::find(kThinkModes.begin(), kThinkModes.end(), mode) == kThinkModes.end())
-            fail("/think: off, on, high or max (now: {})", think_);
+        try {
+            check_think(mode);
+        } catch (const Error&) {
+            fail("/think: {} (now: {})", kThinkModes, think_);
+        }
         think_ = mode;
     }
 
@@ -249,8 +252,11 @@ class Chat {
     }
 
     std::int64_t tokens() const {
-        const auto prompt = encode_prompt(conversation_, options_.answer.chat(think_));
-        return static_cast<std::int64_t>(engine_.model().tokenizer.encode_parts(prompt.parts).size());
+        const Tokenizer& tokenizer = engine_.model().tokenizer;
+        ChatOptions chat = options_.answer.chat(think_);
+        chat.format = chat_format_of(tokenizer, chat.format);
+        return static_cast<std::int64_t>(
+            tokenizer.encode_parts(encode_prompt(conversation_, chat).parts).size());
     }
 
     std::string remedy() const {
@@ -302,7 +308,7 @@ class Chat {
     }
 
     void load(const std::string& path) {
-        conversation_ = conversation_from_json(read_json(path));
+        conversation_ = conversation_from_json(read_json(path), chat_format_of(engine_.model().tokenizer));
         say("{} messages read from {}", conversation_.messages.size(), path);
         ask_for_result();
     }

@@ -10,7 +10,8 @@ std::shared_ptr<const ToolSchemas> offered_tools(const Conversation& conversatio
     return std::make_shared<const ToolSchemas>(conversation, callable);
 }
 
-void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const Tokenizer& tokenizer) {
+void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const Tokenizer& tokenizer,
+                    ChatFormat format) {
     const bool any = !tools.all().empty();
     if (!any || !tools.callable())
         if (const auto token = tokenizer.find("｜DSML｜"))
@@ -30,9 +31,12 @@ void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const 
                                    "<invoke",
                                    "</invoke",
                                    "<parameter name="};
+        if (format == ChatFormat::v41)
+            for (const char* spaced : {"< calls>", "</ calls>", "< invoke name=", "< parameter name="})
+                options.rules.forbidden.emplace_back(spaced);
         return;
     }
-    options.rules.trigger = kInvokeStart;
+    options.rules.trigger = protocol_of(format).invoke_start;
     for (const ToolSchema& tool : tools.all())
         options.rules.continuations.push_back(tool.name() + std::string(kInvokeNameEnd));
 }

@@ -16,6 +16,7 @@ std::shared_ptr<const ToolSchemas> offered_tools(const Conversation& conversatio
 // call cannot be chosen; where they are but may not be called, no call can be begun in whatever spelling.
 // Everybody who answers a conversation asks here, so that the same prompt and seed give the same text
 // everywhere.
-void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const Tokenizer& tokenizer);
+void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const Tokenizer& tokenizer,
+                    ChatFormat format);
 
 }  // namespace cachalot

@@ -15,9 +15,12 @@ namespace {
 // mean nothing in reasoning and in calls.
 class Answer {
   public:
-    Answer(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools, const std::vector<std::string>& stops,
-           const ChatCallbacks& callbacks)
-        : parser_(in_reasoning, std::move(tools)), all_stops_(stops), stops_(stops), callbacks_(callbacks) {}
+    Answer(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools, ChatFormat format,
+           const std::vector<std::string>& stops, const ChatCallbacks& callbacks)
+        : parser_(in_reasoning, std::move(tools), format),
+          all_stops_(stops),
+          stops_(stops),
+          callbacks_(callbacks) {}
 
     // Both return false if the answer ends here: at a stop string, or because the caller wants no more.
     bool feed(const std::string& text) { return text.empty() || pass_on(parser_.feed(text)); }
@@ -69,12 +72,13 @@ class Answer {
 ChatSession::ChatSession(Engine& engine, Drafting drafting)
     : engine_(engine), scheduler_(engine, one_at_a_time(engine, drafting)) {}
 
-ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptions& chat,
-                               GenerationOptions options, const ChatCallbacks& callbacks) {
+ChatResult ChatSession::answer(const Conversation& conversation, ChatOptions chat, GenerationOptions options,
+                               const ChatCallbacks& callbacks) {
+    const Tokenizer& tokenizer = engine_.model().tokenizer;
+    chat.format = chat_format_of(tokenizer, chat.format);
     Prompt prompt = encode_prompt(conversation, chat);
     if (prompt.continuation == Continuation::nothing)
         fail("the conversation ends with a finished answer: add a user message");
-    const Tokenizer& tokenizer = engine_.model().tokenizer;
     auto [tokens, header] = *tokenize_prompt(prompt, tokenizer);
     const auto total = static_cast<std::int64_t>(tokens.size());
 
@@ -84,8 +88,8 @@ ChatResult ChatSession::answer(const Conversation& conversation, const ChatOptio
     const bool reasons = prompt.continuation == Continuation::reasoning;
     if (reasons) options.reasoning_end = tokenizer.find(kThinkEnd);
     auto tools = offered_tools(conversation);
-    restrict_calls(options, *tools, tokenizer);
-    Answer answer(reasons, std::move(tools), options.stops, callbacks);
+    restrict_calls(options, *tools, tokenizer, chat.format);
+    Answer answer(reasons, std::move(tools), chat.format, options.stops, callbacks);
     options.stops.clear();  // `answer` looks for them where the user would see them
     SequenceOptions place;
     place.header = static_cast<std::int64_t>(header);

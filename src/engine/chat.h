@@ -31,9 +31,9 @@ class ChatSession {
   public:
     explicit ChatSession(Engine& engine, Drafting drafting = Drafting::off);
 
-    // Throws Error for a conversation that asks for no answer or does not fit in the context. The session can
-    // be used again after an error.
-    ChatResult answer(const Conversation& conversation, const ChatOptions& chat, GenerationOptions generation,
+    // The model decides the format, of V4's generations `chat` does. Throws Error for a conversation that
+    // asks for no answer or does not fit in the context. The session can be used again after an error.
+    ChatResult answer(const Conversation& conversation, ChatOptions chat, GenerationOptions generation,
                       const ChatCallbacks& callbacks = {});
 
   private:

@@ -96,12 +96,15 @@ void choose_experts(const OpenEngineOptions& o, const Model& model, EngineOption
 
 }  // namespace
 
-SamplingOptions recommended_sampling(const Model& model) {
-    const auto recommended = model.checkpoint->sampling_defaults();
+SamplingOptions recommended_sampling(const Checkpoint::SamplingDefaults& recommended, ChatFormat format) {
     SamplingOptions sampling;
     sampling.temperature = recommended.temperature.value_or(1.0f);
-    sampling.top_p = recommended.top_p.value_or(1.0f);
+    sampling.top_p = recommended.top_p.value_or(format == ChatFormat::v41 ? 0.95f : 1.0f);
     return sampling;
+}
+
+SamplingOptions recommended_sampling(const Model& model) {
+    return recommended_sampling(model.checkpoint->sampling_defaults(), chat_format_of(model.tokenizer));
 }
 
 Engine open_engine(const OpenEngineOptions& options) {

@@ -11,7 +11,9 @@
 
 #include "base/log.h"
 #include "engine/engine.h"
+#include "model/checkpoint.h"
 #include "sampling/sampler.h"
+#include "text/chat_format.h"
 
 namespace cachalot {
 
@@ -46,7 +48,8 @@ std::string find_model(const std::string& given);
 // Whether that is nano because nobody has named a model.
 bool finds_nano(const std::string& given);
 
-// Temperature and top_p as the model recommends them, else 1; the rest as is usual.
+// Temperature and top_p as the files recommend them, else 1 (V4.1: a top_p of 0.95); the rest as is usual.
+SamplingOptions recommended_sampling(const Checkpoint::SamplingDefaults& recommended, ChatFormat format);
 SamplingOptions recommended_sampling(const Model& model);
 
 // Throws Error if the model cannot be opened, or an option is out of range, does not suit the others or names

@@ -140,6 +140,7 @@ OfficialScore score_official(Engine& engine, const OfficialAnswer& answer, const
     conversation.messages.push_back(text_message(Role::user, answer.prompt));
     ChatOptions chat;
     chat.thinking = false;
+    chat.format = chat_format_of(engine.model().tokenizer);
     const auto prompt = engine.model().tokenizer.encode_parts(encode_prompt(conversation, chat).parts);
     OfficialScore score;
     score.id = answer.id;

@@ -12,7 +12,8 @@ AnswerEvents::AnswerEvents(QueuedJob& job, const Request& request, int choice,
       choice_(choice),
       raw_(!in_reasoning),
       parser_(in_reasoning.value_or(false),
-              offered_tools(request.conversation, request.tool_choice != ToolChoice::none)),
+              offered_tools(request.conversation, request.tool_choice != ToolChoice::none),
+              request.chat.format),
       stops_(request.generation.stops) {}
 
 bool AnswerEvents::feed(const std::string& text) {

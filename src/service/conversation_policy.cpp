@@ -28,27 +28,9 @@ std::string without_noise(const std::string& text) {
     return kept;
 }
 
-}  // namespace
-
-void remove_client_noise(Conversation& conversation) {
-    std::erase_if(conversation.messages, [](Message& m) {
-        if (!is_system(m)) return false;
-        const bool had_content = !m.content.empty();
-        std::erase_if(m.content, [](ContentPart& part) {
-            if (part.type != "text") return false;
-            const bool had_text = !part.text.empty();
-            part.text = without_noise(part.text);
-            return had_text && part.text.empty();
-        });
-        return had_content && m.content.empty() && m.tools.empty() && m.response_format.is_null();
-    });
-}
-
-void apply_policy(Conversation& conversation) {
+// Instructions of V4: one system message at the start, and user text later.
+void gather_instructions(Conversation& conversation) {
     auto& messages = conversation.messages;
-    if (messages.empty())
-        throw ApiError(400, "invalid_request", "messages: at least one message is needed", "messages");
-
     auto first = std::find_if_not(messages.begin(), messages.end(), is_system);
     if (first != messages.begin()) {
         messages.front().role = Role::system;
@@ -66,7 +48,36 @@ void apply_policy(Conversation& conversation) {
         m.tools.clear();
         m.response_format = nullptr;
     }
+}
 
+}  // namespace
+
+void remove_client_noise(Conversation& conversation) {
+    std::erase_if(conversation.messages, [](Message& m) {
+        if (!is_system(m)) return false;
+        const bool had_content = !m.content.empty();
+        std::erase_if(m.content, [](ContentPart& part) {
+            if (part.type != "text") return false;
+            const bool had_text = !part.text.empty();
+            part.text = without_noise(part.text);
+            return had_text && part.text.empty();
+        });
+        return had_content && m.content.empty() && m.tools.empty() && m.response_format.is_null();
+    });
+}
+
+void apply_policy(Conversation& conversation, ChatFormat format) {
+    auto& messages = conversation.messages;
+    if (messages.empty())
+        throw ApiError(400, "invalid_request", "messages: at least one message is needed", "messages");
+    const bool v41 = format == ChatFormat::v41;
+    if (!v41) gather_instructions(conversation);
+
+    // No answer follows V4.1's first system message, while one follows any later one.
+    const auto unasked = [&](std::size_t i) {
+        return v41 ? i == 0 && messages[i].role == Role::system : is_system(messages[i]);
+    };
+    const std::size_t last_index = messages.size() - 1;
     auto& last = messages.back();
     if (last.role == Role::assistant) {
         if (!last.tool_calls.empty())
@@ -74,9 +85,8 @@ void apply_policy(Conversation& conversation) {
                            "messages: the conversation ends with calls of tools whose results are missing",
                            "messages");
         last.without_eos = true;
-    } else if (last.role == Role::system ||
-               (last.role == Role::latest_reminder &&
-                (messages.size() == 1 || is_system(messages[messages.size() - 2])))) {
+    } else if (unasked(last_index) ||
+               (last.role == Role::latest_reminder && (last_index == 0 || unasked(last_index - 1)))) {
         messages.push_back(text_message(Role::user, ""));
     }
 }

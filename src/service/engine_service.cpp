@@ -58,6 +58,7 @@ class SchedulingService : public EngineService {
         info_.vocab_size = config.vocab_size;
         info_.sampling = options.sampling;
         info_.chat = options.chat;
+        info_.chat.format = chat_format_of(engine.model().tokenizer, options.chat.format);
         info_.remove_client_noise = options.remove_client_noise;
     }
 

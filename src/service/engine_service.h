@@ -34,7 +34,7 @@ struct EngineServiceOptions {
     std::function<DiskTier*()> late_disk;
     // Where requests start from that do not say otherwise.
     SamplingOptions sampling;
-    ChatOptions chat;
+    ChatOptions chat;  // the model decides the format, of V4's generations this does
     ToolMemory::Limits memory;
     TurnStore* turns = nullptr;  // where that is kept on disk; null: nowhere. It must outlive the service.
     bool remove_client_noise = true;  // conversation_policy.h

@@ -49,6 +49,23 @@ std::vector<std::span<const std::int32_t>> tokens_of(const std::vector<ToolMemor
     return tokens;
 }
 
+// V4 is told that there is something it cannot read. V4.1 would be shown the place of an image, and nothing
+// at all of other parts unless a user sent them.
+void refuse_unreadable(const Conversation& conversation) {
+    for (const Message& message : conversation.messages)
+        for (const ContentPart& part : message.content) {
+            const bool image = part.type.find("image") != std::string::npos;
+            if (part.type == "text" || (!image && message.role == Role::user)) continue;
+            throw ApiError(400, "invalid_request",
+                           image ? "messages: images are not supported yet; leave them out, or say in words "
+                                   "what they show"
+                                 : fmt::format("messages: the model cannot be shown a part of the type '{}'; "
+                                               "leave it out",
+                                               part.type.substr(0, 40)),
+                           "messages");
+        }
+}
+
 PreparedPrompt prepare_conversation(Request& request, const Tokenizer& tokenizer, ToolMemory& memory,
                                     std::int64_t most) {
     complete_conversation(request);
@@ -65,9 +82,11 @@ PreparedPrompt prepare_conversation(Request& request, const Tokenizer& tokenizer
 }  // namespace
 
 void complete_conversation(Request& request) {
-    apply_policy(request.conversation);
+    const bool v41 = request.chat.format == ChatFormat::v41;
+    if (v41) refuse_unreadable(request.conversation);
+    apply_policy(request.conversation, request.chat.format);
     auto& format = request.conversation.response_format;
-    if (request.json_object && format.is_null()) format = {{"type", "object"}};
+    if (request.json_object && format.is_null()) format = {{"type", v41 ? "json_object" : "object"}};
 }
 
 Prompt encode_conversation(const Request& request) {
@@ -107,9 +126,11 @@ void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tok
     auto& generation = request.generation;
     if (*prompt.in_reasoning) generation.reasoning_end = tokenizer.find(kThinkEnd);
     const bool callable = request.tool_choice != ToolChoice::none && offers_tools(request.conversation);
-    restrict_calls(generation, *offered_tools(request.conversation, callable), tokenizer);
+    restrict_calls(generation, *offered_tools(request.conversation, callable), tokenizer,
+                   request.chat.format);
     if (!callable || request.tool_choice == ToolChoice::automatic) return;
-    const TextPart start{std::string(kCallsStart) + std::string(kInvokeStart), SpecialTokens::parse},
+    const ChatProtocol& protocol = protocol_of(request.chat.format);
+    const TextPart start{protocol.calls_start + protocol.invoke_start, SpecialTokens::parse},
         tool{request.named_tool, SpecialTokens::literal},
         end{std::string(kInvokeNameEnd), SpecialTokens::parse};
     const std::vector<TextPart> parts =

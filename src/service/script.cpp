@@ -126,6 +126,10 @@ Script Script::load(const std::filesystem::path& path) {
         Script script;
         script.model = root["model"].string_or(script.model);
         script.context = root["context"].integer_or(script.context, 1, std::int64_t{1} << 30);
+        if (auto format = root["format"]; format && format.string() == "v4.1")
+            script.format = ChatFormat::v41;
+        else if (format && format.string() != "v4")
+            format.refuse("expected v4 or v4.1");
         if (auto rules = root["rules"])
             for (std::size_t i = 0; i < rules.size(); ++i) script.rules.push_back(read_rule(rules[i]));
         script.fallback.content = "ok";

@@ -37,6 +37,7 @@ struct ScriptedRule {
 struct Script {
     std::string model = "scripted";
     std::int64_t context = 1 << 20;
+    ChatFormat format = ChatFormat::v4;  // of prompts and answers
     std::vector<ScriptedRule> rules;
     ScriptedAnswer fallback;
 

@@ -197,6 +197,7 @@ class ScriptedService : public Service {
         info_.created = 1'767'225'600;  // fixed: everything about a script is
         info_.context = script_.context;
         info_.vocab_size = toy::kEnd;
+        info_.chat.format = script_.format;
     }
 
     ~ScriptedService() override {

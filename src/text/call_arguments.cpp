@@ -198,6 +198,16 @@ std::optional<Arguments> arguments_of_history(std::string_view text, const ToolS
     return read(text, tool, 0);
 }
 
+std::vector<ToolArgument> arguments_or_text(std::string_view text) {
+    if (auto members = parse_tool_arguments(text)) return *members;
+    const std::size_t start = text.find_first_not_of(" \t\r\n");
+    if (start != std::string_view::npos && text[start] == '"' && is_json(text))
+        if (auto members = parse_tool_arguments(parse_json(text, "arguments").get<std::string>()))
+            return *members;
+    if (text.empty()) return {};
+    return {{"arguments", true, std::string(text)}};
+}
+
 bool is_object_text(std::string_view text) { return object_text(text).has_value(); }
 
 bool is_wrapper_name(std::string_view name) {

@@ -41,6 +41,11 @@ bool may_wrap_own(std::string_view text, const ToolSchema& tool);
 // name), anything else as read_arguments has it. Nothing if it cannot be used.
 std::optional<std::vector<ToolArgument>> arguments_of_history(std::string_view text, const ToolSchema* tool);
 
+// The arguments of a call in a client's history as V4.1 was trained to see them: the members of an object, or
+// of one whose JSON is in a string; anything else is one text `arguments`, but for an empty text, which is
+// none.
+std::vector<ToolArgument> arguments_or_text(std::string_view text);
+
 // Whether the text is a JSON object, or a string that holds one.
 bool is_object_text(std::string_view text);
 

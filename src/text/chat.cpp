@@ -1,13 +1,13 @@
 #include "text/chat.h"
 
 #include <algorithm>
-
 #include <array>
 #include <utility>
 
 #include "base/error.h"
 #include "text/chat_json.h"
 #include "text/tool_check.h"
+#include "text/tool_namespace.h"
 
 namespace cachalot {
 
@@ -101,9 +101,24 @@ std::string reasoning_text(const Field& part, const std::string& type) {
     return all;
 }
 
+// What stands for an image between encoder and eye: {"type": "image"} with the URL, or with the members that
+// an `image` came with.
+ordered_json image_record(const Field& part, const std::string& type) {
+    ordered_json record = {{"type", "image"}};
+    if (type == "image_url") {
+        const Field url = part["image_url"];
+        record["url"] = url && url.value->is_string() ? url.string() : url["url"].string();
+        return record;
+    }
+    for (const char* name : {"source", "url", "data"})
+        if (const Field member = part[name]) record[name] = *member.value;
+    if (record.size() == 1) fail("{}: an image needs a source, a url or data", part.path);
+    return record;
+}
+
 // Reads the parts of a message. Text has several names, as of other dialects whose messages are passed on;
 // the reasoning of an assistant becomes the message's.
-void read_content(const Field& field, Message& message) {
+void read_content(const Field& field, Message& message, ChatFormat format) {
     auto& parts = message.content;
     if (!field) return;
     if (field.value->is_string()) {
@@ -124,6 +139,8 @@ void read_content(const Field& field, Message& message) {
                 message.reasoning += text;
             else
                 parts.push_back({"text", std::move(text)});
+        } else if (format == ChatFormat::v41 && (type == "image" || type == "image_url")) {
+            parts.push_back({type, {}, image_record(part, type)});
         } else if (type != "redacted_thinking") {  // which nobody but its author can read
             parts.push_back({type, {}});
         }
@@ -148,13 +165,36 @@ const std::string& checked_name(const Field& name) {
     return name.string();
 }
 
+// The namespace that V4.1's tools and calls may have, on themselves or in their function.
+struct Namespace {
+    std::string name, description;
+};
+Namespace read_namespace(const Field& outer, const Field& function) {
+    const Field given = outer["namespace"] ? outer["namespace"] : function["namespace"];
+    if (!given) return {};
+    if (!given.value->is_object()) return {given.string(), {}};
+    return {string_or_empty(given["name"]), string_or_empty(given["description"])};
+}
+
+std::string checked_qualified_name(const Field& name, const Namespace& group) {
+    if (const auto problem = problem_of_namespace(name.string(), group.name); !problem.empty())
+        fail("{}: {}", name.path, problem);
+    const std::string qualified = qualified_name(name.string(), group.name);
+    if (const auto problem = problem_of_name(qualified); !problem.empty()) fail("{}: {}", name.path, problem);
+    return qualified;
+}
+
 // A call of a function, or of a custom tool, which takes a text.
-ToolCall read_tool_call(const Field& field) {
+ToolCall read_tool_call(const Field& field, ChatFormat format) {
     if (const Field custom = field["custom"])
         return {string_or_empty(field["id"]), checked_name(custom["name"]),
                 python_json({{"input", string_or_empty(custom["input"])}})};
     const Field function = field["function"];
     ToolCall call{string_or_empty(field["id"]), checked_name(function["name"]), {}};
+    if (format == ChatFormat::v41) {
+        call.name = checked_qualified_name(function["name"], read_namespace(field, function));
+        if (call.id.empty()) call.id = string_or_empty(function["id"]);
+    }
     const Field arguments = function["arguments"];
     if (arguments && arguments.value->is_object()) {
         call.arguments = python_json(*arguments.value);
@@ -164,10 +204,25 @@ ToolCall read_tool_call(const Field& field) {
     return call;
 }
 
-Message read_message(const Field& field) {
+void read_instructions(const Field& field, Message& message, ChatFormat format) {
+    const bool v41 = format == ChatFormat::v41;
+    const bool instructs = message.role == Role::system || (!v41 && message.role == Role::developer);
+    const char* who = v41 ? "system" : "system and developer";
+    if (const Field tools = field["tools"]) {
+        message.tools = tools_from_json(*tools.value, tools.path, format);
+        if (!instructs && !message.tools.empty())
+            fail("{}: only {} messages can carry tools", tools.path, who);
+    }
+    if (const Field response_format = field["response_format"]) {
+        if (!instructs) fail("{}: only {} messages can carry a response format", response_format.path, who);
+        message.response_format = response_format.object();
+    }
+}
+
+Message read_message(const Field& field, ChatFormat format) {
     Message message;
     message.role = named_value(field["role"], "role", kRoles);
-    read_content(field["content"], message);
+    read_content(field["content"], message, format);
     const Field reasoning = field["reasoning_content"];
     const std::string given = string_or_empty(reasoning ? reasoning : field["reasoning"]);
     if (!given.empty()) message.reasoning = given;  // parts repeat it
@@ -177,24 +232,14 @@ Message read_message(const Field& field) {
     if (field["function_call"]) fail("{}.function_call: not supported, send tool_calls", field.path);
     if (const Field calls = field["tool_calls"])
         for (std::size_t i = 0; i < calls.array().size(); i++)
-            message.tool_calls.push_back(read_tool_call(calls[i]));
+            message.tool_calls.push_back(read_tool_call(calls[i], format));
     message.tool_call_id = string_or_empty(field["tool_call_id"]);
     if (const Field task = field["task"]) message.task = named_value(task, "task", kTasks);
     if (const Field without_eos = field["wo_eos"]) {
         if (!without_eos.value->is_boolean()) without_eos.wrong("true or false");
         message.without_eos = without_eos.value->get<bool>();
     }
-    const bool instructs = message.role == Role::system || message.role == Role::developer;
-    if (const Field tools = field["tools"]) {
-        message.tools = tools_from_json(*tools.value, tools.path);
-        if (!instructs && !message.tools.empty())
-            fail("{}: only system and developer messages can carry tools", tools.path);
-    }
-    if (const Field format = field["response_format"]) {
-        if (!instructs)
-            fail("{}: only system and developer messages can carry a response format", format.path);
-        message.response_format = format.object();
-    }
+    read_instructions(field, message, format);
     return message;
 }
 
@@ -213,20 +258,21 @@ Message text_message(Role role, std::string text) {
     return message;
 }
 
+std::string part_text(const ContentPart& part) {
+    return part.type == "text" ? part.text : "[Unsupported " + part.type + "]";
+}
+
 std::string content_text(const std::vector<ContentPart>& content) {
     std::string text;
     for (const ContentPart& part : content) {
         if (&part != &content.front()) text += "\n\n";
-        if (part.type == "text") {
-            text += part.text;
-        } else {
-            text += "[Unsupported " + part.type + "]";
-        }
+        text += part_text(part);
     }
     return text;
 }
 
-std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_view path) {
+std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_view path,
+                                          ChatFormat format) {
     const Field list{&json, std::string(path)};
     std::vector<ordered_json> functions;
     for (std::size_t i = 0; i < list.array().size(); i++) {
@@ -238,21 +284,27 @@ std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_
         if (const Field description = function["description"]) description.string();
         if (const Field parameters = function["parameters"])
             check_parameters(*parameters.value, parameters.path, name);
-        functions.push_back(*function.value);
+        ordered_json& added = functions.emplace_back(*function.value);
+        if (format != ChatFormat::v41) continue;
+        const Namespace group = read_namespace(tool, function);
+        added["name"] = checked_qualified_name(function["name"], group);
+        added.erase("namespace");
+        if (!group.name.empty()) describe_namespace(added, group.description);
     }
     return functions;
 }
 
-Conversation conversation_from_json(const ordered_json& json) {
+Conversation conversation_from_json(const ordered_json& json, ChatFormat format) {
     Conversation conversation;
     Field messages{&json, "messages"};
     if (json.is_object()) {
         const Field root{&json, ""};
         messages = root["messages"];
-        if (const Field tools = root["tools"]) conversation.tools = tools_from_json(*tools.value, tools.path);
+        if (const Field tools = root["tools"])
+            conversation.tools = tools_from_json(*tools.value, tools.path, format);
     }
     for (std::size_t i = 0; i < messages.array().size(); i++)
-        conversation.messages.push_back(read_message(messages[i]));
+        conversation.messages.push_back(read_message(messages[i], format));
     return conversation;
 }
 

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/chat_format.h"
+
 namespace cachalot {
 
 enum class Role { system, developer, user, assistant, tool, latest_reminder };
@@ -20,11 +22,13 @@ enum class QuickTask { action, query, authority, domain, title, read_url };
 struct ContentPart {
     std::string type;  // "text", else something the model cannot read
     std::string text;  // of a "text" part
+    // Of an image that V4.1 gets a placeholder for: its record; else null.
+    nlohmann::ordered_json image = nullptr;
 };
 
 struct ToolCall {
-    std::string id;  // may be empty
-    std::string name;
+    std::string id;         // may be empty
+    std::string name;       // of a V4.1 tool in a namespace: "namespace::name"
     std::string arguments;  // JSON text exactly as the client sent it, valid or not
 };
 
@@ -36,15 +40,17 @@ struct Message {
     std::string tool_call_id;          // tool: the call it answers
     std::optional<QuickTask> task;     // the message asks for a quick task
     bool without_eos = false;          // assistant: the turn is unfinished, generation continues it
-    std::vector<nlohmann::ordered_json>
-        tools;  // system, developer: function objects {"name", "parameters", ...}
-    nlohmann::ordered_json response_format;  // system, developer: JSON schema of the answer, null if none
+    // system, V4's developer: function objects {"name", "parameters", ...}, and the JSON schema of the answer
+    // (null if none). V4.1 is told of them at this message.
+    std::vector<nlohmann::ordered_json> tools;
+    nlohmann::ordered_json response_format;
 };
 
 struct Conversation {
     std::vector<Message> messages;
-    std::vector<nlohmann::ordered_json> tools;  // go to the first system or developer message
-    nlohmann::ordered_json response_format;     // goes there too; null if none
+    // Of all of it: they go to the first system or developer message; null if there is no format.
+    std::vector<nlohmann::ordered_json> tools;
+    nlohmann::ordered_json response_format;
 };
 
 // Whether the model is told of any tool.
@@ -53,17 +59,20 @@ bool offers_tools(const Conversation& conversation);
 // A message of one text part.
 Message text_message(Role role, std::string text);
 
-// The parts joined by blank lines, as the model was trained to see them; a part that is no text reads
-// "[Unsupported TYPE]".
+// The text of a part; one that is no text reads "[Unsupported TYPE]".
+std::string part_text(const ContentPart& part);
+
+// The parts joined by blank lines, as the model was trained to see them.
 std::string content_text(const std::vector<ContentPart>& content);
 
 // Reads an array of messages, or an object with "messages" and perhaps "tools". Unknown fields are ignored.
-// Throws Error naming the field: "messages[3].role: unknown role 'x'".
-Conversation conversation_from_json(const nlohmann::ordered_json& json);
+// For V4.1 namespaces of tools and calls become part of their names (tool_namespace.h), images have records,
+// and only system messages carry tools. Throws Error naming the field: "messages[3].role: unknown role 'x'".
+Conversation conversation_from_json(const nlohmann::ordered_json& json, ChatFormat format = ChatFormat::v4);
 
 // The function objects of an OpenAI list of tools. Tools of other types (clients send "web_search" and the
 // like to whoever listens) are skipped. `path` names the list in errors.
-std::vector<nlohmann::ordered_json> tools_from_json(const nlohmann::ordered_json& json,
-                                                    std::string_view path);
+std::vector<nlohmann::ordered_json> tools_from_json(const nlohmann::ordered_json& json, std::string_view path,
+                                                    ChatFormat format = ChatFormat::v4);
 
 }  // namespace cachalot

@@ -37,6 +37,7 @@ ordered_json content_json(const std::vector<ContentPart>& content) {
     for (const auto& part : content) {
         parts.push_back({{"type", part.type}});
         if (part.type == "text") parts.back()["text"] = part.text;
+        if (!part.image.is_null()) parts.back() = part.image;
     }
     return parts;
 }

@@ -20,6 +20,7 @@ std::string_view to_string(Repair repair) {
         case Repair::arguments_in_body: return "arguments outside of parameters";
         case Repair::arguments_wrapped: return "arguments wrapped in one parameter";
         case Repair::name_misspelt: return "misspelt name of a tool or parameter";
+        case Repair::tag_of_other_format: return "tag in another spelling";
         case Repair::call_as_text: return "call without usable tool or arguments passed on as text";
         case Repair::text_in_block: return "text between tags";
         case Repair::stray_tag: return "stray tag dropped";

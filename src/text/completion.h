@@ -37,6 +37,7 @@ enum class Repair {
     arguments_in_body,         // read from the text between an invoke's tags
     arguments_wrapped,         // in one parameter that the tool does not have
     name_misspelt,             // of a tool or a parameter
+    tag_of_other_format,       // V4.1: spelt as V4 does, or otherwise
     call_as_text,              // a tool that is not offered, or no usable arguments: passed on as content
     text_in_block,             // between calls: passed on as content; within a call with arguments: dropped
     stray_tag,                 // dropped

@@ -37,9 +37,11 @@ std::string_view trim(std::string_view text) {
 
 }  // namespace
 
-CompletionParser::CompletionParser(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools)
+CompletionParser::CompletionParser(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools,
+                                   ChatFormat format)
     : state_(in_reasoning ? State::reasoning : State::content),
       tools_(std::move(tools)),
+      format_(format),
       call_(tools_.get(), completion_.repairs) {}
 
 std::vector<CompletionEvent> CompletionParser::feed(std::string_view text) {
@@ -210,6 +212,7 @@ bool CompletionParser::step_text() {
         case Mark::Kind::tag:
             if (may_be_text && block == Answer::no) break;
             if (alone == Answer::no) item.tag.closed = false;
+            check_spelling(item, at);
             pass_text(item.tag.kind == DsmlKind::calls_start || item.tag.kind == DsmlKind::invoke_start
                           ? end_of_text
                           : at);
@@ -302,6 +305,14 @@ void CompletionParser::drop(std::size_t end, Repair repair) {
     at_ = end;
 }
 
+// What a model wrote in the spelling of another one is better not shown to it again. V4 has been seen to
+// write so many that none is worth a word.
+void CompletionParser::check_spelling(const Mark& item, std::size_t at) {
+    if (format_ != ChatFormat::v41 || item.kind != Mark::Kind::tag) return;
+    if (!protocol_of(format_).spells(std::string_view(buffer_).substr(at, item.length)))
+        completion_.repairs.insert(Repair::tag_of_other_format);
+}
+
 void CompletionParser::close_block() {
     if (calls_in_block_ == 0) completion_.repairs.insert(Repair::empty_block);
     in_block_ = false;
@@ -353,8 +364,8 @@ void CompletionParser::emit(CompletionEvent::Kind kind, std::string_view text, s
 }
 
 Completion parse_completion(std::string_view text, bool in_reasoning,
-                            std::shared_ptr<const ToolSchemas> tools) {
-    CompletionParser parser(in_reasoning, std::move(tools));
+                            std::shared_ptr<const ToolSchemas> tools, ChatFormat format) {
+    CompletionParser parser(in_reasoning, std::move(tools), format);
     parser.feed(text);
     parser.finish();
     return parser.completion();

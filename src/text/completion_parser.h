@@ -2,6 +2,8 @@
 //
 //     [reasoning </think>] content ["\n\n<｜DSML｜tool_calls>" invokes "</｜DSML｜tool_calls>"] EOS
 //
+// V4.1 writes "<｜DSML｜ calls>"; either is read, and only the other one is a deviation.
+//
 // The text may arrive in chunks of any size; the events' concatenation and the final result do not depend on
 // where it was cut. Text is passed on as soon as it cannot be the beginning of a tag: at most two line breaks
 // (they belong to a block that may follow), the white space at the very start of reasoning or content (up to
@@ -38,6 +40,7 @@
 #include <vector>
 
 #include "text/call_reader.h"
+#include "text/chat_format.h"
 #include "text/completion.h"
 #include "text/content_filter.h"
 #include "text/mark_reader.h"
@@ -49,7 +52,8 @@ class CompletionParser {
   public:
     // `in_reasoning`: whether the prompt ended in `<think>` (Continuation::reasoning). `tools`: those of the
     // conversation; null if they are not known: then every call counts, with what it says.
-    explicit CompletionParser(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools = nullptr);
+    explicit CompletionParser(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools = nullptr,
+                              ChatFormat format = ChatFormat::v4);
     CompletionParser(const CompletionParser&) = delete;
     CompletionParser& operator=(const CompletionParser&) = delete;
 
@@ -90,6 +94,7 @@ class CompletionParser {
     void leave_reasoning();
     void pass_value(std::size_t end);
     void drop(std::size_t end, Repair repair);
+    void check_spelling(const Mark& item, std::size_t at);
     void begin(State state, bool after_tag);
     void tag_in_content(const Mark& item);
     void tag_in_call(const Mark& item);
@@ -127,11 +132,13 @@ class CompletionParser {
     bool value_empty_ = true;         // value: nothing so far
     std::size_t scanned_ = 0;         // value: bytes after a doubtful tag that do not settle it
     const std::shared_ptr<const ToolSchemas> tools_;
+    const ChatFormat format_;
     CallReader call_;
 };
 
 // The whole of a text at once.
 Completion parse_completion(std::string_view text, bool in_reasoning,
-                            std::shared_ptr<const ToolSchemas> tools = nullptr);
+                            std::shared_ptr<const ToolSchemas> tools = nullptr,
+                            ChatFormat format = ChatFormat::v4);
 
 }  // namespace cachalot

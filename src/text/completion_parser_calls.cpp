@@ -38,6 +38,7 @@ bool CompletionParser::step_call() {
         case Mark::Kind::tag:
             if (item.plain && !counts(item.tag)) break;
             if (alone == Answer::no) item.tag.closed = false;
+            check_spelling(item, at);
             at_ = at + item.length;
             tag_in_call(item);
             return true;
@@ -178,6 +179,7 @@ bool CompletionParser::step_value() {
     scanned_ = 0;
     if (ends == Answer::yes) {
         const bool proper = item.tag.kind == DsmlKind::parameter_end || item.tag.kind == DsmlKind::other_end;
+        if (proper) check_spelling(item, at);
         pass_value(proper ? at : end_of_value);
         close_parameter();
         at_ = proper ? end : at;  // any other tag is the call's business

@@ -1,6 +1,6 @@
-// A conversation as the prompt that DeepSeek V4 was trained on.
+// A conversation as the prompt that DeepSeek V4 or V4.1 was trained on (chat_format.h).
 //
-//     BOS [effort] system text [tools] [response format]
+//     BOS [<｜System｜>] [effort] system text [tools] [response format]
 //     <｜User｜>question<｜Assistant｜><think>reasoning</think>answer EOS
 //     <｜User｜>question<｜Assistant｜><think>                              generation starts here
 //
@@ -13,28 +13,30 @@
 #pragma once
 
 #include <cstddef>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "text/chat.h"
+#include "text/chat_format.h"
+#include "text/effort.h"
 #include "text/text_part.h"
 
 namespace cachalot {
 
-enum class Effort { low, high, max };
-
-// How a release was taught to read the effort: the April preview has a prefix for `max` only; since 0731
-// `high` has that prefix and `max` a stronger one. `low` adds nothing in either.
-enum class EffortGeneration { april_preview, since_0731 };
-
 struct ChatOptions {
     bool thinking = true;
-    Effort effort = Effort::low;  // of thinking; nothing without it
-    EffortGeneration effort_generation = EffortGeneration::since_0731;
-    // Leave out the reasoning before the last user message, and developer messages before it, as the model
+    std::optional<Effort> effort;  // of thinking, nothing without it; none: the format's default
+    ChatFormat format = ChatFormat::v4;
+    // Leave out the reasoning before the last question, and V4's developer messages before it, as the model
     // was trained. Never done if any message carries tools: in tool loops the reasoning is part of the work,
     // and dropping it would change the prompt's beginning at every turn.
     bool drop_thinking = true;
+    // The model has read the prompt of so many messages, which decide how the others are written, and are not
+    // written again.
+    std::size_t known_messages = 0;
+    bool bos = true;  // begin with BOS, unless messages are known
 };
 
 // What the model writes first after the prompt.
@@ -52,7 +54,7 @@ struct Prompt {
     // the next prompts of this conversation may share: everything before the last user turn stays as it is,
     // while the header of the last answer may turn from `<think>` into `</think>` when the next question
     // drops the reasoning.
-    std::size_t last_user_turn = 0;      // starts with `<｜User｜>`
+    std::size_t last_user_turn = 0;      // starts with `<｜User｜>`, or V4.1's `<｜System｜>`
     std::size_t last_answer_header = 0;  // starts with `<｜Assistant｜>`
 
     // What the assistant messages became, in their order: the parts [begin, end) between the answer's header
@@ -63,21 +65,26 @@ struct Prompt {
     };
     std::vector<Answer> answers;
 
+    // What the placeholders of images stand for, in their order (ContentPart::image).
+    std::vector<nlohmann::ordered_json> images;
+
     Continuation continuation = Continuation::nothing;
 
     // The concatenation of the parts.
     std::string text() const;
 };
 
-// Throws Error if there are no messages. A message's place decides some of its rendering:
+// Throws Error if there are no messages, or none that are not known. A message's place decides some of its
+// rendering:
 // - Tool results become part of a user turn, in the order of the calls they answer, and text that the user
 //   adds joins the same turn.
-// - The header of an answer follows a user or developer message that is last or precedes an assistant message
-//   or a latest_reminder; so a system message between question and answer suppresses the header, as in
+// - The header of an answer follows a question (Turn::asks) that is last or precedes an assistant message or
+//   a latest_reminder; so in V4 a system message between question and answer suppresses the header, as in
 //   DeepSeek's encoder.
-// - Arguments that are no JSON object are read as those of a model are (text/call_arguments.h): mended, taken
-//   out of a wrapper, or as the one parameter of the tool. A call whose arguments cannot be read becomes text
-//   of the answer; it never becomes a form that the model should not learn. None at all become no parameter.
+// - Arguments that are no JSON object: V4.1 was trained to see them as a parameter `arguments`. For V4 they
+//   are read as those of a model are (text/call_arguments.h): mended, taken out of a wrapper, or as the one
+//   parameter of the tool; a call whose arguments cannot be read becomes text of the answer, never a form
+//   that the model should not learn. None at all become no parameter.
 Prompt encode_prompt(const Conversation& conversation, const ChatOptions& options = {});
 
 }  // namespace cachalot

@@ -1,47 +1,38 @@
-// The fixed texts of DeepSeek V4's chat protocol. The model was trained on them: they are exact to the byte.
+// The fixed texts of DeepSeek's chat protocols. The models were trained on them: they are exact to the byte.
 #pragma once
 
+#include <string>
 #include <string_view>
+
+#include "text/chat_format.h"
 
 namespace cachalot {
 
 inline constexpr std::string_view kBosText = "<｜begin▁of▁sentence｜>";
 inline constexpr std::string_view kEosText = "<｜end▁of▁sentence｜>";
+inline constexpr std::string_view kSystemToken = "<｜System｜>";  // V4.1
 inline constexpr std::string_view kUserToken = "<｜User｜>";
 inline constexpr std::string_view kAssistantToken = "<｜Assistant｜>";
 inline constexpr std::string_view kLatestReminderToken = "<｜latest_reminder｜>";
+inline constexpr std::string_view kImageToken = "<｜deepseek_image｜>";  // V4.1
 inline constexpr std::string_view kThinkStart = "<think>";
 inline constexpr std::string_view kThinkEnd = "</think>";
 
-// A block of tool calls: kCallsStart, then for each call kInvokeStart, its name, kInvokeNameEnd, ...
-inline constexpr std::string_view kCallsStart = "\n\n<｜DSML｜tool_calls>\n";
-inline constexpr std::string_view kInvokeStart = "<｜DSML｜invoke name=\"";
+// What differs between formats. A block of tool calls is calls_start, then for each call invoke_start, its
+// name, kInvokeNameEnd, its parameters, invoke_end, and at last calls_end.
+struct ChatProtocol {
+    std::string_view system;  // before a system message; V4 has nothing there
+    std::string calls_start, calls_end;
+    std::string invoke_start, invoke_end;
+    std::string parameter_start, parameter_end;
+    std::string tools_start;  // up to the schemas, of which each has a line of its own
+
+    // Whether a tag of calls is spelt as the model was trained to, where `tag` is all of it.
+    bool spells(std::string_view tag) const;
+};
+const ChatProtocol& protocol_of(ChatFormat format);
+
 inline constexpr std::string_view kInvokeNameEnd = "\">\n";
-
-// Between the two go the schemas, one JSON object a line.
-inline constexpr std::string_view kToolsBlockStart = R"(## Tools
-
-You have access to a set of tools to help answer the user's question. You can invoke tools by writing a "<｜DSML｜tool_calls>" block like the following:
-
-<｜DSML｜tool_calls>
-<｜DSML｜invoke name="$TOOL_NAME">
-<｜DSML｜parameter name="$PARAMETER_NAME" string="true|false">$PARAMETER_VALUE</｜DSML｜parameter>
-...
-</｜DSML｜invoke>
-<｜DSML｜invoke name="$TOOL_NAME2">
-...
-</｜DSML｜invoke>
-</｜DSML｜tool_calls>
-
-String parameters should be specified as is and set `string="true"`. For all other types (numbers, booleans, arrays, objects), pass the value in JSON format and set `string="false"`.
-
-If thinking_mode is enabled (triggered by <think>), you MUST output your complete reasoning inside <think>...</think> BEFORE any tool calls or final response.
-
-Otherwise, output directly after </think> with tool calls or final response.
-
-### Available Tool Schemas
-
-)";
 inline constexpr std::string_view kToolsBlockEnd = R"(
 
 You MUST strictly follow the above defined tool name and parameter schemas to invoke tool calls.

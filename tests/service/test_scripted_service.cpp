@@ -252,6 +252,30 @@ TEST(ConversationPolicy, AlwaysLeavesAnAnswerToWrite) {
     EXPECT_THROW(apply_policy(none), ApiError);
 }
 
+// V4.1 was trained on late system messages, and on an answer after them.
+TEST(ConversationPolicy, LeavesMessagesOfV41WhereTheyAre) {
+    using R = Role;
+    using Roles = std::vector<Role>;
+    const auto roles = [](Roles in) {
+        Conversation conversation;
+        for (auto role : in) conversation.messages.push_back(text_message(role, "x"));
+        apply_policy(conversation, ChatFormat::v41);
+        Roles out;
+        for (const auto& m : conversation.messages) out.push_back(m.role);
+        EXPECT_NE(encode_prompt(conversation, {.format = ChatFormat::v41}).continuation,
+                  Continuation::nothing);
+        return out;
+    };
+    for (const Roles& same : {Roles{R::system, R::developer, R::user}, Roles{R::user, R::system},
+                              Roles{R::system, R::system}, Roles{R::user, R::assistant, R::system},
+                              Roles{R::developer}, Roles{R::system, R::user, R::latest_reminder},
+                              Roles{R::user, R::system, R::latest_reminder}, Roles{R::user, R::assistant}})
+        EXPECT_EQ(roles(same), same);
+    EXPECT_EQ(roles({R::system}), (Roles{R::system, R::user}));
+    EXPECT_EQ(roles({R::system, R::latest_reminder}), (Roles{R::system, R::latest_reminder, R::user}));
+    EXPECT_EQ(roles({R::latest_reminder}), (Roles{R::latest_reminder, R::user}));
+}
+
 TEST(ConversationPolicy, OnlyNoiseIsRemoved) {
     auto left = [](Role role, std::string text) {
         Conversation conversation;

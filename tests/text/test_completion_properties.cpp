@@ -23,6 +23,11 @@ const std::vector<std::string> kPieces = {
     "<｜DSML｜tool_calls>",
     "</｜DSML｜tool_calls>",
     "<｜DSML｜ calls>",
+    "</｜DSML｜ calls>",
+    "<｜DSML｜ invoke name=\"n::f\">",
+    "</｜DSML｜ invoke>",
+    "<｜DSML｜ parameter name=\"d\" string=\"true\">",
+    "</｜DSML｜ parameter>",
     "<｜DSML｜invoke name=\"f\">",
     "</｜DSML｜invoke>",
     "<｜DSML｜parameter name=\"a\" string=\"true\">",
@@ -89,8 +94,8 @@ rc::Gen<Message> answer() {
 }
 
 // What a model should have written for `message`.
-std::string completion_text(const Message& message) {
-    const std::string text = encode_prompt({{text_message(Role::user, ""), message}, {}, {}}).text();
+std::string completion_text(const Message& message, ChatFormat format = ChatFormat::v4) {
+    const std::string text = encode_prompt({{text_message(Role::user, ""), message}, {}, {}}, {.format = format}).text();
     return text.substr(text.find(kThinkStart) + kThinkStart.size());
 }
 
@@ -124,9 +129,10 @@ struct Parsed {
     std::vector<CompletionEvent> events;  // deltas of one kind joined
 };
 
-Parsed parse_chunks(const std::vector<std::string_view>& chunks, bool in_reasoning) {
+Parsed parse_chunks(const std::vector<std::string_view>& chunks, bool in_reasoning,
+                    ChatFormat format = ChatFormat::v4) {
     Parsed parsed;
-    CompletionParser parser(in_reasoning);
+    CompletionParser parser(in_reasoning, nullptr, format);
     const auto add = [&](const std::vector<CompletionEvent>& events) {
         for (const CompletionEvent& event : events) {
             const bool delta = event.kind != Kind::call_start && event.kind != Kind::call_end;
@@ -171,7 +177,8 @@ RC_GTEST_PROP(CompletionProperties, CutsDoNotMatter, ()) {
         chunks.push_back(std::string_view(text).substr(at, *rc::gen::inRange<std::size_t>(1, longest + 1)));
         at += chunks.back().size();
     }
-    assert_equal(parse_chunks(chunks, in_reasoning), parse_chunks({text}, in_reasoning));
+    const auto format = *rc::gen::element(ChatFormat::v4, ChatFormat::v41);
+    assert_equal(parse_chunks(chunks, in_reasoning, format), parse_chunks({text}, in_reasoning, format));
 }
 
 RC_GTEST_PROP(CompletionProperties, EventsAddUpToTheResult, ()) {
@@ -214,7 +221,8 @@ RC_GTEST_PROP(CompletionProperties, ArgumentsAreAnObjectWithoutEqualKeys, ()) {
 
 RC_GTEST_PROP(CompletionProperties, WhatTheEncoderWritesIsReadBack, ()) {
     const Message message = *answer();
-    const Completion parsed = parse_completion(completion_text(message), true);
+    const auto format = *rc::gen::element(ChatFormat::v4, ChatFormat::v41);
+    const Completion parsed = parse_completion(completion_text(message, format), true, nullptr, format);
     RC_ASSERT(parsed.well_formed());
     RC_ASSERT(parsed.reasoning == message.reasoning);
     RC_ASSERT(parsed.content == content_text(message.content));

@@ -60,19 +60,18 @@ TEST(Prompt, Continuation) {
 
 TEST(Prompt, EffortOfBothGenerations) {
     const std::string question = R"([{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}])";
-    const auto prefix = [&](bool thinking, Effort effort, EffortGeneration generation) {
-        const std::string text =
-            brief(question, {.thinking = thinking, .effort = effort, .effort_generation = generation});
+    const auto prefix = [&](bool thinking, Effort effort, ChatFormat format) {
+        const std::string text = brief(question, {.thinking = thinking, .effort = effort, .format = format});
         return text.substr(0, text.find("S[U]"));
     };
-    using enum EffortGeneration;
-    EXPECT_EQ(prefix(true, Effort::low, april_preview), "");
-    EXPECT_EQ(prefix(true, Effort::high, april_preview), "");
-    EXPECT_EQ(prefix(true, Effort::max, april_preview), kThoroughEffort);
-    EXPECT_EQ(prefix(true, Effort::low, since_0731), "");
-    EXPECT_EQ(prefix(true, Effort::high, since_0731), kThoroughEffort);
-    EXPECT_EQ(prefix(true, Effort::max, since_0731), kExhaustiveEffort);
-    EXPECT_EQ(prefix(false, Effort::max, since_0731), "");
+    using enum ChatFormat;
+    EXPECT_EQ(prefix(true, Effort::low, v4_april), "");
+    EXPECT_EQ(prefix(true, Effort::high, v4_april), "");
+    EXPECT_EQ(prefix(true, Effort::max, v4_april), kThoroughEffort);
+    EXPECT_EQ(prefix(true, Effort::low, v4), "");
+    EXPECT_EQ(prefix(true, Effort::high, v4), kThoroughEffort);
+    EXPECT_EQ(prefix(true, Effort::max, v4), kExhaustiveEffort);
+    EXPECT_EQ(prefix(false, Effort::max, v4), "");
 }
 
 TEST(Prompt, ReasoningBeforeTheLastQuestionIsDropped) {

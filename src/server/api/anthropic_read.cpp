@@ -198,7 +198,7 @@ AnthropicRequest read_anthropic_request(const ordered_json& json, const ModelInf
     for (Message& message : read_turns(body["messages"]))
         request.conversation.messages.push_back(std::move(message));
     if (info.remove_client_noise) remove_client_noise(request.conversation);
-    const ToolSet tools = read_anthropic_tools(body["tools"]);
+    const ToolSet tools = read_anthropic_tools(body["tools"], info.chat.format);
     request.conversation.tools = tools.functions();
     read_anthropic_tool_choice(body["tool_choice"], tools, request);
     request.chat = info.chat;

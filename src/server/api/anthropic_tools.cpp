@@ -71,8 +71,8 @@ ordered_json parts_of(const Defined& tool) {
 
 }  // namespace
 
-ToolSet read_anthropic_tools(const Field& list) {
-    ToolSet tools;
+ToolSet read_anthropic_tools(const Field& list, ChatFormat format) {
+    ToolSet tools(format);
     for (std::size_t i = 0; list && i < list.size(); ++i) {
         const Field tool = list[i];
         const std::string type = tool["type"].string_or("custom");

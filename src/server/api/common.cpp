@@ -101,10 +101,10 @@ std::string read_space(const Field& body, const HttpRequest& http) {
     return salt ? http.tenant + '\n' + salt.string() : http.tenant;  // no tenant's name has a line break
 }
 
-std::vector<Message> read_messages(const Field& messages) {
+std::vector<Message> read_messages(const Field& messages, ChatFormat format) {
     try {
         if (!messages.is_array()) messages.wrong("an array");
-        auto read = conversation_from_json(messages.json()).messages;
+        auto read = conversation_from_json(messages.json(), format).messages;
         if (read.empty()) fail("messages: at least one message is needed");
         return read;
     } catch (const Error& e) {

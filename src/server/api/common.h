@@ -43,7 +43,7 @@ std::string read_space(const Field& body, const HttpRequest& http);
 
 // The messages of a chat completion. Throws as ApiError what parsing of text/chat.h threw as Error: the text
 // before ": " becomes `param`.
-std::vector<Message> read_messages(const Field& messages);
+std::vector<Message> read_messages(const Field& messages, ChatFormat format);
 
 // --- errors
 

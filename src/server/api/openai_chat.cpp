@@ -70,17 +70,25 @@ void append_logprobs(const Service& service, const std::vector<Logprobs>& logpro
     }
 }
 
+// The group of a tool stands beside its function.
+ordered_json in_namespace(const ToolForm& form, ordered_json call) {
+    if (!form.name_space.empty()) call["namespace"] = form.name_space;
+    return call;
+}
+
 // The arguments of a call as the client's kind of tool has them.
 ordered_json call_json(const ToolSet& tools, const ToolCall& call) {
     const auto form = tools.form(call.name);
     if (form.kind == ToolForm::Kind::function)
-        return {{"id", call.id},
-                {"type", "function"},
-                {"function", {{"name", form.name}, {"arguments", call.arguments}}}};
+        return in_namespace(form, {{"id", call.id},
+                                   {"type", "function"},
+                                   {"function", {{"name", form.name}, {"arguments", call.arguments}}}});
     CustomInput input;
     input.feed(call.arguments);
     input.finish();
-    return {{"id", call.id}, {"type", "custom"}, {"custom", {{"name", form.name}, {"input", input.text()}}}};
+    return in_namespace(
+        form,
+        {{"id", call.id}, {"type", "custom"}, {"custom", {{"name", form.name}, {"input", input.text()}}}});
 }
 
 class ChatAnswer : public Answer {
@@ -193,10 +201,11 @@ class ChatAnswer : public Answer {
         const bool custom = form.kind == ToolForm::Kind::custom;
         const char* kind = custom ? "custom" : "function";
         if (custom) inputs_[{event.choice, event.call}];
-        return call(event, {{"index", event.call},
-                            {"id", event.id},
-                            {"type", kind},
-                            {kind, {{"name", form.name}, {custom ? "input" : "arguments", ""}}}});
+        return call(
+            event, in_namespace(form, {{"index", event.call},
+                                       {"id", event.id},
+                                       {"type", kind},
+                                       {kind, {{"name", form.name}, {custom ? "input" : "arguments", ""}}}}));
     }
 
     std::string extend_input(const Event& event, const std::string& text) const {

@@ -45,19 +45,24 @@ void read_max_tokens(const Field& body, Request& request) {
 }
 
 // Tools without a type are functions.
-ToolSet read_tools(const Field& list) {
-    ToolSet tools;
+ToolSet read_tools(const Field& list, ChatFormat format) {
+    ToolSet tools(format);
+    const auto add = [&](ToolForm::Kind kind, const Field& tool, const Field& inner, ordered_json parts) {
+        ToolForm form{kind, tool_name(inner["name"]), {}};
+        read_namespace(tool, inner, format, form, parts);
+        tools.add(std::move(form), std::move(parts));
+    };
     for (std::size_t i = 0; list && i < list.size(); ++i) {
         const auto tool = list[i];
         const auto type = tool["type"].string_or("function");
         if (type == "function") {
             const auto function = tool["function"];
             function["strict"].boolean_or(false);
-            tools.add({ToolForm::Kind::function, tool_name(function["name"]), {}}, function_parts(function));
+            add(ToolForm::Kind::function, tool, function, function_parts(function));
         } else if (type == "custom") {
             const auto custom = tool["custom"];
-            tools.add({ToolForm::Kind::custom, tool_name(custom["name"]), {}},
-                      custom_function(custom["description"], custom["format"]));
+            add(ToolForm::Kind::custom, tool, custom,
+                custom_function(custom["description"], custom["format"]));
         } else if (runs_at_provider(tool)) {
             tools.leave_out(tool["name"] ? tool["name"].string() : type);
         } else if (type != "namespace" || (tool["tools"] && tool["tools"].size() > 0)) {
@@ -108,7 +113,10 @@ void read_tool_choice(const Field& choice, ToolSet& tools, Request& request) {
     if (!choice.is_object()) choice.wrong("a string or an object");
     auto type = choice["type"];
     if (type.string() == "function" || type.string() == "custom") {
-        tools.choose(choice[type.string().c_str()]["name"], {}, false, request);
+        const auto chosen = choice[type.string().c_str()];
+        const auto group = choice["namespace"] ? choice["namespace"] : chosen["namespace"];
+        const bool grouped = tools.format() == ChatFormat::v41;
+        tools.choose(chosen["name"], grouped ? group.string_or("") : "", false, request);
     } else if (type.string() == "allowed_tools") {
         const auto allowed = choice["allowed_tools"];
         by_name(allowed["mode"]);
@@ -200,7 +208,7 @@ ChatRequest parse_chat(const HttpRequest& http, const ModelInfo& model) {
     read_max_tokens(body, request);
     read_thinking(body, request);
     read_chat_logprobs(body, request);
-    chat.tools = read_tools(body["tools"]);
+    chat.tools = read_tools(body["tools"], model.chat.format);
     read_tool_choice(body["tool_choice"], chat.tools, request);
     request.parallel_tool_calls = body["parallel_tool_calls"].boolean_or(true);
     if (auto format = body["response_format"]) read_response_format(format, request);
@@ -208,7 +216,7 @@ ChatRequest parse_chat(const HttpRequest& http, const ModelInfo& model) {
     chat.stream = body["stream"].boolean_or(false);
     chat.include_usage = read_include_usage(body);
     chat.return_progress = body["return_progress"].boolean_or(false);
-    request.conversation.messages = read_messages(body["messages"]);
+    request.conversation.messages = read_messages(body["messages"], model.chat.format);
     const auto messages = body["messages"];
     for (std::size_t i = 0; i < messages.size(); ++i) check_message(messages[i], i + 1 == messages.size());
     request.conversation.tools = chat.tools.functions();

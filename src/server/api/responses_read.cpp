@@ -9,6 +9,7 @@
 #include "server/api/thinking.h"
 #include "service/conversation_policy.h"
 #include "text/chat_json.h"
+#include "text/tool_namespace.h"
 
 namespace cachalot::server {
 namespace {
@@ -171,9 +172,14 @@ class Items {
     void read_call(const Field& item, const CallType& type) {
         const Field arguments = item[type.arguments];
         ToolCall call{non_empty(item["call_id"]), type.name ? type.name : call_name(item["name"]), {}};
-        if (const Field group = item["namespace"]; !type.name)
-            call.name =
-                tools_.prompt_name(call.name, group && !group.string().empty() ? call_name(group) : "");
+        if (const Field group = item["namespace"]; !type.name) {
+            const std::string name_space = group && !group.string().empty() ? call_name(group) : "";
+            const auto problem = tools_.format() == ChatFormat::v41
+                                     ? problem_of_namespace(call.name, name_space)
+                                     : std::string();
+            if (!problem.empty()) item["name"].refuse(problem);
+            call.name = tools_.prompt_name(call.name, name_space);
+        }
         if (type.type == "custom_tool_call")
             call.arguments = custom_arguments(arguments.string_or(""));
         else if (type.name && arguments && !arguments.is_string())
@@ -222,7 +228,7 @@ ordered_json read_reasoning(const Field& body, ResponsesRequest& result) {
     read_thinking(body, result.request);
     const Field reasoning = body["reasoning"];
     if (!reasoning.is_object()) return repeated;
-    if (const Field effort = reasoning["effort"]) repeated["effort"] = effort.string();
+    if (const Field effort = reasoning["effort"]) repeated["effort"] = effort.json();
     if (const Field summary = reasoning["summary"]) {
         result.reasoning_summary = summary.string() != "none";
         repeated["summary"] = summary.string();
@@ -283,7 +289,7 @@ ResponsesRequest read_responses_request(const ordered_json& json, const ModelInf
     Request& request = result.request;
     refuse_stored_state(body);
     check_fields(body, Dialect::responses);
-    ResponsesTools tools = read_responses_tools(body["tools"]);
+    ResponsesTools tools = read_responses_tools(body["tools"], info.chat.format);
     read_conversation(body, tools.set, request.conversation.messages);
     if (info.remove_client_noise) remove_client_noise(request.conversation);
     request.priority = read_priority(body);

@@ -1,5 +1,7 @@
 #include "server/api/responses_tools.h"
 
+#include "text/tool_namespace.h"
+
 namespace cachalot::server {
 namespace {
 
@@ -23,6 +25,8 @@ void describe_group(const Field& group, ordered_json& function) {
 
 class Reader {
   public:
+    explicit Reader(ChatFormat format) : tools_{ToolSet(format)} {}
+
     ResponsesTools take() { return std::move(tools_); }
 
     void read(const Field& tool) {
@@ -63,7 +67,10 @@ class Reader {
             const std::string& type = tool["type"].string();
             if (type != "function" && type != "custom") tool["type"].refuse("expected function or custom");
             auto function = parts_of(tool);
-            if (i == 0) describe_group(group, function);
+            if (tools_.set.format() == ChatFormat::v41)  // which was trained to be told with each
+                describe_namespace(function, group["description"].string_or(""));
+            else if (i == 0)
+                describe_group(group, function);
             offer(tool, name, std::move(function));
         }
         tools_.repeated.push_back(group.json());
@@ -85,8 +92,8 @@ void read_mode(const Field& mode, const ToolSet& tools, Request& request) {
 
 }  // namespace
 
-ResponsesTools read_responses_tools(const Field& list) {
-    Reader reader;
+ResponsesTools read_responses_tools(const Field& list, ChatFormat format) {
+    Reader reader(format);
     for (std::size_t i = 0; list && i < list.size(); ++i) reader.read(list[i]);
     return reader.take();
 }

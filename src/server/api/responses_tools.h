@@ -13,7 +13,7 @@ struct ResponsesTools {
 // Functions, custom tools, and namespaces of both. Tools that the client runs in ways for which there is no
 // form here (local_shell, shell, apply_patch, computer) are refused, all others left out. Throws ApiError 400
 // naming the field.
-ResponsesTools read_responses_tools(const Field& list);
+ResponsesTools read_responses_tools(const Field& list, ChatFormat format);
 
 // May take tools away: those that `allowed_tools` does not allow.
 void read_responses_tool_choice(const Field& choice, ToolSet& tools, Request& request);

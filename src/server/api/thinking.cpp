@@ -1,7 +1,6 @@
 #include "server/api/thinking.h"
 
 #include <algorithm>
-#include <array>
 
 #include "server/api/fields.h"
 
@@ -23,21 +22,22 @@ void turn_off(const Field& off, Reader& r) {
     if (off.boolean()) r.request.chat.thinking = false;
 }
 
-// How hard to think, if at all.
+// How hard to think, if at all: a word or a number.
 void read_effort(const Field& effort, Reader& r) {
     auto& chat = r.request.chat;
-    static constexpr std::array<std::pair<std::string_view, Effort>, 6> kEfforts = {{{"minimal", Effort::low},
-                                                                                     {"low", Effort::low},
-                                                                                     {"medium", Effort::low},
-                                                                                     {"high", Effort::high},
-                                                                                     {"xhigh", Effort::max},
-                                                                                     {"max", Effort::max}}};
+    if (effort.is_number()) {
+        if (!effort.json().is_number_integer()) effort.wrong("a word or an integer from 1 to 100");
+        chat.effort = static_cast<Effort>(effort.integer(kLeastEffort, kMostEffort));
+        chat.thinking = true;
+        return;
+    }
     chat.thinking = effort.string() != "none";
     if (!chat.thinking) return;
-    const auto found = std::find_if(kEfforts.begin(), kEfforts.end(),
-                                    [&](const auto& known) { return effort.string() == known.first; });
-    if (found == kEfforts.end()) effort.refuse("expected none, minimal, low, medium, high, xhigh or max");
-    chat.effort = found->second;
+    const auto meant = effort_of_client(effort.string(), chat.format);
+    if (!meant)
+        effort.refuse(
+            "expected none, minimal, low, medium, high, xhigh, max, ultra or an integer from 1 to 100");
+    chat.effort = meant;
 }
 
 // Anthropic's effort does not ask for thinking.
@@ -68,7 +68,7 @@ void read_mode(const Field& mode, Reader& r) {
 }
 
 void read_think(const Field& think, Reader& r) {
-    think.is_string() ? read_effort(think, r) : turn_on(think, r);
+    think.is_string() || think.is_number() ? read_effort(think, r) : turn_on(think, r);
 }
 
 void read_type(const Field& type, Reader& r) {

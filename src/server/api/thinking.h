@@ -9,7 +9,7 @@
 //     chat_template_kwargs, chat_template_args
 //                            vLLM, SGLang: an object of any words of this list
 //     reasoning_effort, thinking_level
-//                            OpenAI, Google; "none" is off
+//                            OpenAI, Google, DeepSeek: a word (text/effort.h) or 1 to 100; "none" is off
 //     thinking_mode          "chat" or "thinking" (DeepSeek's encoder)
 //     reasoning              OpenRouter and Responses: {enabled, effort, max_tokens, exclude}; also true,
 //                            false

@@ -5,6 +5,7 @@
 #include "service/client_error.h"
 #include "text/chat_json.h"
 #include "text/tool_check.h"
+#include "text/tool_namespace.h"
 
 namespace cachalot::server {
 namespace {
@@ -19,12 +20,6 @@ constexpr std::string_view kProviderTypes[] = {
     "x_search",         "live_search",   "collections_search", "retrieval",
     "browser_search"};
 
-std::string joined(const std::string& name_space, const std::string& name) {
-    if (name_space.empty()) return name;
-    if (name_space.ends_with(kSeparator)) return name_space + name;
-    return fmt::format("{}{}{}", name_space, kSeparator, name);
-}
-
 // Throws ApiError.
 void check_schema(const Field& schema, std::string_view tool) {
     try {
@@ -36,7 +31,19 @@ void check_schema(const Field& schema, std::string_view tool) {
 
 }  // namespace
 
+std::string ToolSet::joined(const std::string& name_space, const std::string& name) const {
+    if (format_ == ChatFormat::v41) return qualified_name(name, name_space);
+    if (name_space.empty()) return name;
+    if (name_space.ends_with(kSeparator)) return name_space + name;
+    return fmt::format("{}{}{}", name_space, kSeparator, name);
+}
+
 void ToolSet::add(ToolForm form, ordered_json function) {
+    if (format_ == ChatFormat::v41) {
+        if (const auto problem = problem_of_namespace(form.name, form.name_space); !problem.empty())
+            throw ApiError(400, "invalid_request", "tools: " + problem, "tools");
+        if (!form.name_space.empty()) form.name = split_name(form.name).name;
+    }
     const std::string plain = joined(form.name_space, form.name);
     std::string name = plain;
     // Two tools of the client may not become one; the same tool twice is the client's affair.
@@ -50,7 +57,10 @@ void ToolSet::add(ToolForm form, ordered_json function) {
 
 ToolForm ToolSet::form(const std::string& prompt_name) const {
     const auto found = forms_.find(prompt_name);
-    return found != forms_.end() ? found->second : ToolForm{ToolForm::Kind::function, prompt_name, {}};
+    if (found != forms_.end()) return found->second;
+    if (format_ != ChatFormat::v41) return {ToolForm::Kind::function, prompt_name, {}};
+    const SplitName split = split_name(prompt_name);
+    return {ToolForm::Kind::function, split.name, split.name_space};
 }
 
 std::string ToolSet::prompt_name(const std::string& name, const std::string& name_space) const {
@@ -111,6 +121,15 @@ std::string tool_name(const Field& name) {
 std::string call_name(const Field& name) {
     if (const auto problem = problem_of_name(name.string()); !problem.empty()) name.refuse(problem);
     return name.string();
+}
+
+void read_namespace(const Field& tool, const Field& function, ChatFormat format, ToolForm& form,
+                    ordered_json& parts) {
+    const Field given = tool["namespace"] ? tool["namespace"] : function["namespace"];
+    if (format != ChatFormat::v41 || !given) return;
+    form.name_space = given.is_object() ? given["name"].string_or("") : given.string();
+    if (!form.name_space.empty() && given.is_object())
+        describe_namespace(parts, given["description"].string_or(""));
 }
 
 bool runs_at_provider(const Field& tool) {

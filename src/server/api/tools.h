@@ -9,6 +9,9 @@
 //     custom apply_patch                apply_patch(input: string)     the input is the text itself
 //     namespace mcp__notes, lookup      mcp__notes__lookup(...)        name and namespace apart
 //
+// V4.1 knows groups itself, as mcp__notes::lookup (text/tool_namespace.h); what it calls so comes apart even
+// if a message offered it, but not if it was offered under just that name.
+//
 // Tools that only a provider can run (web search, a sandbox for code) are left out, since agents list them
 // for whatever server they talk to; but a request that insists on one is refused. A tool of any other type is
 // refused: left out, the client would wait for calls that never come.
@@ -31,7 +34,10 @@ struct ToolForm {
 
 class ToolSet {
   public:
+    explicit ToolSet(ChatFormat format = ChatFormat::v4) : format_(format) {}
+
     // Offers a tool. `function` has what the model is told besides the name: "description", "parameters".
+    // Throws ApiError 400 for a name that V4.1 would take apart otherwise.
     void add(ToolForm form, ordered_json function);
     // A tool, or type of tools, that only a provider can run.
     void leave_out(std::string name) { left_out_.insert(std::move(name)); }
@@ -55,7 +61,12 @@ class ToolSet {
     // a name.
     void restrict_to(const Field& list, bool nested);
 
+    ChatFormat format() const { return format_; }
+
   private:
+    std::string joined(const std::string& name_space, const std::string& name) const;
+
+    ChatFormat format_;
     std::vector<ordered_json> functions_;
     std::map<std::string, ToolForm> forms_;  // by the name in the prompt
     std::set<std::string> left_out_;
@@ -68,6 +79,11 @@ std::string tool_name(const Field& name);
 // The name of a call in the conversation so far. Throws ApiError 400 for one that a prompt cannot hold
 // (text/tool_check.h): the tool may be another service's.
 std::string call_name(const Field& name);
+
+// The namespace that a tool of V4.1 has, on itself or in its function: a name, or a name and a description,
+// which is told with the tool's own. Does nothing for V4. Throws ApiError 400.
+void read_namespace(const Field& tool, const Field& function, ChatFormat format, ToolForm& form,
+                    ordered_json& parts);
 
 // Whether a tool of this type, of OpenAI, Anthropic or others, runs at a provider.
 bool runs_at_provider(const Field& tool);

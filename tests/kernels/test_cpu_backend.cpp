@@ -47,10 +47,12 @@ TEST_P(CpuBackendTest, Norms) {
 TEST_P(CpuBackendTest, QueryHeads) {
     auto cpu = backend();
     Angles angles(4, 32, random);
-    auto q = random.vector(4 * 3 * 128), r = q;
-    reference->query_heads(q.data(), 1e-6f, angles.view, 4, 3, 128);
-    cpu->query_heads(r.data(), 1e-6f, angles.view, 4, 3, 128);
-    expect_close(q, r, 1e-6f);
+    for (bool normalise : {true, false}) {
+        auto q = random.vector(4 * 3 * 128), r = q;
+        reference->query_heads(q.data(), normalise, 1e-6f, angles.view, 4, 3, 128);
+        cpu->query_heads(r.data(), normalise, 1e-6f, angles.view, 4, 3, 128);
+        expect_close(q, r, 1e-6f);
+    }
 }
 
 TEST_P(CpuBackendTest, HyperConnections) {
@@ -87,6 +89,48 @@ TEST_P(CpuBackendTest, HyperConnections) {
                 .hyper_connection_head({head_fn.matrix, base.data(), scale.data()}, params, norm.data(),
                                        streams.data(), rows, x[i].data());
         expect_close(x[0], x[1], 3e-6f);
+    }
+}
+
+// A sub-layer reads with the weights of the one before it and leaves its own.
+TEST_P(CpuBackendTest, DelayedHyperConnections) {
+    auto cpu = backend();
+    HyperConnectionParams params{96, 20, 1e-6f, 1e-20f};
+    RandomMatrix fn(DType::f32, 24, 4 * 96, random);
+    auto base = random.vector(24), scale = random.vector(3), norm = random.vector(96);
+    const HyperConnectionWeights weights{fn.matrix, base.data(), scale.data()};
+    for (int rows : {1, 5, 100}) {
+        const auto streams = random.vector(rows * 4 * 96), before = random.vector(rows * 4);
+        std::vector<float> x[2], head[2], delayed[2];
+        for (int i = 0; i < 2; ++i) {
+            auto& b = i ? *cpu : *reference;
+            x[i].resize(static_cast<std::size_t>(rows * 96));
+            head[i] = x[i];
+            delayed[i] = before;
+            std::vector<float> post(static_cast<std::size_t>(rows * 4)),
+                comb(static_cast<std::size_t>(rows * 16));
+            b.hyper_connection_pre(weights, params, norm.data(), streams.data(), rows, x[i].data(),
+                                   post.data(), comb.data(), delayed[i].data());
+            b.hyper_connection_head({}, params, norm.data(), streams.data(), rows, head[i].data(),
+                                    before.data());
+        }
+        expect_close(x[0], x[1], 3e-6f);
+        EXPECT_EQ(x[1], head[1]);  // of the same weights
+        EXPECT_NE(delayed[1], before);
+        expect_close(delayed[0], delayed[1], 3e-6f);
+    }
+}
+
+TEST_P(CpuBackendTest, EngramAddsWhatFits) {
+    auto cpu = backend();
+    for (int hidden : {96, 256}) {
+        const auto q = random.vector(4 * hidden), k = random.vector(4 * hidden);
+        const EngramParams params{hidden, 1e-20f, q.data(), k.data()};
+        auto kv = random.vector(3 * 5 * hidden), a = random.vector(3 * 4 * hidden), b = a;
+        std::fill_n(kv.begin(), hidden, 0.0f);  // a key of zeros: the gate is half open
+        reference->engram(params, kv.data(), a.data(), 3);
+        cpu->engram(params, kv.data(), b.data(), 3);
+        expect_close(a, b, 3e-6f);
     }
 }
 

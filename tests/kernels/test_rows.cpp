@@ -50,6 +50,47 @@ TEST(Rows, Fp4RoundsInGroupsOf32) {
     }
 }
 
+TEST(Rows, Fp8OfV41RoundsAllValuesInGroupsOf32) {
+    test::RandomData random(7);
+    RowFormat format{RowFormat::Kind::fp8_32, 128, 64};
+    EXPECT_EQ(format.bytes(), 132);
+    const auto x = random.vector(128, 5);
+    std::vector<std::byte> row(132);
+    std::vector<float> y(128);
+    encode_row(format, x.data(), row.data());
+    decode_row(format, row.data(), y.data());
+    for (int g = 0; g < 4; ++g) {
+        float amax = 1e-4f;
+        for (int i = 0; i < 32; ++i) amax = std::max(amax, std::fabs(x[g * 32 + i]));
+        const float scale = std::exp2(std::ceil(std::log2(amax / 448)));
+        for (int i = g * 32; i < g * 32 + 32; ++i)
+            EXPECT_EQ(y[i], e4m3_to_f32(f32_to_e4m3(x[i] / scale)) * scale) << i;
+    }
+}
+
+TEST(Rows, Fp4WithE4m3ScalesRoundsInGroupsOf16) {
+    test::RandomData random(8);
+    RowFormat format{RowFormat::Kind::fp4_16, 128, 64};
+    EXPECT_EQ(format.bytes(), 72);
+    EXPECT_EQ((RowFormat{RowFormat::Kind::fp4_16, 512, 64}.bytes()), 288);
+    auto x = random.vector(128, 2);
+    std::fill_n(x.begin(), 16, 0.0f);
+    std::fill_n(x.begin() + 16, 16, 1e-9f);
+    std::vector<std::byte> row(72);
+    std::vector<float> y(128);
+    encode_row(format, x.data(), row.data());
+    decode_row(format, row.data(), y.data());
+    for (int g = 0; g < 8; ++g) {
+        float amax = 6 * 0x1p-9f;
+        for (int i = 0; i < 16; ++i) amax = std::max(amax, std::fabs(x[g * 16 + i]));
+        const float scale =
+            e4m3_to_f32(f32_to_e4m3(amax / 6));  // may be less than that: then 6 is the largest
+        for (int i = g * 16; i < g * 16 + 16; ++i)
+            EXPECT_EQ(y[i], e2m1_to_f32(f32_to_e2m1(x[i] / scale)) * scale) << i;
+    }
+    for (int i = 0; i < 32; ++i) EXPECT_EQ(y[i], 0) << i;
+}
+
 TEST(Rows, RoundingTwiceChangesNothing) {
     test::RandomData random(5);
     for (auto kind : {RowFormat::Kind::f32, RowFormat::Kind::fp8_kv, RowFormat::Kind::fp4_key}) {

@@ -1,5 +1,4 @@
 # What `cmake --install` puts where: the program with its toy model, and the library for programs in C and C++.
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 install(TARGETS cachalot RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

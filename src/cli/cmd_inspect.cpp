@@ -105,7 +105,8 @@ void inspect(const InspectOptions& o) {
             for (const auto& v : gguf->metadata().values()) result["metadata"][v.key] = value_text(v);
         return print_line(result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     }
-    print_line(fmt::format("{}: {} file(s), {}", path.string(), file->files().size(), human_bytes(size)));
+    print_line(fmt::format("{}: {} {}, {}", path.string(), file->files().size(),
+                           file->files().size() == 1 ? "file" : "files", human_bytes(size)));
     if (config)
         print_config(*config);
     else

@@ -23,9 +23,8 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
         ->check(CLI::Range(0, 1024))
         ->type_name("N");
     app.add_option("--numa", numa_mode,
-                   "machines whose memory is divided among groups of cores: "
-                   "spread threads and weights over them, or off; "
-                   "auto: spread if there are several groups")
+                   "on machines with several memory nodes: spread threads and weights over them, or off; "
+                   "auto: spread if there are several")
         ->check(one_of({"auto", "off", "spread"}))
         ->capture_default_str();
     app.add_option("-c,--ctx", context,
@@ -42,9 +41,9 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
                  "keep activations in float32 (slower; default: int8 with 4- and 8-bit weights)");
     add_kv_to(app);
     app.add_option("--expert-cache", expert_cache,
-                   "memory for routed experts, the others being read from disk when they are needed: "
-                   "a size or a share of all of them (8GB, 25%); off: the whole model is mapped; "
-                   "auto: that if it fits, else what there is room for (see plan)")
+                   "memory for routed experts; other experts are read from disk when they are needed. "
+                   "A size or a share of all experts (8GB, 25%); off: map the whole model; "
+                   "auto: off if the model fits, else what there is room for (see plan)")
         ->check(checked_by([](const std::string& text) {
             if (text != "off" && text != "auto") ExpertBudget(text, "the value");
         }))
@@ -68,7 +67,8 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
 }
 
 void ModelOptions::add_kv_to(CLI::App& app) {
-    app.add_option("--kv", kv_name, "cache: fp8 (as DeepSeek's own code rounds it) or f32 (no rounding)")
+    app.add_option("--kv", kv_name,
+                   "attention states: fp8 (rounded as DeepSeek's own code does) or f32 (not rounded)")
         ->check(one_of({"fp8", "f32"}))
         ->capture_default_str();
 }

@@ -349,7 +349,8 @@ CACHALOT_API cachalot_status cachalot_state_save_file(cachalot_engine* engine, c
 CACHALOT_API cachalot_status cachalot_state_load(cachalot_engine* engine, const void* bytes, size_t size,
                                                  const char* space, int64_t* length, cachalot_error* error);
 
-/* The same from a file. */
+/* The same from a regular file. Of one that is no state of this model only the beginning is read. A file that
+ * cannot be read, a device or a pipe is CACHALOT_FAILED. */
 CACHALOT_API cachalot_status cachalot_state_load_file(cachalot_engine* engine, const char* path,
                                                       const char* space, int64_t* length,
                                                       cachalot_error* error);

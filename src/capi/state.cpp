@@ -119,9 +119,9 @@ cachalot_status cachalot_state_save(cachalot_engine* engine, const int32_t* toke
     return guarded(error, [&] {
         need(engine, "engine");
         need(bytes, "bytes");
-        if (count > 0) need(tokens, "tokens");
+        const auto ids = elements(tokens, count, "tokens");
         CallbackScope::refuse("cachalot_state_save");
-        auto state = save(*engine, {tokens, count}, space);
+        auto state = save(*engine, ids, space);
         *bytes = {state.block.release(), state.size};
         if (length) *length = state.length;
     });
@@ -134,9 +134,9 @@ cachalot_status cachalot_state_save_file(cachalot_engine* engine, const int32_t*
     return guarded(error, [&] {
         need(engine, "engine");
         need(path, "path");
-        if (count > 0) need(tokens, "tokens");
+        const auto ids = elements(tokens, count, "tokens");
         CallbackScope::refuse("cachalot_state_save_file");
-        const auto state = save(*engine, {tokens, count}, space);
+        const auto state = save(*engine, ids, space);
         cachalot::OutputFile file(path);
         file.write(state.bytes());
         file.commit();
@@ -149,9 +149,9 @@ cachalot_status cachalot_state_load(cachalot_engine* engine, const void* bytes, 
     if (length) *length = 0;
     return guarded(error, [&] {
         need(engine, "engine");
-        if (size > 0) need(bytes, "bytes");
+        const auto record = elements(static_cast<const std::byte*>(bytes), size, "bytes");
         CallbackScope::refuse("cachalot_state_load");
-        const auto found = load(*engine, {static_cast<const std::byte*>(bytes), size}, space);
+        const auto found = load(*engine, record, space);
         if (length) *length = found;
     });
 }

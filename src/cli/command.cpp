@@ -4,7 +4,6 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <filesystem>
 
 #include "base/error.h"
 #include "cli/command_line.h"
@@ -96,11 +95,6 @@ CommandFiles ModelOptions::files() const {
 }
 
 void ModelOptions::check(const CommandFiles& others) const {
-    if (expert_heat != "off" && expert_heat != "auto") {
-        const auto folder = std::filesystem::path(expert_heat).parent_path();
-        std::error_code ignored;  // the check finds it missing
-        if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
-    }
     if (expert_cache == "off" && !expert_packs.empty())
         wrong_usage("--expert-pack is read by a cache of experts, and --expert-cache is off");
     CommandFiles all = files();

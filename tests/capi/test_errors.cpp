@@ -286,11 +286,18 @@ TEST_F(CapiErrors, ConversationsAreReadStrictly) {
     EXPECT_THAT(refused(R"([{"role": "wizard", "content": "x"}])"), HasSubstr("wizard"));
     EXPECT_THAT(refused(R"({"messages": [], "temperature": 1})"), HasSubstr("temperature"));
     EXPECT_THAT(refused(std::string(100'000, '[').c_str()), HasSubstr("messages"));
+    EXPECT_THAT(refused(R"([{"role": "user", "text": "x"}])"), HasSubstr("messages[0].text: not supported"));
+    EXPECT_THAT(refused(R"([{"role": "user", "content": "x", "images": ["y"]}])"),
+                HasSubstr("messages[0].images: not supported"));
     auto options = request_options();
     const auto messages = one_message("x");
     options.messages = messages.c_str();
     options.tools = "{";
     EXPECT_THAT(refusal(options), HasSubstr("tools"));
+    options.tools = R"([{"type": "computer_use"}])";
+    EXPECT_THAT(refusal(options), HasSubstr("tools[0].type: 'computer_use' is not supported"));
+    options.tools = R"([{"function": {"name": "a b"}}])";
+    EXPECT_THAT(refusal(options), HasSubstr("tools[0].function.name: only letters"));
     options.tools = nullptr;
     options.tool_choice = "perhaps";
     EXPECT_THAT(refusal(options), HasSubstr("perhaps"));

@@ -165,11 +165,20 @@ TEST_F(Commands, ToolsOfWrongTypesAreNamed) {
         {R"({"name": "look", "parameters": {"required": "a"}})", ".parameters.required: expected an array"},
         {R"({"name": "look", "parameters": {"properties": {"a": {"enum": 1}}}})",
          ".parameters.properties.a.enum: "},
-        {R"({"name": "lo\"ok"})", ".name: must not have quotes"},
+        {R"({"name": "lo\"ok"})", ".name: only letters, digits"},
+        {R"({"name": "a b"})", ".name: only letters, digits"},
     };
     for (const auto& [function, problem] : wrong) {
         std::ofstream(path("tools.json")) << R"([{"type": "function", "function": )" << function << "}]";
         expect_error("run hi --tools " + path("tools.json"), std::string("tools.json[0].function") + problem);
+    }
+    std::ofstream(path("tools.json")) << R"([{"type": "computer_use"}])";
+    expect_error("run hi --tools " + path("tools.json"),
+                 "tools.json[0].type: 'computer_use' is not supported");
+    for (const char* member : {"text", "parts", "images"}) {
+        std::ofstream(path("talk.json")) << R"([{"role": "user", ")" << member << R"(": "x"}])";
+        expect_error("run --messages " + path("talk.json"),
+                     fmt::format("messages[0].{}: not supported", member));
     }
 }
 

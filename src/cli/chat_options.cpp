@@ -27,16 +27,17 @@ std::pair<std::int32_t, float> parse_bias(const std::string& text) {
 }  // namespace
 
 void add_draft_to(CLI::App& app, Drafting& drafting) {
-    const std::map<std::string, Drafting> names = {
-        {"off", Drafting::off}, {"lookup", Drafting::lookup}, {"auto", Drafting::automatic}};
     drafting = Drafting::automatic;
-    app.add_option("--draft", drafting,
-                   "verify several drafted tokens in one pass. "
-                   "lookup: draft what followed the last time that the text had the same last tokens; "
-                   "auto: lookup where it is faster; off: never. The answer is the same")
-        ->transform(CLI::CheckedTransformer(names).description(""))
-        ->default_str("auto")
-        ->type_name("HOW");
+    const auto choose = [&drafting](const std::string& word) {
+        drafting = word == "off" ? Drafting::off : word == "lookup" ? Drafting::lookup : Drafting::automatic;
+    };
+    app.add_option_function<std::string>(
+           "--draft", choose,
+           "verify several drafted tokens in one pass. "
+           "lookup: draft what followed the last time that the text had the same last tokens; "
+           "auto: lookup where it is faster; off: never. The answer is the same")
+        ->check(one_of({"auto", "lookup", "off"}))
+        ->default_str("auto");
 }
 
 std::string draft_text(std::int64_t drafted, std::int64_t accepted) {

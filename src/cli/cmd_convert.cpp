@@ -66,7 +66,20 @@ void to_release(const ConvertOptions& o) {
         summary.left_out ? fmt::format("; {} of the release are not in {}", summary.left_out, o.input) : ""));
 }
 
-void run_convert(const ConvertOptions& o) {
+// Options that say what is in a GGUF file: what else is written has it from INPUT.
+constexpr const char* kOfGguf[] = {"--recipe", "--imatrix", "--experts", "--dense", "--embeddings", "--type"};
+
+void refuse_options_of_gguf(const CLI::App& command, const std::string& writer) {
+    for (const char* name : kOfGguf)
+        if (command.count(name) > 0)
+            wrong_usage(
+                fmt::format("{} says how a GGUF file is written, and {} writes none; leave out one of them",
+                            name, writer));
+}
+
+void run_convert(const ConvertOptions& o, const CLI::App& command) {
+    if (o.pack) refuse_options_of_gguf(command, "--pack");
+    if (o.to == "release") refuse_options_of_gguf(command, "--to release");
     if (o.pack) return convert_to_pack(o.input, o.output, o.force);
     if (o.output.empty())
         wrong_usage(o.to == "release" ? "no OUTPUT: name the folder to write"
@@ -109,9 +122,10 @@ void add_convert(CLI::App& app) {
         ->type_name("INPUT");
     command->add_option("output,-o,--output", o->output, "the file to write; with --to release, the folder")
         ->type_name("OUTPUT");
-    command->add_flag("--pack", o->pack,
-                      "write the routed experts only, as they are and each in one piece, for --expert-cache; "
-                      "without OUTPUT beside the model, where they are found");
+    auto* pack = command->add_flag(
+        "--pack", o->pack,
+        "write the routed experts only, as they are and each in one piece, for --expert-cache; "
+        "without OUTPUT beside the model, where they are found");
     command
         ->add_option("--recipe", o->recipe, "types for all tensors: mxfp4, q4, q3, q2-q4 or q2 (see below)")
         ->check(
@@ -137,6 +151,7 @@ void add_convert(CLI::App& app) {
     command
         ->add_option("--to", o->to,
                      "gguf, or release: what INPUT, written with --dense f8_e4m3, was made from")
+        ->excludes(pack)
         ->check(one_of({"gguf", "release"}))
         ->capture_default_str();
     command->add_flag("--force", o->force,
@@ -159,7 +174,7 @@ void add_convert(CLI::App& app) {
         "Example: cachalot convert release/ m.gguf --recipe q2 --imatrix flash.imatrix.gguf \\\n"
         "             --type 'blk\\.(3[7-9]|4[0-2])\\.ffn_.*_exps\\.weight=q4_K'",
         quantizable_types()));
-    command->callback([o] { run_convert(*o); });
+    command->callback([o, command] { run_convert(*o, *command); });
 }
 
 }  // namespace cachalot::cli

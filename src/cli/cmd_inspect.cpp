@@ -14,7 +14,6 @@ namespace cachalot::cli {
 namespace {
 
 struct InspectOptions {
-    ModelOptions model;
     std::string path;
     bool tensors = false, metadata = false, json = false;
 };
@@ -54,7 +53,7 @@ void print_config(const Config& c) {
 }
 
 void inspect(const InspectOptions& o) {
-    std::filesystem::path path = o.path.empty() ? o.model.resolved_path() : o.path;
+    const std::filesystem::path path = find_model(o.path);
     bool release = std::filesystem::is_directory(path);
     if (release) check_release_folder(path);
     std::unique_ptr<TensorFile> file;
@@ -130,9 +129,8 @@ void inspect(const InspectOptions& o) {
 void add_inspect(CLI::App& app) {
     auto o = std::make_shared<InspectOptions>();
     auto* command = app.add_subcommand("inspect", "What is in a model file: shape, types, metadata, tensors");
-    command->add_option("path", o->path, "GGUF file, safetensors file or release directory")
+    command->add_option("path,-m,--model", o->path, "GGUF file, safetensors file or release directory")
         ->type_name("PATH");
-    o->model.add_to(*command, false);
     command->add_flag("--metadata", o->metadata, "list the metadata of a GGUF file");
     command->add_flag("--tensors", o->tensors, "list every tensor");
     command->add_flag("--json", o->json, "everything as JSON");

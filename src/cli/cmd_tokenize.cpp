@@ -24,7 +24,9 @@ void tokenize(const TokenizeOptions& o) {
     auto ids = tokenizer.encode(input_text(o.text, o.file),
                                 o.special ? SpecialTokens::parse : SpecialTokens::literal);
     if (o.json) {
-        nlohmann::ordered_json result = {{"tokens", ids}, {"count", ids.size()}};
+        nlohmann::ordered_json result;
+        if (!o.count) result["tokens"] = ids;
+        result["count"] = ids.size();
         if (o.pieces)
             for (auto id : ids) result["pieces"].push_back(repair_utf8(tokenizer.bytes(id)));
         return print_line(result.dump());
@@ -57,7 +59,8 @@ void add_tokenize(CLI::App& app) {
     auto* decode = command->add_option("--decode", o->decode, "ids to turn into text: --decode 5,17,9")
                        ->delimiter(',')
                        ->type_name("IDS");
-    auto* json = command->add_flag("--json", o->json, R"(print {"tokens": [...], "count": N})");
+    auto* json = command->add_flag("--json", o->json,
+                                   R"(print {"tokens": [...], "count": N}, with --count only the latter)");
     for (auto* of_text : {text, file, special, count, pieces, json}) decode->excludes(of_text);
     command->callback([o] { tokenize(*o); });
 }

@@ -4,7 +4,6 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <filesystem>
 
 #include "base/error.h"
 #include "cli/command_line.h"
@@ -96,11 +95,6 @@ CommandFiles ModelOptions::files() const {
 }
 
 void ModelOptions::check(const CommandFiles& others) const {
-    if (expert_heat != "off" && expert_heat != "auto") {
-        const auto folder = std::filesystem::path(expert_heat).parent_path();
-        std::error_code ignored;  // the check finds it missing
-        if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
-    }
     if (expert_cache == "off" && !expert_packs.empty())
         wrong_usage("--expert-pack is read by a cache of experts, and --expert-cache is off");
     CommandFiles all = files();
@@ -138,14 +132,14 @@ void wrong_usage(const std::string& message) { throw UsageError(message, ""); }
 
 std::string input_text(const std::string& text, const std::string& file) {
     if (!text.empty()) return text;
-    if (!file.empty() && file != "-") return read_text_file(file);
+    if (!file.empty() && file != "-") return read_text_input(file);
     if (file.empty() && isatty(STDIN_FILENO))
         fail("no input: give a text with -p, a file with -f, or pipe it in");
-    return read_text_file("/dev/stdin");
+    return read_text_input("/dev/stdin");
 }
 
 nlohmann::ordered_json read_json(const std::string& file) {
-    const std::string text = read_text_file(file);
+    const std::string text = read_text_input(file);
     try {
         return parse_json(text, file);
     } catch (const Error&) {
@@ -155,7 +149,7 @@ nlohmann::ordered_json read_json(const std::string& file) {
 }
 
 std::vector<std::int32_t> read_ids(const std::string& file) {
-    std::string text = read_text_file(file);
+    std::string text = read_text_input(file);
     std::vector<std::int32_t> ids;
     const char *p = text.data(), *end = p + text.size();
     auto is_separator = [](char c) { return c == ',' || c == ' ' || c == '\n' || c == '\t' || c == '\r'; };

@@ -92,6 +92,8 @@ TEST_F(Commands, TokenizeAndBack) {
     EXPECT_EQ(run("tokenize --decode 6791,1225").out, "Hello world\n");
     EXPECT_EQ(run("tokenize -p '<think>' --special").out, "5\n");
     EXPECT_NE(run("tokenize -p '<think>'").out, "5\n");
+    EXPECT_EQ(json::parse(run("tokenize --json --count", "a b c").out),
+              json({{"count", json::parse(run("tokenize --json", "a b c").out)["tokens"].size()}}));
     EXPECT_EQ(json::parse(run("tokenize --json", "a b c").out)["count"],
               json::parse(run("tokenize --json", "a b c").out)["tokens"].size());
     expect_error("tokenize --decode 99999", "99999");

@@ -1,12 +1,19 @@
 #include "server/http/tls.h"
 
 #include "base/error.h"
+#include "file/text_file.h"
 
 #ifdef CACHALOT_TLS
 #include <openssl/ssl.h>
 #endif
 
 namespace cachalot::server {
+
+#ifdef CACHALOT_TLS
+namespace {
+constexpr std::uintmax_t kMaxPem = 1 << 20;  // bytes of a certificate's chain or of a key
+}
+#endif
 
 std::shared_ptr<TlsContext> make_tls_context(const std::string& certificate, const std::string& key) {
     if (certificate.empty() || key.empty()) fail("TLS needs both a certificate and its key");
@@ -19,9 +26,10 @@ std::shared_ptr<TlsContext> make_tls_context(const std::string& certificate, con
     // A password would be asked for on the terminal, where nobody may be.
     context->set_password_callback([](std::size_t, ssl::context::password_purpose) { return std::string(); },
                                    error);
-    context->use_certificate_chain_file(certificate, error);
+    const std::string chain = read_text_input(certificate, kMaxPem), secret = read_text_input(key, kMaxPem);
+    context->use_certificate_chain(boost::asio::buffer(chain), error);
     if (error) fail("{}: not a certificate in PEM format: {}", certificate, error.message());
-    context->use_private_key_file(key, ssl::context::pem, error);
+    context->use_private_key(boost::asio::buffer(secret), ssl::context::pem, error);
     if (error)
         fail("{}: not a private key in PEM format, or not that of {}: {}", key, certificate, error.message());
     return context;

@@ -106,7 +106,8 @@ void add_convert(CLI::App& app) {
         "convert", "Writes a model as one GGUF file, with chosen types, or back as a release");
     command->add_option("input,-m,--model", o->input, "release directory or GGUF file")
         ->required()
-        ->type_name("INPUT");
+        ->type_name("INPUT")
+        ->option_text("INPUT");  // which stands in two lists; the usage says that it is required
     command->add_option("output,-o,--output", o->output, "the file to write; with --to release, the folder")
         ->type_name("OUTPUT");
     command->add_flag("--pack", o->pack,

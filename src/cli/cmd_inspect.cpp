@@ -48,8 +48,8 @@ void print_config(const Config& c) {
                            c.layers, kinds["window"], kinds["csa"], kinds["hca"], c.hash_layers()));
     print_line(fmt::format("width     {}, {} heads of {}, window {}, indexer top-k {}", c.hidden_size,
                            c.heads, c.head_dim, c.sliding_window, c.index_top_k));
-    print_line(fmt::format("experts   {} of {}, {} active, {} shared", c.experts, c.expert_hidden_size,
-                           c.experts_per_token, c.shared_experts));
+    print_line(fmt::format("experts   {}, hidden size {}, {} active, {} shared", c.experts,
+                           c.expert_hidden_size, c.experts_per_token, c.shared_experts));
     print_line(fmt::format("context   {} tokens, vocabulary {}", c.context_length, c.vocab_size));
 }
 

@@ -149,7 +149,10 @@ class Reader {
         auto known = option_names(*at_);
         for (const auto& [other, ours] : kOtherNames)
             if (at_->get_option_no_throw(ours)) known.emplace_back(other);
-        std::string hint = did_you_mean(suggestion(name, known));
+        std::string meant = suggestion(name, known);
+        for (const auto& [other, ours] : kOtherNames)
+            if (meant == other) meant = ours;  // the name that help lists
+        std::string hint = did_you_mean(meant);
         if (hint.empty())
             for (auto* other : children(root_, true))
                 if (other != at_ && find_option(*other, name)) {

@@ -8,6 +8,7 @@
 #include "cli/convert_pack.h"
 #include "cli/option_value.h"
 #include "cli/outputs.h"
+#include "model/checkpoint_files.h"
 #include "model/convert.h"
 #include "model/gguf_checkpoint.h"
 #include "model/importance.h"
@@ -52,7 +53,7 @@ TypeOptions type_options(const ConvertOptions& o) {
 }
 
 void to_release(const ConvertOptions& o) {
-    if (std::filesystem::is_directory(o.input)) fail("{} is a release already", o.input);
+    if (checkpoint_kind(o.input) == CheckpointKind::release) fail("{} is a release already", o.input);
     check_new_folder(o.output);
     const GgufCheckpoint checkpoint(o.input);
     Progress progress("writing", "bytes", true);

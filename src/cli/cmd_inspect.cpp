@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "file/gguf.h"
 #include "file/safetensors.h"
+#include "model/checkpoint_files.h"
 #include "model/foreign_folder.h"
 #include "model/model_tensors.h"
 #include "text/visible_text.h"
@@ -55,7 +56,7 @@ void print_config(const Config& c) {
 
 void inspect(const InspectOptions& o) {
     std::filesystem::path path = o.path.empty() ? o.model.resolved_path() : o.path;
-    bool release = std::filesystem::is_directory(path);
+    const bool release = checkpoint_kind(path) == CheckpointKind::release;
     if (release) check_release_folder(path);
     std::unique_ptr<TensorFile> file;
     const Gguf* gguf = nullptr;

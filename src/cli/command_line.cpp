@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "cli/option_value.h"
 #include "cli/suggestion.h"
+#include "model/checkpoint_files.h"
 
 namespace cachalot::cli {
 namespace {
@@ -133,8 +134,7 @@ class Reader {
             }
             known.push_back(child->get_name());
         }
-        if (name.ends_with(".gguf"))
-            wrong(fmt::format("'{0}' is no command: try cachalot chat -m {0}", name));
+        if (names_model_file(name)) wrong(fmt::format("'{0}' is no command: try cachalot chat -m {0}", name));
         const auto options = option_names(*at_);
         known.insert(known.end(), options.begin(), options.end());
         const auto meant = suggestion(name, known);

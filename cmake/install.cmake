@@ -12,7 +12,7 @@ endif()
 
 install(TARGETS cachalot_shared EXPORT cachalotTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/cachalot DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(FILES examples/complete.c DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(FILES examples/complete.c examples/tools.json DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
 # pkg-config: relative to where the file lies, so that the folder may be moved.
 file(RELATIVE_PATH CACHALOT_PC_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")

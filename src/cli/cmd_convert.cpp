@@ -8,6 +8,7 @@
 #include "cli/convert_pack.h"
 #include "cli/option_value.h"
 #include "cli/outputs.h"
+#include "model/checkpoint_files.h"
 #include "model/convert.h"
 #include "model/gguf_checkpoint.h"
 #include "model/importance.h"
@@ -52,7 +53,7 @@ TypeOptions type_options(const ConvertOptions& o) {
 }
 
 void to_release(const ConvertOptions& o) {
-    if (std::filesystem::is_directory(o.input)) fail("{} is a release already", o.input);
+    if (checkpoint_kind(o.input) == CheckpointKind::release) fail("{} is a release already", o.input);
     check_new_folder(o.output);
     const GgufCheckpoint checkpoint(o.input);
     Progress progress("writing", "bytes", true);
@@ -119,7 +120,8 @@ void add_convert(CLI::App& app) {
         "convert", "Writes a model as one GGUF file, with chosen types, or back as a release");
     command->add_option("input,-m,--model", o->input, "release directory or GGUF file")
         ->required()
-        ->type_name("INPUT");
+        ->type_name("INPUT")
+        ->option_text("INPUT");  // which stands in two lists; the usage says that it is required
     command->add_option("output,-o,--output", o->output, "the file to write; with --to release, the folder")
         ->type_name("OUTPUT");
     auto* pack = command->add_flag(

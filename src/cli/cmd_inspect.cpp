@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "file/gguf.h"
 #include "file/safetensors.h"
+#include "model/checkpoint_files.h"
 #include "model/foreign_folder.h"
 #include "model/model_tensors.h"
 #include "text/visible_text.h"
@@ -47,14 +48,14 @@ void print_config(const Config& c) {
                            c.layers, kinds["window"], kinds["csa"], kinds["hca"], c.hash_layers()));
     print_line(fmt::format("width     {}, {} heads of {}, window {}, indexer top-k {}", c.hidden_size,
                            c.heads, c.head_dim, c.sliding_window, c.index_top_k));
-    print_line(fmt::format("experts   {} of {}, {} active, {} shared", c.experts, c.expert_hidden_size,
-                           c.experts_per_token, c.shared_experts));
+    print_line(fmt::format("experts   {}, hidden size {}, {} active, {} shared", c.experts,
+                           c.expert_hidden_size, c.experts_per_token, c.shared_experts));
     print_line(fmt::format("context   {} tokens, vocabulary {}", c.context_length, c.vocab_size));
 }
 
 void inspect(const InspectOptions& o) {
     const std::filesystem::path path = find_model(o.path);
-    bool release = std::filesystem::is_directory(path);
+    const bool release = checkpoint_kind(path) == CheckpointKind::release;
     if (release) check_release_folder(path);
     std::unique_ptr<TensorFile> file;
     const Gguf* gguf = nullptr;

@@ -11,6 +11,7 @@
 #include "cli/expert_cache_report.h"
 #include "cli/terminal_chat.h"
 #include "engine/run_sequence.h"
+#include "model/checkpoint_files.h"
 #include "service/conversation_policy.h"
 #include "text/chat_json.h"
 #include "text/utf8.h"
@@ -75,7 +76,7 @@ std::string prompt_of(const RunOptions& o) {
         return text;
     }
     const std::string& first = o.question.front();
-    if (first.ends_with(".gguf"))
+    if (names_model_file(first))
         fail("{0} is no question: for a model write -m {0}, for a text in a file -f {0}", first);
     return fmt::format("{}", fmt::join(o.question, " "));
 }

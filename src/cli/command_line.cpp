@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/option_value.h"
 #include "cli/suggestion.h"
+#include "model/checkpoint_files.h"
 
 namespace cachalot::cli {
 namespace {
@@ -135,8 +136,7 @@ class Reader {
             }
             known.push_back(child->get_name());
         }
-        if (name.ends_with(".gguf"))
-            wrong(fmt::format("'{0}' is no command: try cachalot chat -m {0}", name));
+        if (names_model_file(name)) wrong(fmt::format("'{0}' is no command: try cachalot chat -m {0}", name));
         const auto options = option_names(*at_);
         known.insert(known.end(), options.begin(), options.end());
         const auto meant = suggestion(name, known);
@@ -151,7 +151,10 @@ class Reader {
         auto known = option_names(*at_);
         for (const auto& [other, ours] : kOtherNames)
             if (at_->get_option_no_throw(ours)) known.emplace_back(other);
-        std::string hint = did_you_mean(suggestion(name, known));
+        std::string meant = suggestion(name, known);
+        for (const auto& [other, ours] : kOtherNames)
+            if (meant == other) meant = ours;  // the name that help lists
+        std::string hint = did_you_mean(meant);
         if (hint.empty())
             for (auto* other : children(root_, true))
                 if (other != at_ && find_option(*other, name)) {

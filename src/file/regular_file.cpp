@@ -41,7 +41,7 @@ FileStamp::FileStamp(const struct stat& status)
 RegularFile::RegularFile(const std::filesystem::path& path) : path_(path.string()) {
     // O_NONBLOCK: opening a named pipe must not wait for a writer.
     descriptor_.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-    if (!descriptor_) fail("{}: cannot open: {}", path_, reason());
+    if (!descriptor_) fail("{}: cannot be opened: {}", path_, reason());
     struct stat status = {};
     if (::fstat(descriptor_.get(), &status) != 0) fail("{}: cannot read its size: {}", path_, reason());
     if (S_ISDIR(status.st_mode)) fail("{}: is a directory, not a file", path_);

@@ -32,7 +32,7 @@ std::string read_text_input(const std::filesystem::path& path, std::uintmax_t li
         check_size(path, std::filesystem::file_size(path), limit);
     if (std::filesystem::is_directory(path, ignored)) fail("{}: is a directory, not a file", path.string());
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-    if (!file) fail("{}: {}", path.string(), std::strerror(errno));
+    if (!file) fail("{}: cannot be opened: {}", path.string(), std::strerror(errno));
     std::string text;
     char buffer[1 << 16];
     while (std::size_t n = std::fread(buffer, 1, sizeof buffer, file.get())) {

@@ -29,7 +29,7 @@ TEST_F(Commands, ValuesOutOfRangeAreWrongUsage) {
         {"imatrix -f x -o y --chunks -1", "--chunks"},
         {"run hi --expert-cache 0", "no size"},
         {"run hi --expert-cache nan%", "no share"},
-        {"run hi --expert-cache 200%", "no share"},
+        {"run hi --expert-cache 200%", "at most 100%"},
         {"bench --expert-cache -1%", "no share"},
         {"convert a b --type a", "REGEX=TYPE"},
         {"convert a b --type =q8_0", "REGEX=TYPE"},
@@ -75,6 +75,15 @@ TEST_F(Commands, WhatIsMissingIsWrongUsage) {
         {"launch claude --print --port 0", "--port"},
     };
     for (const auto& [arguments, named] : cases) expect_usage(arguments, named);
+}
+
+TEST_F(Commands, HelpSaysWhatContextMeansToACommand) {
+    EXPECT_THAT(run("run --help").out, testing::HasSubstr("most tokens of a conversation"));
+    const std::pair<const char*, const char*> cases[] = {
+        {"perplexity", "0: 2048"}, {"compare", "0: 2048"}, {"imatrix", "0: 512"}};
+    for (const auto& [command, window] : cases)
+        EXPECT_THAT(run(fmt::format("{} --help", command)).out,
+                    testing::AllOf(testing::HasSubstr("tokens of a window"), testing::HasSubstr(window)));
 }
 
 TEST_F(Commands, WordsTooManyAreNamed) {

@@ -1,5 +1,10 @@
 #include "server/http/tls.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
 #include "base/error.h"
 #include "file/text_file.h"
 
@@ -20,6 +25,9 @@ std::shared_ptr<TlsContext> make_tls_context(const std::string& certificate, con
 #ifdef CACHALOT_TLS
     namespace ssl = boost::asio::ssl;
     auto context = std::make_shared<TlsContext>(ssl::context::tls_server);
+    for (const auto& file : {certificate, key})  // OpenSSL's message would not say it
+        if (::access(file.c_str(), R_OK) != 0)
+            fail("{}: cannot be opened: {}", file, std::generic_category().message(errno));
     boost::system::error_code error;
     SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
     SSL_CTX_set_options(context->native_handle(), SSL_OP_NO_RENEGOTIATION);

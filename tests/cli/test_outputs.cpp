@@ -55,7 +55,8 @@ TEST_F(Outputs, AreCheckedBeforeAnythingIsRead) {
     std::ofstream(path("file")) << "x";
     expect_refused(path("file/x"), "Not a directory");
     for (const char* option : {"--profile", "--expert-cache 50% --expert-heat"})
-        expect_error(fmt::format("run -p x {} {}", option, path("missing/x")), "does not exist; make it first");
+        expect_error(fmt::format("run -p x {} {}", option, path("missing/x")),
+                     "does not exist; make it first");
     EXPECT_FALSE(fs::exists(path("missing")));
     EXPECT_TRUE(fs::is_empty(path("folder")));
     expect_refused("/dev/full", "No space left on device");

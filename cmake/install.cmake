@@ -1,5 +1,4 @@
 # What `cmake --install` puts where: the program with its toy model, and the library for programs in C and C++.
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 install(TARGETS cachalot RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
@@ -13,7 +12,7 @@ endif()
 
 install(TARGETS cachalot_shared EXPORT cachalotTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/cachalot DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(FILES examples/complete.c DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(FILES examples/complete.c examples/tools.json DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
 # pkg-config: relative to where the file lies, so that the folder may be moved.
 file(RELATIVE_PATH CACHALOT_PC_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")

@@ -32,23 +32,23 @@ class Parrot final : public Service {
         for (const auto& job : std::exchange(queued_, {})) job();
     }
     static void answer(int choices, const Sink& sink) {
-        Event event{};
-        event.kind = Event::Kind::started;
+        server::Event event{};
+        event.kind = server::Event::Kind::started;
         event.usage = {100, 0, 0, 0};
         sink(event);
         for (int choice = 0; choice < choices; ++choice) {
             event.choice = choice;
-            event.kind = Event::Kind::reasoning;
+            event.kind = server::Event::Kind::reasoning;
             event.text = "Hm.";
             sink(event);
-            event.kind = Event::Kind::content;
+            event.kind = server::Event::Kind::content;
             event.text = "Hello";
             sink(event);
-            event.kind = Event::Kind::finished;
+            event.kind = server::Event::Kind::finished;
             event.finish_reason = "stop";
             sink(event);
         }
-        event.kind = Event::Kind::done;
+        event.kind = server::Event::Kind::done;
         sink(event);
     }
     std::int64_t count_tokens(const Request&) const override { return 100; }

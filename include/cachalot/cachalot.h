@@ -129,12 +129,15 @@ typedef struct cachalot_options {
     int32_t queue;            /* most requests that wait, at least 1; 256 */
     int32_t draft;            /* CACHALOT_DRAFT_...; AUTO. The text is the same with each */
     int32_t reserved;         /* 0 */
-    const char* expert_cache; /* "8GB", "25%", "off" or "auto"; NULL: auto */
-    const char* expert_heat;  /* a file, "off" or "auto"; NULL: off */
+    const char* expert_cache; /* memory for experts: "8GB", "25%" of them, "off": the whole model is mapped,
+                               * "auto": off if the model fits into memory; NULL: auto */
+    const char* expert_heat;  /* where to remember which experts are used: a file, whose folder exists, "off":
+                               * nowhere, "auto": a file of the model in the user's cache folder; NULL: off */
     const char* const* expert_packs; /* [expert_pack_count]; NULL: the one beside the model, if any */
     size_t expert_pack_count;
-    const char* kv_dir;             /* folder for states that outlive the engine; NULL: none. One that cannot
-                                     * be used is noted, and nothing is kept there */
+    const char* kv_dir;             /* folder for states that outlive the engine, made if it is missing;
+                                     * "off" or NULL: none. One that cannot be used is noted, and nothing is
+                                     * kept there */
     int64_t kv_disk;                /* the most bytes that they may take there; 32 GiB */
     cachalot_note_callback on_note; /* told what was chosen and why, and later of what goes wrong beside
                                      * the answers; NULL: nobody */
@@ -349,7 +352,8 @@ CACHALOT_API cachalot_status cachalot_state_save_file(cachalot_engine* engine, c
 CACHALOT_API cachalot_status cachalot_state_load(cachalot_engine* engine, const void* bytes, size_t size,
                                                  const char* space, int64_t* length, cachalot_error* error);
 
-/* The same from a file. */
+/* The same from a regular file. Of one that is no state of this model only the beginning is read. A file that
+ * cannot be read, a device or a pipe is CACHALOT_FAILED. */
 CACHALOT_API cachalot_status cachalot_state_load_file(cachalot_engine* engine, const char* path,
                                                       const char* space, int64_t* length,
                                                       cachalot_error* error);

@@ -92,15 +92,17 @@ std::string Trace::summary() const {
     std::vector<std::pair<std::string, Sum>> sorted(sums.begin(), sums.end());
     std::sort(sorted.begin(), sorted.end(),
               [](const auto& a, const auto& b) { return a.second.time > b.second.time; });
-    std::string text = fmt::format("{:<32} {:>8} {:>10} {:>7} {:>8} {:>8} {:>8}\n", "box", "calls", "ms",
-                                   "share", "GB/s", "Gop/s", "waits");
+    std::size_t width = 32;
+    for (const auto& [name, sum] : sorted) width = std::max(width, name.size());
+    std::string text = fmt::format("{:<{}} {:>8} {:>10} {:>7} {:>8} {:>8} {:>8}\n", "box", width, "calls",
+                                   "ms", "share", "GB/s", "Gop/s", "waits");
     for (const auto& [name, sum] : sorted)
         text +=
-            fmt::format("{:<32} {:>8} {:>10.2f} {:>5.1f} % {:>8.2f} {:>8.1f} {:>8}\n", name, sum.calls,
+            fmt::format("{:<{}} {:>8} {:>10.2f} {:>5.1f} % {:>8.2f} {:>8.1f} {:>8}\n", name, width, sum.calls,
                         sum.time / 1e3, whole > 0 ? 100 * sum.time / whole : 0,
                         sum.time > 0 ? static_cast<double>(sum.bytes) / sum.time / 1e3 : 0,
                         sum.time > 0 ? static_cast<double>(sum.operations) / sum.time / 1e3 : 0, sum.waits);
-    text += fmt::format("{:<32} {:>8} {:>10.2f} {:>5.1f} %\n", "between", "", (whole - covered) / 1e3,
+    text += fmt::format("{:<{}} {:>8} {:>10.2f} {:>5.1f} %\n", "between", width, "", (whole - covered) / 1e3,
                         whole > 0 ? 100 * (whole - covered) / whole : 0);
     auto each = [](std::int64_t a, std::int64_t b) {
         return static_cast<double>(a) / static_cast<double>(std::max<std::int64_t>(b, 1));

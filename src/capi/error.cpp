@@ -30,6 +30,16 @@ void need(const void* argument, const char* name) {
     if (!argument) invalid("{} is NULL", name);
 }
 
+std::vector<std::string> strings(const char* const* list, std::size_t count, const char* name) {
+    const auto given = elements(list, count, name);
+    std::vector<std::string> out;
+    for (std::size_t i = 0; i < given.size(); ++i) {
+        if (!given[i]) invalid("{}[{}] is NULL", name, i);
+        out.emplace_back(given[i]);
+    }
+    return out;
+}
+
 bool flag(std::int32_t value, const char* name) {
     if (value != 0 && value != 1) invalid("{} is {}, not 0 or 1", name, value);
     return value == 1;

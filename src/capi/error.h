@@ -4,8 +4,10 @@
 #include <cachalot/cachalot.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "service/service.h"
 
@@ -25,6 +27,19 @@ template <class... Arguments>
 
 // Throws CapiError CACHALOT_INVALID, naming the argument.
 void need(const void* argument, const char* name);
+
+// The `count` elements of an argument. Throws CapiError CACHALOT_INVALID, naming it, if it is NULL and there
+// are any, or for more than memory can hold: the number is none that anybody has counted.
+template <class T>
+std::span<const T> elements(const T* argument, std::size_t count, const char* name) {
+    if (count > 0) need(argument, name);
+    if (count > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T))
+        invalid("{}: there cannot be {} of them in memory", name, count);
+    return {argument, count};
+}
+
+// The same for a list of texts, none of which may be NULL.
+std::vector<std::string> strings(const char* const* list, std::size_t count, const char* name);
 
 // Of a member that is 0 or 1. Throws CapiError CACHALOT_INVALID for anything else.
 bool flag(std::int32_t value, const char* name);

@@ -52,14 +52,10 @@ KvPrecision kv_precision(std::int32_t kv) {
     return kv == CACHALOT_KV_F32 ? KvPrecision::f32 : KvPrecision::reference;
 }
 
-std::vector<std::string> strings(const char* const* list, std::size_t count, const char* name) {
-    if (count > 0) need(list, name);
-    std::vector<std::string> out;
-    for (std::size_t i = 0; i < count; ++i) {
-        if (!list[i]) invalid("{}[{}] is NULL", name, i);
-        out.emplace_back(list[i]);
-    }
-    return out;
+// Of a member that is not NULL, and names a file or a folder.
+std::string path_text(const char* text, const char* name) {
+    if (!*text) invalid("{} is empty; leave it NULL, or name something", name);
+    return text;
 }
 
 void at_least(std::int64_t value, std::int64_t least, const char* name) {
@@ -94,7 +90,7 @@ OpenEngineOptions engine_options(const char* path, const cachalot_options& o) {
     engine.chunk = o.chunk;
     engine.kv = kv_precision(o.kv);
     if (o.expert_cache) engine.expert_cache = expert_cache(o.expert_cache);
-    if (o.expert_heat) engine.expert_heat = o.expert_heat;
+    if (o.expert_heat) engine.expert_heat = path_text(o.expert_heat, "options.expert_heat");
     engine.expert_packs = strings(o.expert_packs, o.expert_pack_count, "options.expert_packs");
     engine.note = note_sink(o);
     engine.log = note_log(engine.note);
@@ -108,7 +104,7 @@ server::OpenServiceOptions service_options(const char* path, const cachalot_opti
     in_range(o.parallel, 1, 1024, "options.parallel");
     at_least(o.queue, 1, "options.queue");
     at_least(o.kv_disk, 0, "options.kv_disk");
-    if (o.kv_dir) options.disk.folder = o.kv_dir;
+    if (o.kv_dir) options.disk.folder = path_text(o.kv_dir, "options.kv_dir");
     options.disk.budget = o.kv_disk;
     options.service.queue.limit = static_cast<std::size_t>(o.queue);
     options.service.scheduler.parallel = o.parallel;

@@ -60,9 +60,11 @@ void read_prompt(const cachalot_request_options& o, ChatFormat format, server::R
     request.raw = true;
     if (o.tokens) {
         if (o.token_count == 0) invalid("tokens: there are none");
-        request.tokens.assign(o.tokens, o.tokens + o.token_count);
+        const auto tokens = elements(o.tokens, o.token_count, "tokens");
+        request.tokens.assign(tokens.begin(), tokens.end());
     } else {
-        request.text = {{std::string(o.text, o.text_size), SpecialTokens::literal}};
+        const auto text = elements(o.text, o.text_size, "text");
+        request.text = {{std::string(text.begin(), text.end()), SpecialTokens::literal}};
     }
 }
 
@@ -78,11 +80,7 @@ void read_generation(const cachalot_request_options& o, GenerationOptions& gener
     sampling.seed = seed_of(o.seed);
     generation.ignore_eos = flag(o.ignore_eos, "ignore_eos");
     generation.max_tokens = o.max_tokens;
-    if (o.stop_count > 0) need(o.stops, "stops");
-    for (std::size_t i = 0; i < o.stop_count; ++i) {
-        if (!o.stops[i]) invalid("stops[{}] is NULL", i);
-        generation.stops.emplace_back(o.stops[i]);
-    }
+    generation.stops = strings(o.stops, o.stop_count, "stops");
 }
 
 server::Request read_request(const cachalot_request_options& o, const server::Service& service) {

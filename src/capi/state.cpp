@@ -2,7 +2,7 @@
 #include "capi/output.h"
 #include "engine/state_fingerprint.h"
 #include "file/output_file.h"
-#include "file/text_file.h"
+#include "file/regular_file.h"
 #include "file/user_folders.h"
 #include "model/content_fingerprint.h"
 #include "prefix/state_record.h"
@@ -48,28 +48,40 @@ SavedState save(cachalot_engine& engine, std::span<const std::int32_t> tokens, c
     return saved;
 }
 
-StateRecord checked_record(cachalot_engine& engine, const KvCodec& codec, std::span<const std::byte> bytes) {
-    const auto& key = fingerprint(engine);
+// What is not a state of this model throws Error in `check`.
+template <class Check>
+auto or_mismatch(const Check& check) {
     try {
-        StateRecord record(codec, key, bytes);
-        for (const auto token : record.tokens())
-            if (token < 0 || token >= engine.opened->engine.model().config.vocab_size)
-                fail("the attention state has token {}, which is not in the vocabulary", token);
-        return record;
+        return check();
     } catch (const Error& e) {
         throw CapiError(CACHALOT_MISMATCH, e.what());
     }
 }
 
-std::int64_t load(cachalot_engine& engine, std::span<const std::byte> bytes, const char* space) {
-    const auto& opened = engine.opened->engine;
-    const KvCodec codec(opened.kv_pool());
-    const auto record = checked_record(engine, codec, bytes);
-    const auto length = static_cast<std::int64_t>(record.tokens().size());
-    if (length > opened.context())
+StateRecord checked_record(cachalot_engine& engine, const KvCodec& codec, std::span<const std::byte> bytes) {
+    const auto& key = fingerprint(engine);
+    return or_mismatch([&] {
+        StateRecord record(codec, key, bytes);
+        for (const auto token : record.tokens())
+            if (token < 0 || token >= engine.opened->engine.model().config.vocab_size)
+                fail("the attention state has token {}, which is not in the vocabulary", token);
+        return record;
+    });
+}
+
+void check_length(const cachalot_engine& engine, std::int64_t length) {
+    const auto context = engine.opened->engine.context();
+    if (length > context)
         throw CapiError(
             CACHALOT_TOO_LONG,
-            fmt::format("the attention state is of {} tokens, the context is {}", length, opened.context()));
+            fmt::format("the attention state is of {} tokens, the context is {}", length, context));
+}
+
+std::int64_t load(cachalot_engine& engine, std::span<const std::byte> bytes, const char* space) {
+    const KvCodec codec(engine.opened->engine.kv_pool());
+    const auto record = checked_record(engine, codec, bytes);
+    const auto length = static_cast<std::int64_t>(record.tokens().size());
+    check_length(engine, length);
     auto state = record.state(codec);
     engine.opened->service->between_passes([&](Scheduler& scheduler) {
         if (!scheduler.adopt(space ? space : "", record.tokens(), std::move(state)))
@@ -77,6 +89,21 @@ std::int64_t load(cachalot_engine& engine, std::span<const std::byte> bytes, con
                             "options.kv_memory has no room for the attention state beside what is running");
     });
     return length;
+}
+
+// Nothing but the header is read of a file that cannot be a state of this model.
+std::int64_t load_file(cachalot_engine& engine, const char* path, const char* space) {
+    const RegularFile file(path);
+    std::byte header[kRecordHeader];
+    const auto known = std::span(header).first(std::min<std::uint64_t>(file.size(), kRecordHeader));
+    file.read(0, known);
+    const auto& key = fingerprint(engine);
+    const KvCodec codec(engine.opened->engine.kv_pool());
+    check_length(engine, or_mismatch([&] { return check_record_header(codec, key, known, file.size()); }));
+    const auto size = static_cast<std::size_t>(file.size());
+    const auto block = new_block(size);
+    file.read(0, {block.get(), size});
+    return load(engine, {block.get(), size}, space);
 }
 
 }  // namespace
@@ -92,9 +119,9 @@ cachalot_status cachalot_state_save(cachalot_engine* engine, const int32_t* toke
     return guarded(error, [&] {
         need(engine, "engine");
         need(bytes, "bytes");
-        if (count > 0) need(tokens, "tokens");
+        const auto ids = elements(tokens, count, "tokens");
         CallbackScope::refuse("cachalot_state_save");
-        auto state = save(*engine, {tokens, count}, space);
+        auto state = save(*engine, ids, space);
         *bytes = {state.block.release(), state.size};
         if (length) *length = state.length;
     });
@@ -107,9 +134,9 @@ cachalot_status cachalot_state_save_file(cachalot_engine* engine, const int32_t*
     return guarded(error, [&] {
         need(engine, "engine");
         need(path, "path");
-        if (count > 0) need(tokens, "tokens");
+        const auto ids = elements(tokens, count, "tokens");
         CallbackScope::refuse("cachalot_state_save_file");
-        const auto state = save(*engine, {tokens, count}, space);
+        const auto state = save(*engine, ids, space);
         cachalot::OutputFile file(path);
         file.write(state.bytes());
         file.commit();
@@ -122,9 +149,9 @@ cachalot_status cachalot_state_load(cachalot_engine* engine, const void* bytes, 
     if (length) *length = 0;
     return guarded(error, [&] {
         need(engine, "engine");
-        if (size > 0) need(bytes, "bytes");
+        const auto record = elements(static_cast<const std::byte*>(bytes), size, "bytes");
         CallbackScope::refuse("cachalot_state_load");
-        const auto found = load(*engine, {static_cast<const std::byte*>(bytes), size}, space);
+        const auto found = load(*engine, record, space);
         if (length) *length = found;
     });
 }
@@ -136,8 +163,7 @@ cachalot_status cachalot_state_load_file(cachalot_engine* engine, const char* pa
         need(engine, "engine");
         need(path, "path");
         CallbackScope::refuse("cachalot_state_load_file");
-        const auto bytes = cachalot::read_text_file(path, std::uintmax_t(1) << 40);
-        const auto found = load(*engine, std::as_bytes(std::span(bytes)), space);
+        const auto found = load_file(*engine, path, space);
         if (length) *length = found;
     });
 }

@@ -57,8 +57,9 @@ cachalot_status cachalot_tokenize(const cachalot_engine* engine, const char* tex
     return guarded(error, [&] {
         need(engine, "engine");
         need(tokens, "tokens");
-        if (size > 0) need(text, "text");
-        *tokens = tokens_out(engine->opened->service->tokenize({text, size}, flag(special, "special")));
+        const auto given = elements(text, size, "text");
+        *tokens = tokens_out(
+            engine->opened->service->tokenize({given.data(), given.size()}, flag(special, "special")));
     });
 }
 
@@ -68,8 +69,7 @@ cachalot_status cachalot_detokenize(const cachalot_engine* engine, const int32_t
     return guarded(error, [&] {
         need(engine, "engine");
         need(text, "text");
-        if (count > 0) need(tokens, "tokens");
-        *text = text_out(engine->opened->service->detokenize({tokens, count}));
+        *text = text_out(engine->opened->service->detokenize(elements(tokens, count, "tokens")));
     });
 }
 

@@ -133,8 +133,9 @@ std::string report_text(const std::vector<TraceResult>& traces) {
     for (const auto& t : traces) text += trace_text(t);
     if (traces.size() > 1) text += means_text(traces);
     return text +
-           "hits: share of the experts of answers that were in memory. gap: how far from LRU (0) to Belady\n"
-           "(100 %), who knows the future. cold: first 16 answer tokens; settled: the rest" +
+           "hits: share of the experts of answers that were in memory. gap: how far from LRU (0) to "
+           "Belady's\n"
+           "policy (100 %), which knows the future. cold: first 16 answer tokens; settled: the rest" +
            (std::any_of(traces.begin(), traces.end(), [](const auto& t) { return t.has_topics; })
                 ? ";\ntopic: first 16 of later conversations.\n"
                 : ".\n");

@@ -47,7 +47,7 @@ void write_lines(const fs::path& file, int mode, const std::string& lines) {
 
 ChatHistory::ChatHistory(fs::path file) : file_(std::move(file)) {
     std::error_code error;
-    if (file_.empty() || !fs::exists(file_, error)) return;
+    if (file_.empty() || !fs::is_regular_file(file_, error)) return;
     std::istringstream lines(read_text_file(file_));
     std::size_t in_file = 0;
     for (std::string line; std::getline(lines, line); ++in_file)

@@ -38,16 +38,17 @@ std::optional<Effort> effort_of(const std::string& mode) {
 }  // namespace
 
 void add_draft_to(CLI::App& app, Drafting& drafting) {
-    const std::map<std::string, Drafting> names = {
-        {"off", Drafting::off}, {"lookup", Drafting::lookup}, {"auto", Drafting::automatic}};
     drafting = Drafting::automatic;
-    app.add_option("--draft", drafting,
-                   "verify several tokens at once that may follow. "
-                   "lookup: those that followed the last time that the text had the same last tokens; "
-                   "auto: the same, where it is faster; off. The answer is the same")
-        ->transform(CLI::CheckedTransformer(names).description(""))
-        ->default_str("auto")
-        ->type_name("HOW");
+    const auto choose = [&drafting](const std::string& word) {
+        drafting = word == "off" ? Drafting::off : word == "lookup" ? Drafting::lookup : Drafting::automatic;
+    };
+    app.add_option_function<std::string>(
+           "--draft", choose,
+           "verify several drafted tokens in one pass. "
+           "lookup: draft what followed the last time that the text had the same last tokens; "
+           "auto: lookup where it is faster; off: never. The answer is the same")
+        ->check(one_of({"auto", "lookup", "off"}))
+        ->default_str("auto");
 }
 
 std::string draft_text(std::int64_t drafted, std::int64_t accepted) {
@@ -60,7 +61,7 @@ void AnswerOptions::add_to(CLI::App& app) {
         ->check(checked_by(check_think))
         ->capture_default_str();
     app.add_flag("--april", april,
-                 "V4: reasoning effort as the April preview was taught it (default: 0731 and later)");
+                 "V4: reasoning effort in the form of the April preview (default: that of 0731 and later)");
     app.add_option("-n,--max-tokens", max_tokens, "most tokens of an answer; -1: until the context is full")
         ->check(CLI::Range(-1, 1 << 30))
         ->capture_default_str()
@@ -89,7 +90,8 @@ void AnswerOptions::add_to(CLI::App& app) {
     app.add_option("--presence-penalty", presence, "subtract this from tokens already in the answer")
         ->capture_default_str()
         ->type_name("X");
-    app.add_option("--frequency-penalty", frequency, "the same for each time they occur")
+    app.add_option("--frequency-penalty", frequency,
+                   "subtract this for each time that a token is already in the answer")
         ->capture_default_str()
         ->type_name("X");
     app.add_option("--bias", biases, "add to a token's logit: --bias 17=-5, or =-inf to forbid it")

@@ -135,6 +135,7 @@ void add_compare(CLI::App& app) {
         ->required()
         ->type_name("A B");
     o->model.add_to(*command);
+    describe_windows(*command);
     command->remove_option(command->get_option("--model"));
     o->input.add_to(*command);
     command

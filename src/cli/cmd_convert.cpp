@@ -8,6 +8,7 @@
 #include "cli/convert_pack.h"
 #include "cli/option_value.h"
 #include "cli/outputs.h"
+#include "model/checkpoint_files.h"
 #include "model/convert.h"
 #include "model/gguf_checkpoint.h"
 #include "model/importance.h"
@@ -52,7 +53,7 @@ TypeOptions type_options(const ConvertOptions& o) {
 }
 
 void to_release(const ConvertOptions& o) {
-    if (std::filesystem::is_directory(o.input)) fail("{} is a release already", o.input);
+    if (checkpoint_kind(o.input) == CheckpointKind::release) fail("{} is a release already", o.input);
     check_new_folder(o.output);
     const GgufCheckpoint checkpoint(o.input);
     Progress progress("writing", "bytes", true);
@@ -66,7 +67,20 @@ void to_release(const ConvertOptions& o) {
         summary.left_out ? fmt::format("; {} of the release are not in {}", summary.left_out, o.input) : ""));
 }
 
-void run_convert(const ConvertOptions& o) {
+// Options that say what is in a GGUF file: what else is written has it from INPUT.
+constexpr const char* kOfGguf[] = {"--recipe", "--imatrix", "--experts", "--dense", "--embeddings", "--type"};
+
+void refuse_options_of_gguf(const CLI::App& command, const std::string& writer) {
+    for (const char* name : kOfGguf)
+        if (command.count(name) > 0)
+            wrong_usage(
+                fmt::format("{} says how a GGUF file is written, and {} writes none; leave out one of them",
+                            name, writer));
+}
+
+void run_convert(const ConvertOptions& o, const CLI::App& command) {
+    if (o.pack) refuse_options_of_gguf(command, "--pack");
+    if (o.to == "release") refuse_options_of_gguf(command, "--to release");
     if (o.pack) return convert_to_pack(o.input, o.output, o.force);
     if (o.output.empty())
         wrong_usage(o.to == "release" ? "no OUTPUT: name the folder to write"
@@ -106,12 +120,14 @@ void add_convert(CLI::App& app) {
         "convert", "Writes a model as one GGUF file, with chosen types, or back as a release");
     command->add_option("input,-m,--model", o->input, "release directory or GGUF file")
         ->required()
-        ->type_name("INPUT");
+        ->type_name("INPUT")
+        ->option_text("INPUT");  // which stands in two lists; the usage says that it is required
     command->add_option("output,-o,--output", o->output, "the file to write; with --to release, the folder")
         ->type_name("OUTPUT");
-    command->add_flag("--pack", o->pack,
-                      "write the routed experts only, as they are and each in one piece, for --expert-cache; "
-                      "without OUTPUT beside the model, where they are found");
+    auto* pack = command->add_flag(
+        "--pack", o->pack,
+        "write the routed experts only, as they are and each in one piece, for --expert-cache; "
+        "without OUTPUT beside the model, where they are found");
     command
         ->add_option("--recipe", o->recipe, "types for all tensors: mxfp4, q4, q3, q2-q4 or q2 (see below)")
         ->check(
@@ -137,6 +153,7 @@ void add_convert(CLI::App& app) {
     command
         ->add_option("--to", o->to,
                      "gguf, or release: what INPUT, written with --dense f8_e4m3, was made from")
+        ->excludes(pack)
         ->check(one_of({"gguf", "release"}))
         ->capture_default_str();
     command->add_flag("--force", o->force,
@@ -159,7 +176,7 @@ void add_convert(CLI::App& app) {
         "Example: cachalot convert release/ m.gguf --recipe q2 --imatrix flash.imatrix.gguf \\\n"
         "             --type 'blk\\.(3[7-9]|4[0-2])\\.ffn_.*_exps\\.weight=q4_K'",
         quantizable_types()));
-    command->callback([o] { run_convert(*o); });
+    command->callback([o, command] { run_convert(*o, *command); });
 }
 
 }  // namespace cachalot::cli

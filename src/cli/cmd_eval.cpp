@@ -125,7 +125,7 @@ void eval(const EvalCommand& o) {
     const auto families = chosen_families(o.families);
     if (o.list) return list_items(families, o.eval);
     std::optional<EvalRecord> earlier;
-    if (!o.against.empty()) earlier = parse_eval_record(read_text_file(o.against), o.against);
+    if (!o.against.empty()) earlier = parse_eval_record(read_text_input(o.against), o.against);
 
     Engine engine = o.model.engine({.inputs = {o.against}, .outputs = {o.state}});
     EvalSettings settings;

@@ -218,6 +218,7 @@ void add_imatrix(CLI::App& app) {
     auto o = std::make_shared<ImatrixOptions>();
     auto* command = app.add_subcommand("imatrix", "Measures on text which weights matter, for convert");
     o->model.add_to(*command);
+    describe_windows(*command, kWindow);
     command->add_option("-f,--file", o->files, "a text; may be repeated")->type_name("FILE");
     command->add_option("-o,--output", o->output, "the importance matrix to write (GGUF, as llama.cpp's)")
         ->type_name("FILE");

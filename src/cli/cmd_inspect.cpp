@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "file/gguf.h"
 #include "file/safetensors.h"
+#include "model/checkpoint_files.h"
 #include "model/foreign_folder.h"
 #include "model/model_parts.h"
 #include "text/visible_text.h"
@@ -15,7 +16,6 @@ namespace cachalot::cli {
 namespace {
 
 struct InspectOptions {
-    ModelOptions model;
     std::string path;
     bool tensors = false, metadata = false, json = false;
 };
@@ -113,15 +113,15 @@ void print_config(const Config& c) {
                                c.layers, kinds["window"], kinds["csa"], kinds["hca"], c.hash_layers()));
     print_line(fmt::format("width     {}, {} heads of {}, window {}, indexer top-k {}", c.hidden_size,
                            c.heads, c.head_dim, c.sliding_window, c.index_top_k));
-    print_line(fmt::format("experts   {} of {}, {} active, {} shared", c.experts, c.expert_hidden_size,
-                           c.experts_per_token, c.shared_experts));
+    print_line(fmt::format("experts   {}, hidden size {}, {} active, {} shared", c.experts,
+                           c.expert_hidden_size, c.experts_per_token, c.shared_experts));
     print_line(fmt::format("context   {} tokens, vocabulary {}", c.context_length, c.vocab_size));
     if (c.is_v41()) print_v41(c);
 }
 
 void inspect(const InspectOptions& o) {
-    std::filesystem::path path = o.path.empty() ? o.model.resolved_path() : o.path;
-    bool release = std::filesystem::is_directory(path);
+    const std::filesystem::path path = find_model(o.path);
+    const bool release = checkpoint_kind(path) == CheckpointKind::release;
     if (release) check_release_folder(path);
     std::unique_ptr<TensorFile> file;
     const Gguf* gguf = nullptr;
@@ -176,7 +176,8 @@ void inspect(const InspectOptions& o) {
             for (const auto& v : gguf->metadata().values()) result["metadata"][v.key] = value_text(v);
         return print_line(result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     }
-    print_line(fmt::format("{}: {} file(s), {}", path.string(), file->files().size(), human_bytes(size)));
+    print_line(fmt::format("{}: {} {}, {}", path.string(), file->files().size(),
+                           file->files().size() == 1 ? "file" : "files", human_bytes(size)));
     if (config)
         print_config(*config);
     else
@@ -205,9 +206,8 @@ void inspect(const InspectOptions& o) {
 void add_inspect(CLI::App& app) {
     auto o = std::make_shared<InspectOptions>();
     auto* command = app.add_subcommand("inspect", "What is in a model file: shape, types, metadata, tensors");
-    command->add_option("path", o->path, "GGUF file, safetensors file or release directory")
+    command->add_option("path,-m,--model", o->path, "GGUF file, safetensors file or release directory")
         ->type_name("PATH");
-    o->model.add_to(*command, false);
     command->add_flag("--metadata", o->metadata, "list the metadata of a GGUF file");
     command->add_flag("--tensors", o->tensors, "list every tensor");
     command->add_flag("--json", o->json, "everything as JSON");

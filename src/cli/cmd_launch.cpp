@@ -227,7 +227,7 @@ void add_launch(CLI::App& app) {
     command->add_option("--host", o->host, "address of the server")
         ->capture_default_str()
         ->type_name("ADDRESS");
-    command->add_option("--port", o->port, "its port; 0: start one on any free port")
+    command->add_option("--port", o->port, "port of the server; 0: start one on any free port")
         ->check(CLI::Range(0, 65535))
         ->capture_default_str()
         ->type_name("N");

@@ -78,6 +78,7 @@ void add_perplexity(CLI::App& app) {
     auto o = std::make_shared<PerplexityOptions>();
     auto* command = app.add_subcommand("perplexity", "Mean negative log-likelihood and perplexity of a text");
     o->model.add_to(*command);
+    describe_windows(*command);
     o->input.add_to(*command);
     command
         ->add_option("--save-logits", o->save_logits,

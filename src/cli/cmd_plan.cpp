@@ -159,7 +159,7 @@ void add_plan(CLI::App& app) {
     o->model.add_kv_to(*command);
     command
         ->add_option("--chunk", o->model.chunk,
-                     "tokens of a prompt that are evaluated together; 0: as is best")
+                     "tokens of a prompt that are evaluated together; 0: as run and serve choose")
         ->check(CLI::Range(0, 65536))
         ->type_name("N");
     command

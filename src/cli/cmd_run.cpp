@@ -11,6 +11,7 @@
 #include "cli/expert_cache_report.h"
 #include "cli/terminal_chat.h"
 #include "engine/run_sequence.h"
+#include "model/checkpoint_files.h"
 #include "service/conversation_policy.h"
 #include "text/chat_json.h"
 #include "text/utf8.h"
@@ -32,6 +33,7 @@ std::atomic<bool> interrupted{false};
 // What an answer took, and what it drafted. `engine` has not evaluated anything else.
 struct Work {
     Timings timings;
+    std::size_t answer_tokens;
     std::int64_t kv_bytes, drafted, accepted;
 };
 
@@ -54,8 +56,8 @@ void print_stats(const Work& work, const Engine& engine) {
     const Timings& t = work.timings;
     auto j = timings_json(work, engine);
     say("prompt {} tokens in {:.2f} s ({:.1f}/s), answer {} tokens in {:.2f} s ({:.1f}/s), cache {}",
-        t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(),
-        t.decode_tokens + 1, t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
+        t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(), work.answer_tokens,
+        t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
         human_bytes(static_cast<std::uint64_t>(work.kv_bytes)));
     if (work.drafted > 0) say_line(draft_text(work.drafted, work.accepted));
     if (const auto stats = engine.expert_stats()) say_line(expert_cache_text(*stats));
@@ -74,7 +76,7 @@ std::string prompt_of(const RunOptions& o) {
         return text;
     }
     const std::string& first = o.question.front();
-    if (first.ends_with(".gguf"))
+    if (names_model_file(first))
         fail("{0} is no question: for a model write -m {0}, for a text in a file -f {0}", first);
     return fmt::format("{}", fmt::join(o.question, " "));
 }
@@ -130,7 +132,8 @@ void run_chat(const RunOptions& o, const Conversation& conversation, Engine& eng
     auto result =
         session.answer(conversation, o.answer.chat(), o.answer.generation(engine.model()), callbacks);
     printer.finish();
-    const Work work{result.timings, result.kv_bytes, result.drafted, result.accepted};
+    const Work work{result.timings, result.completion_tokens, result.kv_bytes, result.drafted,
+                    result.accepted};
     if (o.json) {
         nlohmann::ordered_json calls = nlohmann::ordered_json::array();
         for (const auto& call : result.completion.tool_calls) calls.push_back(call_json(call));
@@ -178,7 +181,8 @@ void run_raw(const RunOptions& o, const std::string& prompt, Engine& engine) {
     };
     const auto run = run_sequence(scheduler, sequence, callbacks);
     show(run.held_back);
-    const Work work{run.timings, sequence->bytes(), sequence->drafted(), sequence->accepted()};
+    const Work work{run.timings, generation.completion_tokens(), sequence->bytes(), sequence->drafted(),
+                    sequence->accepted()};
     if (o.json)
         print_line(nlohmann::ordered_json{{"text", text},
                                           {"reasoning", ""},

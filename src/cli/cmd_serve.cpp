@@ -264,11 +264,11 @@ void add_serve(CLI::App& app) {
                                       "answer from a script instead of a model (for testing clients)")
                          ->type_name("FILE");
     command
-        ->add_option(
-            "--think", o->think,
-            "reason before answering where a request does not say: off, on, low, high, max or 1 to 100. "
-            "As in DeepSeek's own API it is on, while run and chat start with it off. "
-            "Requests to /v1/messages always say")
+        ->add_option("--think", o->think,
+                     fmt::format("reason before answering where a request does not say: {}. "
+                                 "As in DeepSeek's own API it is on, while run and chat start with it off. "
+                                 "Requests to /v1/messages get reasoning only if they ask for it",
+                                 kThinkModes))
         ->check(checked_by(check_think))
         ->excludes(scripted)
         ->capture_default_str();
@@ -276,7 +276,7 @@ void add_serve(CLI::App& app) {
         ->add_option(
             "--claude-context", o->claude_context,
             "tell clients of /v1/messages numbers of tokens as if the context were this long. "
-            "Claude Code believes in 200000 unless told otherwise, and compacts in time only if that is so")
+            "Claude Code assumes 200000 unless told otherwise, and compacts in time only if that is so")
         ->check(CLI::Range(std::int64_t(1), std::int64_t(1) << 30))
         ->type_name("TOKENS");
     command->add_flag("--keep-client-noise", o->keep_client_noise,
@@ -301,7 +301,7 @@ void add_serve(CLI::App& app) {
             "They hold what was said; only their owner can read them")
         ->capture_default_str()
         ->type_name("DIR");
-    command->add_option("--kv-disk", o->kv_disk, "the most that they may take there; as 8GB or 8GiB")
+    command->add_option("--kv-disk", o->kv_disk, "most space for prefixes on disk; as 8GB or 8GiB")
         ->transform(as_bytes())
         ->default_str("32GiB")
         ->type_name("SIZE");
@@ -351,7 +351,9 @@ void add_serve(CLI::App& app) {
     certificate->needs(key);
     key->needs(certificate);
 
-    command->add_option("--max-connections", o->http.limits.connections, "more are answered 503")
+    command
+        ->add_option("--max-connections", o->http.limits.connections,
+                     "most connections at the same time; more are answered 503")
         ->check(CLI::Range(std::size_t(1), std::size_t(1'000'000)))
         ->capture_default_str()
         ->type_name("N");
@@ -361,7 +363,7 @@ void add_serve(CLI::App& app) {
         ->type_name("MIB");
     command
         ->add_option("--max-bodies", o->max_bodies_mib,
-                     "all requests that are not answered yet, in MiB; more are answered 503")
+                     "most memory for the bodies of unanswered requests, in MiB; more are answered 503")
         ->check(CLI::Range(std::size_t(1), std::size_t(1'000'000)))
         ->capture_default_str()
         ->type_name("MIB");
@@ -382,7 +384,7 @@ void add_serve(CLI::App& app) {
     o->model.log_options.add_to(*command);
     command
         ->add_option("--metrics-prefix", o->metrics_prefix,
-                     "of the names at /metrics; \"vllm:\" suits its dashboards")
+                     "prefix of the names at /metrics; \"vllm:\" suits vLLM's dashboards")
         ->check(checked_by([](const std::string& prefix) { Metrics("", prefix, false); }))
         ->capture_default_str()
         ->type_name("TEXT");

@@ -93,7 +93,8 @@ void add_synth(CLI::App& app) {
         "synth", "Writes a model of true width with random weights, for measuring speed and memory");
     command->add_option("output,-o,--output", o->output, "the GGUF file to write; with --release, the folder")
         ->required()
-        ->type_name("OUT.gguf");
+        ->type_name("OUT.gguf")
+        ->option_text("OUT.gguf");  // which stands in two lists; the usage says that it is required
     command->add_flag(
         "--release", o->release,
         "in the layout of DeepSeek's releases, FP8 and FP4 in safetensors: to measure `convert` with");

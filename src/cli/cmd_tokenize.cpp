@@ -34,7 +34,9 @@ Tokenizer open_tokenizer(const std::string& path) {
 void print_tokens(const TokenizeOptions& o, const Tokenizer& tokenizer,
                   const std::vector<std::int32_t>& ids) {
     if (o.json) {
-        nlohmann::ordered_json result = {{"tokens", ids}, {"count", ids.size()}};
+        nlohmann::ordered_json result;
+        if (!o.count) result["tokens"] = ids;
+        result["count"] = ids.size();
         if (o.pieces)
             for (auto id : ids) result["pieces"].push_back(repair_utf8(tokenizer.bytes(id)));
         return print_line(result.dump());
@@ -148,7 +150,8 @@ void add_tokenize(CLI::App& app) {
     auto* decode = command->add_option("--decode", o->decode, "ids to turn into text: --decode 5,17,9")
                        ->delimiter(',')
                        ->type_name("IDS");
-    auto* json = command->add_flag("--json", o->json, R"(print {"tokens": [...], "count": N})");
+    auto* json = command->add_flag("--json", o->json,
+                                   R"(print {"tokens": [...], "count": N}, with --count only the latter)");
     for (auto* of_text : {text, file, special, count, pieces, json}) decode->excludes(of_text);
     add_conversation_options(*command, *o, {special, decode, count, pieces}, {text, file});
     special->excludes("--conversation");

@@ -4,7 +4,6 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <filesystem>
 
 #include "base/error.h"
 #include "cli/command_line.h"
@@ -23,9 +22,8 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
         ->check(CLI::Range(0, 1024))
         ->type_name("N");
     app.add_option("--numa", numa_mode,
-                   "machines whose memory is divided among groups of cores: "
-                   "spread threads and weights over them, or off; "
-                   "auto: spread if there are several groups")
+                   "on machines with several memory nodes: spread threads and weights over them, or off; "
+                   "auto: spread if there are several")
         ->check(one_of({"auto", "off", "spread"}))
         ->capture_default_str();
     app.add_option("-c,--ctx", context,
@@ -42,9 +40,9 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
                  "keep activations in float32 (slower; default: int8 with 4- and 8-bit weights)");
     add_kv_to(app);
     app.add_option("--expert-cache", expert_cache,
-                   "memory for routed experts, the others being read from disk when they are needed: "
-                   "a size or a share of all of them (8GB, 25%); off: the whole model is mapped; "
-                   "auto: that if it fits, else what there is room for (see plan)")
+                   "memory for routed experts; other experts are read from disk when they are needed. "
+                   "A size or a share of all experts (8GB, 25%); off: map the whole model; "
+                   "auto: off if the model fits, else what there is room for (see plan)")
         ->check(checked_by([](const std::string& text) {
             if (text != "off" && text != "auto") ExpertBudget(text, "the value");
         }))
@@ -68,7 +66,8 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
 }
 
 void ModelOptions::add_kv_to(CLI::App& app) {
-    app.add_option("--kv", kv_name, "cache: fp8 (as DeepSeek's own code rounds it) or f32 (no rounding)")
+    app.add_option("--kv", kv_name,
+                   "attention states: fp8 (rounded as DeepSeek's own code does) or f32 (not rounded)")
         ->check(one_of({"fp8", "f32"}))
         ->capture_default_str();
 }
@@ -96,11 +95,6 @@ CommandFiles ModelOptions::files() const {
 }
 
 void ModelOptions::check(const CommandFiles& others) const {
-    if (expert_heat != "off" && expert_heat != "auto") {
-        const auto folder = std::filesystem::path(expert_heat).parent_path();
-        std::error_code ignored;  // the check finds it missing
-        if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
-    }
     if (expert_cache == "off" && !expert_packs.empty())
         wrong_usage("--expert-pack is read by a cache of experts, and --expert-cache is off");
     CommandFiles all = files();
@@ -138,14 +132,14 @@ void wrong_usage(const std::string& message) { throw UsageError(message, ""); }
 
 std::string input_text(const std::string& text, const std::string& file) {
     if (!text.empty()) return text;
-    if (!file.empty() && file != "-") return read_text_file(file);
+    if (!file.empty() && file != "-") return read_text_input(file);
     if (file.empty() && isatty(STDIN_FILENO))
         fail("no input: give a text with -p, a file with -f, or pipe it in");
-    return read_text_file("/dev/stdin");
+    return read_text_input("/dev/stdin");
 }
 
 nlohmann::ordered_json read_json(const std::string& file) {
-    const std::string text = read_text_file(file);
+    const std::string text = read_text_input(file);
     try {
         return parse_json(text, file);
     } catch (const Error&) {
@@ -155,7 +149,7 @@ nlohmann::ordered_json read_json(const std::string& file) {
 }
 
 std::vector<std::int32_t> read_ids(const std::string& file) {
-    std::string text = read_text_file(file);
+    std::string text = read_text_input(file);
     std::vector<std::int32_t> ids;
     const char *p = text.data(), *end = p + text.size();
     auto is_separator = [](char c) { return c == ',' || c == ' ' || c == '\n' || c == '\t' || c == '\r'; };

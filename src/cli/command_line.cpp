@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <utility>
 
 #include "base/error.h"
 #include "cli/option_value.h"
 #include "cli/suggestion.h"
+#include "model/checkpoint_files.h"
 
 namespace cachalot::cli {
 namespace {
@@ -106,6 +108,7 @@ class Reader {
                 word(argument);
         }
         if (out_.arguments.empty() && words_.empty()) wrong(missing_command());
+        check_places();
         if (!words_.empty()) out_.arguments.push_back("--");
         out_.arguments.insert(out_.arguments.end(), words_.begin(), words_.end());
         return out_;
@@ -133,8 +136,7 @@ class Reader {
             }
             known.push_back(child->get_name());
         }
-        if (name.ends_with(".gguf"))
-            wrong(fmt::format("'{0}' is no command: try cachalot chat -m {0}", name));
+        if (names_model_file(name)) wrong(fmt::format("'{0}' is no command: try cachalot chat -m {0}", name));
         const auto options = option_names(*at_);
         known.insert(known.end(), options.begin(), options.end());
         const auto meant = suggestion(name, known);
@@ -149,7 +151,10 @@ class Reader {
         auto known = option_names(*at_);
         for (const auto& [other, ours] : kOtherNames)
             if (at_->get_option_no_throw(ours)) known.emplace_back(other);
-        std::string hint = did_you_mean(suggestion(name, known));
+        std::string meant = suggestion(name, known);
+        for (const auto& [other, ours] : kOtherNames)
+            if (meant == other) meant = ours;  // the name that help lists
+        std::string hint = did_you_mean(meant);
         if (hint.empty())
             for (auto* other : children(root_, true))
                 if (other != at_ && find_option(*other, name)) {
@@ -212,6 +217,8 @@ class Reader {
         } catch (const Error& e) {
             wrong(fmt::format("{}: {}", name, e.what()));
         }
+        if (!given_.emplace(&option, value).second && option.get_expected_max() == 1)
+            wrong(fmt::format("{} is given twice; it takes one value", spelling(option)));
         out_.arguments.push_back(spelling(option));
         out_.arguments.push_back(checked);
     }
@@ -226,6 +233,24 @@ class Reader {
             names += (names.empty() ? "" : " ") + option->get_type_name();
         }
         return {count, names};
+    }
+
+    // What has a place among the words and a name, as the model has, may be given by one of them. The words are
+    // all there by now, as options may follow them.
+    void check_places() const {
+        std::size_t free = 0;
+        for (const auto* option : at_->get_options())
+            if (option->get_positional() && !given_.contains(option))
+                free += static_cast<std::size_t>(std::min(kMostWords, option->get_items_expected_max()));
+        if (words_.size() <= free) return;
+        std::size_t place = 0;
+        for (const auto* option : at_->get_options()) {
+            if (!option->get_positional()) continue;
+            if (const auto found = given_.find(option); found != given_.end() && place < words_.size())
+                wrong(fmt::format("'{}' and {} {} both say what {} is; leave out one of them", words_[place],
+                                  spelling(*option), found->second, option->get_type_name()));
+            ++place;
+        }
     }
 
     void word(const std::string& word) {
@@ -243,6 +268,7 @@ class Reader {
     const std::vector<std::string>& arguments_;
     std::size_t next_ = 0;
     std::vector<std::string> words_;
+    std::map<const CLI::Option*, std::string> given_;  // with a value, by name
     CommandLine out_;
 };
 

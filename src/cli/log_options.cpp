@@ -8,14 +8,13 @@
 namespace cachalot::cli {
 
 void LogOptions::add_to(CLI::App& app) {
-    app.add_option("--log-level", level,
-                   "log what is at least this grave. No level logs what users say, nor keys")
+    app.add_option("--log-level", level, "least level that is logged. No level logs what users say, nor keys")
         ->check(one_of({"trace", "debug", "info", "warn", "error", "off"}))
         ->capture_default_str();
-    app.add_option(
-           "--log-file", file,
-           "append the log to this file, too, which only its owner can read. One that is renamed or removed "
-           "is made anew. Standard error then shows no more than it does by default")
+    app.add_option("--log-file", file,
+                   "append the log to this file, too, which only its owner can read. A file that is renamed "
+                   "or removed "
+                   "is made anew. Standard error then shows no more than it does by default")
         ->type_name("FILE");
     app.add_flag("--log-json", json, "log one JSON object a line, in the file if there is one");
 }

@@ -40,7 +40,7 @@ int run_program(CLI::App& app, const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
     using namespace cachalot;
-    CLI::App app{"Runs models of the DeepSeek V4 family on this machine."};
+    CLI::App app{"Runs models of the DeepSeek V4 family on this machine.", "cachalot"};
     app.set_version_flag("--version", std::string("cachalot ") + CACHALOT_VERSION);
     app.require_subcommand(1);
     app.footer(

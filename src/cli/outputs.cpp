@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 
@@ -44,6 +45,18 @@ class PipesMayBreak {
   private:
     struct sigaction before_ = {};
 };
+
+constexpr int kEndingSignals[] = {SIGINT, SIGTERM, SIGHUP};
+
+// The first signal removes the files and ends the program. A second one may reach another thread meanwhile;
+// there it does nothing, for it would end the program before the files are gone.
+void end_without_files(int signal) {
+    static std::atomic_flag ending = ATOMIC_FLAG_INIT;
+    if (ending.test_and_set()) return;
+    remove_temporary_files();
+    ::signal(signal, SIG_DFL);
+    ::raise(signal);  // as soon as this returns, with what the system does by default
+}
 
 }  // namespace
 
@@ -122,16 +135,14 @@ void save_text_or_keep(const std::string& output, std::string_view text) {
 }
 
 void remove_unfinished_files_on_signals() {
-    for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
-        struct sigaction action = {};
-        if (sigaction(number, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) continue;
-        action = {};
-        action.sa_flags = SA_RESETHAND;
-        action.sa_handler = [](int signal) {
-            remove_temporary_files();
-            ::raise(signal);  // as soon as this returns, with what the system does by default
-        };
-        sigaction(number, &action, nullptr);
+    struct sigaction ours = {};
+    ours.sa_handler = end_without_files;
+    ours.sa_flags = SA_RESTART;
+    for (const int number : kEndingSignals) sigaddset(&ours.sa_mask, number);
+    for (const int number : kEndingSignals) {
+        struct sigaction before = {};
+        if (sigaction(number, nullptr, &before) != 0 || before.sa_handler == SIG_IGN) continue;
+        sigaction(number, &ours, nullptr);
     }
 }
 

@@ -34,8 +34,8 @@ void check_new_folder(const std::string& path);
 void save_or_keep(const std::string& output, const std::function<void(const std::string& path)>& save);
 void save_text_or_keep(const std::string& output, std::string_view text);
 
-// Lets SIGINT, SIGTERM and SIGHUP end the program as ever, but remove unfinished files first. Those that are
-// ignored stay ignored.
+// Lets SIGINT, SIGTERM and SIGHUP end the program as ever, but remove unfinished files first; more of them
+// meanwhile do nothing. Those that are ignored stay ignored.
 void remove_unfinished_files_on_signals();
 
 }  // namespace cachalot::cli

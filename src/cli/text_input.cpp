@@ -33,6 +33,12 @@ std::string TextInput::name() const {
     return !text.empty() ? "text" : file.empty() ? "stdin" : file;
 }
 
+void describe_windows(CLI::App& command, std::int64_t usual) {
+    command.get_option("--ctx")->description(fmt::format(
+        "tokens of a window, as 4096 or 4k; 0: {}, or what the model was trained for if that is less",
+        usual));
+}
+
 std::size_t window_size(std::int64_t context, std::int64_t longest, std::int64_t usual) {
     const auto size = context ? context : std::min(usual, longest);
     if (size < 2) fail("--ctx: a window of {} predicts nothing", size);

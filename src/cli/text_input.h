@@ -21,8 +21,14 @@ struct TextInput {
     std::string name() const;  // of the file, for people
 };
 
+// Of a text in windows, unless --ctx says otherwise; tokens.
+inline constexpr std::int64_t kUsualWindow = 2048;
+
+// Lets the help of --ctx speak of windows.
+void describe_windows(CLI::App& command, std::int64_t usual = kUsualWindow);
+
 // Tokens that are evaluated together from an empty context: --ctx (`context`), or without it `usual`, but no
 // more than `longest`, for which the model was trained. Throws Error if it would predict nothing.
-std::size_t window_size(std::int64_t context, std::int64_t longest, std::int64_t usual = 2048);
+std::size_t window_size(std::int64_t context, std::int64_t longest, std::int64_t usual = kUsualWindow);
 
 }  // namespace cachalot::cli

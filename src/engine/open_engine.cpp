@@ -9,6 +9,7 @@
 #include "base/memory_limit.h"
 #include "engine/memory_plan.h"
 #include "experts/cache_floor.h"
+#include "file/output_target.h"
 #include "file/user_folders.h"
 #include "model/fingerprint.h"
 
@@ -34,18 +35,23 @@ std::optional<ExpertBudget> expert_budget(const OpenEngineOptions& o, const Mode
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
 }
 
-// A file that was named must be right; the one in the cache folder is replaced if it is not.
+// A file that was named must be right, and its folder be there; the one in the cache folder is replaced if it
+// is not, and its folder made.
 std::optional<HeatFile> heat_file(const OpenEngineOptions& o, const Model& model) {
     if (o.expert_heat == "off") return std::nullopt;
-    if (o.expert_heat != "auto") return open_heat_file(model, o.expert_heat);
+    if (o.expert_heat != "auto") {
+        check_output(o.expert_heat);
+        return open_heat_file(model, o.expert_heat);
+    }
     const auto folder = default_heat_folder();
     if (folder.empty()) return std::nullopt;
+    std::error_code ignored;  // writing says that it is missing
+    std::filesystem::create_directories(folder, ignored);
     const auto path = folder / (hex(model_fingerprint(model)) + ".heat");
     try {
         return open_heat_file(model, path);
     } catch (const Error& e) {
         note(o, "the expert cache starts cold: {}", e.what());
-        std::error_code ignored;
         std::filesystem::remove(path, ignored);
         return open_heat_file(model, path);
     }

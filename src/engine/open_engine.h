@@ -28,11 +28,10 @@ struct OpenEngineOptions {
     CpuOptions::Numa numa = CpuOptions::Numa::automatic;
     Precision precision = Precision::fast;
     KvPrecision kv = KvPrecision::reference;
-    std::int64_t context = 0;  // tokens; 0: what the model was trained for
-    int chunk = 0;             // tokens; 0: as is best with and without a cache of experts
-    std::string expert_cache =
-        "auto";  // "8GB", "25%"; "off": all are mapped; "auto": mapped if all fit, else a cache
-    std::string expert_heat = "off";        // FILE, "off", or "auto": one in the user's cache folder
+    std::int64_t context = 0;           // tokens; 0: what the model was trained for
+    int chunk = 0;                      // tokens; 0: as is best with and without a cache of experts
+    std::string expert_cache = "auto";  // "8GB", "25%"; "off": map all; "auto": off if all fit, else a cache
+    std::string expert_heat = "off";    // FILE, "off", or "auto": one in the user's cache folder
     std::vector<std::string> expert_packs;  // the one beside the model, if there is one, comes last
     std::int64_t states = 0;  // bytes of attention states to plan for, but at least one conversation
     std::string route_trace;  // file to write the choices of the routers to; empty: none is written

@@ -37,7 +37,9 @@ ExpertBudget::ExpertBudget(std::string_view text, std::string_view option) : tex
     double percent = 0;
     const char* last = text.data() + text.size() - 1;
     const auto [end, error] = std::from_chars(text.data(), last, percent);
-    if (error != std::errc() || end != last || !(percent > 0 && percent <= 100))
+    if (error == std::errc() && end == last && percent > 100)
+        fail("{} \"{}\" is more than all experts; at most 100%", option, text);
+    if (error != std::errc() || end != last || !(percent > 0))
         fail("{} \"{}\" is no share, such as 10%", option, text);
     share_ = percent / 100;
 }

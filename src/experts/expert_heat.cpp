@@ -77,8 +77,6 @@ void ExpertHeat::load(const std::filesystem::path& path) {
 }
 
 void ExpertHeat::save(const std::filesystem::path& path) const {
-    std::error_code error;
-    if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
     std::vector<std::byte> bytes;
     auto add = [&](const void* data, std::size_t size) {
         const auto* first = static_cast<const std::byte*>(data);

@@ -43,7 +43,7 @@ class ExpertHeat {
     // is of another model; then nothing has changed.
     void load(const std::filesystem::path& path);
 
-    // Makes folders as needed; the file is there as a whole or not at all. Throws Error.
+    // The file is there as a whole or not at all, in a folder that exists. Throws Error.
     void save(const std::filesystem::path& path) const;
 
   private:

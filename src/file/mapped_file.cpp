@@ -1,6 +1,5 @@
 #include "file/mapped_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,7 +9,6 @@
 #include <system_error>
 #include <utility>
 
-#include "base/checked.h"
 #include "base/error.h"
 
 namespace cachalot {
@@ -53,59 +51,25 @@ void* map_aligned(int descriptor, std::size_t size) {
 }
 #endif
 
-std::int64_t nanoseconds(const timespec& time) {
-    return std::int64_t(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
-}
-
 }  // namespace
 
-FileStamp::FileStamp(const struct stat& status)
-    : device(status.st_dev),
-      inode(status.st_ino),
-      size(static_cast<std::uint64_t>(status.st_size)),
-#ifdef __APPLE__
-      modified(nanoseconds(status.st_mtimespec)),
-      changed(nanoseconds(status.st_ctimespec)),
-#else
-      modified(nanoseconds(status.st_mtim)),
-      changed(nanoseconds(status.st_ctim)),
-#endif
-      links(status.st_nlink),
-      mode(status.st_mode),
-      owner(status.st_uid),
-      group(status.st_gid) {
-}
-
-MappedFile::MappedFile(const std::filesystem::path& path) : path_(path.string()) {
-    // O_NONBLOCK: opening a named pipe must not wait for a writer.
-    descriptor_.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!descriptor_) fail("{}: cannot open: {}", path_, reason());
-    struct stat status = {};
-    if (::fstat(descriptor_.get(), &status) != 0) fail("{}: cannot read its size: {}", path_, reason());
-    if (S_ISDIR(status.st_mode)) fail("{}: is a directory, not a file", path_);
-    if (!S_ISREG(status.st_mode)) fail("{}: is not a regular file", path_);
-    const auto size = checked_cast<std::size_t>(status.st_size, path_);
-    stamp_ = FileStamp(status);
+MappedFile::MappedFile(const std::filesystem::path& path) : file_(path) {
+    const auto size = static_cast<std::size_t>(file_.size());
     if (size == 0) return;  // mmap refuses to map nothing
-    void* address = map_aligned(descriptor_.get(), size);
-    if (address == MAP_FAILED) fail("{}: cannot map {} bytes: {}", path_, size, reason());
+    void* address = map_aligned(descriptor(), size);
+    if (address == MAP_FAILED) fail("{}: cannot map {} bytes: {}", file_.path(), size, reason());
     bytes_ = {static_cast<const std::byte*>(address), size};
 }
 
 MappedFile::~MappedFile() { unmap(); }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      descriptor_(std::move(other.descriptor_)),
-      stamp_(other.stamp_),
-      bytes_(std::exchange(other.bytes_, {})) {}
+    : file_(std::move(other.file_)), bytes_(std::exchange(other.bytes_, {})) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
     if (this != &other) {
         unmap();
-        path_ = std::move(other.path_);
-        descriptor_ = std::move(other.descriptor_);
-        stamp_ = other.stamp_;
+        file_ = std::move(other.file_);
         bytes_ = std::exchange(other.bytes_, {});
     }
     return *this;
@@ -118,9 +82,9 @@ void MappedFile::unmap() noexcept {
 
 void MappedFile::check_not_truncated() const {
     struct stat status = {};
-    if (::fstat(descriptor_.get(), &status) != 0) fail("{}: cannot read its size: {}", path_, reason());
+    if (::fstat(descriptor(), &status) != 0) fail("{}: cannot read its size: {}", path(), reason());
     if (std::cmp_less(status.st_size, bytes_.size()))
-        fail("{}: was truncated from {} to {} bytes while in use", path_, bytes_.size(), status.st_size);
+        fail("{}: was truncated from {} to {} bytes while in use", path(), bytes_.size(), status.st_size);
 }
 
 void MappedFile::advise(Access access, std::span<const std::byte> part) const {

@@ -25,25 +25,9 @@
 #include <span>
 #include <string>
 
-#include "base/unique_fd.h"
-
-struct stat;
+#include "file/regular_file.h"
 
 namespace cachalot {
-
-// What the system says of a file: while it says the same, the file's contents are the same. Times in
-// nanoseconds since 1970.
-struct FileStamp {
-    FileStamp() = default;
-    explicit FileStamp(const struct stat& status);
-
-    std::uint64_t device = 0, inode = 0, size = 0;
-    std::int64_t modified = 0;  // contents
-    std::int64_t changed = 0;   // contents, name, rights or links
-    std::uint64_t links = 0, mode = 0, owner = 0, group = 0;
-
-    bool operator==(const FileStamp&) const = default;
-};
 
 class MappedFile {
   public:
@@ -54,11 +38,11 @@ class MappedFile {
     MappedFile(MappedFile&& other) noexcept;
     MappedFile& operator=(MappedFile&& other) noexcept;
 
-    const std::string& path() const { return path_; }
+    const std::string& path() const { return file_.path(); }
     std::size_t size() const { return bytes_.size(); }
     std::span<const std::byte> bytes() const { return bytes_; }
-    int descriptor() const { return descriptor_.get(); }  // open for reading
-    const FileStamp& stamp() const { return stamp_; }     // when it was opened
+    int descriptor() const { return file_.descriptor(); }     // open for reading
+    const FileStamp& stamp() const { return file_.stamp(); }  // when it was opened
 
     // Throws Error if the file is now shorter than what was mapped.
     void check_not_truncated() const;
@@ -76,9 +60,7 @@ class MappedFile {
   private:
     void unmap() noexcept;
 
-    std::string path_;
-    UniqueFd descriptor_;
-    FileStamp stamp_;
+    RegularFile file_;
     std::span<const std::byte> bytes_;
 };
 

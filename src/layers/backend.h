@@ -1,10 +1,10 @@
-// The model as twelve boxes: what a processor has to be able to do, at the granularity at which it may fuse.
+// The model as boxes: what a processor has to be able to do, at the granularity at which it may fuse.
 //
-// forward.cpp issues the boxes in order, once for each layer. A backend is made for one model on one device:
-// it knows the weights, owns the activations (layers/activations.h on the host), and finds everything that
-// differs from pass to pass in the pass's Batch. So a box does not return anything, and nothing that the host
-// computes flows between two boxes; a processor may record the boxes of a pass once and run the record again
-// for other tokens of other sequences.
+// forward.cpp issues all but the last in order, those of a layer once for each layer. A backend is made for one
+// model on one device: it knows the weights, owns the activations (layers/activations.h on the host), and
+// finds everything that differs from pass to pass in the pass's Batch. So a box does not return anything, and
+// nothing that the host computes flows between two boxes; a processor may record the boxes of a pass once and
+// run the record again for other tokens of other sequences.
 //
 //     box               reads                       writes
 //     embed             tokens                      X: the token's embedding, in each stream
@@ -19,7 +19,8 @@
 //     expert_input      X                           x = norm(mix(X)); the chosen experts and their weights
 //     experts           x, choice                   X = spread(sum of the experts, X)
 //     head              X of the wanted rows        logits
-//     sample            logits                      tokens, chosen by the caller's rule
+//
+//     sample            logits                      tokens, chosen by the caller's rule; after the pass
 //
 // Activations are float32 in meaning. A result never depends on how many other rows are in the pass.
 #pragma once

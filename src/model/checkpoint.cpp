@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "file/gguf_writer.h"
+#include "model/checkpoint_files.h"
 #include "model/foreign_folder.h"
 #include "model/gguf_checkpoint.h"
 #include "model/release_checkpoint.h"
@@ -24,13 +25,13 @@ void write_tokenizer(const TokenizerData& data, GgufWriter& writer) {
 }
 
 std::unique_ptr<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
-    std::error_code error;
-    if (std::filesystem::is_directory(path, error)) {
-        check_release_folder(path);
-        check_architecture_of(path);  // of another one nothing else need be right
-        return std::make_unique<ReleaseCheckpoint>(path);
+    switch (checkpoint_kind(path)) {
+        case CheckpointKind::gguf: return std::make_unique<GgufCheckpoint>(path);
+        case CheckpointKind::release: break;
     }
-    return std::make_unique<GgufCheckpoint>(path);
+    check_release_folder(path);
+    check_architecture_of(path);  // of another one nothing else need be right
+    return std::make_unique<ReleaseCheckpoint>(path);
 }
 
 void Checkpoint::check_matrix(const std::string& name, const Matrix& m) const {

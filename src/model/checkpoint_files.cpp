@@ -24,7 +24,7 @@ constexpr std::string_view kTexts[] = {
 };
 
 bool of_release(const std::string& name) {
-    return name.ends_with(".safetensors") || name.ends_with(".gguf") ||
+    return name.ends_with(".safetensors") || names_model_file(name) ||
            std::find(std::begin(kTexts), std::end(kTexts), name) != std::end(kTexts);
 }
 
@@ -40,10 +40,17 @@ std::string_view before_number(std::string_view name) {
 
 }  // namespace
 
+CheckpointKind checkpoint_kind(const fs::path& model) {
+    std::error_code error;
+    return fs::is_directory(model, error) ? CheckpointKind::release : CheckpointKind::gguf;
+}
+
+bool names_model_file(std::string_view word) { return word.ends_with(".gguf"); }
+
 std::vector<fs::path> checkpoint_files(const fs::path& model) {
     std::vector<fs::path> files = {model};
     std::error_code error;
-    const bool release = fs::is_directory(model, error);
+    const bool release = checkpoint_kind(model) == CheckpointKind::release;
     const std::string own = model.filename().string();
     const auto base = before_number(own);
     if (!release && base.empty()) return files;

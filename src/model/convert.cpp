@@ -37,7 +37,7 @@ class Converter {
         : source_(checkpoint),
           options_(options),
           progress_(progress),
-          plan_(options.types, checkpoint.config()),
+          plan_(options.types, checkpoint.config(), checkpoint.source()),
           writer_(output, OutputFile::Resumable{}),
           pool_(options.threads) {}
 
@@ -78,7 +78,8 @@ class Converter {
             const DType kept = lossless_type(first.dtype);
             if (type != first.dtype && type != kept && type != DType::f32) ++summary_.changed;
             if (s.kind == Kind::experts && type == DType::f8_e4m3)
-                fail("{}: experts cannot be f8_e4m3", s.gguf);
+                fail("{}: tensor {}: experts cannot be f8_e4m3; choose another type for them",
+                     source_.source(), s.gguf);
         }
         writer_.declare(s.gguf, type, shape);
         if (type == DType::f8_e4m3)

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "model/checkpoint_files.h"
 
 namespace cachalot {
 namespace {
@@ -26,7 +27,7 @@ Names names_in(const fs::path& folder) {
     std::sort(names.all.begin(), names.all.end());
     for (const auto& name : names.all) {
         const auto ending = fs::path(name).extension();
-        if (ending == ".gguf") names.gguf.push_back(name);
+        if (names_model_file(name)) names.gguf.push_back(name);
         if (ending == ".safetensors" && !name.starts_with("adapter_")) names.weights.push_back(name);
         if (ending == ".pth" || ending == ".pt" || ending == ".ckpt" ||
             (ending == ".bin" && name.starts_with("pytorch_model")))

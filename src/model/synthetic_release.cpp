@@ -287,6 +287,17 @@ class Writer {
     SyntheticSummary summary_;
 };
 
+// Moves what was written to its name. Of a release that is there the weights go first.
+void put_in_place(const std::filesystem::path& partial, const std::filesystem::path& whole) {
+    namespace fs = std::filesystem;
+    if (!fs::exists(whole)) return fs::rename(partial, whole);
+    for (const auto& old : fs::directory_iterator(whole))
+        if (old.path().extension() == ".safetensors") fs::remove(old.path());
+    for (const auto& entry : fs::directory_iterator(partial))
+        fs::rename(entry.path(), whole / entry.path().filename());
+    fs::remove(partial);
+}
+
 }  // namespace
 
 SyntheticSummary write_synthetic_release(const Config& config, std::uint64_t seed,
@@ -300,26 +311,23 @@ SyntheticSummary write_synthetic_release(const Config& config, std::uint64_t see
     const fs::path partial = whole.string() + ".partial";
     if (fs::exists(fs::symlink_status(partial)))
         fail("{}: exists, perhaps of an attempt that was interrupted; remove it", partial.string());
-    std::error_code error;
+    SyntheticSummary summary;
     try {
-        const auto summary = Writer(config, seed, partial, progress, file_bytes).run();
-        if (!fs::exists(whole)) {
-            fs::rename(partial, whole);
-            return summary;
-        }
-        for (const auto& old : fs::directory_iterator(whole))  // weights of the release that is replaced
-            if (old.path().extension() == ".safetensors") fs::remove(old.path());
-        for (const auto& entry : fs::directory_iterator(partial))
-            fs::rename(entry.path(), whole / entry.path().filename());
-        fs::remove(partial);
-        return summary;
-    } catch (const fs::filesystem_error& e) {
+        summary = Writer(config, seed, partial, progress, file_bytes).run();
+    } catch (const std::exception& e) {
+        std::error_code error;
         fs::remove_all(partial, error);
-        fail("{}: {}", folder.string(), e.code().message());
-    } catch (...) {
-        fs::remove_all(partial, error);
+        if (const auto* of_files = dynamic_cast<const fs::filesystem_error*>(&e))
+            fail("{}: {}", folder.string(), of_files->code().message());
         throw;
     }
+    try {
+        put_in_place(partial, whole);
+    } catch (const fs::filesystem_error& e) {  // what is finished stays
+        fail("{}: {}; the release is finished and in {}", folder.string(), e.code().message(),
+             partial.string());
+    }
+    return summary;
 }
 
 }  // namespace cachalot

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "base/error.h"
 #include "quant/quantize.h"
@@ -38,8 +39,8 @@ DType lossless_type(DType type) {
     }
 }
 
-TypePlan::TypePlan(const TypeOptions& options, const Config& config)
-    : options_(options), layers_(config.layers) {
+TypePlan::TypePlan(const TypeOptions& options, const Config& config, std::string source)
+    : options_(options), layers_(config.layers), source_(std::move(source)) {
     if (!options.recipe.empty() && std::ranges::find(kRecipes, options.recipe) == std::end(kRecipes))
         fail("unknown recipe '{}' (known: {})", options.recipe, fmt::join(kRecipes, ", "));
     for (const auto& type : {options.experts, options.dense, options.embeddings})
@@ -84,10 +85,15 @@ DType TypePlan::target(const TensorSpec& spec, const Matrix& stored) {
         return stored.columns % info(wanted).elements == 0 ? wanted : kept;
     }
     if (*chosen == DType::f8_e4m3 && stored.dtype != DType::f8_e4m3)
-        fail("tensor {} is stored as {}; only what is f8_e4m3 can be kept so", spec.gguf, name(stored.dtype));
+        fail(
+            "{}: tensor {} is stored as {}, and only what is stored as f8_e4m3 can be kept so; "
+            "choose another type for it",
+            source_, spec.gguf, name(stored.dtype));
     if (stored.columns % info(*chosen).elements != 0)
-        fail("tensor {} has rows of {} values, not whole blocks of {}, as {} needs", spec.gguf,
-             stored.columns, info(*chosen).elements, name(*chosen));
+        fail(
+            "{}: tensor {} has rows of {} values, not whole blocks of {}, as {} needs; "
+            "choose another type for it",
+            source_, spec.gguf, stored.columns, info(*chosen).elements, name(*chosen));
     return *chosen;
 }
 

@@ -40,8 +40,9 @@ struct TypeOptions {
 
 class TypePlan {
   public:
-    // Throws Error for an unknown recipe, a type that cannot be written or a pattern that is none.
-    TypePlan(const TypeOptions& options, const Config& config);
+    // `source` is the file that the tensors are in, for messages. Throws Error for an unknown recipe, a type
+    // that cannot be written or a pattern that is none.
+    TypePlan(const TypeOptions& options, const Config& config, std::string source);
 
     // The type for a matrix or experts that are stored as `stored`. Throws Error naming the tensor if an
     // explicit type does not suit it.
@@ -63,6 +64,7 @@ class TypePlan {
     };
     TypeOptions options_;
     int layers_;
+    std::string source_;
     std::vector<Rule> rules_;
 };
 

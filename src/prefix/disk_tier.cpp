@@ -25,7 +25,7 @@ DiskTierLock::DiskTierLock(const std::filesystem::path& folder) {
     make_private_folder(folder);
     const auto path = folder / "lock";
     file_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!file_) fail("{}: cannot open: {}", path.string(), reason());
+    if (!file_) fail("{}: cannot be opened: {}", path.string(), reason());
     if (::flock(file_.get(), LOCK_EX | LOCK_NB) == 0) return;
     if (errno == EWOULDBLOCK) fail("{}: another process is using it", folder.string());
     fail("{}: cannot lock: {}", path.string(), reason());

@@ -27,6 +27,15 @@ std::size_t record_bytes(const KvCodec& codec, std::int64_t length);
 void write_state(const KvCodec& codec, const ChainKey& fingerprint, std::span<const std::int32_t> tokens,
                  const KvCheckpoint& state, std::span<std::byte> out);
 
+// So many bytes at the beginning of a record say how long it is.
+inline constexpr std::size_t kRecordHeader = 32;
+
+// The tokens of the record of `size` bytes that begins with `header`, at least kRecordHeader bytes unless the
+// record has less. Throws Error as StateRecord does, but of the rest knows its size only: so that what is no
+// record, or not for this model, need not be read.
+std::int64_t check_record_header(const KvCodec& codec, const ChainKey& fingerprint,
+                                 std::span<const std::byte> header, std::uint64_t size);
+
 // A record that has been checked. It refers to the bytes. Any thread may make it and use it.
 class StateRecord {
   public:

@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "model/checkpoint_files.h"
+
 namespace cachalot::server {
 namespace {
 
@@ -20,7 +22,8 @@ ServiceDiskOptions with_name(ServiceDiskOptions options, const std::string& name
 std::string model_name(const std::string& given) {
     auto path = std::filesystem::absolute(given).lexically_normal();
     if (!path.has_filename()) path = path.parent_path();  // a directory with a slash at its end
-    return path.extension() == ".gguf" ? path.stem().string() : path.filename().string();
+    const std::string name = path.filename().string();
+    return names_model_file(name) ? path.stem().string() : name;
 }
 
 OpenedService::OpenedService(const OpenServiceOptions& o)

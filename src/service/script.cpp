@@ -121,7 +121,7 @@ bool ScriptedRule::matches(const Request& request) const {
 
 Script Script::load(const std::filesystem::path& path) {
     try {
-        auto json = parse_json(read_text_file(path.string()), path.string());
+        auto json = parse_json(read_text_input(path.string()), path.string());
         Field root(json);
         Script script;
         script.model = root["model"].string_or(script.model);

@@ -59,7 +59,7 @@ void ServiceDisk::open_prefixes(DiskTierOptions options) {
     }
     std::lock_guard lock(mutex_);
     done_ = true;
-    if (late_ && open_) log_.info("the model is known; prefixes on disk are used now");
+    if (late_ && open_) log_.info("the model's files are hashed; saved prefixes are used now");
     changed_.notify_all();
 }
 
@@ -70,7 +70,7 @@ void ServiceDisk::wait(std::chrono::milliseconds patience) {
     late_ = true;
     std::uint64_t bytes = 0;
     for (const auto& file : engine_.model().checkpoint->files()) bytes += file.size();
-    log_.info("the model is read once, to be known again; until then prefixes on disk are not used",
+    log_.info("hashing the model's files once; saved prefixes are used when that is done",
               {{"bytes", bytes}});
 }
 

@@ -26,7 +26,7 @@ struct BatchRows {
     KvState* state;
     RowsKind kind;
     int first;           // row of the batch
-    int count;           //
+    int count;           // rows
     std::int64_t start;  // position of the first
     int first_wanted;    // of the rows whose logits are wanted, the first of this sequence
     int wanted;          // so many: the last ones of the sequence

@@ -158,7 +158,7 @@ std::string read_reasoning_details(const Field& details) {
     return reasoning;
 }
 
-// The name of a tool or call.
+// The name of a call.
 const std::string& checked_name(const Field& name) {
     if (const auto problem = problem_of_name(name.string()); !problem.empty())
         fail("{}: {}", name.path, problem);
@@ -204,6 +204,36 @@ ToolCall read_tool_call(const Field& field, ChatFormat format) {
     return call;
 }
 
+// Members of a message that would be dropped without a word.
+void check_members(const Field& field) {
+    for (const char* name : {"images", "audio", "videos"})
+        if (const Field media = field[name]; media && !(media.value->is_array() && media.value->empty()))
+            fail("{}: not supported: the model reads text only", media.path);
+    for (const char* name : {"text", "parts"})
+        if (const Field text = field[name]) fail("{}: not supported: it belongs into content", text.path);
+}
+
+// A beginning of an answer is marked in DeepSeek's API, and need not be here.
+void check_prefix(const Field& message, bool last) {
+    const Field prefix = message["prefix"];
+    if (!prefix) return;
+    if (!prefix.value->is_boolean()) prefix.wrong("true or false");
+    if (!prefix.value->get<bool>() && last && message["role"].string() == "assistant")
+        fail("{}: the last message is of the assistant, and is always continued", prefix.path);
+}
+
+// Whether the tool runs elsewhere. Throws Error unless it does or is a function.
+bool is_left_out(const Field& tool) {
+    const Field type = tool["type"], environment = tool["environment"];
+    if (!type || type.string() == "function") return false;
+    const bool is_shell = type.string() == "shell", is_search = type.string() == "tool_search";
+    if (runs_at_provider(type.string(),
+                         is_shell && environment ? string_or_empty(environment["type"]) : std::string(),
+                         is_search ? string_or_empty(tool["execution"]) : std::string()))
+        return true;
+    fail("{}: {}", type.path, problem_of_tool_type(type.string(), "function"));
+}
+
 void read_instructions(const Field& field, Message& message, ChatFormat format) {
     const bool v41 = format == ChatFormat::v41;
     const bool instructs = message.role == Role::system || (!v41 && message.role == Role::developer);
@@ -221,6 +251,7 @@ void read_instructions(const Field& field, Message& message, ChatFormat format) 
 
 Message read_message(const Field& field, ChatFormat format) {
     Message message;
+    check_members(field);
     message.role = named_value(field["role"], "role", kRoles);
     read_content(field["content"], message, format);
     const Field reasoning = field["reasoning_content"];
@@ -277,10 +308,11 @@ std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_
     std::vector<ordered_json> functions;
     for (std::size_t i = 0; i < list.array().size(); i++) {
         const Field tool = list[i];
-        const Field type = tool["type"];
-        if (type && type.string() != "function") continue;
+        if (is_left_out(tool)) continue;
         const Field function = tool["function"];
-        const std::string& name = checked_name(function["name"]);
+        const std::string& name = function["name"].string();
+        if (const auto problem = problem_of_tool_name(name); !problem.empty())
+            fail("{}: {}", function["name"].path, problem);
         if (const Field description = function["description"]) description.string();
         if (const Field parameters = function["parameters"])
             check_parameters(*parameters.value, parameters.path, name);
@@ -303,8 +335,11 @@ Conversation conversation_from_json(const ordered_json& json, ChatFormat format)
         if (const Field tools = root["tools"])
             conversation.tools = tools_from_json(*tools.value, tools.path, format);
     }
-    for (std::size_t i = 0; i < messages.array().size(); i++)
+    const std::size_t count = messages.array().size();
+    for (std::size_t i = 0; i < count; i++) {
         conversation.messages.push_back(read_message(messages[i], format));
+        check_prefix(messages[i], i + 1 == count);
+    }
     return conversation;
 }
 

@@ -32,6 +32,14 @@ struct Keyword {
 
 constexpr std::size_t kLongestName = 100;  // bytes that are quoted of it
 
+// Behind these may be a date or a variant: web_search_20250305, mcp_toolset.
+constexpr std::string_view kProviderTypes[] = {
+    "web_search",       "web_fetch",     "code_interpreter",   "code_execution",
+    "image_generation", "file_search",   "tool_search",        "mcp",
+    "advisor",          "google_search", "google_maps",        "url_context",
+    "x_search",         "live_search",   "collections_search", "retrieval",
+    "browser_search"};
+
 constexpr Keyword kKeywords[] = {
     {"type", Value::string_or_strings},
     {"description", Value::string},
@@ -150,6 +158,37 @@ std::string_view problem_of_name(std::string_view name) {
         name.remove_prefix(character.length);
     }
     return {};
+}
+
+std::string problem_of_tool_name(std::string_view name) {
+    static constexpr std::size_t kMaxBytes = 256;
+    if (name.empty()) return "must not be empty";
+    if (name.size() > kMaxBytes) return fmt::format("at most {} bytes are allowed", kMaxBytes);
+    const auto is_allowed = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               std::string_view("_-.:/").find(c) != std::string_view::npos;
+    };
+    if (!std::all_of(name.begin(), name.end(), is_allowed))
+        return "only letters, digits, '_', '-', '.', ':' and '/' are allowed in a tool's name";
+    return {};
+}
+
+bool runs_at_provider(std::string_view type, std::string_view environment, std::string_view execution) {
+    // A shell may be one of the provider's containers, and a search for tools may be left to the client.
+    if (type == "shell") return environment.starts_with("container");
+    if (type == "tool_search") return execution.empty() || execution == "server";
+    return type.starts_with("openrouter:") ||
+           std::any_of(std::begin(kProviderTypes), std::end(kProviderTypes), [&](std::string_view known) {
+               return type.starts_with(known) && (type.size() == known.size() || type[known.size()] == '_');
+           });
+}
+
+std::string problem_of_tool_type(std::string_view type, std::string_view expected) {
+    if (type == "tool_search")
+        return "'tool_search' that the client executes is not supported: "
+               "leave it out and offer the tools themselves, or offer a function that searches";
+    return fmt::format("'{}' is not supported, expected {}; offer a function instead",
+                       type.substr(0, kLongestName), expected);
 }
 
 void check_parameters(const ordered_json& schema, std::string_view path, std::string_view tool) {

@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
 
 namespace cachalot {
 namespace {
@@ -41,6 +44,21 @@ TEST(Trace, SpansNest) {
     EXPECT_GE(json["traceEvents"][1]["dur"].get<double>(), json["traceEvents"][2]["dur"].get<double>());
     EXPECT_THAT(trace.summary(), HasSubstr("layer/project                           6 "));
     EXPECT_THAT(trace.summary(), HasSubstr("waits for all threads: 32.0 in a pass, 10.0 in a layer"));
+}
+
+TEST(Trace, TheTableIsAsWideAsItsLongestName) {
+    Trace trace;
+    {
+        Traced pass(&trace, "a_box_that_has_a_name_longer_than_others");
+        Traced inner(&trace, "product");
+    }
+    { Traced pass(&trace, "short"); }
+    std::istringstream table(trace.summary());
+    std::vector<std::size_t> ends;  // of the column of calls
+    for (std::string line; std::getline(table, line) && !line.starts_with("between");)
+        ends.push_back(line.starts_with("box") ? line.find("calls") + 5 : line.find(" 1 ") + 2);
+    ASSERT_EQ(ends.size(), 3u) << trace.summary();
+    EXPECT_THAT(ends, testing::Each(ends.front())) << trace.summary();
 }
 
 TEST(Trace, HoldsABoundedNumberOfSpans) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
 #include "capi/library.h"
@@ -84,6 +85,8 @@ TEST_F(CapiErrors, OptionsOfTheEngineAreNamed) {
     for (const char* size : {"12GX", "", "0", "-1GB", "200%", "x%"})
         EXPECT_THAT(refused([&](auto& o) { o.expert_cache = size; }),
                     AllOf(HasSubstr("options.expert_cache"), HasSubstr(size)));
+    EXPECT_THAT(refused([](auto& o) { o.kv_dir = ""; }), HasSubstr("options.kv_dir is empty"));
+    EXPECT_THAT(refused([](auto& o) { o.expert_heat = ""; }), HasSubstr("options.expert_heat is empty"));
     // In range, but nothing for this model.
     EXPECT_THAT(refused([](auto& o) { o.kv_memory = 1; }, CACHALOT_FAILED), HasSubstr("memory"));
     EXPECT_THAT(refused([](auto& o) { o.expert_cache = "1"; }, CACHALOT_FAILED), HasSubstr("expert"));
@@ -208,6 +211,59 @@ TEST_F(CapiErrors, NullIsRefusedByName) {
     refused(cachalot_state_load_file(engine(), nullptr, nullptr, nullptr, &error), "path");
 }
 
+// Numbers that nobody has counted, among them those whose bytes are 0 in 64 bits.
+TEST_F(CapiErrors, CountsBeyondMemoryAreRefused) {
+    const std::int32_t token = 1;
+    const char* const words[] = {"x"};
+    for (const std::size_t count : {std::size_t(1) << 62, std::size_t(1) << 63, ~std::size_t(0)}) {
+        cachalot_error error{};
+        auto refused = [&](cachalot_status status, const char* name) {
+            EXPECT_EQ(status, CACHALOT_INVALID) << name << " " << count;
+            EXPECT_THAT(error.message, HasSubstr(std::string(name) + ": there cannot be")) << count;
+            error = {};
+        };
+        cachalot_text text{};
+        cachalot_bytes bytes{};
+        refused(cachalot_detokenize(engine(), &token, count, &text, &error), "tokens");
+        refused(cachalot_state_save(engine(), &token, count, nullptr, &bytes, nullptr, &error), "tokens");
+        refused(cachalot_state_save_file(engine(), &token, count, nullptr, "x", nullptr, &error), "tokens");
+        EXPECT_EQ(text.data, nullptr);
+        EXPECT_EQ(bytes.data, nullptr);
+        if (count > std::size_t(1) << 62) {
+            cachalot_tokens tokens{};
+            refused(cachalot_tokenize(engine(), "x", count, 0, &tokens, &error), "text");
+            refused(cachalot_state_load(engine(), "x", count, nullptr, nullptr, &error), "bytes");
+        }
+        auto options = request_options();
+        options.tokens = &token;
+        options.token_count = count;
+        EXPECT_THAT(refusal(options), HasSubstr("tokens: there cannot be"));
+        options = request_options();
+        options.text = "x";
+        options.text_size = 1;
+        options.stops = words;
+        options.stop_count = count;
+        EXPECT_THAT(refusal(options), HasSubstr("stops: there cannot be"));
+        auto opening = engine_options();
+        opening.expert_packs = words;
+        opening.expert_pack_count = count;
+        EXPECT_THAT(open_refusal(kNano.c_str(), &opening, CACHALOT_INVALID),
+                    HasSubstr("options.expert_packs: there cannot be"));
+    }
+}
+
+// A named file has its folder already; only the cache folder is the engine's to make.
+TEST_F(CapiErrors, TheFolderOfExpertHeatMustExist) {
+    TemporaryFolder folder;
+    const auto path = (folder.path() / "missing" / "x.heat").string();
+    auto options = engine_options();
+    options.expert_cache = "25%";
+    options.expert_heat = path.c_str();
+    EXPECT_THAT(open_refusal(kNano.c_str(), &options, CACHALOT_FAILED),
+                AllOf(HasSubstr(path), HasSubstr("does not exist; make it first")));
+    EXPECT_FALSE(std::filesystem::exists(folder.path() / "missing"));
+}
+
 TEST_F(CapiErrors, ARequestHasOnePrompt) {
     auto options = request_options();
     EXPECT_THAT(refusal(options), HasSubstr("0 are given"));
@@ -230,11 +286,18 @@ TEST_F(CapiErrors, ConversationsAreReadStrictly) {
     EXPECT_THAT(refused(R"([{"role": "wizard", "content": "x"}])"), HasSubstr("wizard"));
     EXPECT_THAT(refused(R"({"messages": [], "temperature": 1})"), HasSubstr("temperature"));
     EXPECT_THAT(refused(std::string(100'000, '[').c_str()), HasSubstr("messages"));
+    EXPECT_THAT(refused(R"([{"role": "user", "text": "x"}])"), HasSubstr("messages[0].text: not supported"));
+    EXPECT_THAT(refused(R"([{"role": "user", "content": "x", "images": ["y"]}])"),
+                HasSubstr("messages[0].images: not supported"));
     auto options = request_options();
     const auto messages = one_message("x");
     options.messages = messages.c_str();
     options.tools = "{";
     EXPECT_THAT(refusal(options), HasSubstr("tools"));
+    options.tools = R"([{"type": "computer_use"}])";
+    EXPECT_THAT(refusal(options), HasSubstr("tools[0].type: 'computer_use' is not supported"));
+    options.tools = R"([{"function": {"name": "a b"}}])";
+    EXPECT_THAT(refusal(options), HasSubstr("tools[0].function.name: only letters"));
     options.tools = nullptr;
     options.tool_choice = "perhaps";
     EXPECT_THAT(refusal(options), HasSubstr("perhaps"));

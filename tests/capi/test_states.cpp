@@ -1,4 +1,7 @@
+#include <sys/stat.h>
+
 #include <condition_variable>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <thread>
@@ -95,6 +98,42 @@ TEST_F(CapiStates, AFileHoldsTheSame) {
     EXPECT_EQ(cachalot_state_load_file(second.get(), (path + ".missing").c_str(), nullptr, nullptr, &error),
               CACHALOT_FAILED);
     EXPECT_THAT(error.message, testing::HasSubstr(path + ".missing"));
+}
+
+// Neither is a device read without end nor a pipe waited for.
+TEST_F(CapiStates, OnlyARegularFileIsRead) {
+    const auto engine = open_nano();
+    const auto pipe = (folder.path() / "pipe").string();
+    ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+    for (const auto& path : {pipe, std::string("/dev/zero"), std::string("/dev/null")}) {
+        cachalot_error error{};
+        EXPECT_EQ(cachalot_state_load_file(engine.get(), path.c_str(), nullptr, nullptr, &error),
+                  CACHALOT_FAILED);
+        EXPECT_THAT(error.message, testing::HasSubstr(path + ": is not a regular file"));
+    }
+}
+
+// Files with holes, of more bytes than there is memory: the first bytes and the size tell what they are.
+TEST_F(CapiStates, AFileIsLookedAtBeforeItIsRead) {
+    const auto path = (folder.path() / "huge").string();
+    const auto engine = open_nano();
+    const auto begun = go_on(engine.get(), story(engine.get()), 4).tokens;
+    const auto bytes = save(engine.get(), begun);
+    for (const auto& [begin, why] : {std::pair{std::string(), "no attention state"},
+                                     std::pair{bytes.substr(0, 100), "damaged or cut off"}}) {
+        std::ofstream(path, std::ios::binary) << begin;
+        std::filesystem::resize_file(path, std::uintmax_t(1) << 42);
+        cachalot_error error{};
+        EXPECT_EQ(cachalot_state_load_file(engine.get(), path.c_str(), nullptr, nullptr, &error),
+                  CACHALOT_MISMATCH);
+        EXPECT_THAT(error.message, testing::HasSubstr(why));
+    }
+    for (const std::size_t size : {0, 1, 31, 32, 47}) {
+        std::ofstream(path, std::ios::binary) << bytes.substr(0, size);
+        EXPECT_EQ(cachalot_state_load_file(engine.get(), path.c_str(), nullptr, nullptr, nullptr),
+                  CACHALOT_MISMATCH)
+            << size;
+    }
 }
 
 TEST_F(CapiStates, OnlyWhatIsKeptCanBeSaved) {

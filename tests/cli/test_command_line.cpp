@@ -151,7 +151,7 @@ TEST_F(AllCommands, UnknownNamesAreNamedWithTheLikeliest) {
     EXPECT_EQ(wrong({"help"}), "there is no command 'help'; did you mean '--help'?");
     EXPECT_EQ(wrong({"model.gguf"}), "'model.gguf' is no command: try cachalot chat -m model.gguf");
     EXPECT_EQ(wrong({"run", "--temprature", "1"}),
-              "run has no option '--temprature'; did you mean '--temperature'?");
+              "run has no option '--temprature'; did you mean '--temp'?");
     EXPECT_EQ(wrong({"run", "--modle=x"}), "run has no option '--modle'; did you mean '--model'?");
     EXPECT_EQ(wrong({"run", "-temp", "1"}), "'-temp': long options have two dashes, as --temp");
     EXPECT_EQ(wrong({"run", "--max-connections", "1"}),

@@ -92,6 +92,8 @@ TEST_F(Commands, TokenizeAndBack) {
     EXPECT_EQ(run("tokenize --decode 6791,1225").out, "Hello world\n");
     EXPECT_EQ(run("tokenize -p '<think>' --special").out, "5\n");
     EXPECT_NE(run("tokenize -p '<think>'").out, "5\n");
+    EXPECT_EQ(json::parse(run("tokenize --json --count", "a b c").out),
+              json({{"count", json::parse(run("tokenize --json", "a b c").out)["tokens"].size()}}));
     EXPECT_EQ(json::parse(run("tokenize --json", "a b c").out)["count"],
               json::parse(run("tokenize --json", "a b c").out)["tokens"].size());
     expect_error("tokenize --decode 99999", "99999");
@@ -300,6 +302,10 @@ TEST_F(Commands, ExpertsAreKeptInACacheOfAnySize) {
     EXPECT_THAT(run("run --raw -p Hi -n 1 --stats --expert-cache 3MB").err,
                 AllOf(HasSubstr("one token uses"), HasSubstr("% hits")));
     EXPECT_THAT(run("chat --temp 0 -n 2 --expert-cache 50%", "Hi\n/stats\n").out, HasSubstr("% hits"));
+    for (const char* n : {"0", "1", "3"})
+        for (const char* raw : {"", " --raw"})
+            EXPECT_THAT(run(fmt::format("run --temp 0 --ignore-eos -p Hi -n {}{} --stats", n, raw)).err,
+                        HasSubstr(fmt::format("answer {} tokens", n)));
     auto bench = json::parse(run("bench -p 4 -n 1 -r 1 --expert-cache 50% --json").out);
     for (const auto& row : bench["rows"]) EXPECT_GT(row["expert_cache"]["lookups"], 0);
     const std::string tokens = "logits --tokens 0,5,7 --out ";

@@ -1,12 +1,15 @@
 // Where results go, and what is no model: refused before the work.
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <thread>
 
 #include "base/error.h"
 #include "cli/outputs.h"
+#include "file/temporary_names.h"
 #include "program.h"
 #include "support/nano.h"
 
@@ -51,6 +54,10 @@ TEST_F(Outputs, AreCheckedBeforeAnythingIsRead) {
     expect_refused(path("folder"), "is a folder");
     std::ofstream(path("file")) << "x";
     expect_refused(path("file/x"), "Not a directory");
+    for (const char* option : {"--profile", "--expert-cache 50% --expert-heat"})
+        expect_error(fmt::format("run -p x {} {}", option, path("missing/x")),
+                     "does not exist; make it first");
+    EXPECT_FALSE(fs::exists(path("missing")));
     EXPECT_TRUE(fs::is_empty(path("folder")));
     expect_refused("/dev/full", "No space left on device");
 }
@@ -66,6 +73,34 @@ TEST_F(Outputs, FinishedWorkIsKeptWhereItsPlaceIsGone) {
     const auto kept = o.out.substr(begin, o.out.find('\n', begin) - begin);
     EXPECT_EQ(run(fmt::format("imatrix --merge {}", kept)).status, 0) << kept;
     fs::remove(kept);
+}
+
+// Who is in a hurry presses the keys twice. The list of files is so long that the later signals come while it
+// is worked through.
+TEST_F(Outputs, UnfinishedFilesAreRemovedAlsoIfSignalsComeAgain) {
+    std::ofstream(path("first")) << "x";
+    std::ofstream(path("last")) << "x";
+    const pid_t child = ::fork();
+    if (child == 0) {
+        for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::signal(number, SIG_DFL);
+        cli::remove_unfinished_files_on_signals();
+        std::vector<std::string> names(20'000, path("none"));
+        names.front() = path("first");
+        names.back() = path("last");
+        for (const auto& name : names) note_temporary_file(name);
+        std::thread other([] {
+            while (true) ::pause();
+        });
+        ::raise(SIGINT);
+        ::_exit(1);
+    }
+    while (fs::exists(path("first"))) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (const int again : {SIGTERM, SIGHUP, SIGINT}) ::kill(child, again);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status)) << status;
+    EXPECT_EQ(WTERMSIG(status), SIGINT);
+    EXPECT_FALSE(fs::exists(path("last")));
 }
 
 TEST_F(Outputs, ABrokenPipeIsAnErrorOnlyWhileResultsAreSaved) {

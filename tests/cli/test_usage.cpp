@@ -29,7 +29,7 @@ TEST_F(Commands, ValuesOutOfRangeAreWrongUsage) {
         {"imatrix -f x -o y --chunks -1", "--chunks"},
         {"run hi --expert-cache 0", "no size"},
         {"run hi --expert-cache nan%", "no share"},
-        {"run hi --expert-cache 200%", "no share"},
+        {"run hi --expert-cache 200%", "at most 100%"},
         {"bench --expert-cache -1%", "no share"},
         {"convert a b --type a", "REGEX=TYPE"},
         {"convert a b --type =q8_0", "REGEX=TYPE"},
@@ -52,6 +52,9 @@ TEST_F(Commands, ValuesOutOfRangeAreWrongUsage) {
         {"launch claude --port 70000", "65535"},
         {"launch codx", "did you mean 'codex'?"},
         {"run hi --think hgh", "did you mean 'high'?"},
+        {"run hi --draft on", "'on' is none of auto, lookup, off"},
+        {"serve --draft 2", "'2' is none of auto, lookup, off"},
+        {"chat --draft lokup", "did you mean 'lookup'?"},
     };
     for (const auto& [arguments, named] : cases) expect_usage(arguments, named);
 }
@@ -74,6 +77,15 @@ TEST_F(Commands, WhatIsMissingIsWrongUsage) {
     for (const auto& [arguments, named] : cases) expect_usage(arguments, named);
 }
 
+TEST_F(Commands, HelpSaysWhatContextMeansToACommand) {
+    EXPECT_THAT(run("run --help").out, testing::HasSubstr("most tokens of a conversation"));
+    const std::pair<const char*, const char*> cases[] = {
+        {"perplexity", "0: 2048"}, {"compare", "0: 2048"}, {"imatrix", "0: 512"}};
+    for (const auto& [command, window] : cases)
+        EXPECT_THAT(run(fmt::format("{} --help", command)).out,
+                    testing::AllOf(testing::HasSubstr("tokens of a window"), testing::HasSubstr(window)));
+}
+
 TEST_F(Commands, WordsTooManyAreNamed) {
     expect_usage("inspect a b", "'b' is one argument too many: inspect takes PATH");
     expect_usage("convert a b c", "'c' is one argument too many");
@@ -82,7 +94,36 @@ TEST_F(Commands, WordsTooManyAreNamed) {
     EXPECT_THAT(run("compare --help").out, Not(HasSubstr("(1x)")));
 }
 
+TEST_F(Commands, WhatIsSaidTwiceIsNamed) {
+    const std::pair<const char*, const char*> cases[] = {
+        {"run hi --temp 1 --temp 2", "--temp is given twice"},
+        {"run hi -m a --model=b", "--model is given twice"},
+        {"serve --draft off --draft off", "--draft is given twice"},
+        {"inspect a -m b", "'a' and --model b both say what PATH is"},
+        {"inspect -m b a", "'a' and --model b both say what PATH is"},
+        {"convert a b -m c", "'a' and --model c both say what INPUT is"},
+        {"convert a b -o c", "'b' and --output c both say what OUTPUT is"},
+        {"convert a -m b -o c", "'a' and --model b both say what INPUT is"},
+        {"synth a -o b", "'a' and --output b both say what OUT.gguf is"},
+    };
+    for (const auto& [arguments, named] : cases) expect_usage(arguments, named);
+    // Lists are what they were, and so is a word for what no name has taken.
+    expect_error("run hi --stop a --stop b -m " + path("none"), path("none"));
+    expect_error(fmt::format("convert {} -m {}", path("out"), path("none")), path("none"));
+    EXPECT_EQ(run(fmt::format("inspect -m {}", test::kNanoPath)).out,
+              run(fmt::format("inspect {}", test::kNanoPath)).out);
+    EXPECT_THAT(run("run --help").out, HasSubstr("{auto,lookup,off}"));
+}
+
 TEST_F(Commands, OptionsThatWouldBeIgnoredAreRefused) {
+    for (const char* option : {"--recipe q2", "--imatrix x", "--experts q8_0", "--dense q8_0",
+                               "--embeddings q8_0", "--type 'a=q8_0'"}) {
+        const std::string name(option, std::string_view(option).find(' '));
+        expect_usage(fmt::format("convert a b --pack {}", option), name);
+        expect_usage(fmt::format("convert a b --to release {}", option), name);
+    }
+    expect_usage("convert a b --pack --to release", "--to");
+    expect_usage("convert a b --pack --to gguf", "--to");
     const std::pair<const char*, const char*> cases[] = {
         {"run --raw -p x --tools t", "--tools"},
         {"run --raw -p x -s Brief.", "--system"},
@@ -133,11 +174,20 @@ TEST_F(Commands, ToolsOfWrongTypesAreNamed) {
         {R"({"name": "look", "parameters": {"required": "a"}})", ".parameters.required: expected an array"},
         {R"({"name": "look", "parameters": {"properties": {"a": {"enum": 1}}}})",
          ".parameters.properties.a.enum: "},
-        {R"({"name": "lo\"ok"})", ".name: must not have quotes"},
+        {R"({"name": "lo\"ok"})", ".name: only letters, digits"},
+        {R"({"name": "a b"})", ".name: only letters, digits"},
     };
     for (const auto& [function, problem] : wrong) {
         std::ofstream(path("tools.json")) << R"([{"type": "function", "function": )" << function << "}]";
         expect_error("run hi --tools " + path("tools.json"), std::string("tools.json[0].function") + problem);
+    }
+    std::ofstream(path("tools.json")) << R"([{"type": "computer_use"}])";
+    expect_error("run hi --tools " + path("tools.json"),
+                 "tools.json[0].type: 'computer_use' is not supported");
+    for (const char* member : {"text", "parts", "images"}) {
+        std::ofstream(path("talk.json")) << R"([{"role": "user", ")" << member << R"(": "x"}])";
+        expect_error("run --messages " + path("talk.json"),
+                     fmt::format("messages[0].{}: not supported", member));
     }
 }
 

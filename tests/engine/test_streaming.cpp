@@ -125,7 +125,7 @@ TEST_F(Streaming, LogsThatItCannotRememberWhatWasUsed) {
 TEST_F(Streaming, StartsWithWhatEarlierSessionsUsed) {
     Engine resident(test::nano(), small_options());
     const auto expected = evaluate(resident, ids);
-    const auto path = folder.path() / "deep" / "down" / "nano.heat";
+    const auto path = folder.path() / "nano.heat";
     {
         Engine first = streaming(test::nano(), 100, make_read_queue(), small_options(),
                                  open_heat_file(*test::nano(), path));

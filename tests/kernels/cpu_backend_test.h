@@ -62,18 +62,18 @@ struct Angles {
 
 class CpuBackendTest : public testing::TestWithParam<std::string> {
   protected:
-    std::unique_ptr<Primitives> backend(Precision precision = Precision::exact, int threads = 3) {
+    // Of the set that is tested.
+    const cpu::Table& table() const {
 #if defined(CACHALOT_TEST_EMULATED_AVX2_VNNI)
-        if (GetParam() == "avx2_vnni_emulated")
-            return std::make_unique<cpu::CpuPrimitives>(*avx2_vnni_emulated_table(),
-                                                        CpuOptions{threads, precision, {}});
+        if (GetParam() == "avx2_vnni_emulated") return *avx2_vnni_emulated_table();
 #endif
 #if defined(CACHALOT_TEST_EMULATED_AVX512)
-        if (GetParam() == "avx512_emulated")
-            return std::make_unique<cpu::CpuPrimitives>(*avx512_emulated_table(),
-                                                        CpuOptions{threads, precision, {}});
+        if (GetParam() == "avx512_emulated") return *avx512_emulated_table();
 #endif
-        return make_cpu_primitives({threads, precision, GetParam()});
+        return cpu::choose_table(GetParam());
+    }
+    std::unique_ptr<Primitives> backend(Precision precision = Precision::exact, int threads = 3) {
+        return std::make_unique<cpu::CpuPrimitives>(table(), CpuOptions{threads, precision, {}});
     }
     std::unique_ptr<Primitives> reference = make_reference_primitives();
     RandomData random{7};

@@ -67,8 +67,9 @@ const Dialects kCalls[] = {
 // clang-format on
 
 TEST(ApiToolChecks, ParametersOfWrongTypesNameTheToolAndTheField) {
-    for (const auto& [read, places] : kParameters)
-        for (const NamePlace& place : places) {
+    for (const auto& dialect : kParameters)
+        for (const NamePlace& place : dialect.places) {
+            const auto& read = dialect.read;
             for (const auto& [field, schema] : kWrong) {
                 const auto body = replaced(place.members, "VALUE", schema);
                 const auto path = std::string(place.path) + field;
@@ -90,8 +91,9 @@ TEST(ApiToolChecks, NamesOfCallsAreThoseThatThePromptCanHold) {
     // Other services have other rules, and the model may have misspelt one.
     const std::string good[] = {"f",   "mcp__a-b.c:d/e",     "$web_search", "two words",
                                 "été", std::string(300, 'a')};
-    for (const auto& [read, places] : kCalls)
-        for (const NamePlace& place : places) {
+    for (const auto& dialect : kCalls)
+        for (const NamePlace& place : dialect.places) {
+            const auto& read = dialect.read;
             const auto field = [&](const std::string& name) {
                 return refused_field(
                     [&] { read(replaced(place.members, "VALUE", ordered_json(name).dump())); });

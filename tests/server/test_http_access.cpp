@@ -237,6 +237,12 @@ TEST_F(HttpAccess, TlsNeedsGoodFiles) {
     EXPECT_THROW(start(), Error);
 }
 
+// OpenSSL would look for the first line of a certificate without end.
+TEST_F(HttpAccess, TlsOfADeviceIsRefused) {
+    options.tls_cert = options.tls_key = "/dev/zero";
+    EXPECT_THROW(start(), Error);
+}
+
 TEST_F(HttpAccess, ServesTls) {
     auto folder = std::filesystem::temp_directory_path() / fmt::format("cachalot-tls-{}", getpid());
     std::filesystem::create_directories(folder);

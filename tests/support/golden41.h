@@ -20,7 +20,9 @@ class Model41 {
           golden_(std::string(CACHALOT_TEST_DATA "/") + name + "-golden.safetensors") {}
 
     const std::shared_ptr<const Model>& model() const { return model_; }
-    Engine exact(KvPrecision kv = KvPrecision::f32) const { return Engine(model_, {2, Precision::exact, kv}); }
+    Engine exact(KvPrecision kv = KvPrecision::f32) const {
+        return Engine(model_, {2, Precision::exact, kv});
+    }
 
     bool has(const std::string& name) const { return golden_.find(name) != nullptr; }
     template <class T>

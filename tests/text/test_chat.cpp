@@ -140,5 +140,42 @@ TEST(Chat, ErrorsNameTheField) {
               "messages[0].tools: only system and developer messages can carry tools");
 }
 
+TEST(Chat, WhatWouldBeLostIsRefused) {
+    EXPECT_EQ(error_of(R"([{"role": "user", "text": "x"}])"),
+              "messages[0].text: not supported: it belongs into content");
+    EXPECT_EQ(error_of(R"([{"role": "user", "parts": ["x"]}])"),
+              "messages[0].parts: not supported: it belongs into content");
+    for (const char* media : {"images", "audio", "videos"}) {
+        const auto message = [&](const char* value) {
+            return fmt::format(R"([{{"role": "user", "content": "x", "{}": {}}}])", media, value);
+        };
+        EXPECT_EQ(error_of(message(R"(["a"])")),
+                  fmt::format("messages[0].{}: not supported: the model reads text only", media));
+        EXPECT_EQ(read(message("[]")).messages.size(), 1u);
+        EXPECT_EQ(read(message("null")).messages.size(), 1u);
+    }
+    EXPECT_EQ(error_of(R"([{"role": "assistant", "content": "x", "prefix": false}])"),
+              "messages[0].prefix: the last message is of the assistant, and is always continued");
+    EXPECT_EQ(read(R"([{"role": "assistant", "content": "x", "prefix": true}])").messages.size(), 1u);
+}
+
+TEST(Chat, ToolsThatCannotBeCalledAreRefused) {
+    const auto problem = [](const std::string& tool) {
+        return error_of(R"({"messages": [], "tools": [)" + tool + "]}");
+    };
+    for (const char* type : {"computer_use", "custom", "namespace", "Function", ""})
+        EXPECT_EQ(problem(fmt::format(R"({{"type": "{}"}})", type)),
+                  fmt::format("tools[0].type: '{}' is not supported, expected function; "
+                              "offer a function instead",
+                              type));
+    for (const std::string& name : {std::string("a b"), std::string("ä"), std::string(257, 'x')})
+        EXPECT_THAT(problem(R"({"function": {"name": ")" + name + "\"}}"),
+                    testing::StartsWith("tools[0].function.name: "))
+            << name;
+    for (const char* type : {"web_search", "mcp", "code_interpreter", "openrouter:x"})
+        EXPECT_TRUE(
+            read(fmt::format(R"({{"messages": [], "tools": [{{"type": "{}"}}]}})", type)).tools.empty());
+}
+
 }  // namespace
 }  // namespace cachalot

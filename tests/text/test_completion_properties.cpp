@@ -95,7 +95,8 @@ rc::Gen<Message> answer() {
 
 // What a model should have written for `message`.
 std::string completion_text(const Message& message, ChatFormat format = ChatFormat::v4) {
-    const std::string text = encode_prompt({{text_message(Role::user, ""), message}, {}, {}}, {.format = format}).text();
+    const std::string text =
+        encode_prompt({{text_message(Role::user, ""), message}, {}, {}}, {.format = format}).text();
     return text.substr(text.find(kThinkStart) + kThinkStart.size());
 }
 

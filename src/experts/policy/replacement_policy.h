@@ -100,7 +100,7 @@ inline constexpr std::string_view kShippedPolicy = "forecast";
 std::unique_ptr<ReplacementPolicy> make_policy(std::string_view name, const CacheShape& shape,
                                                const PolicyOptions& options = {});
 
-// One function for each file of this folder.
+// One function for each policy; a file of this folder has the variants of one.
 std::unique_ptr<ReplacementPolicy> make_lru(const CacheShape& shape);
 std::unique_ptr<ReplacementPolicy> make_lru_per_layer(const CacheShape& shape);
 std::unique_ptr<ReplacementPolicy> make_lfu(const CacheShape& shape);

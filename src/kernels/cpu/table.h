@@ -1,8 +1,8 @@
 // The inner loops, one set per instruction set, behind one table of function pointers.
 //
-// A new instruction set is a vector header (simd_*.h) and a file of three lines that includes kernels.inl
-// with it; a new format of weights is a struct in formats.inl; nothing else changes. The table is chosen
-// once, at run time, from what the processor can do.
+// An instruction set is a vector header (simd_*.h) and a file that includes kernels.inl with it; a format of
+// weights is a struct in formats.inl. CONTRIBUTING.md lists the other places that name them. The table is
+// chosen once, at run time, from what the processor can do.
 //
 // Every function works on one thread. Lengths are multiples of 32 (checked when a model is bound). The order
 // in which an element's sum is taken depends on its length only, never on its neighbours: a row gives the

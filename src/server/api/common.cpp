@@ -26,12 +26,12 @@ std::int32_t token_id(const std::string& text, const Field& bias, int vocab) {
     return id;
 }
 
-// Penalties look at the whole conversation. Without any it does not matter how far they would look.
+// A window for penalties is not supported. Without penalties it does not matter how far they would look.
 void check_penalty_window(const Field& body, const SamplingOptions& o) {
     if (o.repetition_penalty == 1 && o.presence_penalty == 0 && o.frequency_penalty == 0) return;
     for (const char* name : {"repeat_last_n", "penalty_last_n", "repetition_penalty_range"})
         if (const auto window = body[name]; window && window.integer(-1, kMaxTokensLimit) != -1)
-            window.refuse("not supported: penalties look at the whole conversation (-1)");
+            window.refuse("a window for penalties is not supported; leave it out or send -1");
 }
 
 }  // namespace

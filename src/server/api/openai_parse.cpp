@@ -73,30 +73,6 @@ ToolSet read_tools(const Field& list, ChatFormat format) {
     return tools;
 }
 
-// DeepSeek's messages may offer tools, too. These are functions or left out, as those of the request.
-void check_message_tools(const Field& list) {
-    for (std::size_t i = 0; list && i < list.size(); ++i) {
-        const Field type = list[i]["type"];
-        if (!type || type.string() == "function")
-            tool_name(list[i]["function"]["name"]);
-        else if (!runs_at_provider(list[i]))
-            refuse_tool_type(type, "function");
-    }
-}
-
-// Members of a message that would be dropped without a word.
-void check_message(const Field& message, bool last) {
-    for (const char* name : {"images", "audio", "videos"})
-        if (const Field media = message[name]; media && !(media.is_array() && media.size() == 0))
-            media.refuse("not supported: the model reads text only");
-    for (const char* name : {"text", "parts"})
-        if (const Field text = message[name]) text.refuse("not supported: it belongs into content");
-    if (const Field prefix = message["prefix"];
-        prefix && !prefix.boolean() && last && message["role"].string() == "assistant")
-        prefix.refuse("the last message is of the assistant, and is always continued");
-    check_message_tools(message["tools"]);
-}
-
 void read_tool_choice(const Field& choice, ToolSet& tools, Request& request) {
     auto by_name = [&](const Field& mode) {
         if (mode.string() == "auto")
@@ -217,8 +193,6 @@ ChatRequest parse_chat(const HttpRequest& http, const ModelInfo& model) {
     chat.include_usage = read_include_usage(body);
     chat.return_progress = body["return_progress"].boolean_or(false);
     request.conversation.messages = read_messages(body["messages"], model.chat.format);
-    const auto messages = body["messages"];
-    for (std::size_t i = 0; i < messages.size(); ++i) check_message(messages[i], i + 1 == messages.size());
     request.conversation.tools = chat.tools.functions();
     check_continuation(body, request.conversation);
     if (model.remove_client_noise) remove_client_noise(request.conversation);

@@ -12,14 +12,6 @@ namespace {
 
 constexpr std::string_view kSeparator = "__";
 
-// Behind these may be a date or a variant: web_search_20250305, mcp_toolset.
-constexpr std::string_view kProviderTypes[] = {
-    "web_search",       "web_fetch",     "code_interpreter",   "code_execution",
-    "image_generation", "file_search",   "tool_search",        "mcp",
-    "advisor",          "google_search", "google_maps",        "url_context",
-    "x_search",         "live_search",   "collections_search", "retrieval",
-    "browser_search"};
-
 // Throws ApiError.
 void check_schema(const Field& schema, std::string_view tool) {
     try {
@@ -106,16 +98,8 @@ void ToolSet::restrict_to(const Field& list, bool nested) {
 }
 
 std::string tool_name(const Field& name) {
-    static constexpr std::size_t kMaxBytes = 256;
-    const std::string& text = non_empty(name);
-    if (text.size() > kMaxBytes) name.refuse(fmt::format("at most {} bytes are allowed", kMaxBytes));
-    const auto is_allowed = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               std::string_view("_-.:/").find(c) != std::string_view::npos;
-    };
-    if (!std::all_of(text.begin(), text.end(), is_allowed))
-        name.refuse("only letters, digits, '_', '-', '.', ':' and '/' are allowed in a tool's name");
-    return text;
+    if (const auto problem = problem_of_tool_name(name.string()); !problem.empty()) name.refuse(problem);
+    return name.string();
 }
 
 std::string call_name(const Field& name) {
@@ -133,26 +117,16 @@ void read_namespace(const Field& tool, const Field& function, ChatFormat format,
 }
 
 bool runs_at_provider(const Field& tool) {
+    const Field environment = tool["environment"];
     const std::string& type = tool["type"].string();
-    // A shell may be one of the provider's containers, and a search for tools may be left to the client.
-    if (type == "shell") {
-        const Field environment = tool["environment"];
-        return environment && environment["type"].string_or("").starts_with("container");
-    }
-    if (type == "tool_search") return tool["execution"].string_or("server") == "server";
-    return type.starts_with("openrouter:") ||
-           std::any_of(std::begin(kProviderTypes), std::end(kProviderTypes), [&](std::string_view known) {
-               return type.starts_with(known) && (type.size() == known.size() || type[known.size()] == '_');
-           });
+    const bool is_shell = type == "shell", is_search = type == "tool_search";
+    return cachalot::runs_at_provider(
+        type, is_shell && environment ? environment["type"].string_or("") : std::string(),
+        is_search ? tool["execution"].string_or("") : std::string());
 }
 
 void refuse_tool_type(const Field& type, std::string_view expected) {
-    if (type.string() == "tool_search")
-        type.refuse(
-            "'tool_search' that the client executes is not supported: "
-            "leave it out and offer the tools themselves, or offer a function that searches");
-    type.refuse(fmt::format("'{}' is not supported, expected {}; offer a function instead",
-                            type.string().substr(0, 100), expected));
+    type.refuse(problem_of_tool_type(type.string(), expected));
 }
 
 ordered_json function_parts(const Field& function) {

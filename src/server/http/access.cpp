@@ -118,7 +118,7 @@ void ApiKeys::add(std::string_view line) {
 }
 
 void ApiKeys::add_file(const std::string& path) {
-    std::string text = read_text_file(path);
+    std::string text = read_text_input(path);
     std::size_t number = 0;
     for (std::size_t begin = 0; begin < text.size();) {
         auto end = std::min(text.find('\n', begin), text.size());

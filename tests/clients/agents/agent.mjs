@@ -88,7 +88,7 @@ export async function inScratch(test) {
         HTTP_PROXY: guard.url, HTTPS_PROXY: guard.url, http_proxy: guard.url, https_proxy: guard.url,
         NO_PROXY: '127.0.0.1', no_proxy: '127.0.0.1', DO_NOT_TRACK: '1',
     };
-    const run = (command, args, more = {}, limit = 60_000) => new Promise((done, failed) => {
+    const run = (command, args, more = {}, limit = 180_000) => new Promise((done, failed) => {
         const child = spawn(command, args, {
             cwd: work, detached: true, env: {...environment, ...more}, stdio: ['ignore', 'pipe', 'pipe'],
         });

@@ -245,6 +245,7 @@ void add_bench(CLI::App& app) {
     auto o = std::make_shared<BenchOptions>();
     auto* command = app.add_subcommand("bench", "Speed of prefill and decode");
     o->model.add_to(*command);
+    o->model.add_decoder_prefill_to(*command);
     o->model.add_profile_to(*command);
     command->add_flag("--trace", o->model.trace_table,
                       "print where the time goes and how often threads wait for each other, to stderr");

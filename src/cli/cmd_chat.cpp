@@ -9,6 +9,7 @@ void add_chat(CLI::App& app) {
     auto* command = app.add_subcommand("chat", "A conversation on the terminal");
     o->model.expert_heat = "auto";
     o->model.add_to(*command);
+    o->model.add_decoder_prefill_to(*command);
     o->model.log_options.add_to(*command);
     o->answer.add_to(*command);
     add_draft_to(*command, o->drafting);

@@ -200,6 +200,7 @@ void add_eval(CLI::App& app) {
     auto o = std::make_shared<EvalCommand>();
     auto* command = app.add_subcommand("eval", "Small checks of what a model can do, to notice regressions");
     o->model.add_to(*command);
+    o->model.add_decoder_prefill_to(*command);
     std::vector<std::string> names;
     for (const auto& f : eval_families()) names.push_back(f.name);
     command->add_option("--family", o->families, "only these families, see below; default: all")

@@ -233,6 +233,7 @@ void add_run(CLI::App& app) {
     auto* command = app.add_subcommand("run", "Answers one prompt");
     o->model.expert_heat = "auto";
     o->model.add_to(*command);
+    o->model.add_decoder_prefill_to(*command);
     o->model.add_profile_to(*command);
     o->model.log_options.add_to(*command);
     auto* words = command->add_option("question", o->question,

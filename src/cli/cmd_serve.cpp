@@ -258,6 +258,7 @@ void add_serve(CLI::App& app) {
     auto* command = app.add_subcommand("serve", "Answers HTTP clients of OpenAI's and Anthropic's APIs");
     o->model.expert_heat = "auto";
     o->model.add_to(*command);
+    o->model.add_decoder_prefill_to(*command);
     command->add_option("--alias", o->alias, "the model's name for clients")->type_name("NAME");
     auto* scripted = command
                          ->add_option("--scripted", o->scripted,

@@ -11,6 +11,20 @@
 namespace cachalot {
 namespace {
 
+void check_decoder_prefill(const EngineOptions& o, const Config& config) {
+    if (o.decoder_prefill == 0) return;
+    const int end = config.context_layers_end();
+    if (o.decoder_prefill < 1) fail("decoder-prefill: {} is out of range", o.decoder_prefill);
+    if (end == config.layers)
+        fail("decoder-prefill: every layer of this model reads rows of its own, so none can be left out");
+    if (!config.engram.layers.empty() && config.engram.layers.back() > end)
+        fail("decoder-prefill: layer {} of this model has an Engram table, and layers behind {} are left out",
+             config.engram.layers.back(), end);
+    if (o.layers && *o.layers != all_layers(config))
+        fail("decoder-prefill: not supported for a part of the layers");
+    if (!o.route_trace.empty()) fail("decoder-prefill: a trace of routes needs all layers of all tokens");
+}
+
 EngineOptions checked(EngineOptions o, const Config& config) {
     if (o.threads < 0 || o.threads > 1024) fail("threads: {} is out of range (0 to 1024)", o.threads);
     if (o.layers) o.layers = layer_range(config, o.layers->first, o.layers->last);
@@ -19,6 +33,7 @@ EngineOptions checked(EngineOptions o, const Config& config) {
     if (o.context < 1 || o.context > config.context_length)
         fail("context: {} is out of range (the model was trained for {} tokens)", o.context,
              config.context_length);
+    check_decoder_prefill(o, config);
     return o;
 }
 
@@ -97,14 +112,26 @@ std::span<float> Engine::step(KvState& state, std::span<const std::int32_t> toke
     return step(batch).logits;
 }
 
+std::size_t Engine::context_rows(std::size_t left) const {
+    const auto whole = static_cast<std::size_t>(options_.decoder_prefill);
+    constexpr std::size_t kWorthAPass = 64;
+    return whole && left >= whole + kWorthAPass ? left - whole : 0;
+}
+
 std::span<float> Engine::prefill(KvState& state, std::span<const std::int32_t> tokens,
                                  const Progress& progress) {
     if (auto length = state.length() + static_cast<std::int64_t>(tokens.size()); length > options_.context)
         fail("the prompt has {} tokens, the context holds {}", length, options_.context);
     std::span<float> logits;
     for (std::size_t done = 0; done < tokens.size();) {
-        auto count = std::min<std::size_t>(static_cast<std::size_t>(options_.chunk), tokens.size() - done);
-        logits = step(state, tokens.subspan(done, count), RowsKind::prompt);
+        const std::size_t left = tokens.size() - done, context = context_rows(left);
+        const auto count = std::min(static_cast<std::size_t>(options_.chunk), context ? context : left);
+        Batch batch;
+        if (context)
+            batch.add_context(state, tokens.subspan(done, count));
+        else
+            batch.add(state, tokens.subspan(done, count), RowsKind::prompt);
+        logits = step(batch).logits;
         done += count;
         if (progress && !progress(static_cast<std::int64_t>(done))) return {};
     }

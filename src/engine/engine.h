@@ -32,8 +32,11 @@ struct EngineOptions {
     Precision precision = Precision::fast;    // exact: activations stay float32
     KvPrecision kv = KvPrecision::reference;  // f32: no rounding of the cache
     int chunk = 512;                          // most tokens of a prompt evaluated in one pass
-    std::int64_t context = 0;                 // most tokens of a sequence; 0: what the model was trained for
-    std::optional<std::string> isa;           // see CpuOptions
+    // Of the tokens of a prompt the last so many go through all layers, the others only through those that
+    // they leave rows in (Config::context_layers_end()). 0: all go through all layers.
+    int decoder_prefill = 0;
+    std::int64_t context = 0;        // most tokens of a sequence; 0: what the model was trained for
+    std::optional<std::string> isa;  // see CpuOptions
     CpuOptions::Numa numa = CpuOptions::Numa::automatic;
     Trace* trace = nullptr;                    // records every pass; must outlive the engine
     std::optional<ExpertBudget> expert_cache;  // memory for routed experts; none: all are mapped
@@ -83,6 +86,10 @@ class Engine {
     // A pass of one sequence; returns the logits [wanted rows, vocab].
     std::span<float> step(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
                           Batch::Logits wanted = Batch::Logits::last);
+
+    // Of so many tokens that are read before something is written or kept, how many, the first ones, can be
+    // rows of context; 0 if they would not be worth a pass.
+    std::size_t context_rows(std::size_t left) const;
 
     // Evaluates any number of tokens in passes of at most `chunk`, and returns the logits [vocab] of the
     // last. Calls progress(tokens done) after each pass; if it returns false the rest is left out and the

@@ -125,6 +125,7 @@ Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& 
     options.precision = o.precision;
     options.kv = o.kv;
     options.context = o.context;
+    options.decoder_prefill = o.decoder_prefill;
     options.route_trace = o.route_trace;
     options.observer = o.observer;
     options.log = o.log;

@@ -29,6 +29,7 @@ struct OpenEngineOptions {
     Precision precision = Precision::fast;
     KvPrecision kv = KvPrecision::reference;
     std::int64_t context = 0;           // tokens; 0: what the model was trained for
+    int decoder_prefill = 0;            // tokens; 0: exact
     int chunk = 0;                      // tokens; 0: as is best with and without a cache of experts
     std::string expert_cache = "auto";  // "8GB", "25%"; "off": map all; "auto": off if all fit, else a cache
     std::string expert_heat = "off";    // FILE, "off", or "auto": one in the user's cache folder

@@ -111,7 +111,7 @@ std::vector<Scheduler::Part> Scheduler::plan() {
 std::vector<Scheduler::Part> Scheduler::participants() const {
     std::vector<Part> sound, doubted;
     for (const auto& [rank, s] : running_)
-        (s->in_doubt() ? doubted : sound).push_back({s, size(s->generation_.pending()), {}, false});
+        (s->in_doubt() ? doubted : sound).push_back({s, size(s->generation_.pending()), {}});
     if (doubted.empty() || (!sound.empty() && passes_ % 2)) return sound;
     doubted.resize(1);
     return doubted;
@@ -128,27 +128,49 @@ std::vector<Scheduler::Part> Scheduler::share_rows() const {
     for (auto part = readers; part != parts.end(); ++part) {
         auto fair = std::max<std::int64_t>(left / (parts.end() - part), 1);
         if (part->sequence->options_.all_logits) fair = std::min(fair, kScoredRows);
-        part->rows = cut_at_mark(*part->sequence, std::min(part->rows, fair));
+        part->rows = std::min(part->rows, fair);
+        cut_at_stop(*part);
         left -= part->rows;
     }
+    std::stable_partition(parts.begin(), parts.end(), [](const Part& part) { return !part.context; });
     return parts;
 }
 
-// A state can be kept as it was up to kRollback tokens ago, so only marks that lie further back end a chunk.
-std::int64_t Scheduler::cut_at_mark(const Sequence& s, std::int64_t rows) const {
+// The next length at which the state is to be kept or is complete.
+std::int64_t Scheduler::next_stop(const Sequence& s) const {
     const auto start = s.state_->length();
-    auto next = (start / kKeepEvery + 1) * kKeepEvery;
+    auto next = std::min((start / kKeepEvery + 1) * kKeepEvery, size(s.tokens()));
     if (auto mark = s.marks_.upper_bound(start); mark != s.marks_.end()) next = std::min(next, *mark);
-    return next < start + rows - kRollback ? next - start : rows;
+    return next;
+}
+
+// A state can be kept as it was up to kRollback tokens ago, so only stops that lie further back end a chunk.
+// What is continued from a kept state finds as many whole tokens before it as at the end of a prompt.
+void Scheduler::cut_at_stop(Part& part) const {
+    const Sequence& s = *part.sequence;
+    const auto until_stop = next_stop(s) - s.state_->length();
+    const auto context =
+        s.options_.all_logits
+            ? 0
+            : static_cast<std::int64_t>(engine_.context_rows(static_cast<std::size_t>(until_stop)));
+    part.context = context > 0;
+    if (part.context)
+        part.rows = std::min(part.rows, context);
+    else if (until_stop < part.rows - kRollback)
+        part.rows = until_stop;
 }
 
 void Scheduler::evaluate(const std::vector<Part>& parts) {
     Batch batch;
     std::vector<std::int32_t> tokens;
-    for (const auto& [s, rows, draft, forced] : parts) {
+    for (const auto& [s, rows, draft, forced, context] : parts) {
         const auto pending = s->generation_.pending();
         CACHALOT_CHECK(s->state_->length() + size(pending) == size(s->tokens()));
         const auto known = pending.first(static_cast<std::size_t>(rows));
+        if (context) {
+            batch.add_context(*s->state_, known);
+            continue;
+        }
         if (draft.empty()) {
             batch.add(*s->state_, known, s->rows_kind(),
                       s->options_.all_logits ? Batch::Logits::all : Batch::Logits::last);
@@ -181,7 +203,7 @@ void Scheduler::pass_failed(const std::vector<Part>& parts, const std::exception
         for (const auto& part : parts) drop(part.sequence, error);
         return;
     }
-    for (const auto& [held, rows, draft, forced] : parts) {
+    for (const auto& [held, rows, draft, forced, context] : parts) {
         auto& s = *held;
         const bool intact = s.state_->intact();
         if (s.in_doubt()) {  // it was by itself

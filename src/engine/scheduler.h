@@ -221,6 +221,7 @@ class Scheduler {
         std::int64_t rows;                // tokens that are known
         std::vector<std::int32_t> draft;  // and tokens that may follow them, ...
         bool forced = false;              // or have to
+        bool context = false;             // the rows leave the last layers out
     };
     // What a pass was for one part.
     struct Outcome {
@@ -258,7 +259,8 @@ class Scheduler {
     std::vector<Part> plan();
     std::vector<Part> participants() const;
     std::vector<Part> share_rows() const;
-    std::int64_t cut_at_mark(const Sequence& sequence, std::int64_t rows) const;
+    std::int64_t next_stop(const Sequence& sequence) const;
+    void cut_at_stop(Part& part) const;
     void cut(Sequence& sequence, std::size_t length);
     void evaluate(const std::vector<Part>& parts);
     void pass_failed(const std::vector<Part>& parts, const std::exception_ptr& error);

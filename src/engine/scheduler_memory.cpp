@@ -53,6 +53,9 @@ bool Scheduler::let_go() {
 void Scheduler::keep(Sequence& s, std::int64_t length) try {
     auto tokens = s.tokens().first(static_cast<std::size_t>(length));
     if (length == 0 || prefixes_.contains(s.options_.space, tokens)) return;
+    // Of one in the middle of context the last layers know too few tokens to continue from.
+    const auto begin = s.state_->context_end();
+    if (begin > 0 && length - begin < engine_.options().decoder_prefill) return;
     if (!engine_.problem().empty()) return;  // nobody knows which weights the state is of
     // The part of the memory beyond the limit is for this moment; the next pass makes room again.
     if (engine_.kv_memory().bytes() > limit_ && !make_room(0)) return;

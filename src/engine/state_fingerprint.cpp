@@ -19,6 +19,7 @@ ChainKey state_fingerprint(const Engine& engine, const Hash128& model) {
                             hex(model));
     if (o.layers && *o.layers != all_layers(engine.model().config))
         text += fmt::format(";layers {} to {}", o.layers->first, o.layers->last);
+    if (o.decoder_prefill) text += fmt::format(";decoder prefill {}", o.decoder_prefill);
     return hash128(std::as_bytes(std::span(text)));
 }
 

@@ -144,6 +144,7 @@ struct AttendCall {
     RowFormat window_format, compressed_format;
     int window_size = 0;
     RingView window;                         // holds positions start-window_size+1 .. start+rows-1
+    std::int64_t window_first = 0;           // but none before this one
     int ratio = 0;                           // 0: window only
     PagedView compressed;                    // rows [0, (position+1)/ratio) are visible
     const std::int32_t* selected = nullptr;  // [rows, top_k], see IndexCall; null: all visible rows

@@ -104,7 +104,7 @@ class TracingPrimitives final : public ForwardingPrimitives {
         for (const auto& c : calls) {
             std::int64_t window = 0, compressed = 0;  // rows
             for (int r = 0; r < c.rows; ++r) {
-                window += std::min<std::int64_t>(c.start + r + 1, c.window_size);
+                window += std::min<std::int64_t>(c.start + r + 1 - c.window_first, c.window_size);
                 if (!c.ratio) continue;
                 const std::int64_t visible = (c.start + r + 1) / c.ratio;
                 compressed += c.selected ? std::min<std::int64_t>(visible, c.top_k) : visible;

@@ -11,8 +11,9 @@
 //     engram            X, rows of tables           X, of the layers that have a table
 //     attention_input   X                           x = norm(mix(X)); products of x: queries, latents,
 //                                                   inputs of compressors, weights of the indexer
-//     queries           low-rank queries            queries of attention and indexer, normalised, rotated
 //     remember          latents, compressor inputs  the states: window rows, compressed rows, indexer keys
+//     leave_context                                 from here on the batch is without its rows of context
+//     queries           low-rank queries            queries of attention and indexer, normalised, rotated
 //     choose            indexer queries, keys       the compressed rows that each query sees
 //     attend            queries, states, choice     attended values, rotated back
 //     attention_output  attended values             X = spread(output, X)
@@ -39,8 +40,9 @@ struct PassOutput {
     // Where the head is computed elsewhere: [rows, 4, H] behind the last layer, and with delayed mixing
     // [rows, 4], the weights of the next mix (layer_range.h, boundary_floats).
     std::span<const float> streams;
-    std::span<const std::int32_t>
-        experts;  // [layers, rows, k] the chosen ones; of the layers that were computed
+    // [layers, rows, k] the chosen ones; of the layers that were computed, and for rows of context only of
+    // those before Config::context_layers_end().
+    std::span<const std::int32_t> experts;
 
     // [wanted rows of this sequence, vocab]
     std::span<float> of(const BatchRows& sequence) const {
@@ -49,9 +51,14 @@ struct PassOutput {
     }
 };
 
-// Is shown the activations behind a layer, for tests and traces: streams [rows, 4, H], expert ids [rows, k].
-using LayerObserver =
-    std::function<void(int layer, std::span<const float> streams, std::span<const std::int32_t> experts)>;
+// The activations behind a layer, for tests and traces.
+struct LayerView {
+    int layer;
+    std::span<const float> streams;          // [rows, 4, H]
+    std::span<const std::int32_t> experts;   // [rows, k]
+    std::span<const std::int32_t> selected;  // [rows, index_top_k], see IndexCall; of layers with an indexer
+};
+using LayerObserver = std::function<void(const LayerView&)>;
 
 class Backend {
   public:
@@ -65,8 +72,9 @@ class Backend {
     virtual void embed() = 0;
     virtual void engram(int layer) = 0;
     virtual void attention_input(int layer) = 0;
-    virtual void queries(int layer) = 0;
     virtual void remember(int layer) = 0;
+    virtual void leave_context(int layer) = 0;
+    virtual void queries(int layer) = 0;
     virtual void choose(int layer) = 0;
     virtual void attend(int layer) = 0;
     virtual void attention_output(int layer) = 0;

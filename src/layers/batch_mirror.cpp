@@ -1,5 +1,7 @@
 #include "layers/batch_mirror.h"
 
+#include <algorithm>
+
 namespace cachalot {
 namespace {
 
@@ -12,7 +14,8 @@ void send(std::span<const T> from, Buffer<T>& to, Stream& stream) {
 }  // namespace
 
 void BatchMirror::load(const Batch& batch, Stream& stream) {
-    rows_ = batch.rows();
+    rows_ = all_rows_ = batch.rows();
+    context_rows_ = batch.context_rows();
     wanted_rows_ = batch.wanted().size();
     here_.clear();
     page_list_.clear();
@@ -22,9 +25,13 @@ void BatchMirror::load(const Batch& batch, Stream& stream) {
     }
     std::byte* const* pages = pages_.reserve(page_list_.size());
     for (const BatchRows& s : batch.sequences()) {
-        here_.push_back({s.start, s.first, s.count, s.state->slab().address(), pages});
+        here_.push_back(
+            {s.start, s.state->context_end(), s.first, s.count, s.state->slab().address(), pages});
         pages += s.state->pages().size();
     }
+    sequences_left_ = here_.size();
+    sequences_beyond_context_ = static_cast<std::size_t>(
+        std::ranges::count_if(batch.sequences(), [](const BatchRows& s) { return !s.context; }));
     send(batch.tokens(), tokens_, stream);
     send(batch.positions(), positions_, stream);
     send(batch.wanted(), wanted_, stream);

@@ -11,7 +11,8 @@ namespace cachalot {
 
 // The rows of one sequence, and where its state lies.
 struct SequenceRows {
-    std::int64_t start;  // position of the first row
+    std::int64_t start;        // position of the first row
+    std::int64_t context_end;  // KvState::context_end()
     std::int32_t first, count;
     std::byte* slab;
     std::byte* const* pages;
@@ -24,18 +25,26 @@ class BatchMirror {
 
     void load(const Batch& batch, Stream& stream);
 
+    // From here on the batch is without its rows of context, which are the last ones.
+    void leave_context() {
+        rows_ -= context_rows_;
+        sequences_left_ = sequences_beyond_context_;
+    }
+
     // How many there are is known to the host, too.
     int rows() const { return rows_; }
+    int all_rows() const { return all_rows_; }  // with those of context that were left
+    std::size_t sequences_beyond_context() const { return sequences_beyond_context_; }
     std::span<const std::int32_t> tokens() const { return {tokens_.address(), count(rows_)}; }
     std::span<const std::int64_t> positions() const { return {positions_.address(), count(rows_)}; }
     std::span<const std::int32_t> wanted() const { return {wanted_.address(), wanted_rows_}; }
-    std::span<const SequenceRows> sequences() const { return {sequences_.address(), here_.size()}; }
+    std::span<const SequenceRows> sequences() const { return {sequences_.address(), sequences_left_}; }
 
   private:
     static std::size_t count(int n) { return static_cast<std::size_t>(n); }
 
-    int rows_ = 0;
-    std::size_t wanted_rows_ = 0;
+    int rows_ = 0, all_rows_ = 0, context_rows_ = 0;
+    std::size_t sequences_left_ = 0, sequences_beyond_context_ = 0, wanted_rows_ = 0;
     Buffer<std::int32_t> tokens_;        // [rows]
     Buffer<std::int64_t> positions_;     // [rows]
     Buffer<std::int32_t> wanted_;        // [wanted rows]

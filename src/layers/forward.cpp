@@ -20,8 +20,9 @@ PassOutput forward(Backend& backend, const LayerRange& range, const Batch& batch
         for (int layer = range.first; layer < range.last; ++layer) {
             backend.engram(layer);
             backend.attention_input(layer);
-            backend.queries(layer);
             backend.remember(layer);
+            backend.leave_context(layer);
+            backend.queries(layer);
             backend.choose(layer);
             backend.attend(layer);
             backend.attention_output(layer);
@@ -32,7 +33,7 @@ PassOutput forward(Backend& backend, const LayerRange& range, const Batch& batch
         if (range.head) backend.head();
     });
 
-    for (const auto& s : batch.sequences()) s.state->advance(batch.tokens_of(s));
+    for (const auto& s : batch.sequences()) s.state->advance(batch.tokens_of(s), s.context);
     return output;
 }
 

@@ -2,6 +2,8 @@
 // older tokens in CSA layers (those that the indexer chooses) and HCA layers (all).
 #include "layers/host_backend.h"
 
+#include <cstring>
+
 namespace cachalot {
 namespace {
 
@@ -32,11 +34,14 @@ void HostBackend::open_rings(int l) {
         });
 }
 
-void HostBackend::close_rings(int l) {
-    for (std::size_t i = 0; const SequenceRows& s : batch_.sequences())
-        each_ring(layout_.layer(l), open_[i++], [&](const RowRing& ring, const RingView& view) {
+void HostBackend::close_rings(int l, std::size_t first_sequence) {
+    const auto sequences = batch_.sequences();
+    for (std::size_t i = first_sequence; i < sequences.size(); ++i) {
+        const SequenceRows& s = sequences[i];
+        each_ring(layout_.layer(l), open_[i], [&](const RowRing& ring, const RingView& view) {
             ring.close(s.slab, view, s.start, s.count);
         });
+    }
 }
 
 void HostBackend::attention_input(int l) {
@@ -146,6 +151,22 @@ void HostBackend::remember(int l) {
     });
 }
 
+// Rows of context stand behind all others, so that those stay where they are. Layers behind this one will know
+// nothing of the tokens; their windows are cleared, since what is left in them is of other tokens.
+void HostBackend::leave_context(int l) {
+    if (l != config_.context_layers_end()) return;
+    box("leave_context", l, [this, l] {
+        const std::size_t others = batch_.sequences_beyond_context();
+        close_rings(l, others);
+        for (const SequenceRows& s : batch_.sequences().subspan(others))
+            for (int next = l + 1; next < range_.last; ++next) {
+                const RowRing& window = layout_.layer(next).window;
+                std::memset(s.slab + window.offset, 0, static_cast<std::size_t>(window.bytes()));
+            }
+        batch_.leave_context();
+    });
+}
+
 void HostBackend::choose(int l) {
     if (!config_.shape(l).indexer) return;
     box("choose", l, [this, l] {
@@ -200,6 +221,7 @@ void HostBackend::attend(int l) {
             call.window_format = layout_.window_format();
             call.compressed_format = layout_.compressed_format();
             call.window_size = c.sliding_window;
+            if (l > c.context_layers_end()) call.window_first = s.context_end;
             call.window = open_[i++].window;
             call.ratio = shape.ratio;
             if (shape.ratio) call.compressed = layout_.layer(shape.kv_source).compressed.rows(s.pages);

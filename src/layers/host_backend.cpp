@@ -117,7 +117,8 @@ void HostBackend::spread() {
 }
 
 std::int32_t* HostBackend::expert_ids(int layer) {
-    return a_.expert_ids.address() + static_cast<std::size_t>(layer * config_.experts_per_token) * rows();
+    return a_.expert_ids.address() +
+           static_cast<std::size_t>(layer * config_.experts_per_token * batch_.all_rows());
 }
 
 void HostBackend::expert_input(int l) {
@@ -165,8 +166,11 @@ void HostBackend::experts(int l) {
     if (!observer_) return;
     box("observe", l, [this, l] {
         const auto streams = rows() * static_cast<std::size_t>(kStreams * config_.hidden_size);
-        observer_(l, {a_.streams.address(), streams},
-                  {expert_ids(l), rows() * static_cast<std::size_t>(config_.experts_per_token)});
+        LayerView view{l, {a_.streams.address(), streams}, {}, {}};
+        view.experts = {expert_ids(l), rows() * static_cast<std::size_t>(config_.experts_per_token)};
+        if (config_.shape(l).indexer)
+            view.selected = {a_.selected.address(), rows() * static_cast<std::size_t>(config_.index_top_k)};
+        observer_(view);
     });
 }
 

@@ -32,8 +32,9 @@ class HostBackend final : public Backend {
     void embed() override;
     void engram(int layer) override;
     void attention_input(int layer) override;
-    void queries(int layer) override;
     void remember(int layer) override;
+    void leave_context(int layer) override;
+    void queries(int layer) override;
     void choose(int layer) override;
     void attend(int layer) override;
     void attention_output(int layer) override;
@@ -74,7 +75,7 @@ class HostBackend final : public Backend {
     void spread();
     std::int32_t* expert_ids(int layer);  // [rows, k]
     void open_rings(int layer);
-    void close_rings(int layer);
+    void close_rings(int layer, std::size_t first_sequence = 0);
     CompressCall compressor(const CompressorWeights& weights, const CompressorLayout& layout,
                             const SequenceRows& sequence, const Buffer<float>& kv, const Buffer<float>& gate,
                             const RingView& kv_ring, const RingView& score_ring, const RowFormat& format);

@@ -70,6 +70,12 @@ class Checker {
 
 }  // namespace
 
+int Config::context_layers_end() const {
+    for (int l = layers - 1; l >= 0; --l)
+        if (const int source = shape(l).kv_source; source >= 0) return source < l ? source : layers;
+    return layers;
+}
+
 int Config::hash_layers() const {
     return static_cast<int>(
         std::count_if(layer_shapes.begin(), layer_shapes.end(), [](const LayerShape& s) { return s.hash; }));

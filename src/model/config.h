@@ -131,6 +131,9 @@ struct Config {
 
     const LayerShape& shape(int layer) const { return layer_shapes[static_cast<std::size_t>(layer)]; }
     bool is_v41() const { return architecture == Architecture::v41; }
+    // The last layer that keeps compressed rows, if layers behind it read them: a token that is read only for
+    // those who follow need not go further. Else `layers`.
+    int context_layers_end() const;
     int hash_layers() const;  // layers that look experts up by token id: the first ones
 
     bool operator==(const Config&) const = default;

@@ -30,6 +30,7 @@ struct BatchRows {
     std::int64_t start;  // position of the first
     int first_wanted;    // of the rows whose logits are wanted, the first of this sequence
     int wanted;          // so many: the last ones of the sequence
+    bool context;        // only the layers are computed that later tokens read from
 };
 
 class Batch {
@@ -40,12 +41,17 @@ class Batch {
     void add(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
              Logits wanted = Logits::last);
 
+    // Appends tokens of a prompt that are read for those who follow, and of which no logits are wanted: only
+    // layers up to Config::context_layers_end() are computed. Behind all others.
+    void add_context(KvState& state, std::span<const std::int32_t> tokens);
+
     // What another process computed with the layers before, where these do not begin with tokens: its
     // PassOutput::streams. They outlive the pass.
     void set_streams(std::span<const float> streams) { streams_ = streams; }
     std::span<const float> streams() const { return streams_; }
 
     int rows() const { return static_cast<int>(tokens_.size()); }
+    int context_rows() const { return context_rows_; }                      // the last ones
     std::span<const std::int32_t> tokens() const { return tokens_; }        // [rows]
     std::span<const std::int64_t> positions() const { return positions_; }  // [rows]
     std::span<const BatchRows> sequences() const { return sequences_; }     // in the order of their rows
@@ -63,6 +69,9 @@ class Batch {
     }
 
   private:
+    void append(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind, int wants, bool context);
+
+    int context_rows_ = 0;
     std::vector<std::int32_t> tokens_;
     std::vector<std::int64_t> positions_;
     std::vector<BatchRows> sequences_;

@@ -27,7 +27,7 @@ std::int64_t KvCodec::rows_bytes(std::int64_t begin, std::int64_t end) const {
 }
 
 std::int64_t KvCodec::rings_bytes(std::int64_t length) const {
-    std::int64_t total = 0;
+    std::int64_t total = pool_->layout().context_end_bytes();
     for (const auto& layer : pool_->layout().layers())
         layer.each_ring(length, [&](const RowRing& ring, std::int64_t first) {
             total += (length - first) * ring.row_bytes;

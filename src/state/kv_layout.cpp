@@ -35,6 +35,7 @@ KvLayout::KvLayout(const Config& config, KvPrecision precision, const LayerRange
     window_format_ = format(kind_of(config.window_rows), config.head_dim);
     compressed_format_ = format(kind_of(config.compressed_rows), config.head_dim);
     index_format_ = format(Kind::fp4_key, config.index_head_dim);
+    if (config.context_layers_end() < config.layers) context_end_bytes_ = sizeof(std::int64_t);
     layers_.resize(config.layer_shapes.size());
     for (int l = range.first; l < range.last; ++l) {
         const LayerShape& shape = config.shape(l);

@@ -97,6 +97,8 @@ class KvLayout {
 
     std::int64_t page_bytes() const { return page_bytes_; }
     std::int64_t slab_bytes() const { return slab_bytes_; }
+    // Of the number that tells where rows of context end; 0: no layer leaves them out.
+    std::int64_t context_end_bytes() const { return context_end_bytes_; }
     static std::int64_t pages_for(std::int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
 
     // Bytes of a running sequence of so many tokens that shares nothing.
@@ -115,7 +117,7 @@ class KvLayout {
     KvPrecision precision_;
     RowFormat window_format_, compressed_format_, index_format_;
     std::vector<LayerLayout> layers_;
-    std::int64_t page_bytes_ = 0, slab_bytes_ = 0;
+    std::int64_t page_bytes_ = 0, slab_bytes_ = 0, context_end_bytes_ = 0;
 };
 
 }  // namespace cachalot

@@ -1,5 +1,8 @@
 #include "state/kv_state.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "base/error.h"
 
 namespace cachalot {
@@ -24,8 +27,9 @@ void KvState::extend(std::int64_t count) {
     floor_ = std::max(floor_, length_ + count - kRollback);  // the rings are overwritten from now on
 }
 
-void KvState::advance(std::span<const std::int32_t> tokens) {
+void KvState::advance(std::span<const std::int32_t> tokens, bool context) {
     length_ += static_cast<std::int64_t>(tokens.size());
+    if (context) context_end_ = length_;
     recent_.append(tokens);
 }
 
@@ -39,6 +43,7 @@ void KvState::rollback(std::int64_t length) {
     check_kept(length);
     recent_.drop(static_cast<std::size_t>(length_ - length));
     length_ = length;
+    context_end_ = std::min(context_end_, length);
     pages_.truncate(KvLayout::pages_for(length));
 }
 
@@ -53,7 +58,8 @@ KvCheckpoint KvState::checkpoint(std::int64_t length) const {
     saved.recent.trim(RecentTokens::kKept);
     saved.pages = pages_;
     saved.pages.truncate(KvLayout::pages_for(length));
-    std::int64_t bytes = 0;
+    const std::int64_t context_end = std::min(context_end_, length);
+    std::int64_t bytes = layout().context_end_bytes();
     each_needed_run(layout(), length, [&](std::int64_t, std::int64_t size) { bytes += size; });
     saved.rings.resize(static_cast<std::size_t>(bytes));
     Stream& stream = pages_.pool()->stream();
@@ -64,6 +70,7 @@ KvCheckpoint KvState::checkpoint(std::int64_t length) const {
         to += size;
     });
     stream.synchronize();
+    std::memcpy(to, &context_end, static_cast<std::size_t>(layout().context_end_bytes()));
     return saved;
 }
 
@@ -81,8 +88,12 @@ void KvState::restore(const KvCheckpoint& saved) {
         stream.copy(slab + offset, from, static_cast<std::size_t>(size));
         from += size;
     });
-    CACHALOT_CHECK(from == saved.rings.data() + saved.rings.size());
+    const std::int64_t beyond = layout().context_end_bytes();
+    CACHALOT_CHECK(from + beyond == saved.rings.data() + saved.rings.size());
     stream.synchronize();
+    context_end_ = 0;
+    std::memcpy(&context_end_, from, static_cast<std::size_t>(beyond));
+    context_end_ = std::clamp<std::int64_t>(context_end_, 0, length_);  // it may come from a file
 }
 
 std::int64_t KvCheckpoint::bytes_beyond(const KvCheckpoint* prefix) const {

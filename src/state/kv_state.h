@@ -40,9 +40,13 @@ class KvState {
     // Called by the forward pass: room for `count` more tokens in the pages, and afterwards that they are
     // there.
     void extend(std::int64_t count);
-    void advance(std::span<const std::int32_t> tokens);
+    // `context`: layers behind Config::context_layers_end() were left out.
+    void advance(std::span<const std::int32_t> tokens, bool context = false);
 
     const RecentTokens& recent() const { return recent_; }
+
+    // Where those layers begin to know all tokens.
+    std::int64_t context_end() const { return context_end_; }
 
     // Takes back the last tokens. Possible down to rollback_limit(); throws Error below it.
     void rollback(std::int64_t length);
@@ -89,6 +93,7 @@ class KvState {
     KvSlab slab_;
     RecentTokens recent_;
     std::int64_t length_ = 0;
+    std::int64_t context_end_ = 0;
     std::int64_t floor_ = 0;  // the shortest length that the rings can go back to
 };
 
@@ -100,7 +105,9 @@ struct KvCheckpoint {
     std::int64_t length = 0;
     KvPages pages;
     RecentTokens recent;
-    CountedBytes rings;  // layer by layer: window, kv, score, index kv, index score; oldest row first
+    // Layer by layer: window, kv, score, index kv, index score; oldest row first. Then, if there are layers
+    // that rows of context leave out, KvState::context_end() (int64).
+    CountedBytes rings;
 
     const KvLayout& layout() const { return pages.pool()->layout(); }
 

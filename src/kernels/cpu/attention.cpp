@@ -76,7 +76,7 @@ class CpuPrimitives::Attention {
 
   private:
     std::int64_t position(int r) const { return c_.start + row_ + r; }
-    std::int64_t oldest(int r) const { return std::max<std::int64_t>(0, position(r) - c_.window_size + 1); }
+    std::int64_t oldest(int r) const { return std::max(c_.window_first, position(r) - c_.window_size + 1); }
     std::int64_t place(int r) const {
         return (std::int64_t(row_ + r) * c_.heads + head_) * c_.window_format.size;
     }

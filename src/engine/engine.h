@@ -32,11 +32,8 @@ struct EngineOptions {
     Precision precision = Precision::fast;    // exact: activations stay float32
     KvPrecision kv = KvPrecision::reference;  // f32: no rounding of the cache
     int chunk = 512;                          // most tokens of a prompt evaluated in one pass
-    // Of the tokens of a prompt the last so many go through all layers, the others only through those that
-    // they leave rows in (Config::context_layers_end()). 0: all go through all layers.
-    int decoder_prefill = 0;
-    std::int64_t context = 0;        // most tokens of a sequence; 0: what the model was trained for
-    std::optional<std::string> isa;  // see CpuOptions
+    std::int64_t context = 0;                 // most tokens of a sequence; 0: what the model was trained for
+    std::optional<std::string> isa;           // see CpuOptions
     CpuOptions::Numa numa = CpuOptions::Numa::automatic;
     Trace* trace = nullptr;                    // records every pass; must outlive the engine
     std::optional<ExpertBudget> expert_cache;  // memory for routed experts; none: all are mapped
@@ -46,7 +43,10 @@ struct EngineOptions {
     std::optional<LayerRange> layers;          // a part of the model; none: all
     std::shared_ptr<Device> device;            // whose memory states and activations are in; null: the host's
     ActivationObserver* observer = nullptr;    // sees the inputs of every product; must outlive the engine
-    Log log = {};                              // of what goes wrong in the engine and what is made with it
+    // Of the tokens of a prompt the last so many go through all layers, the others only through those that
+    // they leave rows in (Config::context_layers_end()). 0: all go through all layers.
+    int decoder_prefill = 0;
+    Log log = {};  // of what goes wrong in the engine and what is made with it
 };
 
 class Engine {

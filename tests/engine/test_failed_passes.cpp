@@ -49,8 +49,8 @@ class FailedPasses : public SchedulerTest {
     std::set<std::int32_t> chosen(const Tokens& prompt, std::int64_t tokens) {
         Engine engine(nano(), exact());
         std::set<std::int32_t> experts;
-        engine.observe_layers([&](int layer, auto, std::span<const std::int32_t> ids) {
-            if (layer == kLayer) experts.insert(ids.begin(), ids.end());
+        engine.observe_layers([&](const LayerView& view) {
+            if (view.layer == kLayer) experts.insert(view.experts.begin(), view.experts.end());
         });
         alone(engine, prompt, tokens);
         return experts;

@@ -81,16 +81,16 @@ TEST(GoldenLayers, StreamsAndExpertsOfEveryLayer) {
     auto ids = Golden::ids("capital.ids");
     auto k = static_cast<std::size_t>(engine.model().config.experts_per_token);
     int layers = 0;
-    engine.observe_layers(
-        [&](int layer, std::span<const float> streams, std::span<const std::int32_t> experts) {
-            auto prefix = "capital.layer" + std::to_string(layer);
-            EXPECT_LT(test::largest_difference(streams, Golden::floats(prefix + ".streams")), 1e-3) << prefix;
-            std::vector<std::int32_t> sorted(experts.begin(), experts.end());
-            for (std::size_t i = 0; i < sorted.size(); i += k)
-                std::sort(sorted.begin() + i, sorted.begin() + i + k);
-            EXPECT_EQ(sorted, Golden::ids(prefix + ".experts")) << prefix;
-            ++layers;
-        });
+    engine.observe_layers([&](const LayerView& view) {
+        auto prefix = "capital.layer" + std::to_string(view.layer);
+        EXPECT_LT(test::largest_difference(view.streams, Golden::floats(prefix + ".streams")), 1e-3)
+            << prefix;
+        std::vector<std::int32_t> sorted(view.experts.begin(), view.experts.end());
+        for (std::size_t i = 0; i < sorted.size(); i += k)
+            std::sort(sorted.begin() + i, sorted.begin() + i + k);
+        EXPECT_EQ(sorted, Golden::ids(prefix + ".experts")) << prefix;
+        ++layers;
+    });
     engine.prefill(state, ids);
     EXPECT_EQ(layers, engine.model().config.layers);
 }

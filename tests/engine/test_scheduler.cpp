@@ -171,8 +171,7 @@ TEST_F(SchedulerTest, APassThatAlwaysFailsEndsThoseWhoTookPart) {
         scheduler.submit(all.back());
     }
     scheduler.step();
-    engine.observe_layers(
-        [](int, std::span<const float>, std::span<const std::int32_t>) { fail("no disk"); });
+    engine.observe_layers([](const LayerView&) { fail("no disk"); });
     EXPECT_EQ(scheduler.step().size(), 0u);
     for (const auto& s : all) {
         auto events = scheduler.step();

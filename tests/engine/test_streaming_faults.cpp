@@ -176,8 +176,8 @@ TEST_F(Streaming, APassThatIsGivenUpLeavesTheCacheInOrder) {
     Engine engine = streaming(test::nano(), 20, std::make_unique<test::FaultyQueue>());
     struct Enough {};
     for (int last : {0, 3, 7}) {
-        engine.observe_layers([&](int layer, auto, auto) {
-            if (layer == last) throw Enough();
+        engine.observe_layers([&](const LayerView& view) {
+            if (view.layer == last) throw Enough();
         });
         auto state = engine.new_state();
         EXPECT_THROW(engine.prefill(state, std::span(ids).first(12)), Enough);

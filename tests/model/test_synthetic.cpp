@@ -103,7 +103,7 @@ class Synthetic : public testing::Test {
         ResidentExpertStore experts(model->weights);
         auto pool = std::make_shared<KvPool>(KvLayout(model->config, KvPrecision::f32), make_host_device());
         const auto layers = all_layers(model->config);
-        HostBackend backend(*primitives, model->config, model->weights, experts, pool, layers);
+        HostBackend backend(*primitives, model->config, model->weights, experts, nullptr, pool, layers);
         KvState state(pool);
         Batch batch;
         batch.add(state, tokens, RowsKind::prompt);
@@ -230,13 +230,13 @@ TEST_F(Synthetic, ConvertsLikeAnyModel) {
 TEST_F(Synthetic, ActivationsKeepTheirSizeAndExpertsAreChosenEvenly) {
     Engine engine(Model::load(write("m.gguf", {})), {2, Precision::fast});
     std::vector<int> chosen(16);
-    engine.observe_layers([&](int, std::span<const float> streams, std::span<const std::int32_t> experts) {
+    engine.observe_layers([&](const LayerView& view) {
         double squares = 0;
-        for (float v : streams) squares += static_cast<double>(v) * v;
-        double size = std::sqrt(squares / static_cast<double>(streams.size()));
+        for (float v : view.streams) squares += static_cast<double>(v) * v;
+        double size = std::sqrt(squares / static_cast<double>(view.streams.size()));
         EXPECT_GT(size, 0.2);
         EXPECT_LT(size, 5);
-        for (auto e : experts) ++chosen[static_cast<std::size_t>(e)];
+        for (auto e : view.experts) ++chosen[static_cast<std::size_t>(e)];
     });
     auto state = engine.new_state();
     auto logits = engine.prefill(state, prompt(150));

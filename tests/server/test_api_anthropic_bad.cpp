@@ -77,7 +77,7 @@ const Bad kBad[] = {
     {R"({"thinking": {"type": "enabled", "budget_tokens": "many"}})", "thinking.budget_tokens: "},
     {R"({"effort": "enormous"})", "effort: "},
     {R"({"output_config": 5})", "output_config: "},
-    {R"({"output_config": {"effort": 5}})", "output_config.effort: "},
+    {R"({"output_config": {"effort": 500}})", "output_config.effort: "},
     {R"({"output_config": {"format": {"type": "json_schema", "schema": {}}}})", "output_config.format: "},
     {R"({"tools": {}})", "tools: "},
     {R"({"tools": ["ls"]})", "tools[0]: "},

@@ -124,7 +124,7 @@ constexpr BadValue kBadOfChats[] = {
     {"tool_choice", R"({"type":"function","function":{"name":"nope"}})"},
     {"parallel_tool_calls", "\"no\""},
     {"reasoning_effort", "\"extreme\""},
-    {"reasoning_effort", "3"},
+    {"reasoning_effort", "101"},
     {"thinking", "5"},
     {"thinking.type", "{}"},
     {"thinking.type", R"({"type":"maybe"})"},

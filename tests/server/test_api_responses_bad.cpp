@@ -74,7 +74,7 @@ const Bad kBad[] = {
     {R"({"prompt_cache_key": 5})", "prompt_cache_key"},
     {R"({"reasoning": "high"})", "reasoning"},
     {R"({"reasoning": {"effort": "enormous"}})", "reasoning.effort"},
-    {R"({"reasoning": {"effort": 5}})", "reasoning.effort"},
+    {R"({"reasoning": {"effort": 500}})", "reasoning.effort"},
     {R"({"reasoning": {"summary": true}})", "reasoning.summary"},
     {R"({"text": "json"})", "text"},
     {R"({"text": {"format": "json"}})", "text.format"},

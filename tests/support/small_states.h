@@ -64,7 +64,7 @@ inline KvState state_of(std::span<const std::int32_t> tokens) {
         });
         salt += 100;
     }
-    state.advance(n);
+    state.advance(tokens);
     return state;
 }
 

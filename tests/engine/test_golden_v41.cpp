@@ -1,0 +1,258 @@
+// V4.1's forward pass against an independent implementation (tests/support/golden41.h).
+//
+// "plain" values have no rounding at all: ours are those of exact arithmetic and a state of f32. "Rounded" ones
+// keep keys, values and operands of the indexer as the release does; a value next to a border of rounding moves
+// what follows, so only short prompts agree closely, and of random weights even fewer.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "sampling/logprobs.h"
+#include "support/golden41.h"
+#include "support/nano.h"
+
+namespace cachalot {
+namespace {
+
+using test::Model41;
+using test::model41;
+
+struct Differences {
+    double mean = 0, percentile_99 = 0, last_logits = 0, same_choice = 0;
+};
+
+// Of the log-probabilities of a golden prompt's tokens. kind: "" or ".plain".
+Differences differences(const Model41& golden, Engine& engine, const std::string& name,
+                        const std::string& kind) {
+    const auto ids = golden.ids(name + ".ids"), choices = golden.ids(name + ".argmax");
+    const auto expected = golden.floats(name + kind + ".next_logprob");
+    const auto vocab = static_cast<std::size_t>(engine.model().config.vocab_size);
+    auto state = engine.new_state();
+    std::vector<double> found;
+    double sum = 0, same = 0;
+    Differences result;
+    constexpr std::size_t kChunk = 256;
+    for (std::size_t first = 0; first < ids.size(); first += kChunk) {
+        const auto chunk = std::span(ids).subspan(first, std::min(kChunk, ids.size() - first));
+        const auto logits = engine.step(state, chunk, RowsKind::prompt, Batch::Logits::all);
+        for (std::size_t i = 0; i < chunk.size(); ++i) {
+            const auto row = logits.subspan(i * vocab, vocab);
+            same += test::argmax(row) == choices[first + i];
+            if (first + i + 1 == ids.size()) {
+                result.last_logits =
+                    test::largest_difference(row, golden.floats(name + kind + ".last_logits"));
+                continue;
+            }
+            const double logprob = row[static_cast<std::size_t>(ids[first + i + 1])] - log_sum_exp(row);
+            found.push_back(std::fabs(logprob - expected[first + i]));
+            sum += found.back();
+        }
+    }
+    std::sort(found.begin(), found.end());
+    result.mean = sum / static_cast<double>(found.size());
+    result.percentile_99 = found[found.size() * 99 / 100];
+    result.same_choice = same / static_cast<double>(ids.size());
+    return result;
+}
+
+struct Prompt {
+    const char *model, *name;
+};
+void PrintTo(const Prompt& prompt, std::ostream* out) { *out << prompt.model << ' ' << prompt.name; }
+std::string name_of(const testing::TestParamInfo<Prompt>& info) {
+    return std::string(info.param.model) + "_" + info.param.name;
+}
+
+class PlainPrompt41 : public testing::TestWithParam<Prompt> {};
+// Of tiny41's longest prompt the two independent implementations differ, too: near ties fall either way.
+INSTANTIATE_TEST_SUITE_P(Prompts, PlainPrompt41,
+                         testing::Values(Prompt{"nano41", "capital"}, Prompt{"nano41", "think_sum"},
+                                         Prompt{"nano41", "prose"}, Prompt{"nano41", "tool"},
+                                         Prompt{"nano41", "retrieval_1k"}, Prompt{"nano41", "retrieval_4k"},
+                                         Prompt{"tiny41", "capital"}, Prompt{"tiny41", "think_sum"},
+                                         Prompt{"tiny41", "prose"}, Prompt{"tiny41", "tool"},
+                                         Prompt{"tiny41", "retrieval_1k"}),
+                         name_of);
+
+TEST_P(PlainPrompt41, LogProbabilitiesInExactArithmetic) {
+    const Model41& golden = model41(GetParam().model);
+    auto engine = golden.exact();
+    const auto d = differences(golden, engine, GetParam().name, ".plain");
+    EXPECT_LE(d.mean, 2e-4);
+    EXPECT_LE(d.percentile_99, 5e-3);
+    EXPECT_LE(d.last_logits, 2e-3);
+    // The choices on record are those of rounded values.
+    if (GetParam().model == std::string("nano41")) EXPECT_GE(d.same_choice, 0.98);
+}
+
+class RoundedPrompt41 : public testing::TestWithParam<Prompt> {};
+INSTANTIATE_TEST_SUITE_P(Prompts, RoundedPrompt41,
+                         testing::Values(Prompt{"nano41", "capital"}, Prompt{"nano41", "think_sum"},
+                                         Prompt{"tiny41", "capital"}, Prompt{"tiny41", "think_sum"}),
+                         name_of);
+
+TEST_P(RoundedPrompt41, LogProbabilitiesWithTheReleasesRounding) {
+    const Model41& golden = model41(GetParam().model);
+    auto engine = golden.exact(KvPrecision::reference);
+    const auto d = differences(golden, engine, GetParam().name, "");
+    EXPECT_LE(d.mean, 2e-4);
+    EXPECT_LE(d.percentile_99, 5e-3);
+    EXPECT_LE(d.last_logits, 2e-3);
+    EXPECT_EQ(d.same_choice, 1.0);
+}
+
+// Longer prompts of the trained model: twice what two independent implementations differ by.
+TEST(Rounded41, LongerPromptsOfTheTrainedModelStayClose) {
+    const Model41& golden = model41("nano41");
+    auto engine = golden.exact(KvPrecision::reference);
+    for (const auto& [name, mean] :
+         {std::pair("prose", 4.9e-3), std::pair("tool", 5e-3), std::pair("retrieval_1k", 4.8e-3)}) {
+        const auto d = differences(golden, engine, name, "");
+        EXPECT_LE(d.mean, 2 * mean) << name;
+        EXPECT_GE(d.same_choice, 0.995) << name;
+    }
+}
+
+class EachModel41 : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Models, EachModel41, testing::Values("nano41", "tiny41"),
+                         [](const auto& info) { return std::string(info.param); });
+
+std::vector<std::int32_t> greedy(Engine& engine, std::span<const std::int32_t> prompt, std::size_t most) {
+    auto state = engine.new_state();
+    auto logits = engine.prefill(state, prompt);
+    std::vector<std::int32_t> answer;
+    while (answer.size() < most) {
+        answer.push_back(test::argmax(logits));
+        if (answer.back() == engine.model().config.eos) break;
+        logits = engine.step(state, std::span(&answer.back(), 1), RowsKind::decode);
+    }
+    return answer;
+}
+
+TEST_P(EachModel41, GreedyAnswers) {
+    const Model41& golden = model41(GetParam());
+    auto engine = golden.exact(KvPrecision::reference);
+    for (const std::string name : {"capital", "think_sum"}) {
+        const auto expected = golden.ids(name + ".greedy");
+        EXPECT_EQ(greedy(engine, golden.ids(name + ".ids"), expected.size()), expected) << name;
+    }
+}
+
+TEST(Default41, AnswersInDefaultPrecision) {
+    const Model41& golden = model41("nano41");
+    Engine engine(golden.model(), {2});
+    for (const std::string name : {"capital", "tool"}) {
+        const auto expected = golden.ids(name + ".greedy");
+        EXPECT_EQ(greedy(engine, golden.ids(name + ".ids"), expected.size()), expected) << name;
+    }
+}
+
+TEST_P(EachModel41, StreamsAndExpertsOfEveryLayer) {
+    const Model41& golden = model41(GetParam());
+    auto engine = golden.exact(KvPrecision::reference);
+    const auto k = engine.model().config.experts_per_token;
+    int layers = 0;
+    engine.observe_layers([&](const LayerView& view) {
+        const auto name = "capital.layer" + std::to_string(view.layer);
+        EXPECT_LT(test::largest_difference(view.streams, golden.floats(name + ".streams")), 1e-3) << name;
+        std::vector<std::int32_t> sorted(view.experts.begin(), view.experts.end());
+        for (auto row = sorted.begin(); row != sorted.end(); row += k) std::sort(row, row + k);
+        EXPECT_EQ(sorted, golden.ids(name + ".experts")) << name;
+        ++layers;
+    });
+    auto state = engine.new_state();
+    engine.prefill(state, golden.ids("capital.ids"));
+    EXPECT_EQ(layers, engine.model().config.layers);
+}
+
+TEST_P(EachModel41, ClassesOfTokensAndRowsOfTables) {
+    const Model41& golden = model41(GetParam());
+    const Model& model = *golden.model();
+    EXPECT_EQ(engram_classes(model.tokenizer), golden.ids("engram.token_map"));
+    const auto& layers = model.config.engram.layers;
+    for (const std::string name : {"capital", "retrieval_1k"})
+        for (std::size_t table = 0; table < layers.size(); ++table) {
+            std::vector<std::int64_t> rows;
+            model.engram_hash.rows(static_cast<int>(table), {}, golden.ids(name + ".ids"), rows);
+            const auto expected = golden.ids(name + ".engram" + std::to_string(layers[table]) + ".rows");
+            EXPECT_TRUE(std::equal(rows.begin(), rows.end(), expected.begin(), expected.end()))
+                << name << " table " << table;
+        }
+}
+
+// Which compressed rows each token of a long prompt attends to, at every layer that chooses.
+TEST_P(EachModel41, ChosenRows) {
+    const Model41& golden = model41(GetParam());
+    auto engine = golden.exact();
+    const auto ids = golden.ids("retrieval_1k.ids");
+    const Config& config = engine.model().config;
+    const auto k = static_cast<std::size_t>(config.index_top_k);
+    std::map<int, std::vector<std::int32_t>> chosen;  // [layer] of [tokens, k], -1 behind the last
+    std::size_t first = 0;
+    engine.observe_layers([&](const LayerView& view) {
+        if (view.selected.empty()) return;
+        const auto ratio = static_cast<std::size_t>(config.shape(view.layer).ratio);
+        for (std::size_t row = 0; row < view.selected.size() / k; ++row) {
+            const std::size_t visible = (first + row + 1) / ratio;
+            for (std::size_t i = 0; i < k; ++i)
+                chosen[view.layer].push_back(visible > k   ? view.selected[row * k + i]
+                                             : i < visible ? static_cast<std::int32_t>(i)
+                                                           : -1);
+        }
+    });
+    auto state = engine.new_state();
+    for (; first < ids.size(); first += 128)
+        engine.prefill(state, std::span(ids).subspan(first, std::min<std::size_t>(128, ids.size() - first)));
+    int layers = 0;
+    for (const auto& [layer, lists] : chosen) {
+        const auto name = "retrieval_1k.index" + std::to_string(layer);
+        ASSERT_TRUE(golden.has(name)) << name;
+        const auto expected = golden.ids(name);
+        ASSERT_EQ(lists.size(), expected.size()) << name;
+        std::size_t different = 0;
+        for (std::size_t i = 0; i < lists.size(); ++i) different += lists[i] != expected[i];
+        EXPECT_EQ(different, 0u) << name;
+        ++layers;
+    }
+    EXPECT_GE(layers, 4);
+}
+
+// The lengths lie around the borders of the window, of groups and of blocks of candidates.
+TEST_P(EachModel41, LastLogitsAtEveryBorder) {
+    const Model41& golden = model41(GetParam());
+    auto engine =
+        golden.exact(GetParam() == std::string("nano41") ? KvPrecision::reference : KvPrecision::f32);
+    const auto ids = golden.ids("prefix.ids");
+    int lengths = 0;
+    for (std::size_t n = 1; n <= ids.size(); ++n) {
+        const auto name = "prefix" + std::to_string(n) + ".last_logits";
+        if (!golden.has(name)) continue;
+        auto state = engine.new_state();
+        const auto logits = engine.prefill(state, std::span(ids).first(n));
+        EXPECT_LT(test::largest_difference(logits, golden.floats(name)), n < 100 ? 2e-3 : 0.2) << n;
+        ++lengths;
+    }
+    EXPECT_GE(lengths, 20);
+}
+
+TEST(Default41, PrecisionCostsLittle) {
+    const Model41& golden = model41("nano41");
+    Engine engine(golden.model(), {2});
+    const auto ids = golden.ids("val.ids");
+    const auto vocab = static_cast<std::size_t>(engine.model().config.vocab_size);
+    auto state = engine.new_state();
+    double sum = 0;
+    for (std::size_t first = 0; first < 2048; first += 256) {
+        const auto logits =
+            engine.step(state, std::span(ids).subspan(first, 256), RowsKind::prompt, Batch::Logits::all);
+        for (std::size_t i = 0; i < 256 && first + i < 2047; ++i) {
+            const auto row = logits.subspan(i * vocab, vocab);
+            sum += log_sum_exp(row) - row[static_cast<std::size_t>(ids[first + i + 1])];
+        }
+    }
+    EXPECT_NEAR(sum / 2047, golden.floats("val.nll_2048")[0], 0.02);
+}
+
+}  // namespace
+}  // namespace cachalot

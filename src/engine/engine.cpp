@@ -112,10 +112,12 @@ std::span<float> Engine::step(KvState& state, std::span<const std::int32_t> toke
     return step(batch).logits;
 }
 
-std::size_t Engine::context_rows(std::size_t left) const {
+std::size_t Engine::context_rows(const KvState& state, std::size_t left) const {
     const auto whole = static_cast<std::size_t>(options_.decoder_prefill);
-    constexpr std::size_t kWorthAPass = 64;
-    return whole && left >= whole + kWorthAPass ? left - whole : 0;
+    // Where context ends does not depend on the passes in which it is read.
+    const bool begun = state.context_end() > 0 && state.context_end() == state.length();
+    const std::size_t least = begun ? 1 : 64;
+    return whole && left >= whole + least ? left - whole : 0;
 }
 
 std::span<float> Engine::prefill(KvState& state, std::span<const std::int32_t> tokens,
@@ -124,7 +126,7 @@ std::span<float> Engine::prefill(KvState& state, std::span<const std::int32_t> t
         fail("the prompt has {} tokens, the context holds {}", length, options_.context);
     std::span<float> logits;
     for (std::size_t done = 0; done < tokens.size();) {
-        const std::size_t left = tokens.size() - done, context = context_rows(left);
+        const std::size_t left = tokens.size() - done, context = context_rows(state, left);
         const auto count = std::min(static_cast<std::size_t>(options_.chunk), context ? context : left);
         Batch batch;
         if (context)

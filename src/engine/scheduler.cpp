@@ -149,10 +149,9 @@ std::int64_t Scheduler::next_stop(const Sequence& s) const {
 void Scheduler::cut_at_stop(Part& part) const {
     const Sequence& s = *part.sequence;
     const auto until_stop = next_stop(s) - s.state_->length();
-    const auto context =
-        s.options_.all_logits
-            ? 0
-            : static_cast<std::int64_t>(engine_.context_rows(static_cast<std::size_t>(until_stop)));
+    const auto context = s.options_.all_logits ? 0
+                                               : static_cast<std::int64_t>(engine_.context_rows(
+                                                     *s.state_, static_cast<std::size_t>(until_stop)));
     part.context = context > 0;
     if (part.context)
         part.rows = std::min(part.rows, context);

@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "engine/state_fingerprint.h"
 #include "state/kv_codec.h"
+#include "support/each_model.h"
 #include "support/fake_device.h"
-#include "support/nano.h"
 
 namespace cachalot {
 namespace {
@@ -26,12 +26,15 @@ std::vector<float> prompt(Engine& engine, KvState& state, std::span<const std::i
     return copy(engine.prefill(state, tokens));
 }
 
-TEST(OtherDevices, GiveTheSameBits) {
+class OtherDevices : public testing::Test, public test::ForEachModel {};
+CACHALOT_FOR_MODELS(OtherDevices, "nano", "nano41", "tiny41");
+
+TEST_P(OtherDevices, GiveTheSameBits) {
     const auto ids = Golden::ids("prefix.ids");
     const auto other = Golden::ids("prose.ids");
-    Engine host(test::nano(), exact());
+    Engine host(model(), exact());
     auto device = std::make_shared<FakeDevice>(1);
-    Engine engine(test::nano(), exact(device));
+    Engine engine(model(), exact(device));
     auto a = host.new_state(), b = host.new_state(), c = engine.new_state(), d = engine.new_state();
     // A chunk that does not fit into the rings, one that does, single tokens, and two sequences in one pass.
     for (std::size_t at = 0; std::size_t n : {200, 30, 1, 1, 26}) {
@@ -50,10 +53,10 @@ TEST(OtherDevices, GiveTheSameBits) {
     EXPECT_GT(device->works(), 100);
 }
 
-TEST(OtherDevices, StatesAreForkedSavedRestoredAndTakenBack) {
+TEST_P(OtherDevices, StatesAreForkedSavedRestoredAndTakenBack) {
     const auto ids = Golden::ids("prefix.ids");
-    Engine host(test::nano(), exact());
-    Engine engine(test::nano(), exact(std::make_shared<FakeDevice>(2)));
+    Engine host(model(), exact());
+    Engine engine(model(), exact(std::make_shared<FakeDevice>(2)));
     auto expected_state = host.new_state();
     host.prefill(expected_state, std::span(ids).first(300));
     const auto rest = std::span(ids).subspan(300, 40);
@@ -84,20 +87,20 @@ TEST(OtherDevices, StatesAreForkedSavedRestoredAndTakenBack) {
 }
 
 // Layers that are divided among two engines, which stand for two processes: what flows between them are the
-// streams.
-TEST(LayerRanges, TwoPartsOfAModelComputeWhatTheWholeComputes) {
+// streams, and with delayed mixing the weights of the next mix.
+void compare_parts(const std::shared_ptr<const Model>& model, std::initializer_list<int> cuts) {
     const auto ids = Golden::ids("prefix.ids");
-    Engine whole(test::nano(), exact());
+    Engine whole(model, exact());
     const auto& config = whole.model().config;
-    for (int cut : {1, 3, config.layers - 1}) {
+    for (int cut : cuts) {
         auto options = exact();
         options.layers = layer_range(config, 0, cut);
-        Engine lower(test::nano(), options);
+        Engine lower(model, options);
         options.layers = layer_range(config, cut, config.layers);
-        Engine upper(test::nano(), options);
-        const Hash128 model{};  // states of different layers are never taken for each other
-        EXPECT_NE(state_fingerprint(lower, model), state_fingerprint(upper, model));
-        EXPECT_NE(state_fingerprint(lower, model), state_fingerprint(whole, model));
+        Engine upper(model, options);
+        const Hash128 content{};  // states of different layers are never taken for each other
+        EXPECT_NE(state_fingerprint(lower, content), state_fingerprint(upper, content));
+        EXPECT_NE(state_fingerprint(lower, content), state_fingerprint(whole, content));
         EXPECT_EQ(lower.kv_pool()->layout().page_bytes() + upper.kv_pool()->layout().page_bytes(),
                   whole.kv_pool()->layout().page_bytes());
         auto state = whole.new_state(), below = lower.new_state(), above = upper.new_state();
@@ -106,13 +109,24 @@ TEST(LayerRanges, TwoPartsOfAModelComputeWhatTheWholeComputes) {
             Batch first, second;
             first.add(below, tokens, RowsKind::prompt);
             const auto streams = lower.step(first).streams;
-            ASSERT_EQ(streams.size(), n * kStreams * static_cast<std::size_t>(config.hidden_size));
+            ASSERT_EQ(streams.size(), n * static_cast<std::size_t>(boundary_floats(config)));
             second.add(above, tokens, RowsKind::prompt);
             second.set_streams(streams);
             EXPECT_EQ(copy(upper.step(second).logits), copy(whole.step(state, tokens, RowsKind::prompt)));
             at += n;
         }
     }
+}
+
+TEST(LayerRanges, TwoPartsOfAModelComputeWhatTheWholeComputes) {
+    compare_parts(test::nano(), {1, 3, test::nano()->config.layers - 1});
+    compare_parts(test::model_named("nano41"), {1, 2, 4, 6});
+    compare_parts(test::model_named("tiny41"), {1, 3, 5});
+}
+
+TEST(LayerRanges, WhatCannotBeIsRefused) {
+    const auto ids = Golden::ids("prefix.ids");
+    const Config& config = test::nano()->config;
     auto options = exact();
     options.layers = layer_range(config, 2, config.layers);
     Engine upper(test::nano(), options);

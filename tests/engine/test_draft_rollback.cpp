@@ -4,6 +4,7 @@
 
 #include "engine/scheduler_test.h"
 #include "state/kv_codec.h"
+#include "support/each_model.h"
 
 namespace cachalot {
 namespace {
@@ -23,16 +24,18 @@ std::vector<std::byte> bytes_of(const Engine& engine, const KvState& state, cons
     return {bytes.begin(), bytes.end()};
 }
 
-class DraftRollback : public test::SchedulerTest {
+class DraftRollback : public test::SchedulerTest, public test::ForEachModel {
   protected:
     // Lengths before a draft whose rows reach or cross an edge: of a group of the weak compression, of a
     // window and a group of the strong one, of a page.
     static constexpr std::size_t kLengths[] = {3, 115, 116, 123, 127, 128, 243, 244, 251, 255, 256};
 };
 
-TEST_F(DraftRollback, LeavesTheStateThatNeverDrafted) {
+CACHALOT_FOR_MODELS(DraftRollback, "nano", "nano41", "tiny41");
+
+TEST_P(DraftRollback, LeavesTheStateThatNeverDrafted) {
     for (auto precision : {Precision::exact, Precision::fast}) {
-        Engine engine(test::nano(), {2, precision});
+        Engine engine(model(), {2, precision});
         const auto tokens = lengthy(256 + kDrafted + 1);
         // What is to come, one token at a time.
         std::vector<std::vector<std::byte>> expected = {{}};

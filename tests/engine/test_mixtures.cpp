@@ -6,6 +6,7 @@
 
 #include "engine/scheduler_test.h"
 #include "engine/state_fingerprint.h"
+#include "support/each_model.h"
 #include "support/tiny_release.h"
 
 namespace cachalot {
@@ -22,7 +23,7 @@ struct LazyDisk : FileCalls {
     }
 };
 
-class Mixtures : public SchedulerTest {
+class Mixtures : public SchedulerTest, public ForEachModel {
   protected:
     struct Case {
         Tokens prompt, expected;
@@ -55,7 +56,7 @@ class Mixtures : public SchedulerTest {
     }
 
     void play(const Round& round) {
-        Engine engine(test::nano(), exact(round.context, round.chunk));
+        Engine engine(model(), exact(round.context, round.chunk));
         auto options = round.options;
         LazyDisk calls;
         std::optional<DiskTier> disk;
@@ -123,9 +124,11 @@ class Mixtures : public SchedulerTest {
     const test::TemporaryFolder folder;
 };
 
-TEST_F(Mixtures, EveryMixtureGivesWhatEachGivesAlone) {
+CACHALOT_FOR_MODELS(Mixtures, "nano", "nano41", "tiny41");
+
+TEST_P(Mixtures, EveryMixtureGivesWhatEachGivesAlone) {
     {
-        Engine engine(test::nano(), exact());
+        Engine engine(model(), exact());
         for (std::size_t n : {1, 127, 129}) add(engine, part(text, 0, n), 12);
         for (std::size_t n : {0, 3, 7}) add(engine, part(text, n, 251 - n), 12);  // need another page soon
         for (std::size_t n : {40, 150})  // beginnings that part from the others'
@@ -142,7 +145,7 @@ TEST_F(Mixtures, EveryMixtureGivesWhatEachGivesAlone) {
         round.options.beside = 1 + static_cast<int>(below(60));
         round.options.headroom = 1;
         if (number % 3) {
-            const Engine engine(test::nano(), exact(round.context));
+            const Engine engine(model(), exact(round.context));
             auto state = engine.new_state();
             round.options.memory = Scheduler::least_memory(engine) +
                                    static_cast<std::int64_t>(below(3)) * state.layout().bytes_at(0) +
@@ -167,16 +170,16 @@ TEST_F(Mixtures, EveryMixtureGivesWhatEachGivesAlone) {
 
 // Prompts of several blocks of the disk, of which it knows more than memory, in the least memory that is
 // allowed or a little more.
-TEST_F(Mixtures, OfPromptsThatTheDiskKnowsAndMemoryHardlyHolds) {
+TEST_P(Mixtures, OfPromptsThatTheDiskKnowsAndMemoryHardlyHolds) {
     constexpr std::int64_t kContext = 840;
     {
-        Engine engine(test::nano(), exact());
+        Engine engine(model(), exact());
         const auto all = lengthy(820);
         for (std::size_t n : {130, 300, 530, 790, 815}) add(engine, part(all, 0, n), 6);
         for (std::size_t n : {290, 600}) add(engine, joined(part(all, 0, n), part(prose, 0, 180)), 6);
         add(engine, joined(part(cases[3].expected, 0, 794), part(prose, 20, 16)), 6);  // a second turn
     }
-    const Engine engine(test::nano(), exact(kContext));
+    const Engine engine(model(), exact(kContext));
     const auto state = engine.new_state();
     for (int number = 0; number < 4; ++number) {
         Round round;
@@ -199,7 +202,7 @@ TEST_F(Mixtures, OfPromptsThatTheDiskKnowsAndMemoryHardlyHolds) {
 
 // The disk knows more than memory, and while room is made to read it what memory knew must not be lost:
 // neither the answer nor what is kept of it may rest on tokens that nobody has.
-TEST_F(Mixtures, WhatMemoryKnowsIsThereUntilItIsContinued) {
+TEST_P(Mixtures, WhatMemoryKnowsIsThereUntilItIsContinued) {
     constexpr std::int64_t kContext = 840;
     for (const std::size_t known : {100, 300, 600}) {
         SCOPED_TRACE(known);
@@ -207,7 +210,7 @@ TEST_F(Mixtures, WhatMemoryKnowsIsThereUntilItIsContinued) {
         Tokens all, prompt, again;
         double expected = 0, expected_again = 0;
         {
-            Engine engine(test::nano(), exact(kContext));
+            Engine engine(model(), exact(kContext));
             all = joined(alone(engine, question, 6), part(lengthy(900), 0, 784 - known));
             prompt = joined(all, part(prose, 0, 12));
             again = joined(all, part(prose, 30, 14));
@@ -218,7 +221,7 @@ TEST_F(Mixtures, WhatMemoryKnowsIsThereUntilItIsContinued) {
         }
         const test::TemporaryFolder here;
         auto answers = [&](std::int64_t memory, const std::vector<Tokens>& prompts) {
-            Engine engine(test::nano(), exact(kContext, 128));
+            Engine engine(model(), exact(kContext, 128));
             DiskTierOptions o;
             o.folder = here.path() / "kv";
             o.model = state_fingerprint(engine);
@@ -238,7 +241,7 @@ TEST_F(Mixtures, WhatMemoryKnowsIsThereUntilItIsContinued) {
             return all_of_them;
         };
         answers(0, {all});
-        const auto least = Scheduler::least_memory(Engine(test::nano(), exact(kContext)));
+        const auto least = Scheduler::least_memory(Engine(model(), exact(kContext)));
         EXPECT_NEAR(answers(least, {question, prompt})[1], expected, 1e-4);
         EXPECT_NEAR(answers(0, {again})[0], expected_again, 1e-4);  // from what was kept on disk
     }

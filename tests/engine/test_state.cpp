@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "experts/route_trace.h"
-#include "support/nano.h"
+#include "support/each_model.h"
 #include "support/tiny_release.h"
 
 namespace cachalot {
@@ -18,9 +18,9 @@ using test::Golden;
 
 std::vector<float> copy(std::span<const float> v) { return {v.begin(), v.end()}; }
 
-class Chunks : public testing::Test {
+class Chunks : public testing::Test, public test::ForEachModel {
   protected:
-    Engine engine = test::exact_engine();
+    Engine engine = Engine(model(), {2, Precision::exact, KvPrecision::f32});
     std::vector<std::int32_t> ids = Golden::ids("prefix.ids");
     std::size_t vocab = static_cast<std::size_t>(engine.model().config.vocab_size);
 
@@ -29,7 +29,9 @@ class Chunks : public testing::Test {
     }
 };
 
-TEST_F(Chunks, EveryChunkSizeGivesTheLogitsOfSingleSteps) {
+CACHALOT_FOR_MODELS(Chunks, "nano", "nano41", "tiny41");
+
+TEST_P(Chunks, EveryChunkSizeGivesTheLogitsOfSingleSteps) {
     auto stepped_state = engine.new_state();
     auto stepped = test::all_logits(engine, stepped_state, ids, 1);
     for (std::size_t chunk : {3, 64, 65, 66, 128, 500}) {
@@ -50,7 +52,7 @@ TEST_F(Chunks, EveryChunkSizeGivesTheLogitsOfSingleSteps) {
     }
 }
 
-TEST_F(Chunks, ExactModeGivesTheSameBits) {
+TEST_P(Chunks, ExactModeGivesTheSameBits) {
     auto whole_state = engine.new_state(), stepped_state = engine.new_state();
     auto part = std::span(ids).first(300);
     auto whole = test::all_logits(engine, whole_state, part, 300);
@@ -58,14 +60,14 @@ TEST_F(Chunks, ExactModeGivesTheSameBits) {
     EXPECT_EQ(whole, stepped);
 }
 
-TEST_F(Chunks, RoundedCachesAreCutIndependentToo) {
-    Engine rounded(test::nano(), {2, Precision::exact, KvPrecision::reference});
+TEST_P(Chunks, RoundedCachesAreCutIndependentToo) {
+    Engine rounded(model(), {2, Precision::exact, KvPrecision::reference});
     auto a = rounded.new_state(), b = rounded.new_state();
     auto part = std::span(ids).first(600);
     EXPECT_EQ(test::all_logits(rounded, a, part, 600), test::all_logits(rounded, b, part, 7));
 }
 
-TEST_F(Chunks, SequencesInOneBatchDoNotMeet) {
+TEST_P(Chunks, SequencesInOneBatchDoNotMeet) {
     auto a = engine.new_state(), b = engine.new_state();
     auto other = Golden::ids("prose.ids");
     auto alone_a = test::all_logits(engine, a, std::span(ids).first(140), 140);
@@ -79,9 +81,9 @@ TEST_F(Chunks, SequencesInOneBatchDoNotMeet) {
     EXPECT_EQ(both, alone_a);
 }
 
-TEST_F(Chunks, RollbackIsExact) {
+TEST_P(Chunks, RollbackIsExact) {
     for (auto kv : {KvPrecision::f32, KvPrecision::reference}) {
-        Engine e(test::nano(), {2, Precision::exact, kv});
+        Engine e(model(), {2, Precision::exact, kv});
         auto state = e.new_state();
         auto expected_state = e.new_state();
         auto expected = test::all_logits(e, expected_state, std::span(ids).first(420), 420);
@@ -101,7 +103,7 @@ TEST_F(Chunks, RollbackIsExact) {
     }
 }
 
-TEST_F(Chunks, RollbackHasALimitThatIsTold) {
+TEST_P(Chunks, RollbackHasALimitThatIsTold) {
     auto state = engine.new_state();
     engine.prefill(state, std::span(ids).first(500));
     EXPECT_EQ(state.rollback_limit(), 500 - kRollback);
@@ -116,9 +118,9 @@ TEST_F(Chunks, RollbackHasALimitThatIsTold) {
               copy(engine.prefill(state = engine.new_state(), std::span(ids).first(40))));
 }
 
-TEST_F(Chunks, ForksAndCheckpointsContinueExactlyAndOnTheirOwn) {
+TEST_P(Chunks, ForksAndCheckpointsContinueExactlyAndOnTheirOwn) {
     for (auto kv : {KvPrecision::f32, KvPrecision::reference}) {
-        Engine e(test::nano(), {2, Precision::exact, kv});
+        Engine e(model(), {2, Precision::exact, kv});
         for (std::size_t n : {5, 128, 130, 600}) {
             auto state = e.new_state();
             e.prefill(state, std::span(ids).first(n));
@@ -140,9 +142,9 @@ TEST_F(Chunks, ForksAndCheckpointsContinueExactlyAndOnTheirOwn) {
 }
 
 // As if the last tokens had been taken back, while the state goes on.
-TEST_F(Chunks, CheckpointsOfAMomentAgoAreExact) {
+TEST_P(Chunks, CheckpointsOfAMomentAgoAreExact) {
     for (auto kv : {KvPrecision::f32, KvPrecision::reference}) {
-        Engine e(test::nano(), {2, Precision::exact, kv});
+        Engine e(model(), {2, Precision::exact, kv});
         auto all = e.new_state();
         auto expected = test::all_logits(e, all, std::span(ids).first(400), 400);
         auto state = e.new_state();
@@ -163,8 +165,8 @@ TEST_F(Chunks, CheckpointsOfAMomentAgoAreExact) {
 }
 
 // What is allocated is counted, what is shared once, and nothing stays behind.
-TEST_F(Chunks, MemoryIsCounted) {
-    Engine e(test::nano(), {2});
+TEST_P(Chunks, MemoryIsCounted) {
+    Engine e(model(), {2});
     EXPECT_EQ(e.kv_memory().bytes(), 0);
     {
         auto state = e.new_state();
@@ -186,15 +188,16 @@ TEST_F(Chunks, MemoryIsCounted) {
     EXPECT_EQ(e.kv_memory().bytes(), 0);
 }
 
-TEST_F(Chunks, ACheckpointOfAnotherPrecisionIsRefused) {
-    Engine rounded(test::nano(), {1});
+TEST_P(Chunks, ACheckpointOfAnotherPrecisionIsRefused) {
+    Engine rounded(model(), {1});
     auto state = engine.new_state();
     engine.prefill(state, std::span(ids).first(10));
     auto other = rounded.new_state();
     EXPECT_THROW(other.restore(state.checkpoint()), Error);
 }
 
-TEST_F(Chunks, CheckpointsAreSmall) {
+TEST(CheckpointSizes, AreSmall) {
+    const auto ids = Golden::ids("prefix.ids");
     Engine e(test::nano(), {2});
     auto state = e.new_state();
     e.prefill(state, std::span(ids).first(1024));
@@ -203,8 +206,8 @@ TEST_F(Chunks, CheckpointsAreSmall) {
     EXPECT_EQ(saved.rings.size(), 8u * 127 * 200 + 3 * 2 * 4 * (256 + 256) * 4);
 }
 
-TEST_F(Chunks, InputThatCannotBeEvaluatedChangesNothing) {
-    Engine small(test::nano(), {1, Precision::exact, KvPrecision::f32, 16, 64});
+TEST_P(Chunks, InputThatCannotBeEvaluatedChangesNothing) {
+    Engine small(model(), {1, Precision::exact, KvPrecision::f32, 16, 64});
     auto state = small.new_state();
     small.prefill(state, std::span(ids).first(60));
     EXPECT_THROW(small.prefill(state, std::span(ids).first(5)), Error);
@@ -213,8 +216,8 @@ TEST_F(Chunks, InputThatCannotBeEvaluatedChangesNothing) {
     EXPECT_THROW(small.prefill(state, negative), Error);
     EXPECT_EQ(state.length(), 60);
     EXPECT_NO_THROW(small.prefill(state, std::span(ids).first(4)));
-    EXPECT_THROW(Engine(test::nano(), {-1}), Error);
-    EXPECT_THROW(Engine(test::nano(), {1, Precision::fast, KvPrecision::f32, 16, 1 << 30}), Error);
+    EXPECT_THROW(Engine(model(), {-1}), Error);
+    EXPECT_THROW(Engine(model(), {1, Precision::fast, KvPrecision::f32, 16, 1 << 30}), Error);
 }
 
 // Conversations are told apart in traces by the ids of their states, since memory is used again.

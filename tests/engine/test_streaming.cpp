@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "engine/streaming_test.h"
+#include "support/each_model.h"
 #include "support/recorded_log.h"
 
 namespace cachalot {
@@ -55,6 +56,19 @@ TEST_F(Streaming, ExactModeAndOtherLayoutsGiveTheSameBitsToo) {
     Engine resident_release(release, small_options());
     Engine streaming_release = streaming(release, 3, make_read_queue());
     EXPECT_EQ(evaluate(streaming_release, ids), evaluate(resident_release, ids));
+}
+
+TEST_F(Streaming, OtherArchitecturesToo) {
+    for (const char* name : {"nano41", "tiny41"}) {
+        const auto model = test::model_named(name);
+        Engine resident(model, small_options());
+        const auto expected = evaluate(resident, ids);
+        for (int slots : {1, 7, 50}) {
+            Engine engine = streaming(model, slots, make_read_queue());
+            EXPECT_EQ(evaluate(engine, ids), expected) << name << ' ' << slots;
+            EXPECT_GT(engine.expert_stats()->prompt.bytes_read, 0u);
+        }
+    }
 }
 
 // Layers whose router is a table are read before they ask; what was read for nothing is not taken for

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "cli/option_value.h"
+#include "cli/suggestion.h"
 
 namespace cachalot::cli {
 namespace {
@@ -126,8 +127,10 @@ GenerationOptions AnswerOptions::generation(const Model& model) const {
 }
 
 void check_think(const std::string& mode) {
-    if (mode != "off" && mode != "on" && !effort_of(mode))
-        fail("'{}' is no way to think, expected {}", mode, kThinkModes);
+    if (mode == "off" || mode == "on" || effort_of(mode)) return;
+    const auto meant = suggestion(mode, {"off", "on", "low", "high", "max"});
+    fail("'{}' is no way to think, expected {}{}", mode, kThinkModes,
+         meant.empty() ? "" : fmt::format("; did you mean '{}'?", meant));
 }
 
 ChatOptions AnswerOptions::chat(const std::string& mode) const {

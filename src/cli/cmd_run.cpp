@@ -81,9 +81,24 @@ std::string prompt_of(const RunOptions& o) {
     return fmt::format("{}", fmt::join(o.question, " "));
 }
 
+// What the files hold, and the words of the question.
+struct Input {
+    std::string prompt;  // empty with messages
+    nlohmann::ordered_json messages, tools;
+};
+
+Input read_input(const RunOptions& o) {
+    Input input;
+    if (o.messages.empty())
+        input.prompt = prompt_of(o);
+    else
+        input.messages = read_json(o.messages);
+    if (!o.tools.empty()) input.tools = read_json(o.tools);
+    return input;
+}
+
 // A request to a server says more than what was said; here options do.
-Conversation read_messages(const std::string& file, ChatFormat format) {
-    const auto json = read_json(file);
+Conversation messages_of(const std::string& file, const nlohmann::ordered_json& json, ChatFormat format) {
     if (json.is_object())
         for (const auto& [name, value] : json.items())
             if (name != "messages" && name != "tools")
@@ -99,18 +114,18 @@ ChatFormat format_of(const RunOptions& o) {
     return chat_format_of(Checkpoint::open(o.model.resolved_path())->tokenizer());
 }
 
-Conversation conversation_of(const RunOptions& o, ChatFormat format) {
+Conversation conversation_of(const RunOptions& o, const Input& input, ChatFormat format) {
     Conversation conversation;
     if (!o.messages.empty())
-        conversation = read_messages(o.messages, format);
+        conversation = messages_of(o.messages, input.messages, format);
     else
-        conversation.messages.push_back(text_message(Role::user, prompt_of(o)));
+        conversation.messages.push_back(text_message(Role::user, input.prompt));
     if (!o.answer.system.empty())
         conversation.messages.insert(conversation.messages.begin(),
                                      text_message(Role::system, o.answer.system));
     if (!o.tools.empty()) {
         if (!conversation.tools.empty()) fail("{} has tools already; leave out --tools", o.messages);
-        conversation.tools = tools_from_json(read_json(o.tools), o.tools, format);
+        conversation.tools = tools_from_json(input.tools, o.tools, format);
     }
     // The tools' descriptions are part of the system text; without one the encoder needs a place for them.
     auto& messages = conversation.messages;
@@ -215,12 +230,12 @@ void run_command(const RunOptions& o) {
     }
     o.model.check({.inputs = {o.file, o.messages, o.tools}});
     // What is wrong with them is said before the model is opened, which may take minutes.
-    const std::string prompt = o.raw ? prompt_of(o) : "";
-    const Conversation conversation = o.raw ? Conversation() : conversation_of(o, format_of(o));
+    const Input input = read_input(o);
+    const Conversation conversation = o.raw ? Conversation() : conversation_of(o, input, format_of(o));
     Engine engine = o.model.engine(Model::load(o.model.resolved_path()));
     std::signal(SIGINT, [](int) { interrupted = true; });  // ends the answer; what there is stays printed
     if (o.raw)
-        run_raw(o, prompt, engine);
+        run_raw(o, input.prompt, engine);
     else
         run_chat(o, conversation, engine);
     o.model.write_profile();

@@ -235,8 +235,8 @@ class Reader {
         return {count, names};
     }
 
-    // What has a place among the words and a name, as the model has, may be given by one of them. The words are
-    // all there by now, as options may follow them.
+    // What has a place among the words and a name, as the model has, may be given by one of them. The words
+    // are all there by now, as options may follow them.
     void check_places() const {
         std::size_t free = 0;
         for (const auto* option : at_->get_options())

@@ -87,8 +87,8 @@ class Engine {
     std::span<float> step(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
                           Batch::Logits wanted = Batch::Logits::last);
 
-    // Of so many tokens that `state` is going to read before something is written or kept, how many, the first
-    // ones, are rows of context; none if they would not be worth a pass.
+    // Of so many tokens that `state` is going to read before something is written or kept, how many, the
+    // first ones, are rows of context; none if they would not be worth a pass.
     std::size_t context_rows(const KvState& state, std::size_t left) const;
 
     // Evaluates any number of tokens in passes of at most `chunk`, and returns the logits [vocab] of the

@@ -1,7 +1,7 @@
 // A regular file that is open for reading.
 //
-// Devices and named pipes can stand under any name. Of a device reading may never end, and opening a pipe waits
-// for whoever writes into it, so a file that is to be one is asked before anything is read.
+// Devices and named pipes can stand under any name. Of a device reading may never end, and opening a pipe
+// waits for whoever writes into it, so a file that is to be one is asked before anything is read.
 #pragma once
 
 #include <cstddef>

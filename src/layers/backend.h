@@ -1,7 +1,7 @@
 // The model as boxes: what a processor has to be able to do, at the granularity at which it may fuse.
 //
-// forward.cpp issues all but the last in order, those of a layer once for each layer. A backend is made for one
-// model on one device: it knows the weights, owns the activations (layers/activations.h on the host), and
+// forward.cpp issues all but the last in order, those of a layer once for each layer. A backend is made for
+// one model on one device: it knows the weights, owns the activations (layers/activations.h on the host), and
 // finds everything that differs from pass to pass in the pass's Batch. So a box does not return anything, and
 // nothing that the host computes flows between two boxes; a processor may record the boxes of a pass once and
 // run the record again for other tokens of other sequences.

@@ -151,8 +151,8 @@ void HostBackend::remember(int l) {
     });
 }
 
-// Rows of context stand behind all others, so that those stay where they are. Layers behind this one will know
-// nothing of the tokens; their windows are cleared, since what is left in them is of other tokens.
+// Rows of context stand behind all others, so that those stay where they are. Layers behind this one will
+// know nothing of the tokens; their windows are cleared, since what is left in them is of other tokens.
 void HostBackend::leave_context(int l) {
     if (l != config_.context_layers_end()) return;
     box("leave_context", l, [this, l] {

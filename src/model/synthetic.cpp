@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "file/gguf_writer.h"
 #include "model/checkpoint.h"
+#include "model/engram_classes.h"
 #include "model/model_tensors.h"
 #include "model/random_blocks.h"
 #include "model/synthetic_vocabulary.h"
@@ -255,7 +256,8 @@ Config v41_config(std::string_view name) {
     c.engram.heads = tiny ? 2 : 8;
     c.engram.row_size = tiny ? 32 : 256;
     c.engram.pad_token = 2;
-    c.engram.classes = tiny ? 1000 : 99092;
+    const auto classes = engram_classes(Tokenizer(synthetic_vocabulary(c.vocab_size), c.name));
+    c.engram.classes = 1 + *std::ranges::max_element(classes);
     set_layers(c, tiny ? 8 : 40);
     set_engram(c, tiny ? 500 : 16'000'000);
     return c;

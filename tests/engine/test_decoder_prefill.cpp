@@ -63,8 +63,8 @@ TEST_P(DecoderPrefill, ShortPromptsAreReadAsEver) {
     EXPECT_NE(read(options(kWhole), part(text, 0, 114)), read(options(0), part(text, 0, 114)));
 }
 
-// What is left out does not depend on how a prompt is cut, and nothing that is there is read from what is not:
-// a state whose memory was used before gives the same.
+// What is left out does not depend on how a prompt is cut, and nothing that is there is read from what is
+// not: a state whose memory was used before gives the same.
 TEST_P(DecoderPrefill, AnyChunkGivesTheSame) {
     const auto prompt = part(text, 0, 470);
     const auto expected = read(options(kWhole), prompt);
@@ -78,8 +78,8 @@ TEST_P(DecoderPrefill, AnyChunkGivesTheSame) {
     EXPECT_EQ(copy(engine.prefill(state, prompt)), expected);
 }
 
-// The rows that the last layers read of the whole prompt are exact, and so is what they make of a prompt whose
-// last tokens are all that their windows reach.
+// The rows that the last layers read of the whole prompt are exact, and so is what they make of a prompt
+// whose last tokens are all that their windows reach.
 TEST_P(DecoderPrefill, IsCloseToExact) {
     const auto prompt = part(text, 0, 900);
     const auto exact = read(options(0), prompt);
@@ -110,7 +110,8 @@ TEST_P(DecoderPrefill, ForksCheckpointsAndRollbacksContinueTheSame) {
     EXPECT_EQ(copy(engine.prefill(fork, more)), next);
 }
 
-// Sequences that read, whole or as context, and sequences that write share passes; each gets what it gets alone.
+// Sequences that read, whole or as context, and sequences that write share passes; each gets what it gets
+// alone.
 TEST_P(DecoderPrefill, ManyAtOnceGiveWhatEachGivesAlone) {
     const std::size_t lengths[] = {20, 130, 333, 480};
     std::vector<Tokens> expected;

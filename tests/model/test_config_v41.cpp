@@ -184,7 +184,7 @@ TEST(ConfigV41, CandidatesThatCannotBe) {
 TEST(ConfigV41, EngramThatCannotBe) {
     EXPECT_THAT(refused({{"engram_num_embeddings", {3144, 3425}}}),
                 HasSubstr("table of layer 3 has 3425 rows, but its 6 primes from"));
-    EXPECT_THAT(refused({{"engram_vocab_size", 501}}), HasSubstr("table of layer 0 has 3144 rows"));
+    EXPECT_THAT(refused({{"engram_vocab_size", 505}}), HasSubstr("table of layer 0 has 3144 rows"));
     EXPECT_THAT(refused({{"engram_num_embeddings", {3144}}}), HasSubstr("1 sizes of Engram tables for 2"));
     EXPECT_THAT(refused({{"engram_head_dim", 40}}), HasSubstr("multiple of 32"));
     EXPECT_THAT(refused({{"engram_max_ngram_size", 1}}), HasSubstr("longest n-gram"));

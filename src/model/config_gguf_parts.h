@@ -1,5 +1,5 @@
-// What the metadata of a GGUF file says of the drafter and of the vision model, which may stand beside the layers
-// of V4 and V4.1. Both are optional; other programs know neither.
+// What the metadata of a GGUF file says of the drafter and of the vision model, which may stand beside the
+// layers of V4 and V4.1. Both are optional; other programs know neither.
 //
 //     dspark.stage_count  .block_size  .noise_token_id  .markov_rank  .expert_count  .expert_used_count
 //     dspark.target_layers             numbers of layers as in config.json

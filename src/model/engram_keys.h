@@ -40,8 +40,8 @@ void write_engram_keys(const EngramConfig& config, const std::string& prefix, Gg
 void write_engram_classes(const EngramConfig& config, std::span<const std::int32_t> classes,
                           const std::string& prefix, GgufWriter& writer);
 
-// Throws Error naming the first key whose value is not the one that follows from the tokenizer, from the other
-// keys and from the tensors that `file` has.
+// Throws Error naming the first key whose value is not the one that follows from the tokenizer, from the
+// other keys and from the tensors that `file` has.
 void check_engram_keys(const Gguf& file, const GgufFields& fields, const EngramConfig& config,
                        std::span<const std::int32_t> classes);
 

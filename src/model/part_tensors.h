@@ -1,7 +1,8 @@
-// The tensors of a whole checkpoint: those of the model, and of the drafter and the vision model if they are there.
+// The tensors of a whole checkpoint: those of the model, and of the drafter and the vision model if they are
+// there.
 //
-// A configuration may speak of parts that a file has not: tools that make files smaller take them off and leave
-// the settings.
+// A configuration may speak of parts that a file has not: tools that make files smaller take them off and
+// leave the settings.
 #pragma once
 
 #include <vector>
@@ -11,12 +12,12 @@
 
 namespace cachalot {
 
-// What turns pictures into embeddings, named in GGUF as in the projectors (mmproj) of llama.cpp; empty if there
-// is none. They have no `member`.
+// What turns pictures into embeddings, named in GGUF as in the projectors (mmproj) of llama.cpp; empty if
+// there is none. They have no `member`.
 std::vector<TensorSpec> vision_tensors(const Config& config);
 
-// Whether the configuration has the part and its first tensor is there. The others may be missing even so, which
-// is an error where they are used.
+// Whether the configuration has the part and its first tensor is there. The others may be missing even so,
+// which is an error where they are used.
 bool has_drafter(const Checkpoint& checkpoint);
 bool has_vision(const Checkpoint& checkpoint);
 

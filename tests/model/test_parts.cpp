@@ -1,4 +1,5 @@
-// What stands beside the layers of a model: drafter, vision model and Engram tables, through GGUF files and back.
+// What stands beside the layers of a model: drafter, vision model and Engram tables, through GGUF files and
+// back.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,9 +1,9 @@
-# What `cmake --install` puts where: the program with its toy model, and the library for programs in C and C++.
+# What `cmake --install` puts where: the program with its toy models, and the library for programs in C and C++.
 include(CMakePackageConfigHelpers)
 
 install(TARGETS cachalot RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-# Where the program looks for it: beside its own folder.
-install(FILES models/nano/nano.gguf DESTINATION ${CMAKE_INSTALL_DATADIR}/cachalot)
+# Where the program looks for them: beside its own folder.
+install(FILES models/nano/nano.gguf models/nano41/nano41.gguf DESTINATION ${CMAKE_INSTALL_DATADIR}/cachalot)
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
 if(NOT CACHALOT_SHARED)

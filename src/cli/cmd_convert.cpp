@@ -19,8 +19,9 @@ namespace cachalot::cli {
 namespace {
 
 struct ConvertOptions {
-    std::string input, output, to = "gguf", recipe, experts, dense, embeddings, imatrix;
-    std::vector<std::string> types;
+    std::string input, engram, output, engram_output, to = "gguf", recipe, experts, dense, embeddings,
+                                                      imatrix;
+    std::vector<std::string> types, leave_out;
     bool force = false, pack = false;
     int threads = 0;
 };
@@ -55,7 +56,7 @@ TypeOptions type_options(const ConvertOptions& o) {
 void to_release(const ConvertOptions& o) {
     if (checkpoint_kind(o.input) == CheckpointKind::release) fail("{} is a release already", o.input);
     check_new_folder(o.output);
-    const GgufCheckpoint checkpoint(o.input);
+    const GgufCheckpoint checkpoint(o.input, o.engram);
     Progress progress("writing", "bytes", true);
     auto summary = write_release(checkpoint, o.output, [&](std::uint64_t done, std::uint64_t total) {
         progress.update(done, std::max(done, total));
@@ -68,7 +69,8 @@ void to_release(const ConvertOptions& o) {
 }
 
 // Options that say what is in a GGUF file: what else is written has it from INPUT.
-constexpr const char* kOfGguf[] = {"--recipe", "--imatrix", "--experts", "--dense", "--embeddings", "--type"};
+constexpr const char* kOfGguf[] = {"--recipe",     "--imatrix", "--experts",   "--dense",
+                                   "--embeddings", "--type",    "--leave-out", "--engram-output"};
 
 void refuse_options_of_gguf(const CLI::App& command, const std::string& writer) {
     for (const char* name : kOfGguf)
@@ -81,16 +83,23 @@ void refuse_options_of_gguf(const CLI::App& command, const std::string& writer) 
 void run_convert(const ConvertOptions& o, const CLI::App& command) {
     if (o.pack) refuse_options_of_gguf(command, "--pack");
     if (o.to == "release") refuse_options_of_gguf(command, "--to release");
-    if (o.pack) return convert_to_pack(o.input, o.output, o.force);
+    if (o.pack) return convert_to_pack(o.input, o.engram, o.output, o.force);
     if (o.output.empty())
         wrong_usage(o.to == "release" ? "no OUTPUT: name the folder to write"
                                       : "no OUTPUT: name the file to write");
     if (o.to == "release") return to_release(o);
-    CommandFiles{{o.input}, {o.imatrix}, {o.output}}.check();
+    CommandFiles{{o.input}, {o.imatrix, o.engram}, {o.output, o.engram_output}}.check();
     check_new_file(o.output, o.force);
-    auto checkpoint = Checkpoint::open(o.input);
+    if (!o.engram_output.empty()) check_new_file(o.engram_output, o.force);
+    auto checkpoint = Checkpoint::open(o.input, o.engram);
     cachalot::ConvertOptions options;
     options.types = type_options(o);
+    options.engram = o.engram_output;
+    const auto left_out = [&](const char* part) {
+        return std::ranges::find(o.leave_out, part) != o.leave_out.end();
+    };
+    options.leave_out_drafter = left_out("drafter");
+    options.leave_out_vision = left_out("vision");
     options.threads = o.threads;
     options.replace_unfinished = o.force;
     std::optional<ImportanceMatrix> importance;
@@ -124,6 +133,19 @@ void add_convert(CLI::App& app) {
         ->option_text("INPUT");  // which stands in two lists; the usage says that it is required
     command->add_option("output,-o,--output", o->output, "the file to write; with --to release, the folder")
         ->type_name("OUTPUT");
+    command->add_option("--engram", o->engram, "the file with INPUT's Engram tables, if INPUT has them not")
+        ->type_name("FILE");
+    command
+        ->add_option("--engram-output", o->engram_output,
+                     "write the Engram tables (V4.1), the largest part, to this file and not to OUTPUT")
+        ->type_name("FILE");
+    command
+        ->add_option(
+            "--leave-out", o->leave_out,
+            "drafter or vision: do not write this part, which other programs may refuse; can be repeated")
+        ->allow_extra_args(false)
+        ->check(one_of({"drafter", "vision"}))
+        ->type_name("PART");
     auto* pack = command->add_flag(
         "--pack", o->pack,
         "write the routed experts only, as they are and each in one piece, for --expert-cache; "

@@ -9,11 +9,11 @@
 
 namespace cachalot::cli {
 
-void convert_to_pack(const std::string& input, std::string output, bool force) {
+void convert_to_pack(const std::string& input, const std::string& engram, std::string output, bool force) {
     if (output.empty()) output = default_pack_path(input).string();
-    CommandFiles{.models = {input}, .outputs = {output}}.check();
+    CommandFiles{.models = {input}, .inputs = {engram}, .outputs = {output}}.check();
     check_new_file(output, force);
-    const auto model = Model::load(input);
+    const auto model = Model::load(input, engram);
     Progress progress("packing", "bytes", true);
     write_pack(*model, output,
                [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });

@@ -5,7 +5,8 @@
 
 namespace cachalot::cli {
 
-// `output` empty: beside the model, where it is found by itself.
-void convert_to_pack(const std::string& input, std::string output, bool force);
+// `engram`: the file with the model's Engram tables, or empty. `output` empty: beside the model, where it is
+// found by itself.
+void convert_to_pack(const std::string& input, const std::string& engram, std::string output, bool force);
 
 }  // namespace cachalot::cli

@@ -42,8 +42,9 @@ struct OpenEngineOptions {
     Log log;        // for the engine, and who works with it
 };
 
-// The path that was given, else $CACHALOT_MODEL, else the nano model, which is installed with the program.
-// Throws Error if nothing was given and there is no nano.
+// The path that was given, else $CACHALOT_MODEL, else nano. "nano" and "nano41" are the models that are
+// installed with the program, unless there is a file or folder of that name. Throws Error if nothing was
+// given and there is no nano.
 std::string find_model(const std::string& given);
 // Whether that is nano because nobody has named a model.
 bool finds_nano(const std::string& given);

@@ -99,6 +99,17 @@ Gguf Gguf::parse(std::span<const std::byte> bytes, std::string source) {
     return result;
 }
 
+void Gguf::take(Gguf other, std::span<const std::string> names) {
+    const std::size_t before = files_.size();
+    for (MappedFile& file : other.files_) files_.push_back(std::move(file));
+    for (const std::string& name : names) {
+        StoredTensor tensor = other.stored(name);
+        tensor.file += before;
+        tensors_.push_back(std::move(tensor));
+    }
+    index_names();
+}
+
 GgufMetadata Gguf::read_part(std::span<const std::byte> bytes, const std::string& source, std::size_t file) {
     ByteReader reader(bytes, source);
     check_header(reader, bytes, source);

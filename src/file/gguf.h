@@ -29,6 +29,10 @@ class Gguf : public TensorFile {
     // Of the first part.
     const GgufMetadata& metadata() const { return metadata_; }
 
+    // Takes over the tensors of these names, which `other` has and this file has not, with the files of
+    // `other`.
+    void take(Gguf other, std::span<const std::string> names);
+
   private:
     struct FromMemory {};
     Gguf(FromMemory, std::string source) : TensorFile(std::move(source)) {}

@@ -58,6 +58,11 @@ void GgufWriter::remove(std::string_view key) {
     std::erase_if(keys_, [&](const Key& k) { return k.name == key; });
 }
 
+void GgufWriter::remove_all(std::string_view prefix) {
+    CACHALOT_CHECK(!data_started_);
+    std::erase_if(keys_, [&](const Key& k) { return k.name.starts_with(prefix); });
+}
+
 void GgufWriter::declare(std::string_view name, DType type, std::span<const std::int64_t> shape) {
     CACHALOT_CHECK(!data_started_);
     if (name.size() > kMaxName)

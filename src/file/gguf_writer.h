@@ -75,6 +75,8 @@ class GgufWriter {
     // a model, see `is_container_key`.
     void copy(const GgufValue& value);
     void remove(std::string_view key);
+    // All keys that begin so.
+    void remove_all(std::string_view prefix);
     // general.alignment, split.*: each file has its own.
     static bool is_container_key(std::string_view key);
 

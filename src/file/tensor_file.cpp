@@ -33,6 +33,7 @@ const StoredTensor& TensorFile::stored(std::string_view name) const {
 }
 
 void TensorFile::index_names() {
+    by_name_.clear();
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
         const std::string& name = tensors_[i].view.name;
         if (!by_name_.emplace(name, i).second) fail("{}: tensor {} appears twice", source_, in_quotes(name));

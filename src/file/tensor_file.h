@@ -47,7 +47,7 @@ class TensorFile {
   protected:
     explicit TensorFile(std::string source) : source_(std::move(source)) {}
 
-    // To be called once when `tensors_` is complete. Throws Error if a name appears twice.
+    // To be called when `tensors_` is complete, and again if it grows. Throws Error if a name appears twice.
     void index_names();
 
     std::string source_;

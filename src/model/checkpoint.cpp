@@ -24,11 +24,15 @@ void write_tokenizer(const TokenizerData& data, GgufWriter& writer) {
     writer.set<bool>("tokenizer.ggml.add_bos_token", false);  // the prompt encoding writes it
 }
 
-std::unique_ptr<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
+std::unique_ptr<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
+                                             const std::filesystem::path& engram) {
     switch (checkpoint_kind(path)) {
-        case CheckpointKind::gguf: return std::make_unique<GgufCheckpoint>(path);
+        case CheckpointKind::gguf: return std::make_unique<GgufCheckpoint>(path, engram);
         case CheckpointKind::release: break;
     }
+    if (!engram.empty())
+        fail("{}: is a release, whose Engram tables are in its own files; leave out {}", path.string(),
+             engram.string());
     check_release_folder(path);
     check_architecture_of(path);  // of another one nothing else need be right
     return std::make_unique<ReleaseCheckpoint>(path);
@@ -42,11 +46,16 @@ void Checkpoint::check_matrix(const std::string& name, const Matrix& m) const {
         fail("{}: tensor {} has type {}, not one of numbers", source_, name, cachalot::name(m.dtype));
 }
 
-std::vector<float> Checkpoint::floats(const std::string& name, std::int64_t rows,
-                                      std::int64_t columns) const {
-    Matrix m = view(name, rows, columns);
+Matrix Checkpoint::plain(const std::string& name, std::int64_t rows, std::int64_t columns) const {
+    const Matrix m = view(name, rows, columns);
     if (!is_float_like(m.dtype))
         fail("{}: tensor {} has type {}, not one of numbers", source_, name, cachalot::name(m.dtype));
+    return m;
+}
+
+std::vector<float> Checkpoint::floats(const std::string& name, std::int64_t rows,
+                                      std::int64_t columns) const {
+    const Matrix m = plain(name, rows, columns);
     std::vector<float> values(static_cast<std::size_t>(rows * columns));
     for (std::int64_t r = 0; r < rows; ++r)
         dequantize_row(m, r, {values.data() + r * columns, static_cast<std::size_t>(columns)});

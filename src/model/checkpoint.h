@@ -28,8 +28,11 @@ class Checkpoint {
   public:
     virtual ~Checkpoint() = default;
 
-    // Opens a GGUF file (of a split model: the first part) or a release directory. Throws Error.
-    static std::unique_ptr<Checkpoint> open(const std::filesystem::path& path);
+    // Opens a GGUF file (of a split model: the first part) or a release directory. `engram`, if given, is the
+    // GGUF file with the Engram tables of a GGUF file that has them not. Throws Error, also if the model has
+    // no tables, has them itself, or has others.
+    static std::unique_ptr<Checkpoint> open(const std::filesystem::path& path,
+                                            const std::filesystem::path& engram = {});
 
     const Config& config() const { return config_; }
     const std::string& source() const { return source_; }  // the path, which starts every message
@@ -42,6 +45,13 @@ class Checkpoint {
     // What lies beside the model and is passed by (model_parts.h), for a note; empty if there is nothing.
     virtual std::string unused() const = 0;
 
+    // Whether there is a tensor of that name; not of experts.
+    virtual bool has(const std::string& name) const = 0;
+
+    // Throws Error if what a file says of its Engram tables does not follow from the tokenizer, whose tokens
+    // are of these classes [vocab].
+    virtual void check_engram(std::span<const std::int32_t>) const {}
+
     // What the author recommends, where a file says so.
     struct SamplingDefaults {
         std::optional<float> temperature, top_p;
@@ -51,6 +61,8 @@ class Checkpoint {
     // The [rows, columns] matrix of that name. Throws Error if it is missing, has another shape or a type
     // that no kernel takes.
     Matrix matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const;
+    // The same of any width.
+    Matrix plain(const std::string& name, std::int64_t rows, std::int64_t columns) const;
 
     // Expert `expert` of the [experts, rows, columns] tensor of that name; throws Error likewise.
     virtual Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,

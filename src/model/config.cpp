@@ -58,6 +58,40 @@ class Checker {
             fail("{}: {} candidate blocks of {} rows hold fewer than the {} that are chosen", source_,
                  c.candidate_blocks, c.candidate_block_size, c.index_top_k);
     }
+    void drafter(const Config& c) const {
+        const DsparkConfig& d = c.dspark;
+        if (!d.present()) return;
+        range("the number of the drafter's stages", d.stages, 1, kMaxLayers);
+        range("the drafter's block size", d.block_size, 1, 1024);
+        range("the drafter's noise token", d.noise_token, 0, c.vocab_size - 1);
+        range("the number of layers that the drafter reads", std::ssize(d.target_layers), 1, c.layers);
+        for (const int layer : d.target_layers)
+            range("a layer that the drafter reads", layer, 0, c.layers - 1);
+        range("the drafter's Markov rank", d.markov_rank, 1, 1 << 16);
+        range("the number of the drafter's experts", d.experts, 1, 4096);
+        range("the number of the drafter's experts per token", d.experts_per_token, 1, d.experts);
+    }
+    void vision(const Config& c) const {
+        const VisionConfig& v = c.vision;
+        if (!v.present()) return;
+        range("the number of the vision model's layers", v.layers, 1, kMaxLayers);
+        range("the vision model's hidden size", v.hidden_size, 1, 1 << 16);
+        range("the number of the vision model's heads", v.heads, 1, v.hidden_size);
+        // Rows and columns of patches each rotate one half of a head, in pairs.
+        multiple("the vision model's hidden size", v.hidden_size, std::int64_t{4} * v.heads);
+        range("the vision model's inner size", v.inner_size, 1, 1 << 18);
+        range("the size of a patch", v.patch_size, 1, 1024);
+        range("the number of patches for a token", v.downsample, 1, 64);
+        range("the most tokens of a picture", v.max_tokens, 1, 1 << 20);
+        range("the fewest pixels of a picture", v.min_pixels, 0, 1 << 30);
+        if (!std::isfinite(v.max_aspect) || v.max_aspect < 0)
+            fail("{}: the greatest ratio of a picture's sides is {}, expected a positive number or 0",
+                 source_, v.max_aspect);
+        if (!std::isfinite(v.rope_theta) || v.rope_theta <= 1)
+            fail("{}: rope theta of the vision model is {}, expected a number above 1", source_,
+                 v.rope_theta);
+        range("the token that stands for pictures", v.token, 0, c.vocab_size - 1);
+    }
     void stored(const Config& c) const {
         for (const int size : {c.fp8_block, c.activation_group})
             if (size != 32 && size != 128)
@@ -149,6 +183,8 @@ void validate(const Config& c, std::string_view source) {
     check.positive("the hyper-connection epsilon", c.hyper_connection_eps);
     check.stored(c);
     validate_engram(c.engram, c.vocab_size, source);
+    check.drafter(c);
+    check.vision(c);
     check.range("the begin-of-text id", c.bos, 0, c.vocab_size - 1);
     check.range("the end-of-text id", c.eos, 0, c.vocab_size - 1);
 }
@@ -163,6 +199,10 @@ Architecture parse_architecture(std::string_view name, std::string_view source) 
         source, in_quotes(name));
 }
 
+std::string_view architecture_name(Architecture architecture) {
+    return architecture == Architecture::v41 ? "deepseek41" : "deepseek4";
+}
+
 Config config_of(Architecture architecture) {
     Config c;
     c.architecture = architecture;
@@ -174,6 +214,21 @@ Config config_of(Architecture architecture) {
     c.index_hadamard = false;
     c.delayed_mixing = true;
     c.fp8_block = c.activation_group = 32;
+    return c;
+}
+
+Config dspark_stages(const Config& config) {
+    Config c = config;
+    c.layers = config.dspark.stages;
+    const auto stages = static_cast<std::size_t>(c.layers);
+    c.layer_shapes.assign(stages, LayerShape());
+    c.swiglu_limit.assign(stages, config.swiglu_limit.back());
+    c.swiglu_limit_shared.assign(stages, config.swiglu_limit_shared.back());
+    c.experts = config.dspark.experts;
+    c.experts_per_token = config.dspark.experts_per_token;
+    c.engram = {};
+    c.dspark = {};
+    c.vision = {};
     return c;
 }
 

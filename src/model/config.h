@@ -44,13 +44,14 @@ struct RopeConfig {
 
 // The block drafter that some releases have beside the model.
 struct DsparkConfig {
-    int stages = 0;  // 0: there is none
-    int block_size = 0;
-    std::int32_t noise_token = 0;
+    int stages = 0;                  // 0: there is none
+    int block_size = 0;              // tokens that are drafted together
+    std::int32_t noise_token = 0;    // stands for a token that is not known yet
     std::vector<int> target_layers;  // whose streams it reads
     int markov_rank = 0;
     int experts = 0, experts_per_token = 0;
 
+    bool present() const { return stages > 0; }
     bool operator==(const DsparkConfig&) const = default;
 };
 
@@ -68,6 +69,7 @@ struct VisionConfig {
     float rope_theta = 10000.0f;
     std::int32_t token = 0;  // stands for a picture's tokens
 
+    bool present() const { return layers > 0; }
     bool operator==(const VisionConfig&) const = default;
 };
 
@@ -142,6 +144,10 @@ struct Config {
 // What all models of an architecture have in common; everything else is as in Config().
 Config config_of(Architecture architecture);
 
+// The stages of the drafter as the layers of a model: with their windows only, and with the drafter's
+// experts.
+Config dspark_stages(const Config& config);
+
 // Reads the text of a release's config.json, or that file in a directory. Throws Error naming the source and
 // the key: if it is another architecture, if a key is missing or has the wrong type, or if `validate` refuses
 // it.
@@ -164,6 +170,8 @@ void validate(const Config& config, std::string_view source);
 // The architecture of that name: "deepseek_v4" and "deepseek_v41" in a release, where the latter's text part
 // is "deepseek_v41_text", "deepseek4" and "deepseek41" in GGUF. Throws Error for another.
 Architecture parse_architecture(std::string_view name, std::string_view source);
+// Its name in GGUF, with which the keys of the metadata begin.
+std::string_view architecture_name(Architecture architecture);
 
 inline constexpr int kMaxLayers = 1024;
 

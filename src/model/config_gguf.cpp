@@ -20,6 +20,7 @@
 #include "file/gguf_writer.h"
 #include "file/in_quotes.h"
 #include "model/config.h"
+#include "model/config_gguf_parts.h"
 #include "model/config_gguf_v41.h"
 #include "model/gguf_fields.h"
 
@@ -27,9 +28,6 @@ namespace cachalot {
 namespace {
 
 constexpr std::uint32_t kSqrtSoftplus = 4;  // expert_gating_func
-std::string_view architecture_name(Architecture a) {
-    return a == Architecture::v41 ? "deepseek41" : "deepseek4";
-}
 
 // Without blocks of multi-token prediction.
 int count_layers(const Gguf& file, const GgufFields& fields) {
@@ -135,6 +133,7 @@ Config config_from_gguf(const Gguf& file) {
     c.sinkhorn_iterations = fields.size("hyper_connection.sinkhorn_iterations");
     c.hyper_connection_eps = fields.get<float>("hyper_connection.epsilon");
     if (c.is_v41()) read_v41(fields, c);
+    read_parts(fields, c);
     c.bos = fields.metadata.get_or("tokenizer.ggml.bos_token_id", c.bos);
     c.eos = fields.metadata.get_or("tokenizer.ggml.eos_token_id", c.eos);
     validate(c, file.source());
@@ -200,6 +199,7 @@ void write_config(const Config& c, GgufWriter& writer) {
     size("hyper_connection.sinkhorn_iterations", c.sinkhorn_iterations);
     number("hyper_connection.epsilon", c.hyper_connection_eps);
     if (c.is_v41()) write_v41(c, key(""), writer);
+    write_parts(c, key(""), writer);
     writer.set<std::uint32_t>("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(c.bos));
     writer.set<std::uint32_t>("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(c.eos));
 }

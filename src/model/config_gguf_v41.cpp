@@ -1,14 +1,13 @@
-// The keys of deepseek41. llama.cpp's converter writes those of Engram (layer_ids, head_count, key_length,
-// max_ngram_size, primes, multipliers, offsets, token_map, pad_id) and nothing of the layers' sources and of
-// candidates: which layers are sources shows in the tensors that they have, and of candidates its programs
-// assume what the release has. We write all of it.
+// The keys of deepseek41. llama.cpp's converter writes those of Engram (engram_keys.h) and nothing of the
+// layers' sources and of candidates: which layers are sources shows in the tensors that they have, and of
+// candidates its programs assume what the release has. We write all of it.
 #include "model/config_gguf_v41.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "base/checked.h"
+#include "model/engram_keys.h"
 
 namespace cachalot {
 namespace {
@@ -35,35 +34,6 @@ int usual_candidate_source(const V41Layers& layers) {
     return chooses && layers.index_sources.back() > last ? last : -1;
 }
 
-template <class To, class From>
-std::vector<To> numbers(const std::vector<From>& values, std::string_view what) {
-    std::vector<To> result;
-    for (const From value : values) result.push_back(checked_cast<To>(value, what));
-    return result;
-}
-
-void read_engram(const GgufFields& fields, EngramConfig& e) {
-    if (!fields.has("engram.layer_ids")) return;
-    e.layers = fields.get<std::vector<std::int32_t>>("engram.layer_ids");
-    if (!e.present()) return;
-    e.heads = fields.size("engram.head_count");
-    e.row_size = fields.size("engram.key_length");
-    e.longest = fields.size("engram.max_ngram_size");
-    e.primes = fields.get<std::vector<std::int64_t>>("engram.primes");
-    e.multipliers = fields.get<std::vector<std::int64_t>>("engram.multipliers");
-    e.pad_token = fields.get_or<std::int32_t>("engram.pad_token_id", 2);
-    e.pad_class = fields.get_or<std::int32_t>("engram.pad_id", -1);
-    e.classes = fields.get_or<std::int32_t>("engram.compressed_vocab_size", 0);
-    // A table has a row for each remainder; how many primes there are is for validate_engram() to say.
-    const std::size_t each = e.primes.size() / e.layers.size();
-    for (std::size_t i = 0; i < e.layers.size(); ++i) {
-        std::int64_t rows = 0;
-        for (std::size_t p = i * each; p < (i + 1) * each; ++p)
-            rows = checked_add(rows, e.primes[p], "rows of an Engram table");
-        e.rows.push_back(rows);
-    }
-}
-
 }  // namespace
 
 V41Layers read_v41_layers(const Gguf& file, const GgufFields& fields, std::vector<int> ratios) {
@@ -82,7 +52,7 @@ V41Layers read_v41_layers(const Gguf& file, const GgufFields& fields, std::vecto
 }
 
 void read_v41(const GgufFields& fields, Config& c) {
-    read_engram(fields, c.engram);
+    read_engram_keys(fields, c);
     const bool candidates = std::any_of(c.layer_shapes.begin(), c.layer_shapes.end(),
                                         [](const LayerShape& s) { return s.candidate_source >= 0; });
     if (candidates) {
@@ -112,27 +82,7 @@ void write_v41(const Config& c, const std::string& prefix, GgufWriter& writer) {
         size("attention.candidate_block_size", c.candidate_block_size);
     }
     size("fp8_block", c.fp8_block);
-    const EngramConfig& e = c.engram;
-    writer.set_array<std::int32_t>(prefix + "engram.layer_ids", e.layers);
-    if (!e.present()) return;
-    size("engram.head_count", e.heads);
-    size("engram.key_length", e.row_size);
-    size("engram.max_ngram_size", e.longest);
-    size("engram.pad_token_id", e.pad_token);
-    if (e.pad_class >= 0) size("engram.pad_id", e.pad_class);
-    if (e.classes) size("engram.compressed_vocab_size", e.classes);
-    std::vector<std::uint64_t> offsets;  // of each prime's rows in its table
-    for (std::size_t i = 0; i < e.layers.size(); ++i) {
-        std::uint64_t offset = 0;
-        for (const std::int64_t prime : e.primes_of(static_cast<int>(i))) {
-            offsets.push_back(offset);
-            offset += static_cast<std::uint64_t>(prime);
-        }
-    }
-    writer.set_array<std::uint64_t>(prefix + "engram.primes", numbers<std::uint64_t>(e.primes, "primes"));
-    writer.set_array<std::uint64_t>(prefix + "engram.multipliers",
-                                    numbers<std::uint64_t>(e.multipliers, "multipliers"));
-    writer.set_array<std::uint64_t>(prefix + "engram.offsets", offsets);
+    write_engram_keys(c.engram, prefix, writer);
 }
 
 }  // namespace cachalot

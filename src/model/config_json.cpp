@@ -179,7 +179,10 @@ Config config_from_json(std::string_view text, std::string_view source) {
     c.name = std::filesystem::path(source).parent_path().filename().string();
     read_quantization(outer, source, c);
     read_text_model(top, source, c);
-    if (c.is_v41()) read_v41(top, outer, source, c);
+    if (c.is_v41())
+        read_v41(top, outer, source, c);
+    else  // num_nextn_predict_layers is 1 there, however many stages there are
+        read_dspark(top, static_cast<int>(top.get("compress_ratios").size()) - c.layers, c);
     c.bos = outer.integer_or<std::int32_t>("bos_token_id", c.bos);
     c.eos = outer.integer_or<std::int32_t>("eos_token_id", c.eos);
     validate(c, source);

@@ -26,17 +26,6 @@ void read_engram(const JsonFields& text, std::string_view source, EngramConfig& 
     derive_engram_hashes(e, text.integer<std::int64_t>("engram_vocab_size", 0, kLargest), source);
 }
 
-void read_dspark(const JsonFields& text, DsparkConfig& d) {
-    if (!text.find("dspark_block_size")) return;
-    d.stages = text.integer<int>("num_nextn_predict_layers", 1, kMaxLayers);
-    d.block_size = text.integer<int>("dspark_block_size", 1, kMaxLayers);
-    d.noise_token = text.integer<std::int32_t>("dspark_noise_token_id", 0, kLargest);
-    d.target_layers = text.integers("dspark_target_layer_ids");
-    d.markov_rank = text.integer<int>("dspark_markov_rank", 1, 1 << 16);
-    d.experts = text.integer<int>("dspark_n_routed_experts", 1, 4096);
-    d.experts_per_token = text.integer<int>("dspark_num_experts_per_tok", 1, d.experts);
-}
-
 void read_vision(const JsonFields& outer, std::string_view source, VisionConfig& v) {
     const json* object = outer.object("vision_config");
     if (!object) return;
@@ -56,6 +45,21 @@ void read_vision(const JsonFields& outer, std::string_view source, VisionConfig&
 }
 
 }  // namespace
+
+void read_dspark(const JsonFields& text, int stages, Config& c) {
+    DsparkConfig& d = c.dspark;
+    if (!text.find("dspark_block_size") || stages < 1) return;
+    d.stages = stages;
+    d.block_size = text.integer<int>("dspark_block_size", 1, kMaxLayers);
+    d.noise_token = text.integer<std::int32_t>("dspark_noise_token_id", 0, kLargest);
+    d.target_layers = text.integers("dspark_target_layer_ids");
+    d.markov_rank = text.integer<int>("dspark_markov_rank", 1, 1 << 16);
+    d.experts = c.experts;
+    d.experts_per_token = c.experts_per_token;
+    if (!c.is_v41()) return;  // whose stages have experts like the layers
+    d.experts = text.integer<int>("dspark_n_routed_experts", 1, 4096);
+    d.experts_per_token = text.integer<int>("dspark_num_experts_per_tok", 1, d.experts);
+}
 
 V41Layers read_v41_layers(const JsonFields& text, std::vector<int> ratios) {
     V41Layers layers;
@@ -78,7 +82,8 @@ void read_v41(const JsonFields& text, const JsonFields& outer, std::string_view 
         c.candidate_block_size = text.size("candidate_block_size");
         break;
     }
-    read_dspark(text, c.dspark);
+    if (text.find("dspark_block_size"))
+        read_dspark(text, text.integer<int>("num_nextn_predict_layers", 1, kMaxLayers), c);
     read_vision(outer, source, c.vision);
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -9,8 +11,9 @@
 #include "base/thread_pool.h"
 #include "file/gguf_writer.h"
 #include "model/background_writer.h"
+#include "model/engram_keys.h"
 #include "model/importance.h"
-#include "model/model_tensors.h"
+#include "model/part_tensors.h"
 #include "model/release_record.h"
 #include "quant/quantize.h"
 #include "tensor/convert.h"
@@ -30,41 +33,67 @@ constexpr const char* kVersion = "1";
 // seen n times are n parts its own and this many parts those of all experts together.
 constexpr double kPriorTokens = 16;
 
+// What the files of one conversion have in common.
+struct Work {
+    const Checkpoint& source;
+    const ConvertOptions& options;
+    const ConvertProgress& progress;
+    TypePlan plan;
+    ThreadPool pool;
+    std::uint64_t done = 0;
+    ConvertSummary summary = {};
+
+    void report(std::size_t size) {
+        done += size;
+        if (progress) progress(done, summary.bytes);
+    }
+};
+
+// One file of a conversion. First all files declare what they have, so that mistakes are found before the
+// work.
 class Converter {
   public:
-    Converter(const Checkpoint& checkpoint, const std::filesystem::path& output,
-              const ConvertOptions& options, const ConvertProgress& progress)
-        : source_(checkpoint),
-          options_(options),
-          progress_(progress),
-          plan_(options.types, checkpoint.config(), checkpoint.source()),
-          writer_(output, OutputFile::Resumable{}),
-          pool_(options.threads) {}
+    Converter(Work& work, const std::filesystem::path& output)
+        : work_(work),
+          source_(work.source),
+          options_(work.options),
+          writer_(output, OutputFile::Resumable{}) {}
 
-    ConvertSummary run() {
-        const auto specs = model_tensors(source_.config());
-        source_.write_metadata(writer_);
-        for (const auto& spec : specs) declare(spec);
-        plan_.check_all_used();
-        describe(specs);
-        summary_.bytes = writer_.file_size();
-        summary_.tensors = static_cast<int>(specs.size());
-        summary_.resumed = writer_.resume(version(), options_.replace_unfinished);
+    GgufWriter& writer() { return writer_; }
+
+    void declare(std::vector<TensorSpec> specs) {
+        specs_ = std::move(specs);
+        for (const auto& spec : specs_) declare(spec);
+        work_.summary.tensors += static_cast<int>(specs_.size());
+    }
+
+    void write() {
+        work_.summary.resumed += writer_.resume(version(), options_.replace_unfinished);
         BackgroundWriter background(writer_, options_.checkpoint_bytes);
         background_ = &background;
-        for (std::size_t i = 0; i < specs.size(); ++i) write(specs[i], types_[i]);
+        for (std::size_t i = 0; i < specs_.size(); ++i) write(specs_[i], types_[i]);
         background.drain();
-        writer_.finish();
-        return summary_;
+    }
+
+    void finish() { writer_.finish(); }
+
+    // Whether every matrix has the type that it is stored as.
+    bool is_whole() const {
+        bool whole = true;
+        for (std::size_t i = 0; i < specs_.size(); ++i) {
+            if (!is_matrix(specs_[i])) continue;
+            const DType stored = matrix(specs_[i]).dtype;
+            whole &= types_[i] == stored || (types_[i] == DType::mxfp4 && stored == DType::fp4_pairs);
+        }
+        return whole;
     }
 
   private:
-    static bool is_matrix(const TensorSpec& s) { return s.kind == Kind::matrix || s.kind == Kind::experts; }
-
-    Matrix matrix(const TensorSpec& s, int expert = 0) const {
-        return s.kind == Kind::experts ? source_.expert(s.gguf, expert, s.experts, s.rows, s.columns)
-                                       : source_.matrix(s.gguf, s.rows, s.columns);
+    static bool is_matrix(const TensorSpec& s) {
+        return s.kind == Kind::matrix || s.kind == Kind::plain || s.kind == Kind::experts;
     }
+
+    Matrix matrix(const TensorSpec& s, int expert = 0) const { return stored_matrix(source_, s, expert); }
 
     void declare(const TensorSpec& s) {
         if (s.kind == Kind::table) return declare_table(s);
@@ -74,9 +103,9 @@ class Converter {
         DType type = s.kind == Kind::integers ? DType::i32 : DType::f32;
         if (is_matrix(s)) {
             const Matrix first = matrix(s);
-            type = plan_.target(s, first);
+            type = work_.plan.target(s, first);
             const DType kept = lossless_type(first.dtype);
-            if (type != first.dtype && type != kept && type != DType::f32) ++summary_.changed;
+            if (type != first.dtype && type != kept && type != DType::f32) ++work_.summary.changed;
             if (s.kind == Kind::experts && type == DType::f8_e4m3)
                 fail("{}: tensor {}: experts cannot be f8_e4m3; choose another type for them",
                      source_.source(), s.gguf);
@@ -87,26 +116,6 @@ class Converter {
                 scale_tensor(s.gguf), DType::i8,
                 {blocks_of(s.rows, matrix(s).fp8_block), blocks_of(s.columns, matrix(s).fp8_block)});
         types_.push_back(type);
-    }
-
-    // Where weights came from, and what is needed to write the release again if nothing of it is lost.
-    void describe(std::span<const TensorSpec> specs) {
-        if (options_.importance) {
-            writer_.set("quantize.imatrix.file", options_.importance_name);
-            writer_.set<std::uint32_t>("quantize.imatrix.entries_count",
-                                       static_cast<std::uint32_t>(options_.importance->entries().size()));
-            writer_.set<std::uint32_t>("quantize.imatrix.chunks_count", options_.importance->chunk_count);
-        }
-        bool whole = true;
-        for (std::size_t i = 0; i < specs.size(); ++i) {
-            if (!is_matrix(specs[i])) continue;
-            const DType stored = matrix(specs[i]).dtype;
-            whole &= types_[i] == stored || (types_[i] == DType::mxfp4 && stored == DType::fp4_pairs);
-        }
-        if (whole)
-            source_.write_release_record(writer_);
-        else
-            ReleaseRecord::clear(writer_);
     }
 
     // What decides about the data beside the directory.
@@ -202,7 +211,7 @@ class Converter {
             if (!std::exchange(looked_up, true)) weights = importance(s, expert, m, type);
             auto piece = background_->buffer();
             piece.resize(size);
-            pool_.parallel_for((count + kRowsPerItem - 1) / kRowsPerItem, [&](std::int64_t item, int) {
+            work_.pool.parallel_for((count + kRowsPerItem - 1) / kRowsPerItem, [&](std::int64_t item, int) {
                 std::vector<float> values(static_cast<std::size_t>(m.columns));
                 for (std::int64_t r = item * kRowsPerItem; r < std::min(count, (item + 1) * kRowsPerItem);
                      ++r) {
@@ -254,7 +263,7 @@ class Converter {
             }
         }
         if (own.empty() || !usable_importance(own)) {
-            ++summary_.unmeasured;
+            ++work_.summary.unmeasured;
             return {};
         }
         return own;
@@ -272,7 +281,7 @@ class Converter {
 
     bool skip(const std::string& name, std::size_t size) {
         if (skipping_ && writer_.skip(name, size)) {
-            report(size);
+            work_.report(size);
             return true;
         }
         return skipping_ = false;
@@ -281,32 +290,91 @@ class Converter {
     void append(const std::string& name, std::vector<std::byte> bytes) {
         const std::size_t size = bytes.size();
         background_->append(name, std::move(bytes));
-        report(size);
+        work_.report(size);
     }
 
-    void report(std::size_t size) {
-        done_ += size;
-        if (progress_) progress_(done_, summary_.bytes);
-    }
-
+    Work& work_;
     const Checkpoint& source_;
     const ConvertOptions& options_;
-    const ConvertProgress& progress_;
-    TypePlan plan_;
+    std::vector<TensorSpec> specs_;
     GgufWriter writer_;
-    ThreadPool pool_;
     BackgroundWriter* background_ = nullptr;
     std::vector<DType> types_;  // of each spec
     bool skipping_ = true;
-    std::uint64_t done_ = 0;
-    ConvertSummary summary_;
 };
+
+// Of the parts that are there and not left out. Keys of the others are not set.
+std::vector<TensorSpec> chosen_tensors(const Checkpoint& source, const ConvertOptions& options,
+                                       GgufWriter& writer) {
+    std::vector<TensorSpec> specs = model_tensors(source.config());
+    const auto add = [&](bool chosen, std::string_view key, std::vector<TensorSpec> more) {
+        if (chosen)
+            std::ranges::move(more, std::back_inserter(specs));
+        else
+            writer.remove_all(fmt::format("{}.{}.", architecture_name(source.config().architecture), key));
+    };
+    add(has_drafter(source) && !options.leave_out_drafter, "dspark", drafter_tensors(source.config()));
+    add(has_vision(source) && !options.leave_out_vision, "vision", vision_tensors(source.config()));
+    return specs;
+}
+
+// Where weights came from, and what is needed to write the release again if nothing of it is lost.
+void describe(Converter& model, const Work& work) {
+    GgufWriter& writer = model.writer();
+    if (const ImportanceMatrix* importance = work.options.importance) {
+        writer.set("quantize.imatrix.file", work.options.importance_name);
+        writer.set<std::uint32_t>("quantize.imatrix.entries_count",
+                                  static_cast<std::uint32_t>(importance->entries().size()));
+        writer.set<std::uint32_t>("quantize.imatrix.chunks_count", importance->chunk_count);
+    }
+    if (model.is_whole())
+        work.source.write_release_record(writer);
+    else
+        ReleaseRecord::clear(writer);
+}
+
+void describe_tables(const Config& config, GgufWriter& writer) {
+    writer.set("general.type", kEngramFile);
+    writer.set("general.architecture", architecture_name(config.architecture));
+    if (!config.name.empty()) writer.set("general.name", config.name);
+    write_engram_keys(config.engram, fmt::format("{}.", architecture_name(config.architecture)), writer);
+}
 
 }  // namespace
 
 ConvertSummary convert(const Checkpoint& checkpoint, const std::filesystem::path& output,
                        const ConvertOptions& options, const ConvertProgress& progress) {
-    return Converter(checkpoint, output, options, progress).run();
+    const bool apart = !options.engram.empty();
+    if (apart && !checkpoint.config().engram.present())
+        fail("{}: has no Engram tables to write to {}", checkpoint.source(), options.engram.string());
+    Work work{checkpoint, options, progress,
+              TypePlan(options.types, checkpoint.config(), checkpoint.source()), ThreadPool(options.threads)};
+    Converter model(work, output);
+    std::optional<Converter> tables;
+    checkpoint.write_metadata(model.writer());
+    auto specs = chosen_tensors(checkpoint, options, model.writer());
+    if (apart) {
+        tables.emplace(work, options.engram);
+        describe_tables(checkpoint.config(), tables->writer());
+        const auto is_table = [](const TensorSpec& s) { return s.kind == Kind::table; };
+        std::vector<TensorSpec> of_tables;
+        std::ranges::copy_if(specs, std::back_inserter(of_tables), is_table);
+        std::erase_if(specs, is_table);
+        tables->declare(std::move(of_tables));
+        work.summary.bytes += tables->writer().file_size();
+    }
+    model.declare(std::move(specs));
+    work.plan.check_all_used();
+    describe(model, work);
+    work.summary.bytes += model.writer().file_size();
+
+    model.write();
+    if (tables) {
+        tables->write();
+        tables->finish();
+    }
+    model.finish();
+    return work.summary;
 }
 
 }  // namespace cachalot

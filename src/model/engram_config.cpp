@@ -73,7 +73,6 @@ void validate_engram(const EngramConfig& c, int vocab_size, std::string_view sou
              c.longest);
     check_range("Engram's padding token", c.pad_token, 0, vocab_size - 1, source);
     check_range("the number of token classes of Engram", c.classes, 0, vocab_size, source);
-    check_range("the class of Engram's padding", c.pad_class, -1, vocab_size - 1, source);
     for (std::size_t i = 0; i < c.primes.size(); ++i) {
         check_range("a prime size of Engram", c.primes[i], 2, kLargestPrime, source);
         if (!is_prime(c.primes[i])) fail("{}: the prime size {} of Engram is no prime", source, c.primes[i]);

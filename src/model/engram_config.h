@@ -23,7 +23,6 @@ struct EngramConfig {
     std::vector<std::int64_t> primes;       // [layers, longest - 1, heads], ascending
     std::vector<std::int64_t> multipliers;  // [layers, longest] of the newest token first
     std::int32_t pad_token = 0;             // its class stands for tokens before the first one
-    int pad_class = -1;                     // that class, where a file says it; -1: it does not
     int classes = 0;                        // of tokens; 0: a file does not say
 
     bool present() const { return !layers.empty(); }

@@ -12,8 +12,7 @@ EngramHash::EngramHash(const EngramConfig& config, std::vector<std::int32_t> cla
     if (config_.classes > 0 && count != config_.classes)
         fail("the vocabulary has {} classes of tokens, but the Engram tables were made for {}", count,
              config_.classes);
-    padding_ =
-        config_.pad_class >= 0 ? config_.pad_class : classes_.at(static_cast<std::size_t>(config_.pad_token));
+    padding_ = classes_.at(static_cast<std::size_t>(config_.pad_token));
 }
 
 void EngramHash::rows(int table, std::span<const std::int32_t> before, std::span<const std::int32_t> tokens,

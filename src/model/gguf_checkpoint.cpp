@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "file/gguf_writer.h"
 #include "file/in_quotes.h"
+#include "model/engram_keys.h"
 #include "model/model_tensors.h"
 #include "tensor/convert.h"
 
@@ -28,6 +29,7 @@ void check_is_model(const GgufMetadata& metadata, const std::string& source) {
     if (type == "mmproj" || architecture == "clip")
         is("a projector of images (mmproj), which belongs to another model; images are not supported");
     if (type == "vocab") is("a vocabulary without weights");
+    if (type == kEngramFile) is("the Engram tables of a model, which --engram takes");
     if (type != "model") fail("{}: general.type is {}: this is no model", source, in_quotes(type));
     for (const std::string_view draft : {"eagle", "dspark", "dflash", "medusa", "mtp"})
         if (architecture.find(draft) != architecture.npos)
@@ -36,10 +38,33 @@ void check_is_model(const GgufMetadata& metadata, const std::string& source) {
 
 }  // namespace
 
-GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : file_(path) {
+GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path, const std::filesystem::path& engram)
+    : file_(path) {
     source_ = file_.source();
     check_is_model(file_.metadata(), source_);
     config_ = config_from_gguf(file_);
+    if (!engram.empty()) take_engram(engram);
+}
+
+void GgufCheckpoint::take_engram(const std::filesystem::path& path) {
+    const EngramConfig& e = config_.engram;
+    if (!e.present()) fail("{}: has no use for Engram tables; leave out {}", source_, path.string());
+    Gguf tables(path);
+    std::vector<std::string> names;
+    for (const int layer : e.layers) names.push_back(engram_table_name(layer));
+    for (const auto& name : names) {
+        if (file_.contains(name))
+            fail("{}: has its Engram tables itself; leave out {}", source_, path.string());
+        if (!tables.contains(name))
+            fail("{}: has no tensor {}, an Engram table of {}", tables.source(), name, source_);
+    }
+    check_engram_tables(GgufFields(tables, architecture_name(config_.architecture)), e, source_);
+    file_.take(std::move(tables), names);
+}
+
+void GgufCheckpoint::check_engram(std::span<const std::int32_t> classes) const {
+    check_engram_keys(file_, GgufFields(file_, architecture_name(config_.architecture)), config_.engram,
+                      classes);
 }
 
 Tokenizer GgufCheckpoint::tokenizer() const {
@@ -111,7 +136,10 @@ void GgufCheckpoint::add_scales(const std::string& name, Matrix& m) const {
 
 // FP8 rows with their scales are a tensor of plain bytes.
 EngramTable GgufCheckpoint::table(const std::string& name, std::int64_t rows, std::int64_t columns) const {
-    const StoredTensor& t = file_.stored(file_name(name));
+    if (!file_.contains(name))
+        fail("{}: the Engram table {} is not in this file; give the file that has it with --engram", source_,
+             name);
+    const StoredTensor& t = file_.stored(name);
     const bool fp8 = t.view.dtype == DType::i8;
     const std::int64_t scales = fp8 ? columns / kEngramBlock : 0;
     const std::vector<std::int64_t> expected = {rows, columns + scales};

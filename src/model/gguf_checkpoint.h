@@ -8,11 +8,14 @@ namespace cachalot {
 
 class GgufCheckpoint final : public Checkpoint {
   public:
-    explicit GgufCheckpoint(const std::filesystem::path& path);
+    // See Checkpoint::open().
+    explicit GgufCheckpoint(const std::filesystem::path& path, const std::filesystem::path& engram = {});
 
     std::span<const MappedFile> files() const override { return file_.files(); }
     Tokenizer tokenizer() const override;
     std::string unused() const override { return unused_parts(file_.tensors()); }
+    bool has(const std::string& name) const override { return file_.contains(file_name(name)); }
+    void check_engram(std::span<const std::int32_t> classes) const override;
     SamplingDefaults sampling_defaults() const override;
     Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,
                   std::int64_t columns) const override;
@@ -23,6 +26,7 @@ class GgufCheckpoint final : public Checkpoint {
   private:
     Matrix view(const std::string& name, std::int64_t rows, std::int64_t columns) const override;
     std::string file_name(const std::string& name) const;
+    void take_engram(const std::filesystem::path& path);
     void add_scales(const std::string& name, Matrix& m) const;
 
     Gguf file_;

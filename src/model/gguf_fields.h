@@ -31,6 +31,15 @@ class GgufFields {
     }
     int size(std::string_view name) const { return get<std::int32_t>(name); }
 
+    // From `low` to `high`.
+    template <class T>
+    T number(std::string_view name, T low, T high) const {
+        const T value = get<T>(name);
+        if (value < low || value > high)
+            fail("{}: key '{}' is {}, expected {} to {}", source_, key(name), value, low, high);
+        return value;
+    }
+
     template <class T>
     void only(std::string_view name, T supported) const {
         const auto value = metadata.find<T>(key(name));

@@ -5,8 +5,9 @@
 
 namespace cachalot {
 
-std::shared_ptr<const Model> Model::load(const std::filesystem::path& path) {
-    auto checkpoint = Checkpoint::open(path);
+std::shared_ptr<const Model> Model::load(const std::filesystem::path& path,
+                                         const std::filesystem::path& engram) {
+    auto checkpoint = Checkpoint::open(path, engram);
     Config config = checkpoint->config();
     Tokenizer tokenizer = checkpoint->tokenizer();
     // A smaller vocabulary would leave logits without text; a larger one, tokens without embedding.
@@ -15,9 +16,13 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path) {
              config.vocab_size);
     config.bos = tokenizer.bos();
     config.eos = tokenizer.eos();
-    Weights weights = bind_weights(*checkpoint);
     EngramHash hash;
-    if (config.engram.present()) hash = EngramHash(config.engram, engram_classes(tokenizer));
+    if (config.engram.present()) {
+        auto classes = engram_classes(tokenizer);
+        checkpoint->check_engram(classes);
+        hash = EngramHash(config.engram, std::move(classes));
+    }
+    Weights weights = bind_weights(*checkpoint);
     return std::make_shared<const Model>(Model{std::move(checkpoint), std::move(config), std::move(weights),
                                                std::move(tokenizer), std::move(hash)});
 }

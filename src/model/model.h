@@ -19,7 +19,9 @@ struct Model {
 
     // Opens a GGUF file or a release directory and binds every tensor. Maps, does not read: the time does not
     // depend on the size of the weights. Throws Error.
-    static std::shared_ptr<const Model> load(const std::filesystem::path& path);
+    // `engram`: see Checkpoint::open().
+    static std::shared_ptr<const Model> load(const std::filesystem::path& path,
+                                             const std::filesystem::path& engram = {});
 };
 
 }  // namespace cachalot

@@ -19,7 +19,8 @@ std::string_view part_name(ModelPart part) {
 ModelPart part_of(std::string_view name) {
     if (name.find(".engram.embed.") != name.npos || name.find(".engram_embd.") != name.npos)
         return ModelPart::engram;
-    if (name.starts_with("mtp.") || name.find(".nextn.") != name.npos) return ModelPart::drafter;
+    if (name.starts_with("mtp.") || name.starts_with("dspark.") || name.find(".nextn.") != name.npos)
+        return ModelPart::drafter;
     for (const std::string_view start : {"vision.", "aligner.", "image_", "v.", "mm."})
         if (name.starts_with(start)) return ModelPart::vision;
     return ModelPart::backbone;

@@ -22,13 +22,66 @@ Kind kind_of(const std::vector<std::int32_t>&) { return Kind::integers; }
 
 class Table {
   public:
-    explicit Table(const Config& config) : c_(config) {}
+    using FindLayers = std::vector<Layer>& (*)(Weights&);
+
+    // Names of the layers' tensors are `gguf`.L.NAME and `release`.L.NAME.
+    Table(const Config& config, std::string gguf, std::string release, FindLayers find)
+        : c_(config), gguf_(std::move(gguf)), release_(std::move(release)), find_layers_(find) {}
 
     std::vector<TensorSpec> build() {
-        const std::int64_t streams = std::int64_t(kStreams) * c_.hidden_size;
         model(
             "token_embd.weight", "embed.weight", c_.vocab_size, c_.hidden_size,
             [](Weights & w) -> auto& { return w.embedding; }, Role::embedding);
+        layers();
+        if (!c_.delayed_mixing)
+            head_mixing(
+                "output_hc_", "hc_head_", [](Weights & w) -> auto& { return w.head_mix; });
+        model(
+            "output_norm.weight", "norm.weight", 1, c_.hidden_size,
+            [](Weights & w) -> auto& { return w.norm; });
+        model(
+            "output.weight", "head.weight", c_.vocab_size, c_.hidden_size,
+            [](Weights & w) -> auto& { return w.head; }, Role::head);
+        return std::move(table_);
+    }
+
+    // Of the drafter, whose stages are the layers of the configuration. What stands before them is in the
+    // release a part of the first stage, what stands behind them of the last.
+    std::vector<TensorSpec> build_drafter(const DsparkConfig& d) {
+        const std::int64_t h = c_.hidden_size;
+        const auto first = release_ + ".0.", last = fmt::format("{}.{}.", release_, c_.layers - 1);
+        const bool v41 = c_.is_v41();
+        model(
+            "dspark.fc.weight", first + "main_proj.weight", h, std::ssize(d.target_layers) * h,
+            [](Weights & w) -> auto& { return w.drafter.input; }, Role::dense);
+        model(
+            "dspark.enc.output_norm.weight", first + "main_norm.weight", 1, h,
+            [](Weights & w) -> auto& { return w.drafter.input_norm; });
+        layers();
+        if (!c_.delayed_mixing)
+            head_mixing(
+                "dspark.output_hc_", last + "hc_head_",
+                [](Weights & w) -> auto& { return w.drafter.head_mix; });
+        model(
+            "dspark.output_norm.weight", last + "norm.weight", 1, h,
+            [](Weights & w) -> auto& { return w.drafter.norm; });
+        model(
+            "dspark.markov_w1.weight", last + "markov_head." + (v41 ? "embed" : "markov_w1") + ".weight",
+            c_.vocab_size, d.markov_rank, [](Weights & w) -> auto& { return w.drafter.markov_embedding; });
+        table_.back().kind = Kind::plain;
+        model(
+            "dspark.markov_w2.weight", last + "markov_head." + (v41 ? "head" : "markov_w2") + ".weight",
+            c_.vocab_size, d.markov_rank, [](Weights & w) -> auto& { return w.drafter.markov_head; });
+        table_.back().kind = Kind::plain;
+        model(
+            "dspark.conf_proj.weight", last + "confidence_head.proj.weight", 1, h + d.markov_rank,
+            [](Weights & w) -> auto& { return w.drafter.confidence; });
+        return std::move(table_);
+    }
+
+  private:
+    void layers() {
+        const std::int64_t streams = std::int64_t(kStreams) * c_.hidden_size;
         for (layer_ = 0; layer_ < c_.layers; ++layer_) {
             if (c_.shape(layer_).engram >= 0) engram();
             mixing(
@@ -44,20 +97,11 @@ class Table {
             attention();
             experts();
         }
-        if (!c_.delayed_mixing) head_mixing(streams);
-        model(
-            "output_norm.weight", "norm.weight", 1, c_.hidden_size,
-            [](Weights & w) -> auto& { return w.norm; });
-        model(
-            "output.weight", "head.weight", c_.vocab_size, c_.hidden_size,
-            [](Weights & w) -> auto& { return w.head; }, Role::head);
-        return std::move(table_);
     }
 
-  private:
     // A tensor outside of the layers.
     template <class Find>
-    void model(const char* gguf, const char* release, std::int64_t rows, std::int64_t columns,
+    void model(const std::string& gguf, const std::string& release, std::int64_t rows, std::int64_t columns,
                const Find& member, Role role = Role::sensitive) {
         Weights any;
         table_.push_back({kind_of(member(any)), role, gguf, release, rows, columns, 0,
@@ -69,10 +113,11 @@ class Table {
     void add(Kind kind, const std::string& gguf, const std::string& release, std::int64_t rows,
              std::int64_t columns, Role role, const Find& member) {
         const auto l = static_cast<std::size_t>(layer_);
-        table_.push_back({kind, role, fmt::format("blk.{}.{}", l, gguf),
-                          fmt::format("layers.{}.{}", l, release), rows, columns,
-                          kind == Kind::experts ? c_.experts : 0,
-                          [member, l](Weights& w) -> Member { return member(w.layers[l]); }});
+        table_.push_back(
+            {kind, role, fmt::format("{}.{}.{}", gguf_, l, gguf),
+             fmt::format("{}.{}.{}", release_, l, release), rows, columns,
+             kind == Kind::experts ? c_.experts : 0,
+             [member, l, find = find_layers_](Weights& w) -> Member { return member(find(w)[l]); }});
     }
 
     // One that becomes a member by itself.
@@ -100,16 +145,18 @@ class Table {
             3, [mix](Layer & w) -> auto& { return mix(w).scale; });
     }
 
-    void head_mixing(std::int64_t streams) {
+    template <class Find>
+    void head_mixing(const std::string& gguf, const std::string& release, const Find& mix) {
+        const std::int64_t streams = std::int64_t(kStreams) * c_.hidden_size;
         model(
-            "output_hc_fn.weight", "hc_head_fn", kStreams, streams,
-            [](Weights & w) -> auto& { return w.head_mix.fn; });
+            gguf + "fn.weight", release + "fn", kStreams,
+            streams, [mix](Weights & w) -> auto& { return mix(w).fn; });
         model(
-            "output_hc_base.weight", "hc_head_base", 1, kStreams,
-            [](Weights & w) -> auto& { return w.head_mix.base; });
+            gguf + "base.weight", release + "base", 1,
+            kStreams, [mix](Weights & w) -> auto& { return mix(w).base; });
         model(
-            "output_hc_scale.weight", "hc_head_scale", 1, 1,
-            [](Weights & w) -> auto& { return w.head_mix.scale; });
+            gguf + "scale.weight", release + "scale", 1,
+            1, [mix](Weights & w) -> auto& { return mix(w).scale; });
     }
 
     void engram() {
@@ -249,6 +296,8 @@ class Table {
     }
 
     const Config& c_;
+    std::string gguf_, release_;
+    FindLayers find_layers_;
     int layer_ = 0;
     std::vector<TensorSpec> table_;
 };
@@ -271,7 +320,19 @@ struct EachMatrix {
 
 }  // namespace
 
-std::vector<TensorSpec> model_tensors(const Config& config) { return Table(config).build(); }
+std::vector<TensorSpec> model_tensors(const Config& config) {
+    return Table(
+               config, "blk", "layers", [](Weights & w) -> auto& { return w.layers; })
+        .build();
+}
+
+std::vector<TensorSpec> drafter_tensors(const Config& config) {
+    if (!config.dspark.present()) return {};
+    const Config stages = dspark_stages(config);
+    return Table(
+               stages, "dspark", "mtp", [](Weights & w) -> auto& { return w.drafter.stages; })
+        .build_drafter(config.dspark);
+}
 
 void each_matrix(const Config& config, const Weights& weights,
                  const std::function<void(const TensorSpec&, const Matrix&)>& use) {

@@ -36,6 +36,7 @@ using TensorMember = std::variant<Matrix*, SlicedMember, ExpertMember, EngramTab
 struct TensorSpec {
     enum class Kind : std::uint8_t {
         matrix,    // [rows, columns], multiplied with activations
+        plain,     // the same of any width, for which the kernels are not made
         experts,   // [experts, rows, columns]; a release has one tensor for each expert
         floats,    // [rows, columns] small parameters, used as float32; [columns] if rows is 1
         integers,  // [rows, columns]
@@ -62,6 +63,11 @@ struct TensorSpec {
 
 // In the order of the forward pass.
 std::vector<TensorSpec> model_tensors(const Config& config);
+
+// Those of the drafter: of its stages S what a layer of the model has, named dspark.S. instead of blk.S., and
+// what stands before and behind the stages. Empty if there is none. `member` is of weights whose drafter has
+// as many stages as the configuration says.
+std::vector<TensorSpec> drafter_tensors(const Config& config);
 
 // Visits every matrix of a model's weights: use(its row of the table, the matrix). Slices and experts come
 // one by one.

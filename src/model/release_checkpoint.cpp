@@ -8,7 +8,9 @@
 #include "file/gguf_writer.h"
 #include "file/json.h"
 #include "file/text_file.h"
-#include "model/model_tensors.h"
+#include "model/engram_classes.h"
+#include "model/engram_keys.h"
+#include "model/part_tensors.h"
 #include "model/release_record.h"
 
 namespace cachalot {
@@ -18,7 +20,8 @@ ReleaseCheckpoint::ReleaseCheckpoint(const std::filesystem::path& directory)
     config_ = read_config(directory);
     if (config_.name.empty())
         config_.name = std::filesystem::absolute(directory).lexically_normal().filename().string();
-    for (auto& spec : model_tensors(config_)) names_.emplace(spec.gguf, spec.release);
+    for (const auto& table : {model_tensors(config_), drafter_tensors(config_), vision_tensors(config_)})
+        for (const auto& spec : table) names_.emplace(spec.gguf, spec.release);
 }
 
 Tokenizer ReleaseCheckpoint::tokenizer() const {
@@ -60,7 +63,11 @@ void ReleaseCheckpoint::write_metadata(GgufWriter& writer) const {
     if (defaults.temperature) writer.set<float>("general.sampling.temp", *defaults.temperature);
     if (defaults.top_p) writer.set<float>("general.sampling.top_p", *defaults.top_p);
 
-    write_tokenizer(tokenizer().data(), writer);
+    const Tokenizer words = tokenizer();
+    write_tokenizer(words.data(), writer);
+    if (config_.engram.present())
+        write_engram_classes(config_.engram, engram_classes(words),
+                             fmt::format("{}.", architecture_name(config_.architecture)), writer);
 }
 
 void ReleaseCheckpoint::write_release_record(GgufWriter& writer) const {

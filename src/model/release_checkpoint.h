@@ -17,6 +17,7 @@ class ReleaseCheckpoint final : public Checkpoint {
     std::span<const MappedFile> files() const override { return tensors_.files(); }
     Tokenizer tokenizer() const override;
     std::string unused() const override { return unused_parts(tensors_.tensors()); }
+    bool has(const std::string& name) const override { return tensors_.contains(release_name(name)); }
     SamplingDefaults sampling_defaults() const override;
     Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,
                   std::int64_t columns) const override;

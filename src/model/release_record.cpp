@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "file/text_file.h"
 #include "model/gguf_checkpoint.h"
 #include "model/model_tensors.h"
+#include "model/part_tensors.h"
 #include "tensor/convert.h"
 #include "tensor/float_formats.h"
 
@@ -50,14 +52,22 @@ struct Origin {
     bool scales = false;
 };
 
+// All that the file has.
+std::vector<TensorSpec> tensors_of(const GgufCheckpoint& source) {
+    auto specs = model_tensors(source.config());
+    const auto add = [&](bool there, std::vector<TensorSpec> more) {
+        if (there) std::ranges::move(more, std::back_inserter(specs));
+    };
+    add(has_drafter(source), drafter_tensors(source.config()));
+    add(has_vision(source), vision_tensors(source.config()));
+    return specs;
+}
+
 class Writer {
   public:
     Writer(const GgufCheckpoint& source, const fs::path& folder,
            const std::function<void(std::uint64_t, std::uint64_t)>& progress)
-        : source_(source),
-          folder_(without_slash(folder)),
-          progress_(progress),
-          specs_(model_tensors(source.config())) {
+        : source_(source), folder_(without_slash(folder)), progress_(progress), specs_(tensors_of(source)) {
         for (const TensorSpec& s : specs_) {
             if (s.kind != Kind::experts) add(s.release, {&s, 0, false});
             for (int e = 0; e < s.experts; ++e) add(fmt::format(fmt::runtime(s.release), e), {&s, e, false});
@@ -320,9 +330,7 @@ class Writer {
             const std::vector<std::int64_t> wide(values.begin(), values.end());
             return own(std::as_bytes(std::span(wide)));
         }
-        const Matrix m = s.kind == Kind::experts
-                             ? source_.expert(s.gguf, o.expert, s.experts, s.rows, s.columns)
-                             : source_.matrix(s.gguf, s.rows, s.columns);
+        const Matrix m = stored_matrix(source_, s, o.expert);
         if (m.dtype == DType::mxfp4) {
             expect(e, o.scales ? "F8_E8M0" : "I8");
             return unpacked(m, o.scales);

@@ -25,8 +25,7 @@ struct ReleaseRecord {
 struct ReleaseSummary {
     std::uint64_t bytes = 0;
     int files = 0, tensors = 0;
-    int left_out =
-        0;  // tensors that the release had and the GGUF file has not: those for prediction of several tokens
+    int left_out = 0;  // tensors that the release had and the GGUF file has not: of the drafter, of pictures
 };
 
 // Writes the release again, into a folder that must not exist. The folder appears when it is complete. Throws

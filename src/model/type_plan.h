@@ -10,6 +10,9 @@
 //   q2-q4    as q2, the last six layers as q4                                    97 GB
 //   q2       IQ2_XXS           Q2_K          Q8_0                        Q8_0    87 GB
 //
+// The drafter's experts are MXFP4 in all of them, as released: they are few, and no importance was measured
+// for them.
+//
 // Router, compressors, hyper-connections and norms are never touched by a recipe or a class: they are small,
 // and errors in them change which experts and rows are read at all. Where rows are not whole blocks of the
 // recipe's type, the tensor keeps what it has (embeddings, experts) or becomes Q8_0.

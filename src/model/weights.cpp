@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "model/checkpoint.h"
 #include "model/model_tensors.h"
+#include "model/part_tensors.h"
 
 namespace cachalot {
 namespace {
@@ -12,7 +13,7 @@ struct Bind {
     const Checkpoint& source;
     const TensorSpec& spec;
 
-    void operator()(Matrix* matrix) const { *matrix = source.matrix(spec.gguf, spec.rows, spec.columns); }
+    void operator()(Matrix* matrix) const { *matrix = stored_matrix(source, spec); }
 
     void operator()(const SlicedMember& member) const {
         const Matrix whole = source.matrix(spec.gguf, spec.rows, spec.columns);
@@ -55,6 +56,12 @@ Weights bind_weights(const Checkpoint& checkpoint) {
     for (const TensorSpec& spec : model_tensors(checkpoint.config()))
         std::visit(Bind{checkpoint, spec}, spec.member(weights));
     return weights;
+}
+
+void bind_drafter(const Checkpoint& checkpoint, Weights& weights) {
+    weights.drafter.stages.resize(static_cast<std::size_t>(checkpoint.config().dspark.stages));
+    for (const TensorSpec& spec : drafter_tensors(checkpoint.config()))
+        std::visit(Bind{checkpoint, spec}, spec.member(weights));
 }
 
 }  // namespace cachalot

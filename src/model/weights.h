@@ -71,16 +71,32 @@ struct LayerWeights {
     ExpertWeights shared;
 };
 
+// What drafts several tokens beside the model (DsparkConfig). Its embedding and head are the model's.
+struct DrafterWeights {
+    Matrix input;                      // [H, target layers * H], of the streams that it reads
+    std::vector<float> input_norm;     // [H]
+    std::vector<LayerWeights> stages;  // with windows only
+    MixWeights head_mix;               // V4
+    std::vector<float> norm;           // [H]
+    Matrix markov_embedding;           // [vocab, markov_rank], of the token before
+    Matrix markov_head;                // likewise: what that adds to each logit
+    std::vector<float> confidence;     // [H + markov_rank]
+};
+
 struct Weights {
     Matrix embedding;  // [vocab, H]
     std::vector<LayerWeights> layers;
     MixWeights head_mix;      // V4
     std::vector<float> norm;  // [H]
     Matrix head;              // [vocab, H]
+    DrafterWeights drafter;   // empty unless bind_drafter() was called
 };
 
 // Binds every tensor that the configuration calls for. Throws Error naming the file and the tensor that is
 // missing, has another shape, or has a type that cannot be computed with.
 Weights bind_weights(const Checkpoint& checkpoint);
+
+// Binds the drafter, which the checkpoint must have (part_tensors.h); throws Error likewise.
+void bind_drafter(const Checkpoint& checkpoint, Weights& weights);
 
 }  // namespace cachalot

@@ -60,14 +60,8 @@ TEST_F(ConfigGguf, RoundTripsEveryField) {
     for (const char* model : {"flash", "pro", "nano"}) EXPECT_EQ(read(model), load(model)) << model;
 }
 
-// Drafter and pictures are not a part of such files.
 TEST_F(ConfigGguf, RoundTripsV41) {
-    for (const char* model : {"nano41", "tiny41", "v41-flash"}) {
-        Config expected = load(model);
-        expected.dspark = {};
-        expected.vision = {};
-        EXPECT_EQ(read(model), expected) << model;
-    }
+    for (const char* model : {"nano41", "tiny41", "v41-flash"}) EXPECT_EQ(read(model), load(model)) << model;
 }
 
 // Files of llama.cpp's converter name neither sources nor candidates.
@@ -92,10 +86,7 @@ TEST_F(ConfigGguf, SourcesOfV41ShowInTheTensors) {
     for (const auto& name : names) writer.declare(name, DType::f32, {32});
     for (const auto& name : names) writer.append(name, std::as_bytes(std::span(values)));
     writer.finish();
-    expected.dspark = {};
-    expected.vision = {};
     expected.engram.classes = 0;
-    expected.engram.pad_class = 2;
     EXPECT_EQ(config_from_gguf(Gguf(dir_ / "theirs.gguf")), expected);
 }
 
@@ -106,7 +97,8 @@ TEST_F(ConfigGguf, EngramOfV41ThatCannotBe) {
                  [&](GgufWriter& w) { w.set_array<std::uint64_t>("deepseek41.engram." + key, values); });
         });
     };
-    EXPECT_THAT(with("primes", {503, 509}), HasSubstr("2 prime sizes of Engram, expected 12"));
+    EXPECT_THAT(with("primes", {503, 509}),
+                HasSubstr("'deepseek41.engram.primes' has 2 entries, expected 12"));
     std::vector<std::uint64_t> primes;
     for (const auto p : load("tiny41").engram.primes) primes.push_back(static_cast<std::uint64_t>(p));
     std::swap(primes[0], primes[1]);
@@ -115,8 +107,9 @@ TEST_F(ConfigGguf, EngramOfV41ThatCannotBe) {
     primes[0] += 1;
     EXPECT_THAT(with("primes", primes), HasSubstr("504 of Engram is no prime"));
     EXPECT_THAT(with("multipliers", {1, 2, 3, 5, 7, 9}), HasSubstr("multiplier 2 of Engram"));
-    EXPECT_THAT(with("multipliers", {1, 3}), HasSubstr("2 multipliers of Engram"));
-    EXPECT_THAT(with("primes", {}), HasSubstr("0 prime sizes"));
+    EXPECT_THAT(with("multipliers", {1, 3}),
+                HasSubstr("'deepseek41.engram.multipliers' has 2 entries, expected 6"));
+    EXPECT_THAT(with("primes", {}), HasSubstr("has 0 entries"));
 }
 
 TEST_F(ConfigGguf, WritesWhatOtherEnginesRead) {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "file/text_file.h"
+#include "model/part_tensors.h"
 #include "model/synthetic.h"
 #include "support/nano.h"
 
@@ -61,9 +62,12 @@ TEST(LayerShapes, ReadOnlyWhatIsThere) {
 std::size_t places_of(const Config& c) {
     Weights weights;
     weights.layers.resize(static_cast<std::size_t>(c.layers));
+    weights.drafter.stages.resize(static_cast<std::size_t>(c.dspark.stages));
+    std::vector<TensorSpec> table = model_tensors(c);
+    for (auto& spec : drafter_tensors(c)) table.push_back(spec);
     std::set<std::string> gguf, release;
     std::set<std::pair<const void*, int>> places;
-    for (const TensorSpec& spec : model_tensors(c)) {
+    for (const TensorSpec& spec : table) {
         EXPECT_TRUE(gguf.insert(spec.gguf).second) << spec.gguf;
         EXPECT_TRUE(release.insert(spec.release).second) << spec.release;
         EXPECT_GT(spec.rows * spec.columns, 0) << spec.gguf;
@@ -89,26 +93,40 @@ TEST(ModelTensors, EveryTensorHasAPlaceOfItsOwn) {
     EXPECT_EQ(places_of(known_config("flash")), 6u + 43 * 24 + 41 * 4 + 21 * 6);
 }
 
-// The index of the release names 96,085 tensors: 266 of pictures, 798 of each of the drafter's stages and 7
-// beside them, and of the model those of this table, where a matrix in FP8 and each expert has scales
-// besides.
+// The index of the release names 96,085 tensors: those of these tables, where a matrix in FP8 and each expert
+// has scales besides.
 TEST(ModelTensors, ThoseOfV41AreTheReleases) {
     const std::string path = CACHALOT_TEST_DATA "/config/v41-flash.json";
     const Config c = config_from_json(read_text_file(path), "v41-flash/config.json");
-    std::int64_t tensors = 0, bytes = 0;
-    for (const TensorSpec& s : model_tensors(c)) {
-        const std::int64_t values = s.rows * s.columns * std::max(1, s.experts);
-        const bool fp8 = is_fp8_in_releases(s.role), table = s.kind == TensorSpec::Kind::table;
-        const bool fp4 = s.kind == TensorSpec::Kind::experts, f32 = !s.release.ends_with("weight");
-        tensors += std::max(1, s.experts) * (fp8 || fp4 || table ? 2 : 1);
-        bytes += fp8     ? values + blocks_of(s.rows, c.fp8_block) * blocks_of(s.columns, c.fp8_block)
-                 : fp4   ? values / 2 + values / kFp4Block
-                 : table ? values + values / kEngramBlock
-                         : values * (f32 ? 4 : 2);
-    }
-    EXPECT_EQ(tensors, 96'085 - 266 - 3 * 798 - 7);
-    EXPECT_NEAR(static_cast<double>(bytes), (298.31 + 203.07) * 1e9, 1e7);
-    EXPECT_EQ(places_of(c), static_cast<std::size_t>(std::ssize(model_tensors(c))));
+    struct Sum {
+        std::int64_t tensors = 0, bytes = 0;
+    };
+    const auto sum = [&](const std::vector<TensorSpec>& specs, bool text) {
+        Sum all;
+        for (const TensorSpec& s : specs) {
+            const std::int64_t values = s.rows * s.columns * std::max(1, s.experts);
+            const bool fp8 = is_fp8_in_releases(s.role), table = s.kind == TensorSpec::Kind::table;
+            const bool fp4 = s.kind == TensorSpec::Kind::experts,
+                       f32 = text && !s.release.ends_with("weight");
+            all.tensors += std::max(1, s.experts) * (fp8 || fp4 || table ? 2 : 1);
+            all.bytes += fp8     ? values + blocks_of(s.rows, c.fp8_block) * blocks_of(s.columns, c.fp8_block)
+                         : fp4   ? values / 2 + values / kFp4Block
+                         : table ? values + values / kEngramBlock
+                                 : values * (f32 ? 4 : 2);
+        }
+        return all;
+    };
+    const Sum model = sum(model_tensors(c), true), drafter = sum(drafter_tensors(c), true),
+              vision = sum(vision_tensors(c), false);
+    EXPECT_EQ(vision.tensors, 266);
+    EXPECT_EQ(vision.bytes, 970'536'960);
+    EXPECT_EQ(drafter.tensors, 3 * 798 + 7);
+    EXPECT_NEAR(static_cast<double>(drafter.bytes), 7.93e9, 1e7);
+    EXPECT_EQ(model.tensors, 96'085 - 266 - 3 * 798 - 7);
+    EXPECT_NEAR(static_cast<double>(model.bytes), (298.31 + 203.07) * 1e9, 1e7);
+    EXPECT_EQ(model.bytes + drafter.bytes + vision.bytes, 510'286'023'000);
+    EXPECT_EQ(places_of(c),
+              static_cast<std::size_t>(std::ssize(model_tensors(c)) + std::ssize(drafter_tensors(c))));
 }
 
 TEST(ModelTensors, ALayerThatSharesRowsHasNoCompressor) {

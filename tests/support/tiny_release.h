@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "model/config.h"
-#include "model/model_tensors.h"
+#include "model/part_tensors.h"
 #include "tensor/float_formats.h"
 
 namespace cachalot::test {
@@ -101,9 +101,10 @@ class TinyRelease {
                                    folder_ / "tokenizer.json");
         const Config config = config_from_json(text.dump(), "tiny");
         block_ = config.fp8_block;
-        for (const auto& spec : model_tensors(config)) add(spec);
-        if (config.vision.layers) add_bytes("vision.norm.weight", "BF16", {2}, std::string(4, '\0'));
-        add_bytes("mtp.0.norm.weight", "BF16", {64}, std::string(128, '\0'));  // to be ignored
+        for (const auto& table : {model_tensors(config), drafter_tensors(config), vision_tensors(config)})
+            for (const auto& spec : table) add(spec);
+        if (!config.dspark.present())
+            add_bytes("mtp.0.norm.weight", "BF16", {64}, std::string(128, '\0'));  // to be ignored
         write();
     }
 

@@ -104,7 +104,8 @@ void hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectio
     collapse(pre, p, norm, streams, x);
 }
 
-// g_k = sigmoid(sign(d) sqrt(max(|d|, 1e-6))), d = norm(X_k; q_k) . norm(key_k; k_k) / sqrt(H);  X_k += g_k value
+// g_k = sigmoid(sign(d) sqrt(max(|d|, 1e-6))), d = norm(X_k; q_k) . norm(key_k; k_k) / sqrt(H)
+// X_k += g_k value
 void engram(const EngramParams& p, const float* kv, float* streams) {
     const int H = p.hidden;
     const float* value = kv + S * H;

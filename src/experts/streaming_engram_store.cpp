@@ -12,10 +12,14 @@ namespace {
 // Neighbours are read together up to here, so that a table that is read nearly whole is no single read.
 constexpr std::uint64_t kLongestRun = 64 * BlockReader::kBlock;
 
+// What is read of a row: scales that lie behind the values, as in a GGUF file, together with them.
 std::vector<RowPart> parts_of(const EngramTable& table) {
-    std::vector<RowPart> parts = {table.values};
-    if (table.scales.file) parts.push_back(table.scales);
-    return parts;
+    const RowPart &values = table.values, &scales = table.scales;
+    if (!scales.file) return {values};
+    if (scales.file != values.file || scales.stride != values.stride ||
+        scales.offset != values.offset + static_cast<std::uint64_t>(values.bytes))
+        return {values, scales};
+    return {{values.file, values.offset, values.stride, table.row_bytes()}};
 }
 
 // Wherever a row begins in its first block.
@@ -149,6 +153,9 @@ void StreamingEngramStore::start() {
             group.table = &table;
             group.first = table.started;
             group.last = std::min(table.missing.size(), group.first + kGroupRows);
+            // Further rows in the blocks that are read anyhow take no room.
+            while (group.last < table.missing.size() && ends_with(table, group.last - 1, group.last))
+                ++group.last;
             const std::size_t bytes = plan(group, buffers_.data() + number * group_bytes_);
             reader_.submit(number, group.runs, ReadClass::demand);
             free_.pop_back();
@@ -156,6 +163,16 @@ void StreamingEngramStore::start() {
             std::lock_guard lock(stats_mutex_);
             traffic().bytes_read += bytes;
         }
+}
+
+// Whether two of the missing rows end in the same blocks.
+bool StreamingEngramStore::ends_with(const Table& table, std::size_t first, std::size_t second) {
+    auto end = [&](const Part& part, std::size_t missing) {
+        const auto run = run_of(part.place, part.file, table.rows[table.missing[missing]]);
+        return run.first_block() + run.read_bytes();
+    };
+    return std::all_of(table.parts.begin(), table.parts.end(),
+                       [&](const Part& part) { return end(part, first) == end(part, second); });
 }
 
 // Where the group's rows are read to. Returns the bytes of all runs. They have room, as rows that are read

@@ -85,6 +85,7 @@ class StreamingEngramStore final : public EngramStore {
 
     void look_up(Table& table, const Batch& batch);
     void start();  // reads what there is a buffer for
+    static bool ends_with(const Table& table, std::size_t first, std::size_t second);
     std::size_t plan(Group& group, std::byte* to) const;
     void finished(const BlockReader::Finished& job);
     void settle();  // what a pass that failed has left

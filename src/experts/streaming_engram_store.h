@@ -3,8 +3,8 @@
 //
 // For each table of a pass:
 //
-//     begin_pass  the rows of all tokens, each once, in the order of the file. Those in the cache (row_cache.h)
-//                 are copied; reads of the others are started, those of the first table first
+//     begin_pass  the rows of all tokens, each once, in the order of the file. Those in the cache
+//                 (row_cache.h) are copied; reads of the others are started, those of the first table first
 //     read        waits for what is still missing of this table, offers the cache what was read, and decodes
 //
 // Reads are of the class of those that somebody waits for. With a queue that is shared with the store of
@@ -14,7 +14,8 @@
 // Rows are read in groups: the blocks of the disk that they lie in, neighbours once, into a buffer from which
 // the rows alone are copied. There are 64 buffers for 128 rows each, 64 MiB for rows in one piece. The rows
 // of an answer's token always find one; those of a long prompt go through them one after the other, while
-// layers are computed (proceed). Beside the buffers there are only the rows themselves, some 13 KB for a token.
+// layers are computed (proceed). Beside the buffers there are only the rows themselves, some 13 KB for a
+// token.
 //
 // What a pass computes does not depend on what is in the cache. A pass with a row that cannot be read ends
 // with an Error, and leaves nothing behind but reads that the next one waits for.

@@ -114,8 +114,8 @@ enum { CACHALOT_DRAFT_OFF = 0, CACHALOT_DRAFT_LOOKUP = 1, CACHALOT_DRAFT_AUTO = 
 typedef void (*cachalot_note_callback)(const char* note, void* user);
 
 /* How a model is run. Options have the meaning that they have on the command line of `cachalot serve`. Of
- * context, kv_memory and expert_cache also values in range may not suit the model; then opening is
- * CACHALOT_FAILED. */
+ * context, kv_memory, expert_cache, engram_cache and engram also values in range may not suit the model; then
+ * opening is CACHALOT_FAILED. */
 typedef struct cachalot_options {
     size_t size;              /* of this structure, at most 4096 as that of any other */
     int32_t threads;          /* 0 to 1024; 0: one for each core */
@@ -142,6 +142,11 @@ typedef struct cachalot_options {
     cachalot_note_callback on_note; /* told what was chosen and why, and later of what goes wrong beside
                                      * the answers; NULL: nobody */
     void* on_note_user;             /* passed to it */
+    const char* engram_cache; /* memory for rows of the Engram tables of V4.1: "2GB", "1%" of them, "off":
+                                     * every row is read from disk each time, "all": the tables stay in memory,
+                                     * "auto": all if they fit, else what is left, at most one percent; NULL:
+                                     * auto */
+    const char* engram;       /* GGUF file or release directory that has the tables; NULL: the model */
 } cachalot_options;
 
 /* Sets the options that are named above. `size` is sizeof(cachalot_options). NULL is allowed. Of a size

@@ -2,6 +2,7 @@
 
 #include "capi/engine.h"
 #include "capi/sized.h"
+#include "experts/engram_budget.h"
 #include "experts/expert_budget.h"
 #include "file/log_writer.h"
 #include "text/prompt_protocol.h"
@@ -77,6 +78,16 @@ std::string expert_cache(const std::string& text) {
     }
 }
 
+std::string engram_cache(const std::string& text) {
+    if (text == "auto") return text;
+    try {
+        (void)engram_budget(text, 0, "options.engram_cache");
+        return text;
+    } catch (const Error& e) {
+        throw CapiError(CACHALOT_INVALID, e.what());
+    }
+}
+
 OpenEngineOptions engine_options(const char* path, const cachalot_options& o) {
     OpenEngineOptions engine;
     engine.path = path;
@@ -92,6 +103,8 @@ OpenEngineOptions engine_options(const char* path, const cachalot_options& o) {
     if (o.expert_cache) engine.expert_cache = expert_cache(o.expert_cache);
     if (o.expert_heat) engine.expert_heat = path_text(o.expert_heat, "options.expert_heat");
     engine.expert_packs = strings(o.expert_packs, o.expert_pack_count, "options.expert_packs");
+    if (o.engram_cache) engine.engram_cache = engram_cache(o.engram_cache);
+    if (o.engram) engine.engram = path_text(o.engram, "options.engram");
     engine.note = note_sink(o);
     engine.log = note_log(engine.note);
     return engine;

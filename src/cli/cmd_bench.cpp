@@ -34,8 +34,8 @@ struct Row {
     std::int64_t tokens, depth;
     int parallel;  // sequences that are written at the same time
     std::vector<Repetition> repetitions;
-    std::uint64_t peak_rss_bytes;                      // of the process so far
-    std::optional<ExpertCacheStats::Traffic> experts;  // of the cache, if there is one, warming up left out
+    std::uint64_t peak_rss_bytes;                 // of the process so far
+    std::optional<CacheTraffic> experts, engram;  // of caches, if there are, warming up left out
     double share_of_limit = 0;  // mean; decode: of the reading; prefill: of the arithmetic peak
 
     template <class Value>
@@ -75,8 +75,8 @@ std::vector<std::int32_t> varied_tokens(std::int64_t count, int vocab, int run =
     return tokens;
 }
 
-std::optional<ExpertCacheStats::Traffic> expert_traffic(const Engine& engine, bool decode) {
-    const auto stats = engine.expert_stats();
+template <class Stats>
+std::optional<CacheTraffic> traffic_of(const std::optional<Stats>& stats, bool decode) {
     if (!stats) return {};
     return decode ? stats->decode : stats->prompt;
 }
@@ -104,9 +104,14 @@ Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& sta
             seconds += 1 / measure_reading(engine.primitives(), engine.options().isa, memory) / kTimes;
         return decode ? 1 / seconds : 0;
     };
-    std::optional<ExpertCacheStats::Traffic> experts;
+    auto expert_traffic = [&] { return traffic_of(engine.expert_stats(), decode); };
+    auto engram_traffic = [&] { return traffic_of(engine.engram_stats(), decode); };
+    std::optional<CacheTraffic> experts, engram;
     for (int i = -1; i < repetitions; ++i) {  // the first run warms up
-        if (i == 0) experts = expert_traffic(engine, decode);
+        if (i == 0) {
+            experts = expert_traffic();
+            engram = engram_traffic();
+        }
         std::vector<KvState> states(static_cast<std::size_t>(parallel), engine.new_state());
         for (auto& state : states) state.restore(start);
         const auto tokens = varied_tokens(count * parallel, engine.model().config.vocab_size, i + 1);
@@ -121,8 +126,10 @@ Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& sta
         if (i < 0) continue;
         all.push_back({rate, (before + read()) / 2});
     }
-    if (experts) experts = difference(*experts, *expert_traffic(engine, decode));
-    return {test, count, start.length, parallel, all, peak_rss_bytes() - ReadingTarget::kBytes, experts};
+    if (experts) experts = difference(*experts, *expert_traffic());
+    if (engram) engram = difference(*engram, *engram_traffic());
+    return {test,    count, start.length, parallel, all, peak_rss_bytes() - ReadingTarget::kBytes,
+            experts, engram};
 }
 
 // At each depth, which is filled once, all that was asked for.
@@ -172,6 +179,7 @@ nlohmann::ordered_json row_json(const Row& r, int threads) {
         if (r.test == "decode") row["each"].back()["read_bytes_per_second"] = one.reading;
     }
     if (r.experts) row["expert_cache"] = traffic_json(*r.experts);
+    if (r.engram) row["engram_cache"] = traffic_json(*r.engram);
     return row;
 }
 
@@ -213,9 +221,10 @@ void print_table(const Engine& engine, const MachineLimits& limits, const TokenC
                                r.test == "decode" ? bytes : operations, share(r),
                                human_bytes(r.peak_rss_bytes)));
     for (const auto& r : rows)
-        if (r.experts)
-            print_line(fmt::format("{:<8} {:>7} {:>8}  experts: {}", r.test, r.tokens, r.depth,
-                                   traffic_text(*r.experts)));
+        for (const auto& [name, traffic] : {std::pair("experts", r.experts), std::pair("engram", r.engram)})
+            if (traffic)
+                print_line(fmt::format("{:<8} {:>7} {:>8}  {}: {}", r.test, r.tokens, r.depth, name,
+                                       traffic_text(*traffic)));
 }
 
 void bench(const BenchOptions& o) {

@@ -184,7 +184,7 @@ void imatrix(const ImatrixOptions& o) {
     std::string text;
     std::size_t size = 0;
     if (!o.files.empty()) {
-        model = Model::load(o.model.resolved_path());
+        model = load_model(o.model);
         size = window_size(o.model.context, model->config.context_length, kWindow);
         windows = windows_of(o, model->tokenizer, size);
         text = fingerprint(o, windows);

@@ -78,11 +78,15 @@ nlohmann::ordered_json plan_json(const MemoryPlan& plan, const std::optional<Spe
           {"dense", plan.dense},
           {"shared_experts", plan.shared_experts},
           {"routed_experts", plan.routed_experts},
-          {"engram_tables_on_disk", plan.engram},
+          {"engram_tables", plan.engram_on_disk() ? 0 : plan.engram},
+          {"engram_tables_on_disk", plan.engram_on_disk() ? plan.engram : 0},
+          {"engram_cache", plan.engram_cache},
+          {"engram_buffers", plan.engram_buffers},
           {"attention_states", plan.states},
           {"buffers", plan.buffers},
           {"spare", plan.spare}}},
         {"resident", plan.resident()},
+        {"engram_on_disk", plan.engram_on_disk()},
         {"expert_cache", {{"bytes", plan.expert_cache}, {"slots", plan.slots}, {"experts", plan.experts}}},
         {"missing_bytes", plan.missing},
         {"speed", speed_json(speed)}};
@@ -106,8 +110,14 @@ void print_plan(const MemoryPlan& plan, const MemoryLimit& limit, const PlanOpti
     row(fmt::format("buffers, for passes of {} tokens", plan.chunk), plan.buffers);
     row("left free", plan.spare);
     row("routed experts", plan.routed_experts);
-    if (plan.engram) row("Engram tables, which stay on disk", plan.engram);
-    if (plan.resident()) return print_line("Everything fits.");
+    if (plan.engram_on_disk()) {
+        row("cache of Engram rows, and buffers", plan.engram_cache + plan.engram_buffers);
+        row("Engram tables, which stay on disk", plan.engram);
+    } else if (plan.engram) {
+        row("Engram tables", plan.engram);
+    }
+    if (plan.resident())
+        return print_line(plan.engram_on_disk() ? "Everything else fits." : "Everything fits.");
     print_line(fmt::format(
         "Not everything fits: a cache of {} holds {} of {} routed experts ({:.0f} %), the others are read\n"
         "from disk when they are needed (--expert-cache auto).",

@@ -49,6 +49,7 @@ nlohmann::ordered_json timings_json(const Work& work, const Engine& engine) {
                                      {"drafted_tokens", work.drafted},
                                      {"accepted_tokens", work.accepted}};
     if (const auto stats = engine.expert_stats()) result["expert_cache"] = expert_cache_json(*stats);
+    if (const auto stats = engine.engram_stats()) result["engram_cache"] = engram_json(*stats);
     return result;
 }
 
@@ -61,6 +62,7 @@ void print_stats(const Work& work, const Engine& engine) {
         human_bytes(static_cast<std::uint64_t>(work.kv_bytes)));
     if (work.drafted > 0) say_line(draft_text(work.drafted, work.accepted));
     if (const auto stats = engine.expert_stats()) say_line(expert_cache_text(*stats));
+    if (const auto stats = engine.engram_stats()) say_line(engram_text(*stats));
 }
 
 nlohmann::ordered_json call_json(const ParsedToolCall& call) {
@@ -111,7 +113,7 @@ Conversation messages_of(const std::string& file, const nlohmann::ordered_json& 
 
 // The format of the model's chats, which its tokenizer tells.
 ChatFormat format_of(const RunOptions& o) {
-    return chat_format_of(Checkpoint::open(o.model.resolved_path())->tokenizer());
+    return chat_format_of(Checkpoint::open(o.model.resolved_path(), o.model.engram)->tokenizer());
 }
 
 Conversation conversation_of(const RunOptions& o, const Input& input, ChatFormat format) {
@@ -232,7 +234,7 @@ void run_command(const RunOptions& o) {
     // What is wrong with them is said before the model is opened, which may take minutes.
     const Input input = read_input(o);
     const Conversation conversation = o.raw ? Conversation() : conversation_of(o, input, format_of(o));
-    Engine engine = o.model.engine(Model::load(o.model.resolved_path()));
+    Engine engine = o.model.engine(load_model(o.model));
     std::signal(SIGINT, [](int) { interrupted = true; });  // ends the answer; what there is stays printed
     if (o.raw)
         run_raw(o, input.prompt, engine);

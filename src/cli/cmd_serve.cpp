@@ -176,6 +176,7 @@ std::unique_ptr<Service> make_service(const ServeOptions& o, std::optional<Scrip
     }
     opened = open_service(service_options(o, id, log, metrics));
     metrics.show_experts([&opened] { return opened->engine.expert_stats(); });
+    metrics.show_engram([&opened] { return opened->engine.engram_stats(); });
     metrics.show_disk([&opened] {
         const DiskTier* prefixes = opened->disk.prefixes();
         return prefixes ? std::optional(prefixes->stats()) : std::nullopt;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/command_line.h"
 #include "cli/option_value.h"
+#include "experts/engram_budget.h"
 #include "file/json.h"
 #include "file/text_file.h"
 #include "text/chat_json.h"
@@ -75,6 +76,20 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
                    "A file, off, or auto: one for each model in the user's cache folder")
         ->capture_default_str()
         ->type_name("FILE");
+    app.add_option("--engram-cache", engram_cache,
+                   "memory for rows of the Engram tables of V4.1; other rows are read from disk as soon as "
+                   "tokens are known. A size or a share of all rows (2GB, 1%); off: none are kept; "
+                   "all: the tables stay in memory; auto: all if they fit beside everything else, "
+                   "else one percent as far as there is room")
+        ->check(checked_by([](const std::string& text) {
+            if (text != "auto") engram_budget(text, 0, "the value");
+        }))
+        ->capture_default_str()
+        ->type_name("SIZE");
+    app.add_option("--engram", engram,
+                   "the GGUF file or release directory that has the Engram tables, on a disk of their own. "
+                   "Default: the model itself")
+        ->type_name("PATH");
     app.add_option("--route-trace", route_trace,
                    "write which experts were chosen, for cache-sim. Contains the tokens of the texts")
         ->type_name("FILE");
@@ -114,6 +129,7 @@ void ModelOptions::write_profile() const {
 CommandFiles ModelOptions::files() const {
     CommandFiles files{{resolved_path()}, expert_packs, {profile, route_trace, log_options.file}};
     files.inputs.push_back(default_pack_path(resolved_path()).string());
+    if (!engram.empty()) files.inputs.push_back(engram.string());
     if (expert_heat != "off" && expert_heat != "auto") files.outputs.push_back(expert_heat);
     return files;
 }
@@ -128,7 +144,7 @@ void ModelOptions::check(const CommandFiles& others) const {
 
 std::shared_ptr<const Model> ModelOptions::load(const CommandFiles& others) const {
     check(others);
-    return Model::load(resolved_path());
+    return load_model(*this);
 }
 
 Engine ModelOptions::engine(std::shared_ptr<const Model> model, ActivationObserver* watcher) const {

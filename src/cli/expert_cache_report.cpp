@@ -5,7 +5,7 @@
 namespace cachalot::cli {
 namespace {
 
-using Traffic = ExpertCacheStats::Traffic;
+using Traffic = CacheTraffic;
 
 double ratio(double part, double whole) { return whole > 0 ? part / whole : 0; }
 double hit_rate(const Traffic& t) {
@@ -71,6 +71,26 @@ nlohmann::ordered_json expert_cache_json(const ExpertCacheStats& s) {
             {"failed_reads", s.failed_reads},
             {"slot_bytes", s.slot_bytes},
             {"locked", s.locked},
+            {"direct", s.direct},
+            {"method", s.method},
+            {"prompt", traffic_json(s.prompt)},
+            {"decode", traffic_json(s.decode)}};
+}
+
+std::string engram_text(const EngramStats& s) {
+    return fmt::format(
+        "engram    {} of {} rows fit into {}, read with {}{}\n"
+        "  prompt  {}\n"
+        "  answer  {}\n",
+        s.rows, s.table_rows, human_bytes(s.cache_bytes), s.method, s.direct ? " past the page cache" : "",
+        traffic_text(s.prompt), traffic_text(s.decode));
+}
+
+nlohmann::ordered_json engram_json(const EngramStats& s) {
+    return {{"rows", s.rows},
+            {"table_rows", s.table_rows},
+            {"cache_bytes", s.cache_bytes},
+            {"table_bytes", s.table_bytes},
             {"direct", s.direct},
             {"method", s.method},
             {"prompt", traffic_json(s.prompt)},

@@ -289,6 +289,7 @@ class Chat {
                                rate(t.decode_tokens, t.decode_seconds)));
         if (last_.drafted > 0) print_line(draft_text(last_.drafted, last_.accepted));
         if (const auto experts = engine_.expert_stats()) print_lines(expert_cache_text(*experts));
+        if (const auto engram = engine_.engram_stats()) print_lines(engram_text(*engram));
     }
 
     // A conversation may be replaced by a longer one, but nothing else: nobody is asked.

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "experts/streaming_engram_store.h"
 #include "experts/streaming_expert_store.h"
+#include "file/shared_queue.h"
 #include "kernels/observing_primitives.h"
 #include "kernels/tracing_primitives.h"
 #include "layers/host_backend.h"
@@ -34,19 +36,34 @@ EngineOptions checked(EngineOptions o, const Config& config) {
         fail("context: {} is out of range (the model was trained for {} tokens)", o.context,
              config.context_length);
     check_decoder_prefill(o, config);
+    if (o.engram_cache && !config.engram.present()) fail("a cache of Engram rows: the model has no tables");
     return o;
 }
 
-std::unique_ptr<ExpertStore> make_expert_store(const Model& model, const EngineOptions& options) {
+std::unique_ptr<ExpertStore> make_expert_store(const Model& model, const EngineOptions& options,
+                                               std::unique_ptr<ReadQueue> queue) {
     if (!options.expert_cache) return std::make_unique<ResidentExpertStore>(model.weights);
     const int slots = options.expert_cache->slots(ExpertRecords(model).header());
-    return std::make_unique<StreamingExpertStore>(model, slots, make_read_queue(options.log),
-                                                  options.expert_heat, options.expert_packs, options.log);
+    return std::make_unique<StreamingExpertStore>(model, slots, std::move(queue), options.expert_heat,
+                                                  options.expert_packs, options.log);
 }
 
-std::unique_ptr<EngramStore> make_engram_store(const Model& model) {
+std::unique_ptr<EngramStore> make_engram_store(const Model& model, const EngineOptions& options,
+                                               std::unique_ptr<ReadQueue> queue) {
     if (!model.config.engram.present()) return nullptr;
-    return std::make_unique<MappedEngramStore>(model.config, model.weights, model.engram_hash);
+    if (!options.engram_cache)
+        return std::make_unique<MappedEngramStore>(model.config, model.weights, model.engram_hash);
+    const LayerRange range = checked(options, model.config).layers.value_or(all_layers(model.config));
+    return std::make_unique<StreamingEngramStore>(model, range, *options.engram_cache, std::move(queue));
+}
+
+// Both read through one queue, which knows what is most urgent.
+EngineStores make_stores(const Model& model, const EngineOptions& options) {
+    if (!options.expert_cache && !options.engram_cache)
+        return {make_expert_store(model, options, nullptr), make_engram_store(model, options, nullptr)};
+    auto queues = share_queue(make_read_queue(options.log), 2);
+    return {make_expert_store(model, options, std::move(queues[0])),
+            make_engram_store(model, options, std::move(queues[1]))};
 }
 
 std::unique_ptr<Primitives> make_primitives(const EngineOptions& options) {
@@ -59,21 +76,27 @@ std::unique_ptr<Primitives> make_primitives(const EngineOptions& options) {
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
-    : Engine(model, options, make_expert_store(*model, options)) {}
+    : Engine(model, options, make_stores(*model, options)) {}
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
                std::unique_ptr<ExpertStore> experts)
+    : Engine(model, options,
+             EngineStores{std::move(experts),
+                          make_engram_store(*model, options,
+                                            options.engram_cache ? make_read_queue(options.log) : nullptr)}) {
+}
+
+Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options, EngineStores stores)
     : model_(std::move(model)),
       watch_(std::make_unique<ChangeWatch>(model_->checkpoint->files(), options.log)),
       options_(checked(options, model_->config)),
       range_(options_.layers.value_or(all_layers(model_->config))),
       primitives_(make_primitives(options_)),
-      experts_(std::move(experts)),
-      engram_(make_engram_store(*model_)),
+      stores_(std::move(stores)),
       kv_pool_(std::make_shared<KvPool>(KvLayout(model_->config, options_.kv, range_),
                                         options_.device ? options_.device : make_host_device())),
-      backend_(std::make_unique<HostBackend>(*primitives_, model_->config, model_->weights, *experts_,
-                                             engram_.get(), kv_pool_, range_, options_.trace)) {
+      backend_(std::make_unique<HostBackend>(*primitives_, model_->config, model_->weights, *stores_.experts,
+                                             stores_.engram.get(), kv_pool_, range_, options_.trace)) {
     if (!options_.route_trace.empty())
         recorder_ = std::make_unique<RouteRecorder>(options_.route_trace, ExpertRecords(*model_).header());
 }

@@ -39,24 +39,34 @@ struct EngineOptions {
     std::optional<ExpertBudget> expert_cache;  // memory for routed experts; none: all are mapped
     std::optional<HeatFile> expert_heat;       // with a cache: what to warm it with, and to save counts in
     ExpertPacks expert_packs;                  // with a cache: to read experts from, before the model's files
-    std::string route_trace;                   // file to write the choices of the routers to; empty: none
-    std::optional<LayerRange> layers;          // a part of the model; none: all
-    std::shared_ptr<Device> device;            // whose memory states and activations are in; null: the host's
-    ActivationObserver* observer = nullptr;    // sees the inputs of every product; must outlive the engine
+    // With Engram tables: bytes for rows of them that are kept, while the others are read from disk; none:
+    // the tables are mapped.
+    std::optional<std::uint64_t> engram_cache;
+    std::string route_trace;                 // file to write the choices of the routers to; empty: none
+    std::optional<LayerRange> layers;        // a part of the model; none: all
+    std::shared_ptr<Device> device;          // whose memory states and activations are in; null: the host's
+    ActivationObserver* observer = nullptr;  // sees the inputs of every product; must outlive the engine
     // Of the tokens of a prompt the last so many go through all layers, the others only through those that
     // they leave rows in (Config::context_layers_end()). 0: all go through all layers.
     int decoder_prefill = 0;
     Log log = {};  // of what goes wrong in the engine and what is made with it
 };
 
+// Where weights come from that are not read for every token.
+struct EngineStores {
+    std::unique_ptr<ExpertStore> experts;
+    std::unique_ptr<EngramStore> engram;  // null if the model has no Engram tables
+};
+
 class Engine {
   public:
-    // Throws Error for options that are out of range, a cache of experts that there is no memory for, or a
-    // trace that cannot be written.
+    // Throws Error for options that are out of range or of another kind of model, a cache that there is no
+    // memory for, or a trace that cannot be written.
     Engine(std::shared_ptr<const Model> model, const EngineOptions& options = {});
     // With experts from elsewhere than options.expert_cache says.
     Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
            std::unique_ptr<ExpertStore> experts);
+    Engine(std::shared_ptr<const Model> model, const EngineOptions& options, EngineStores stores);
 
     const Model& model() const { return *model_; }
     Primitives& primitives() { return *primitives_; }
@@ -78,9 +88,9 @@ class Engine {
 
     // Runs one pass over the batch; see layers/forward.h. Throws Error, before anything is computed, if a
     // token is out of range, a sequence would grow beyond the context or there is a problem(); in the middle
-    // of the pass, if an expert cannot be read (then states may be lost, see KvState::intact); and after it,
-    // if there is a problem() now: what was computed is worth nothing then. What it returns is valid until
-    // the next pass.
+    // of the pass, if an expert or an Engram row cannot be read (then states may be lost, see
+    // KvState::intact); and after it, if there is a problem() now: what was computed is worth nothing then.
+    // What it returns is valid until the next pass.
     PassOutput step(const Batch& batch);
 
     // A pass of one sequence; returns the logits [wanted rows, vocab].
@@ -99,7 +109,12 @@ class Engine {
                              const Progress& progress = {});
 
     // Of the cache of experts, if there is one. May be called by any thread.
-    std::optional<ExpertCacheStats> expert_stats() const { return experts_->stats(); }
+    std::optional<ExpertCacheStats> expert_stats() const { return stores_.experts->stats(); }
+
+    // Of rows of Engram tables, if they are read from disk. May be called by any thread.
+    std::optional<EngramStats> engram_stats() const {
+        return stores_.engram ? stores_.engram->stats() : std::nullopt;
+    }
 
     void observe_layers(LayerObserver observer) { backend_->observe(std::move(observer)); }
 
@@ -109,8 +124,7 @@ class Engine {
     EngineOptions options_;
     LayerRange range_;
     std::unique_ptr<Primitives> primitives_;
-    std::unique_ptr<ExpertStore> experts_;
-    std::unique_ptr<EngramStore> engram_;  // null: the model has no tables
+    EngineStores stores_;
     std::shared_ptr<KvPool> kv_pool_;
     std::unique_ptr<Backend> backend_;
     std::unique_ptr<RouteRecorder> recorder_;  // null unless routes are traced

@@ -9,8 +9,10 @@
 #include "base/memory_limit.h"
 #include "engine/memory_plan.h"
 #include "experts/cache_floor.h"
+#include "experts/engram_budget.h"
 #include "file/output_target.h"
 #include "file/user_folders.h"
+#include "model/cost.h"
 #include "model/fingerprint.h"
 
 namespace cachalot {
@@ -21,18 +23,38 @@ void note(const OpenEngineOptions& o, fmt::format_string<Arguments...> format, A
     if (o.note) o.note(fmt::format(format, std::forward<Arguments>(arguments)...));
 }
 
-// Tells what `auto` chose, if that is a cache.
-std::optional<ExpertBudget> expert_budget(const OpenEngineOptions& o, const Model& model) {
-    if (o.expert_cache == "off") return std::nullopt;
-    if (o.expert_cache != "auto") return ExpertBudget(o.expert_cache, "--expert-cache");
+MemoryPlan plan_for(const OpenEngineOptions& o, const Model& model) {
     const auto longest = model.config.context_length;  // the engine refuses more
     const auto context = o.context > 0 ? std::min(o.context, longest) : longest;
     const auto states = std::max(o.states, states_bytes(model.config, o.kv, context));
-    const MemoryPlan plan = plan_memory(model, {memory_limit().available, states, o.chunk});
+    PlanRequest request{memory_limit().available, states, o.chunk};
+    const WeightBytes weights = weight_bytes(model.config, model.weights);
+    if (o.expert_cache == "off") {
+        request.expert_cache = weights.routed_experts;
+    } else if (o.expert_cache != "auto") {
+        const RouteHeader header = ExpertRecords(model).header();
+        const int slots = ExpertBudget(o.expert_cache, "--expert-cache").slots(header);
+        request.expert_cache = static_cast<std::uint64_t>(slots) * header.largest_expert();
+    }
+    if (o.engram_cache != "auto")
+        request.engram_cache =
+            engram_budget(o.engram_cache, weights.engram, "--engram-cache").value_or(weights.engram);
+    return plan_memory(model, request);
+}
+
+// Tells what `auto` chose, if that is a cache.
+std::optional<ExpertBudget> expert_budget(const OpenEngineOptions& o, const MemoryPlan& plan) {
     if (plan.resident()) return std::nullopt;
     note(o, "the routed experts, {}, do not fit into memory; a cache of {} is used (cachalot plan says why)",
          human_bytes(plan.routed_experts), human_bytes(plan.expert_cache));
     return ExpertBudget(fmt::format("{}", plan.expert_cache), "--expert-cache");
+}
+
+std::optional<std::uint64_t> engram_cache(const OpenEngineOptions& o, const MemoryPlan& plan) {
+    if (!plan.engram_on_disk()) return std::nullopt;
+    note(o, "the Engram tables, {}, do not fit into memory; rows are read from disk, with a cache of {}",
+         human_bytes(plan.engram), human_bytes(plan.engram_cache));
+    return plan.engram_cache;
 }
 
 // A file that was named must be right, and its folder be there; the one in the cache folder is replaced if it
@@ -71,13 +93,29 @@ ExpertPacks expert_packs(const OpenEngineOptions& o, const Model& model) {
     return packs;
 }
 
+// The memory of experts and of Engram tables.
+void choose_caches(const OpenEngineOptions& o, const Model& model, EngineOptions& options) {
+    const bool tables = model.config.engram.present();
+    if (!tables && o.engram_cache != "auto")
+        fail("--engram-cache is of models with Engram tables; {} has none", model.checkpoint->source());
+    if (o.expert_cache != "auto" && o.expert_cache != "off")
+        options.expert_cache = ExpertBudget(o.expert_cache, "--expert-cache");
+    if (tables && o.engram_cache != "auto")
+        options.engram_cache =
+            engram_budget(o.engram_cache, weight_bytes(model.config, model.weights).engram, "--engram-cache");
+    if (o.expert_cache != "auto" && (!tables || o.engram_cache != "auto")) return;
+    const MemoryPlan plan = plan_for(o, model);
+    if (o.expert_cache == "auto") options.expert_cache = expert_budget(o, plan);
+    if (tables && o.engram_cache == "auto") options.engram_cache = engram_cache(o, plan);
+}
+
 void choose_experts(const OpenEngineOptions& o, const Model& model, EngineOptions& options) {
     if (o.expert_cache == "off" && !o.expert_packs.empty())
         fail("--expert-pack is read by a cache of experts, and --expert-cache is off");
     const bool heat_named = o.expert_heat != "off" && o.expert_heat != "auto";
     if (o.expert_cache == "off" && heat_named)
         fail("--expert-heat is read by a cache of experts, and --expert-cache is off");
-    options.expert_cache = expert_budget(o, model);
+    choose_caches(o, model, options);
     options.chunk = o.chunk > 0            ? o.chunk
                     : options.expert_cache ? streaming_chunk(model.config, memory_limit().available)
                                            : kResidentChunk;
@@ -113,9 +151,11 @@ SamplingOptions recommended_sampling(const Model& model) {
     return recommended_sampling(model.checkpoint->sampling_defaults(), chat_format_of(model.tokenizer));
 }
 
-Engine open_engine(const OpenEngineOptions& options) {
-    return open_engine(Model::load(find_model(options.path)), options);
+std::shared_ptr<const Model> load_model(const OpenEngineOptions& options) {
+    return Model::load(find_model(options.path), options.engram);
 }
+
+Engine open_engine(const OpenEngineOptions& options) { return open_engine(load_model(options), options); }
 
 Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& o) {
     if (const auto unused = model->checkpoint->unused(); !unused.empty()) note(o, "{}", unused);

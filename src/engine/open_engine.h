@@ -4,6 +4,7 @@
 // has a person to talk to passes them on.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -34,8 +35,12 @@ struct OpenEngineOptions {
     std::string expert_cache = "auto";  // "8GB", "25%"; "off": map all; "auto": off if all fit, else a cache
     std::string expert_heat = "off";    // FILE, "off", or "auto": one in the user's cache folder
     std::vector<std::string> expert_packs;  // the one beside the model, if there is one, comes last
-    std::int64_t states = 0;  // bytes of attention states to plan for, but at least one conversation
-    std::string route_trace;  // file to write the choices of the routers to; empty: none is written
+    // For a model with Engram tables. "8GB", "1%": a cache of rows; "off": no row is kept; "all": the tables
+    // stay in memory; "auto": as much of it as is left.
+    std::string engram_cache = "auto";
+    std::filesystem::path engram;  // where its tables are; empty: in the model
+    std::int64_t states = 0;       // bytes of attention states to plan for, but at least one conversation
+    std::string route_trace;       // file to write the choices of the routers to; empty: none is written
     ActivationObserver* observer = nullptr;  // these two must outlive the engine
     Trace* trace = nullptr;
     NoteSink note;  // may be empty
@@ -52,6 +57,9 @@ bool finds_nano(const std::string& given);
 // Temperature and top_p as the files recommend them, else 1 (V4.1: a top_p of 0.95); the rest as is usual.
 SamplingOptions recommended_sampling(const Checkpoint::SamplingDefaults& recommended, ChatFormat format);
 SamplingOptions recommended_sampling(const Model& model);
+
+// The model that find_model() finds for the path, with the Engram tables that are named. Throws Error.
+std::shared_ptr<const Model> load_model(const OpenEngineOptions& options);
 
 // Throws Error if the model cannot be opened, or an option is out of range, does not suit the others or names
 // a file that is of another model.

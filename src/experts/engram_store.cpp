@@ -2,6 +2,11 @@
 
 namespace cachalot {
 
+void append_rows(const EngramHash& hash, int table, const Batch& batch, std::vector<std::int64_t>& out) {
+    for (const auto& s : batch.sequences())
+        hash.rows(table, s.state->recent().last(hash.history()), batch.tokens_of(s), out);
+}
+
 MappedEngramStore::MappedEngramStore(const Config& config, const Weights& weights, EngramHash hash)
     : config_(config.engram), hash_(std::move(hash)), rows_(config_.layers.size()) {
     for (const int layer : config_.layers)
@@ -11,9 +16,7 @@ MappedEngramStore::MappedEngramStore(const Config& config, const Weights& weight
 void MappedEngramStore::begin_pass(const Batch& batch) {
     for (std::size_t table = 0; table < rows_.size(); ++table) {
         rows_[table].clear();
-        for (const auto& s : batch.sequences())
-            hash_.rows(static_cast<int>(table), s.state->recent().last(hash_.history()), batch.tokens_of(s),
-                       rows_[table]);
+        append_rows(hash_, static_cast<int>(table), batch, rows_[table]);
     }
 }
 

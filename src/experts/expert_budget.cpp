@@ -24,6 +24,17 @@ double parse_bytes(std::string_view text, std::string_view what) {
     fail("{} \"{}\" is no size, such as 8GB or 512MiB", what, text);
 }
 
+double parse_share(std::string_view text, std::string_view all, std::string_view what) {
+    double percent = 0;
+    const char* last = text.data() + text.size() - 1;
+    const auto [end, error] = std::from_chars(text.data(), last, percent);
+    if (error == std::errc() && end == last && percent > 100)
+        fail("{} \"{}\" is more than {}; at most 100%", what, text, all);
+    if (error != std::errc() || end != last || !(percent > 0))
+        fail("{} \"{}\" is no share, such as 10%", what, text);
+    return percent / 100;
+}
+
 int slots_of(const RouteHeader& header, std::uint64_t budget) {
     const auto all = static_cast<std::uint64_t>(header.layers) * static_cast<std::uint64_t>(header.experts);
     return static_cast<int>(std::min(all, budget / header.largest_expert()));
@@ -34,14 +45,7 @@ ExpertBudget::ExpertBudget(std::string_view text, std::string_view option) : tex
         bytes_ = parse_bytes(text, option);
         return;
     }
-    double percent = 0;
-    const char* last = text.data() + text.size() - 1;
-    const auto [end, error] = std::from_chars(text.data(), last, percent);
-    if (error == std::errc() && end == last && percent > 100)
-        fail("{} \"{}\" is more than all experts; at most 100%", option, text);
-    if (error != std::errc() || end != last || !(percent > 0))
-        fail("{} \"{}\" is no share, such as 10%", option, text);
-    share_ = percent / 100;
+    share_ = parse_share(text, "all experts", option);
 }
 
 int ExpertBudget::slots(const RouteHeader& header) const {

@@ -11,6 +11,10 @@ namespace cachalot {
 // "8GB", "1.5 GiB", "300000": a number of bytes. `what` starts the message of an Error.
 double parse_bytes(std::string_view text, std::string_view what);
 
+// "25%", of `all` (a name for messages): 0.25. The text ends with the sign. `what` starts the message of an
+// Error.
+double parse_share(std::string_view text, std::string_view all, std::string_view what);
+
 // The slots of a budget in bytes, at most as many as there are experts.
 int slots_of(const RouteHeader& header, std::uint64_t budget);
 

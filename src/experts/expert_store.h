@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "experts/cache_traffic.h"
 #include "kernels/expert_supply.h"
 #include "model/weights.h"
 #include "state/batch.h"
@@ -17,14 +18,7 @@ namespace cachalot {
 
 // What a cache of experts has done since it was made.
 struct ExpertCacheStats {
-    struct Traffic {
-        std::int64_t tokens = 0;  // evaluated
-        std::uint64_t lookups = 0,
-                      hits = 0;        // of experts; one that several tokens of a pass chose counts once
-        std::uint64_t ahead = 0;       // not hits, but read, or being read, before they were asked for
-        std::uint64_t bytes_read = 0;  // from disk, in whole blocks
-        double wait_seconds = 0;       // in which nothing could be computed
-    };
+    using Traffic = CacheTraffic;  // of experts
     Traffic decode, prompt;
     int slots = 0, experts = 0;      // that fit, that there are
     int ahead = 0;                   // places of the same size for experts that are read ahead

@@ -40,8 +40,8 @@ PassOutput HostBackend::pass(const Batch& batch, const std::function<void()>& is
     else
         output.streams = {a_.last_streams.reserve(n * boundary), n * boundary};
 
+    if (engram_) engram_->begin_pass(batch);  // its reads are small and needed soon: before those of experts
     store_.begin_pass(batch);
-    if (engram_) engram_->begin_pass(batch);
     batch_.load(batch, stream_);
     // Between parts of a model: the streams of all rows, then the weights that the next sub-layer mixes with.
     auto copy = [&](float* to, const float* from, std::size_t count) {
@@ -147,6 +147,7 @@ void HostBackend::expert_input(int l) {
 
 void HostBackend::experts(int l) {
     box("experts", l, [this, l] {
+        if (engram_) engram_->proceed();
         const Config& c = config_;
         const auto index = static_cast<std::size_t>(l);
         ExpertsCall call;

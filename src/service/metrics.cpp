@@ -146,6 +146,7 @@ struct Metrics::Impl {
 
     mutable std::mutex shown_mutex;                            // of what follows
     std::function<std::optional<ExpertCacheStats>()> experts;  // may be empty
+    std::function<std::optional<EngramStats>()> engram;        // may be empty
     std::function<std::optional<DiskTierStats>()> disk;        // likewise
     struct LostLines {
         const char *name, *help;
@@ -157,7 +158,11 @@ struct Metrics::Impl {
     prometheus::MetricFamily one(const char* name, const char* help, prometheus::MetricType type,
                                  std::int64_t value) const;
     std::vector<prometheus::MetricFamily> under_llamacpp_names() const;
+    template <class Stats>
+    prometheus::MetricFamily by_phase(const Stats& stats, const char* name, const char* help,
+                                      double (*value)(const CacheTraffic&)) const;
     std::vector<prometheus::MetricFamily> of_experts() const;
+    std::vector<prometheus::MetricFamily> of_engram() const;
     std::vector<prometheus::MetricFamily> of_disk() const;
     std::vector<prometheus::MetricFamily> of_logs() const;
 };
@@ -207,41 +212,69 @@ std::vector<prometheus::MetricFamily> Metrics::Impl::under_llamacpp_names() cons
 }
 
 // The phases are those in which tokens were evaluated: "prompt" and "decode".
+template <class Stats>
+prometheus::MetricFamily Metrics::Impl::by_phase(const Stats& stats, const char* name, const char* help,
+                                                 double (*value)(const CacheTraffic&)) const {
+    prometheus::MetricFamily family{prefix + name, help, prometheus::MetricType::Counter, {}};
+    for (const auto& [phase, traffic] :
+         {std::pair<const char*, const CacheTraffic&>{"prompt", stats.prompt}, {"decode", stats.decode}}) {
+        prometheus::ClientMetric metric;
+        metric.label = {{"model_name", labels.at("model_name")}, {"phase", phase}};
+        metric.counter.value = value(traffic);
+        family.metric.push_back(metric);
+    }
+    return family;
+}
+
 std::vector<prometheus::MetricFamily> Metrics::Impl::of_experts() const {
     using Type = prometheus::MetricType;
-    using Traffic = ExpertCacheStats::Traffic;
+    using Traffic = CacheTraffic;
     std::lock_guard lock(shown_mutex);
     const auto stats = experts ? experts() : std::nullopt;
     if (!stats) return {};
-    const std::string model = labels.at("model_name");
-    auto by_phase = [&](const char* name, const char* help, auto value) {
-        prometheus::MetricFamily family{prefix + name, help, Type::Counter, {}};
-        for (const auto& [phase, traffic] :
-             {std::pair<const char*, const Traffic&>{"prompt", stats->prompt}, {"decode", stats->decode}}) {
-            prometheus::ClientMetric metric;
-            metric.label = {{"model_name", model}, {"phase", phase}};
-            metric.counter.value = static_cast<double>(value(traffic));
-            family.metric.push_back(metric);
-        }
-        return family;
-    };
     return {
         one("expert_cache_slots", "Experts that fit into the cache.", Type::Gauge, stats->slots),
         one("expert_cache_failed_reads_total", "Experts that could not be read, or only from another file.",
             Type::Counter, stats->failed_reads),
-        by_phase("expert_cache_tokens_total", "Tokens that were evaluated with the cache of experts.",
-                 [](const Traffic& t) { return t.tokens; }),
-        by_phase("expert_cache_queries_total", "Experts looked up in the cache.",
-                 [](const Traffic& t) { return t.lookups; }),
-        by_phase("expert_cache_hits_total", "Experts found in the cache.",
-                 [](const Traffic& t) { return t.hits; }),
-        by_phase("expert_cache_ahead_total",
+        by_phase(*stats, "expert_cache_tokens_total", "Tokens that were evaluated with the cache of experts.",
+                 [](const Traffic& t) { return static_cast<double>(t.tokens); }),
+        by_phase(*stats, "expert_cache_queries_total", "Experts looked up in the cache.",
+                 [](const Traffic& t) { return static_cast<double>(t.lookups); }),
+        by_phase(*stats, "expert_cache_hits_total", "Experts found in the cache.",
+                 [](const Traffic& t) { return static_cast<double>(t.hits); }),
+        by_phase(*stats, "expert_cache_ahead_total",
                  "Experts not in the cache, but read ahead of the router's choice.",
-                 [](const Traffic& t) { return t.ahead; }),
-        by_phase("expert_cache_read_bytes_total", "Read from disk for experts that were not in the cache.",
-                 [](const Traffic& t) { return t.bytes_read; }),
-        by_phase("expert_cache_wait_seconds_total",
+                 [](const Traffic& t) { return static_cast<double>(t.ahead); }),
+        by_phase(*stats, "expert_cache_read_bytes_total",
+                 "Read from disk for experts that were not in the cache.",
+                 [](const Traffic& t) { return static_cast<double>(t.bytes_read); }),
+        by_phase(*stats, "expert_cache_wait_seconds_total",
                  "Time in which nothing could be computed before an expert was read.",
+                 [](const Traffic& t) { return t.wait_seconds; })};
+}
+
+std::vector<prometheus::MetricFamily> Metrics::Impl::of_engram() const {
+    using Type = prometheus::MetricType;
+    using Traffic = CacheTraffic;
+    std::lock_guard lock(shown_mutex);
+    const auto stats = engram ? engram() : std::nullopt;
+    if (!stats) return {};
+    return {
+        one("engram_cache_rows", "Rows of Engram tables that fit into the cache.", Type::Gauge, stats->rows),
+        by_phase(*stats, "engram_cache_tokens_total",
+                 "Tokens that were evaluated with Engram tables on disk.",
+                 [](const Traffic& t) { return static_cast<double>(t.tokens); }),
+        by_phase(*stats, "engram_cache_queries_total", "Engram rows looked up in the cache.",
+                 [](const Traffic& t) { return static_cast<double>(t.lookups); }),
+        by_phase(*stats, "engram_cache_hits_total", "Engram rows found in the cache.",
+                 [](const Traffic& t) { return static_cast<double>(t.hits); }),
+        by_phase(*stats, "engram_cache_ahead_total",
+                 "Engram rows not in the cache, but read before their layer was computed.",
+                 [](const Traffic& t) { return static_cast<double>(t.ahead); }),
+        by_phase(*stats, "engram_cache_read_bytes_total",
+                 "Read from disk for Engram rows that were not in the cache.",
+                 [](const Traffic& t) { return static_cast<double>(t.bytes_read); }),
+        by_phase(*stats, "engram_cache_wait_seconds_total", "Time in which a layer waited for Engram rows.",
                  [](const Traffic& t) { return t.wait_seconds; })};
 }
 
@@ -279,6 +312,7 @@ std::string Metrics::text() const {
     if (impl_->llamacpp_names)
         for (auto& family : impl_->under_llamacpp_names()) families.push_back(std::move(family));
     for (auto& family : impl_->of_experts()) families.push_back(std::move(family));
+    for (auto& family : impl_->of_engram()) families.push_back(std::move(family));
     for (auto& family : impl_->of_disk()) families.push_back(std::move(family));
     for (auto& family : impl_->of_logs()) families.push_back(std::move(family));
     return prometheus::TextSerializer().Serialize(families);
@@ -287,6 +321,10 @@ std::string Metrics::text() const {
 void Metrics::show_experts(std::function<std::optional<ExpertCacheStats>()> stats) {
     std::lock_guard lock(impl_->shown_mutex);
     impl_->experts = std::move(stats);
+}
+void Metrics::show_engram(std::function<std::optional<EngramStats>()> stats) {
+    std::lock_guard lock(impl_->shown_mutex);
+    impl_->engram = std::move(stats);
 }
 
 void Metrics::show_disk(std::function<std::optional<DiskTierStats>()> stats) {

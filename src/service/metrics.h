@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "experts/engram_store.h"
 #include "experts/expert_store.h"
 #include "prefix/disk_tier_stats.h"
 #include "service/pass_report.h"
@@ -35,6 +36,8 @@ class Metrics {
 
     // Where the numbers of the cache of experts come from, if there is one; asked by text(), on any thread.
     void show_experts(std::function<std::optional<ExpertCacheStats>()> stats);
+    // The same of rows of Engram tables.
+    void show_engram(std::function<std::optional<EngramStats>()> stats);
 
     // Likewise the numbers of the prefixes on disk.
     void show_disk(std::function<std::optional<DiskTierStats>()> stats);

@@ -258,6 +258,21 @@ TEST(Metrics, ShowTheCacheOfExpertsIfThereIsOne) {
     EXPECT_TRUE(has("cachalot_expert_cache_wait_seconds_total{model_name=\"nano\",phase=\"prompt\"} 0.5"));
 }
 
+TEST(Metrics, ShowRowsOfEngramTablesIfTheyAreReadFromDisk) {
+    Metrics metrics("nano");
+    auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
+    std::optional<EngramStats> stats;
+    metrics.show_engram([&] { return stats; });
+    EXPECT_FALSE(has("engram_cache"));
+    stats.emplace();
+    stats->rows = 640;
+    stats->decode.ahead = 12;
+    stats->prompt.wait_seconds = 0.25;
+    EXPECT_TRUE(has("cachalot_engram_cache_rows{model_name=\"nano\"} 640"));
+    EXPECT_TRUE(has("cachalot_engram_cache_ahead_total{model_name=\"nano\",phase=\"decode\"} 12"));
+    EXPECT_TRUE(has("cachalot_engram_cache_wait_seconds_total{model_name=\"nano\",phase=\"prompt\"} 0.25"));
+}
+
 TEST(Metrics, FollowsPasses) {
     Metrics metrics("nano");
     auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };

@@ -1,7 +1,4 @@
 // Any text must be the configuration of a model or an Error.
-//
-//   clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Isrc fuzz/fuzz_config.cpp \
-//       src/tensor/*.cpp src/file/*.cpp src/model/config*.cpp -lfmt -lpthread -o fuzz_config
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

@@ -1,7 +1,4 @@
 // Any bytes must be a readable GGUF file or an Error; then any metadata must be a valid Config or an Error.
-//
-//   clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Isrc fuzz/fuzz_gguf.cpp \
-//       src/tensor/*.cpp src/file/*.cpp src/model/config*.cpp -lfmt -lpthread -o fuzz_gguf
 #include <cstddef>
 #include <cstdint>
 #include <span>

@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static const KvCodec codec(test::small_pool());
     fuzz::Input input(data, size);
     std::vector<std::int32_t> tokens;
-    KvCheckpoint state = codec.beginning(nullptr, 0);
+    KvCheckpoint state = codec.beginning(nullptr, {});
     for (int piece = 0; piece < 6 && !input.empty(); ++piece) {
         const std::int64_t begin = state.length, count = input.between(0, 300);
         const int fault = input.number<std::uint8_t>() % 8;
@@ -35,7 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             tokens.push_back(static_cast<std::int32_t>(input.number<std::uint8_t>()));
         const auto own = std::span(tokens).subspan(static_cast<std::size_t>(begin));
         auto bytes = input.filled(static_cast<std::size_t>(codec.rows_bytes(begin, begin + count)));
-        std::memcpy(bytes.data(), own.data(), own.size_bytes());
+        std::ranges::copy(std::as_bytes(own), bytes.begin());
         bool right = true;
         if (fault == 0) bytes.push_back({}), right = false;
         if (fault == 1 && !bytes.empty()) bytes.pop_back(), right = false;
@@ -61,8 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     CACHALOT_CHECK(test::same(sequence.checkpoint(), state));
     // A beginning of it is what another sequence may share.
     const auto length = input.between(0, state.length) / 4 * 4;
-    const KvCheckpoint beginning = codec.beginning(&state, length);
     const auto shared = std::span(tokens).first(static_cast<std::size_t>(length));
+    const KvCheckpoint beginning = codec.beginning(&state, shared);
     CACHALOT_CHECK(rows(codec, beginning, 0, shared) == rows(codec, state, 0, shared));
     return 0;
 }

@@ -1,7 +1,4 @@
 // Any bytes must be a readable safetensors file or an Error.
-//
-//   clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Isrc fuzz/fuzz_safetensors.cpp \
-//       src/tensor/*.cpp src/file/*.cpp -lfmt -lpthread -o fuzz_safetensors
 #include <cstddef>
 #include <cstdint>
 #include <span>

@@ -178,6 +178,7 @@ struct Layer {
         call.q = q.data(), call.out = out.data(), call.rotary = x.angles.view, call.heads = kHeads;
         call.window_format = window_format, call.compressed_format = row_format;
         call.window_size = 128, call.window = ring_of_window();
+        call.window_first = x.count % 2 ? 0 : x.start / 2;  // the window may hold fewer rows
         call.ratio = shape.ratio, call.compressed = paged();
         if (shape.indexer) call.selected = selected.data();
         call.top_k = kTopK, call.sinks = w.sinks.data();

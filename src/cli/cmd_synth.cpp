@@ -135,7 +135,7 @@ void add_synth(CLI::App& app) {
                      "every kind of layer (of V4.1 8: two with their window only, ratio 2 and ratio 1 with "
                      "sources, readers, choosers and candidates, two Engram tables; of V4 4)")
         ->check(checked_by([](const std::string& text) { parse_layers(text, {}); }))
-        ->type_name("N");
+        ->type_name("LAYERS");
     command->add_option("--kinds", o->kinds, "the kind of every layer: window, csa or hca")
         ->delimiter(',')
         ->check(one_of({"window", "csa", "hca"}))

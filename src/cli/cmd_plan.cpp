@@ -5,11 +5,14 @@
 #include "base/error.h"
 #include "base/memory_limit.h"
 #include "cli/command.h"
+#include "cli/option_value.h"
 #include "engine/memory_plan.h"
 #include "engine/speed_estimate.h"
 #include "experts/expert_budget.h"
 #include "kernels/cpu/cpu_options.h"
 #include "measure/machine_limits.h"
+#include "model/synthetic.h"
+#include "model/type_plan.h"
 #include "text/visible_text.h"
 
 namespace cachalot::cli {
@@ -17,22 +20,59 @@ namespace {
 
 struct PlanOptions {
     ModelOptions model;
-    std::string memory;  // empty: what is available
+    std::string like, recipe;  // empty: a model that is there, with the types that it has
+    std::string memory;        // empty: what is available
     std::int64_t context = 0;
     int parallel = 1;
     std::string disk_speed;  // empty: measured
     bool estimate = true, json = false;
 };
 
+// What is planned for.
+struct Subject {
+    std::shared_ptr<const Model> model;  // null: it is not there
+    ModelSize size;
+    std::string name;  // for people
+};
+
+Subject subject_of(const PlanOptions& o) {
+    Subject subject;
+    TypeOf types = release_type;
+    Config config;
+    if (o.like.empty()) {
+        subject.model = o.model.load();
+        config = subject.model->config;
+        types = types_of(*subject.model);
+        subject.name = visible_line(config.name.empty() ? o.model.resolved_path() : config.name);
+    } else {
+        if (!o.model.path.empty())
+            wrong_usage("--like plans for a model that is not there, and -m names one");
+        config = known_config(o.like);
+        subject.name = o.recipe.empty() ? o.like + ", as released" : o.like;
+    }
+    if (!o.recipe.empty()) {
+        types = with_recipe(o.recipe, config, types);
+        subject.name += ", with the recipe " + o.recipe;
+    }
+    subject.size = subject.model && o.recipe.empty() ? size_of(*subject.model) : size_of(config, types);
+    return subject;
+}
+
 // What this machine is measured to do.
-std::optional<SpeedEstimate> estimate(const Model& model, const MemoryPlan& plan, const PlanOptions& o) {
+std::optional<SpeedEstimate> estimate(const Subject& subject, const MemoryPlan& plan, const PlanOptions& o) {
     if (!o.estimate) return std::nullopt;
     double disk = 0;
-    if (!o.disk_speed.empty())
+    if (!o.disk_speed.empty()) {
         disk = parse_bytes(o.disk_speed, "--disk-speed");
-    else
-        disk = measure_expert_reads(model);
-    return estimate_speed(model, plan,
+    } else if (!subject.model) {
+        say_note(
+            "how fast it will be is not said: there are no files to measure; --disk-speed says how fast "
+            "they will be read");
+        return std::nullopt;
+    } else {
+        disk = measure_expert_reads(*subject.model);
+    }
+    return estimate_speed(subject.size, plan,
                           measure_limits(*make_cpu_primitives({}), {}, ReadingTarget()).read_bytes_per_second,
                           disk);
 }
@@ -55,7 +95,7 @@ nlohmann::ordered_json speed_json(const std::optional<SpeedEstimate>& e) {
 void print_speed(const SpeedEstimate& e, bool resident) {
     auto speed = [](double bytes) { return human_bytes(static_cast<std::uint64_t>(bytes)) + "/s"; };
     const int digits = e.tokens_per_second.high < 10 ? 1 : 0;
-    if (!resident)
+    if (!resident || e.bytes_read.high > 0)
         print_line(fmt::format("expected  {} % hits, {} MB read for a token, at {} of the disk",
                                range_text(e.hit_rate, 100, 0), range_text(e.bytes_read, 1e-6, 0),
                                speed(e.disk_bytes_per_second)));
@@ -129,9 +169,10 @@ void print_plan(const MemoryPlan& plan, const MemoryLimit& limit, const PlanOpti
 }
 
 void show_plan(PlanOptions o) {
-    const auto model = o.model.load();
+    const Subject subject = subject_of(o);
+    const Config& config = subject.size.config;
     const MemoryLimit limit = memory_limit();
-    const auto longest = model->config.context_length;
+    const auto longest = config.context_length;
     if (o.context == 0) o.context = longest;
     if (o.context > longest)
         fail("context: {} is out of range (the model was trained for {} tokens)", o.context, longest);
@@ -139,15 +180,13 @@ void show_plan(PlanOptions o) {
     request.available =
         o.memory.empty() ? limit.available : static_cast<std::uint64_t>(parse_bytes(o.memory, "--memory"));
     request.chunk = o.model.chunk;
-    request.states = o.parallel * states_bytes(model->config, o.model.kv_precision(), o.context);
-    const MemoryPlan plan = plan_memory(*model, request);
-    const std::string name =
-        visible_line(model->config.name.empty() ? o.model.resolved_path() : model->config.name);
-    const auto speed = estimate(*model, plan, o);
+    request.states = o.parallel * states_bytes(config, o.model.kv_precision(), o.context);
+    const MemoryPlan plan = plan_memory(subject.size, request);
+    const auto speed = estimate(subject, plan, o);
     if (o.json)
-        return print_line(plan_json(plan, speed, limit, o, name)
+        return print_line(plan_json(plan, speed, limit, o, subject.name)
                               .dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
-    print_plan(plan, limit, o, name);
+    print_plan(plan, limit, o, subject.name);
     if (speed) print_speed(*speed, plan.resident());
 }
 
@@ -159,6 +198,16 @@ void add_plan(CLI::App& app) {
                                        "Shows what of a model fits into memory, what --expert-cache auto "
                                        "does, and about how fast it will be");
     o->model.add_to(*command, false);
+    command
+        ->add_option("--like", o->like,
+                     "plan for a model that is not there: flash, pro or v41-flash as released (also tiny and "
+                     "v41-tiny, the shapes of synth)")
+        ->check(one_of({"flash", "pro", "v41-flash", "tiny", "v41-tiny"}))
+        ->type_name("SHAPE");
+    command->add_option("--recipe", o->recipe, "plan for what convert --recipe would make of the model")
+        ->check(
+            one_of(std::vector<std::string>(std::begin(TypePlan::kRecipes), std::end(TypePlan::kRecipes))))
+        ->type_name("RECIPE");
     command->add_option("-c,--ctx", o->context, "tokens of a conversation; 0: what the model was trained for")
         ->check(CLI::Range(std::int64_t(0), std::int64_t(1) << 30))
         ->type_name("TOKENS");

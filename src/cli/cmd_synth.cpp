@@ -1,5 +1,6 @@
 // cachalot synth: a model of true shape with random weights, for measuring.
 #include <algorithm>
+#include <charconv>
 
 #include "base/error.h"
 #include "cli/command.h"
@@ -11,10 +12,11 @@ namespace cachalot::cli {
 namespace {
 
 struct SynthOptions {
-    std::string output, like = "flash", engram, experts_type = "mxfp4", gate_up, down, dense_type = "q8_0";
+    std::string output, like = "flash", layers, engram, experts_type = "mxfp4", gate_up, down,
+                        dense_type = "q8_0";
     std::vector<std::string> kinds;
-    int layers = 0, experts = 0, vocab = 0, threads = 0;  // 0: as in the real model
-    int hash_layers = -1;                                 // -1: as in the real model
+    int experts = 0, vocab = 0, threads = 0;  // 0: as in the real model
+    int hash_layers = -1;                     // -1: as in the real model
     double router_skew = 0;
     std::uint64_t seed = 1;
     bool force = false, release = false;
@@ -22,6 +24,26 @@ struct SynthOptions {
 
 // Of a name that ratio_of_kind() knows.
 int parse_kind(const std::string& name) { return ratio_of_kind(name).value(); }
+
+constexpr const char* kEveryKind = "kinds";
+
+// Of --layers; 0: as many as the real model has. Throws Error for anything else.
+int parse_layers(const std::string& text, const Config& config) {
+    if (text.empty()) return 0;
+    if (text == kEveryKind) return layers_of_every_kind(config);
+    int layers = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layers);
+    if (error != std::errc() || end != text.data() + text.size() || layers < 1 || layers > kMaxLayers)
+        fail("'{}' is not in the range from 1 to {}, nor \"{}\"", text, kMaxLayers, kEveryKind);
+    return layers;
+}
+
+// The size of what was written, of which holes take no space.
+std::string size_text(const SyntheticSummary& summary) {
+    if (!summary.holes) return human_bytes(summary.bytes);
+    return fmt::format("{} ({} of them holes that read as zeros)", human_bytes(summary.bytes),
+                       human_bytes(summary.holes));
+}
 
 void synth(const SynthOptions& o) {
     if (!o.release)
@@ -33,38 +55,40 @@ void synth(const SynthOptions& o) {
         wrong_usage("--kinds names layers of V4; those of V4.1 follow from their number (--layers)");
     if (o.hash_layers > 0 && config.is_v41()) wrong_usage("--hash-layers: V4.1 has no such layers");
     if (!o.engram.empty() && !config.is_v41()) wrong_usage("--engram: only V4.1 has such tables");
+    const int layers = parse_layers(o.layers, config);
     if (!o.kinds.empty()) {
         std::vector<int> ratios;
         for (const auto& name : o.kinds) ratios.push_back(parse_kind(name));
-        if (o.layers && static_cast<std::size_t>(o.layers) != ratios.size())
+        if (layers && static_cast<std::size_t>(layers) != ratios.size())
             wrong_usage(
                 fmt::format("--layers {} and {} --kinds contradict each other", o.layers, ratios.size()));
         set_layers(config, ratios);
-    } else if (o.layers) {
-        set_layers(config, o.layers);
+    } else if (layers) {
+        set_layers(config, layers);
     }
     if (o.experts) config.experts = o.experts;
     if (o.hash_layers >= 0)
         for (int l = 0; l < config.layers; ++l)
             config.layer_shapes[static_cast<std::size_t>(l)].hash = l < o.hash_layers;
     if (o.vocab) config.vocab_size = o.vocab;
+    const bool full = o.engram == "full";
     if (config.is_v41() && config.engram.present()) {
-        // The real tables are larger than everything else.
+        // The real tables are larger than all but the experts.
         constexpr std::int64_t kSmallEngram = 16'000;
         EngramConfig& engram = config.engram;
         engram.classes = std::min(engram.classes, config.vocab_size);
-        set_engram(config, o.engram == "full" ? engram.primes.front()
-                                              : std::min(engram.primes.front(), kSmallEngram));
+        set_engram(config, full ? engram.primes.front() : std::min(engram.primes.front(), kSmallEngram));
     }
 
     if (o.release) {
         Progress progress("writing", "bytes", true);
         auto summary = write_synthetic_release(
             config, o.seed, o.output,
-            [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });
+            [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); }, kReleaseFileBytes,
+            full);
         progress.clear();
         print_line(fmt::format("{}: {}, {} tensors in the layout of a release, random weights with seed {}",
-                               o.output, human_bytes(summary.bytes), summary.tensors, o.seed));
+                               o.output, size_text(summary), summary.tensors, o.seed));
         return;
     }
 
@@ -75,13 +99,14 @@ void synth(const SynthOptions& o) {
     options.router_skew = o.router_skew;
     options.seed = o.seed;
     options.threads = o.threads;
+    options.zero_tables = full;
     Progress progress("writing", "bytes", true);
     auto summary = write_synthetic(config, options, o.output, [&](std::uint64_t done, std::uint64_t total) {
         progress.update(done, total);
     });
     progress.clear();
-    print_line(fmt::format("{}: {}, {} tensors, random weights with seed {}", o.output,
-                           human_bytes(summary.bytes), summary.tensors, o.seed));
+    print_line(fmt::format("{}: {}, {} tensors, random weights with seed {}", o.output, size_text(summary),
+                           summary.tensors, o.seed));
 }
 
 }  // namespace
@@ -103,16 +128,22 @@ void add_synth(CLI::App& app) {
                      "shape: flash, pro, v41-flash, or tiny and v41-tiny (a few megabytes, for tests)")
         ->check(one_of({"flash", "pro", "v41-flash", "tiny", "v41-tiny"}))
         ->capture_default_str();
-    command->add_option("--layers", o->layers, "only the first N layers, or more than the real model has")
-        ->check(CLI::Range(1, kMaxLayers))
-        ->type_name("N");
+    command
+        ->add_option("--layers", o->layers,
+                     "only the first N layers, or more than the real model has. Of V4.1 N layers in the "
+                     "proportions of the real model, so that each has its sources. kinds: as few as hold "
+                     "every kind of layer (of V4.1 8: two with their window only, ratio 2 and ratio 1 with "
+                     "sources, readers, choosers and candidates, two Engram tables; of V4 4)")
+        ->check(checked_by([](const std::string& text) { parse_layers(text, {}); }))
+        ->type_name("LAYERS");
     command->add_option("--kinds", o->kinds, "the kind of every layer: window, csa or hca")
         ->delimiter(',')
         ->check(one_of({"window", "csa", "hca"}))
         ->type_name("KIND,..");
     command
         ->add_option("--engram", o->engram,
-                     "tables of V4.1: small (a thousandth of their rows, as usual), or full (203 GB)")
+                     "tables of V4.1: small (a thousandth of their rows, as usual), or full: all their rows "
+                     "(203 GB), which are zeros and take no space where files can have holes")
         ->check(one_of({"small", "full"}))
         ->type_name("SIZE");
     command->add_option("--experts", o->experts, "experts of a layer")

@@ -65,9 +65,9 @@ ConversationFile encode_as_it_stands(const Field& root, ChatFormat format) {
     }
     ordered_json whole = {{"messages", root["messages"].json()}};
     if (const Field tools = root["tools"]) whole["tools"] = tools.json();
-    Conversation conversation = conversation_from_json(whole, format);
+    Conversation conversation = conversation_from_json(whole, format, ToolNames::any);
     if (const Field context = root["context"]) {
-        auto known = conversation_from_json(context.json(), format).messages;
+        auto known = conversation_from_json(context.json(), format, ToolNames::any).messages;
         chat.known_messages = known.size();
         conversation.messages.insert(conversation.messages.begin(), known.begin(), known.end());
     }

@@ -19,7 +19,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "model/model.h"
+#include "engine/model_size.h"
 #include "state/kv_state.h"
 
 namespace cachalot {
@@ -67,6 +67,9 @@ std::uint64_t pass_row_bytes(const Config& config);
 constexpr int kResidentChunk = 512;
 int streaming_chunk(const Config& config, std::uint64_t available);
 
-MemoryPlan plan_memory(const Model& model, const PlanRequest& request);
+MemoryPlan plan_memory(const ModelSize& size, const PlanRequest& request);
+inline MemoryPlan plan_memory(const Model& model, const PlanRequest& request) {
+    return plan_memory(size_of(model), request);
+}
 
 }  // namespace cachalot

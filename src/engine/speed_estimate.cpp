@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "experts/expert_records.h"
 #include "experts/slot_memory.h"
-#include "model/cost.h"
 
 namespace cachalot {
 namespace {
@@ -29,9 +28,9 @@ double expected_hit_rate(double share) {
     return from->second + (to->second - from->second) * (share - from->first) / (to->first - from->first);
 }
 
-SpeedEstimate estimate_speed(const Model& model, const MemoryPlan& plan, double memory_bytes_per_second,
+SpeedEstimate estimate_speed(const ModelSize& size, const MemoryPlan& plan, double memory_bytes_per_second,
                              double disk_bytes_per_second) {
-    const Config& c = model.config;
+    const Config& c = size.config;
     SpeedEstimate e;
     e.memory_bytes_per_second = memory_bytes_per_second;
     e.disk_bytes_per_second = disk_bytes_per_second;
@@ -42,8 +41,11 @@ SpeedEstimate estimate_speed(const Model& model, const MemoryPlan& plan, double 
         e.hit_rate = {std::max(0.0, hits - kLess), std::min(1.0, hits + kMore)};
     }
     const double experts = static_cast<double>(plan.routed_experts) / c.experts * c.experts_per_token;
-    e.bytes_read = {(1 - e.hit_rate.high) * experts, (1 - e.hit_rate.low) * experts};
-    const double memory = static_cast<double>(token_cost(c, model.weights).bytes) / memory_bytes_per_second;
+    const double rows =
+        plan.engram_on_disk() ? static_cast<double>(c.engram.layers.size()) * c.engram.rows_per_token() : 0;
+    e.bytes_read = {(1 - e.hit_rate.high) * experts,
+                    (1 - e.hit_rate.low) * experts + rows * static_cast<double>(BlockReader::kBlock)};
+    const double memory = static_cast<double>(size.token.bytes) / memory_bytes_per_second;
     const double least = e.bytes_read.low / disk_bytes_per_second,
                  most = e.bytes_read.high / disk_bytes_per_second;
     e.tokens_per_second = {1 / (memory / kWorstShare + most), 1 / std::max(memory / kBestShare, least)};

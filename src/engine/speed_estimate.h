@@ -6,6 +6,9 @@
 // repetitive text more, so that the estimate is a range, ten points down and five up. For other models the
 // same curve is assumed.
 //
+// Rows of Engram tables that do not fit into memory are read a block at a time: at best none, as they are
+// those of common phrases, at worst all.
+//
 // What is not hit is read at the speed of the disk, and all that a token needs goes through memory at the
 // speed of the memory: at worst one after the other at 40 % of it, at best at the same time and at 90 %.
 #pragma once
@@ -28,7 +31,7 @@ struct SpeedEstimate {
     Range tokens_per_second;
 };
 
-SpeedEstimate estimate_speed(const Model& model, const MemoryPlan& plan, double memory_bytes_per_second,
+SpeedEstimate estimate_speed(const ModelSize& size, const MemoryPlan& plan, double memory_bytes_per_second,
                              double disk_bytes_per_second);
 
 // Bytes a second at which experts chosen at random are read, several at a time and past the page cache where

@@ -22,13 +22,21 @@ std::vector<RowPart> parts_of(const EngramTable& table) {
     return {{values.file, values.offset, values.stride, table.row_bytes()}};
 }
 
-// Wherever a row begins in its first block.
+// What is read of so many bytes, wherever they begin in their first block.
+std::uint64_t read_anywhere(std::uint64_t bytes) {
+    return BlockReader::Run{0, BlockReader::kBlock - 1, bytes, nullptr}.read_bytes();
+}
+
 std::uint64_t largest_read(const EngramTable& table) {
     std::uint64_t bytes = 0;
     for (const RowPart& part : parts_of(table))
-        bytes += BlockReader::Run{0, BlockReader::kBlock - 1, static_cast<std::uint64_t>(part.bytes), nullptr}
-                     .read_bytes();
+        bytes += read_anywhere(static_cast<std::uint64_t>(part.bytes));
     return bytes;
+}
+
+// Of a row of E4M3 with its scales.
+std::uint64_t row_bytes(const EngramConfig& config) {
+    return static_cast<std::uint64_t>(config.row_size + config.row_size / kEngramBlock);
 }
 
 std::vector<const EngramTable*> tables_of(const Model& model) {
@@ -70,6 +78,14 @@ std::uint64_t StreamingEngramStore::buffer_bytes(const Model& model) { return kG
 
 std::uint64_t StreamingEngramStore::smallest_cache(const Model& model) {
     return RowCache::bytes_for(1, largest_row(model));
+}
+
+std::uint64_t StreamingEngramStore::buffer_bytes(const EngramConfig& config) {
+    return kGroups * kGroupRows * read_anywhere(row_bytes(config));
+}
+
+std::uint64_t StreamingEngramStore::smallest_cache(const EngramConfig& config) {
+    return RowCache::bytes_for(1, row_bytes(config));
 }
 
 StreamingEngramStore::StreamingEngramStore(const Model& model, const LayerRange& layers, std::uint64_t cache,

@@ -42,6 +42,9 @@ class StreamingEngramStore final : public EngramStore {
     static std::uint64_t buffer_bytes(const Model& model);
     // Bytes of a cache for one row of them.
     static std::uint64_t smallest_cache(const Model& model);
+    // The same of tables that are not there, as they would lie in a GGUF file.
+    static std::uint64_t buffer_bytes(const EngramConfig& config);
+    static std::uint64_t smallest_cache(const EngramConfig& config);
 
     // For the tables of these layers. `cache`: bytes for rows that are kept; 0: none are. The model must
     // outlive the store. Throws Error if there is not so much memory or no room for one row in it.

@@ -100,13 +100,12 @@ Gguf Gguf::parse(std::span<const std::byte> bytes, std::string source) {
 }
 
 void Gguf::take(Gguf other, std::span<const std::string> names) {
-    const std::size_t before = files_.size();
-    for (MappedFile& file : other.files_) files_.push_back(std::move(file));
     for (const std::string& name : names) {
         StoredTensor tensor = other.stored(name);
-        tensor.file += before;
+        tensor.file += files_.size();
         tensors_.push_back(std::move(tensor));
     }
+    for (MappedFile& file : other.files_) files_.push_back(std::move(file));
     index_names();
 }
 

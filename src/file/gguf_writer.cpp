@@ -83,6 +83,11 @@ void GgufWriter::declare(std::string_view name, DType type, std::span<const std:
     }
 }
 
+void GgufWriter::declare_zeros(std::string_view name, DType type, std::span<const std::int64_t> shape) {
+    declare(name, type, shape);
+    tensors_.back().hole = true;
+}
+
 std::string GgufWriter::header() const {
     std::string bytes(kGgufMagic);
     put(bytes, kGgufVersion);
@@ -111,15 +116,23 @@ std::uint64_t GgufWriter::file_size() const {
 void GgufWriter::start_data() {
     if (data_started_) return;
     const std::string bytes = header();
-    file_.reserve(checked_add<std::uint64_t>(bytes.size(), data_size_, "file size"));
+    std::uint64_t holes = 0;
+    for (const Tensor& tensor : tensors_) holes += tensor.hole ? tensor.size : 0;
+    file_.reserve(checked_add<std::uint64_t>(bytes.size(), data_size_, "file size"), holes);
     emit(as_bytes(bytes));
     data_started_ = true;
     complete_tensors();
 }
 
-// Pads and leaves behind the tensors that have all their bytes; some have none.
+// Pads and leaves behind the tensors that have all their bytes; some have none, and zeros come by themselves.
 void GgufWriter::complete_tensors() {
-    while (current_ < tensors_.size() && filled_ == tensors_[current_].size) {
+    while (current_ < tensors_.size()) {
+        if (const Tensor& tensor = tensors_[current_]; tensor.hole) {
+            if (position_ >= resumed_) file_.skip(tensor.size);
+            position_ += tensor.size;
+            filled_ = tensor.size;
+        }
+        if (filled_ != tensors_[current_].size) return;
         emit(std::span(kZeros).first(aligned(filled_) - filled_));
         ++current_;
         filled_ = 0;

@@ -85,6 +85,9 @@ class GgufWriter {
     void declare(std::string_view name, DType type, std::initializer_list<std::int64_t> shape) {
         declare(name, type, std::span(shape.begin(), shape.size()));
     }
+    // The same for a tensor whose bytes are all zero. They are not appended, and take no space where the file
+    // system has holes; none of the file's space is set aside then.
+    void declare_zeros(std::string_view name, DType type, std::span<const std::int64_t> shape);
 
     // The size of the file that the declarations so far lead to, in bytes.
     std::uint64_t file_size() const;
@@ -104,6 +107,7 @@ class GgufWriter {
         std::vector<std::int64_t> shape;
         std::uint64_t offset;  // in data
         std::uint64_t size;
+        bool hole = false;  // nothing but zeros, which are not written
     };
     struct Key {
         std::string name;

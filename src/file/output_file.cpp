@@ -130,13 +130,14 @@ void OutputFile::discard() noexcept {
     close();
 }
 
-void OutputFile::reserve(std::uint64_t size) {
+void OutputFile::reserve(std::uint64_t size, std::uint64_t holes) {
     const auto length = checked_cast<off_t>(size, path_);
     if (length == 0 || target_.is_stream) return;
+    size -= std::min(size, holes);
 #ifdef __linux__
     // fallocate, not posix_fallocate: where it is not supported, the latter writes the whole file twice.
-    if (::fallocate(descriptor_.get(), FALLOC_FL_KEEP_SIZE, 0, length) == 0) return;
-    if (errno != EOPNOTSUPP && errno != ENOSYS)
+    if (holes == 0 && ::fallocate(descriptor_.get(), FALLOC_FL_KEEP_SIZE, 0, length) == 0) return;
+    if (holes == 0 && errno != EOPNOTSUPP && errno != ENOSYS)
         fail("{}: cannot reserve {} bytes: {}", path_, size, reason());
 #endif
     check_space(target_.path, size - std::min(size, size_));
@@ -148,6 +149,23 @@ void OutputFile::write(std::span<const std::byte> bytes) {
         write_through(bytes);
     else
         buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+}
+
+void OutputFile::skip(std::uint64_t bytes) {
+    if (target_.is_stream) {
+        const std::vector<std::byte> zeros(
+            static_cast<std::size_t>(std::min<std::uint64_t>(bytes, kBufferSize)));
+        for (; bytes > 0; bytes -= std::min<std::uint64_t>(bytes, zeros.size()))
+            write(std::span(zeros).first(
+                static_cast<std::size_t>(std::min<std::uint64_t>(bytes, zeros.size()))));
+        return;
+    }
+    flush();
+    size_ = checked_add(size_, bytes, path_);
+    // The file is made longer at once, as it may end here.
+    if (const auto end = checked_cast<off_t>(size_, path_);
+        ::ftruncate(descriptor_.get(), end) != 0 || ::lseek(descriptor_.get(), end, SEEK_SET) < 0)
+        fail("{}: cannot write: {}", path_, reason());
 }
 
 void OutputFile::flush() {

@@ -42,10 +42,14 @@ class OutputFile {
     OutputFile(const OutputFile&) = delete;
     OutputFile& operator=(const OutputFile&) = delete;
 
-    // Sets aside disk space for a file of `size` bytes; throws if there is not enough.
-    void reserve(std::uint64_t size);
+    // Sets aside disk space for a file of `size` bytes; throws if there is not enough. With `holes`, so many
+    // of them will be skipped: then nothing is set aside, and there must be room for the others.
+    void reserve(std::uint64_t size, std::uint64_t holes = 0);
 
     void write(std::span<const std::byte> bytes);
+
+    // The next `bytes` are zeros. They are not written, and take no space where the file system has holes.
+    void skip(std::uint64_t bytes);
 
     // Writes everything to the disk and renames the file to its path, replacing what was there. It has the
     // permissions of the file before it, or those of a new file.

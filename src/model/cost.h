@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "model/config.h"
+#include "model/model_tensors.h"
 #include "model/weights.h"
 
 namespace cachalot {
@@ -19,8 +20,11 @@ struct WeightBytes {
     std::uint64_t engram = 0;  // tables, which stay on disk
 };
 WeightBytes weight_bytes(const Config& config, const Weights& weights);
+// Of a model that is not there, with Engram tables in FP8.
+WeightBytes weight_bytes(const Config& config, const TypeOf& type);
 
-// The embedding (one row) and the attention over cached rows are not counted.
+// The embedding (one row), the rows of Engram tables and the attention over cached rows are not counted.
 TokenCost token_cost(const Config& config, const Weights& weights);
+TokenCost token_cost(const Config& config, const TypeOf& type);
 
 }  // namespace cachalot

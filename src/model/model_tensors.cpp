@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -339,6 +340,27 @@ void each_matrix(const Config& config, const Weights& weights,
     auto& members = const_cast<Weights&>(weights);  // the table finds members; nothing is written here
     for (const TensorSpec& spec : model_tensors(config))
         std::visit(EachMatrix{spec, use}, spec.member(members));
+}
+
+void each_matrix(const Config& config, const TypeOf& type,
+                 const std::function<void(const TensorSpec&, const Matrix&)>& use) {
+    static constexpr std::uint8_t kSomewhere = 0;  // scales are counted where there is a pointer to them
+    for (const TensorSpec& spec : model_tensors(config)) {
+        if (spec.kind != TensorSpec::Kind::matrix && spec.kind != TensorSpec::Kind::experts) continue;
+        Matrix m{type(spec), spec.rows, spec.columns};
+        m.stride = row_bytes(m.dtype, m.columns);
+        m.fp8_block = config.fp8_block;
+        if (m.dtype == DType::f8_e4m3) m.scale_stride = blocks_of(m.columns, m.fp8_block);
+        if (m.dtype == DType::fp4_pairs) m.scale_stride = m.columns / kFp4Block;
+        if (m.scale_stride) m.scales = &kSomewhere;
+        for (int i = 0; i < std::max(1, spec.experts); ++i) use(spec, m);
+    }
+}
+
+DType release_type(const TensorSpec& spec) {
+    if (spec.role == TensorSpec::Role::experts) return DType::fp4_pairs;
+    if (is_fp8_in_releases(spec.role)) return DType::f8_e4m3;
+    return spec.gguf.find("hc_") != std::string::npos ? DType::f32 : DType::bf16;
 }
 
 bool is_fp8_in_releases(TensorSpec::Role role) { return role == Role::dense || role == Role::shared_experts; }

@@ -74,8 +74,15 @@ std::vector<TensorSpec> drafter_tensors(const Config& config);
 void each_matrix(const Config& config, const Weights& weights,
                  const std::function<void(const TensorSpec&, const Matrix&)>& use);
 
+// The same for a model that is not there: matrices without data, of the types that `type` says.
+using TypeOf = std::function<DType(const TensorSpec&)>;
+void each_matrix(const Config& config, const TypeOf& type,
+                 const std::function<void(const TensorSpec&, const Matrix&)>& use);
+
 // Whether a release stores it in FP8.
 bool is_fp8_in_releases(TensorSpec::Role role);
+// The type of a matrix in a release.
+DType release_type(const TensorSpec& spec);
 
 // The tensor with the scales of a tensor whose name ends in ".weight", in a release or an FP8 matrix in GGUF.
 std::string scale_tensor(std::string_view name);

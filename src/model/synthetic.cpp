@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "file/gguf_writer.h"
+#include "file/tensor_file.h"
 #include "model/checkpoint.h"
 #include "model/engram_classes.h"
 #include "model/model_tensors.h"
@@ -46,31 +47,24 @@ class Synthesizer {
             if (spec.kind == Kind::experts) shape.insert(shape.begin(), spec.experts);
             if (spec.kind == Kind::table)
                 shape.back() += spec.columns / kEngramBlock;  // scales behind values
-            writer_.declare(spec.gguf, type(spec), shape);
+            if (is_hole(spec)) {
+                writer_.declare_zeros(spec.gguf, type(spec), shape);
+                summary_.holes += tensor_bytes(type(spec), shape);
+            } else {
+                writer_.declare(spec.gguf, type(spec), shape);
+            }
         }
-        summary_ = {writer_.file_size(), static_cast<int>(specs.size())};
-        for (tensor_ = 0; tensor_ < specs.size(); ++tensor_) write(specs[tensor_]);
+        summary_.bytes = writer_.file_size();
+        summary_.tensors = static_cast<int>(specs.size());
+        for (tensor_ = 0; tensor_ < specs.size(); ++tensor_)
+            if (!is_hole(specs[tensor_])) write(specs[tensor_]);
         writer_.finish();
         return summary_;
     }
 
   private:
-    DType type(const TensorSpec& s) const {
-        if (s.kind == Kind::integers) return DType::i32;
-        if (s.kind == Kind::table) return DType::i8;
-        if (s.kind == Kind::floats || s.gguf.find("hc_") != std::string::npos) return DType::f32;
-        switch (s.role) {
-            case Role::experts:
-                return s.gguf.find("ffn_down") != std::string::npos ? options_.down : options_.gate_up;
-            case Role::dense:
-            case Role::shared_experts:
-            case Role::embedding:
-            case Role::head: return options_.dense;
-            case Role::engram:
-            case Role::sensitive: break;
-        }
-        return DType::bf16;
-    }
+    DType type(const TensorSpec& s) const { return synthetic_type(s, options_); }
+    bool is_hole(const TensorSpec& s) const { return options_.zero_tables && s.kind == Kind::table; }
 
     void write(const TensorSpec& s) {
         if (s.kind == Kind::integers) return write_table(s);
@@ -256,8 +250,7 @@ Config v41_config(std::string_view name) {
     c.engram.heads = tiny ? 2 : 8;
     c.engram.row_size = tiny ? 32 : 256;
     c.engram.pad_token = 2;
-    const auto classes = engram_classes(Tokenizer(synthetic_vocabulary(c.vocab_size), c.name));
-    c.engram.classes = 1 + *std::ranges::max_element(classes);
+    c.engram.classes = tiny ? 969 : 99092;
     set_layers(c, tiny ? 8 : 40);
     set_engram(c, tiny ? 500 : 16'000'000);
     return c;
@@ -351,10 +344,40 @@ void set_layers(Config& config, std::span<const int> ratios) {
     config.swiglu_limit_shared = config.swiglu_limit;
 }
 
+Config with_synthetic_classes(Config config) {
+    EngramConfig& engram = config.engram;
+    if (!engram.present()) return config;
+    const Tokenizer tokenizer(synthetic_vocabulary(config.vocab_size), "the synthetic vocabulary");
+    const auto classes = engram_classes(tokenizer);
+    engram.classes = 1 + *std::ranges::max_element(classes);
+    set_engram(config, engram.primes.front());
+    return config;
+}
+
+int layers_of_every_kind(const Config& config) { return config.is_v41() ? 8 : 4; }
+
+DType synthetic_type(const TensorSpec& s, const SyntheticOptions& options) {
+    if (s.kind == Kind::integers) return DType::i32;
+    if (s.kind == Kind::table) return DType::i8;
+    if (s.kind == Kind::floats || s.gguf.find("hc_") != std::string::npos) return DType::f32;
+    switch (s.role) {
+        case Role::experts:
+            return s.gguf.find("ffn_down") != std::string::npos ? options.down : options.gate_up;
+        case Role::dense:
+        case Role::shared_experts:
+        case Role::embedding:
+        case Role::head: return options.dense;
+        case Role::engram:
+        case Role::sensitive: break;
+    }
+    return DType::bf16;
+}
+
 SyntheticSummary write_synthetic(const Config& config, const SyntheticOptions& options,
                                  const std::filesystem::path& output, const SyntheticProgress& progress) {
-    validate(config, "the synthetic model");
-    return Synthesizer(config, options, output, progress).run();
+    const Config fitted = with_synthetic_classes(config);
+    validate(fitted, "the synthetic model");
+    return Synthesizer(fitted, options, output, progress).run();
 }
 
 }  // namespace cachalot

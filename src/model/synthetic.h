@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "model/config.h"
+#include "model/model_tensors.h"
 #include "tensor/dtype.h"
 
 namespace cachalot {
@@ -28,6 +29,17 @@ void set_layers(Config& config, int layers);
 void set_engram(Config& config, std::int64_t start);
 // Layers of these compression ratios (layer_shape.h).
 void set_layers(Config& config, std::span<const int> ratios);
+// The same with as many classes of tokens (model/engram_classes.h) as the made-up vocabulary has: what is
+// written, as tables are looked up by classes.
+Config with_synthetic_classes(Config config);
+// The least number of layers, for set_layers(), with every kind of them that the real model has: of V4.1
+//
+//     layer  0       1                2                 3             4           5     6         7
+//            window  window, Engram   ratio 2: source,  ratio 2:      ratio 1:    as 3  ratio 1:  as 5
+//                                     choice, Engram    as layer 2    source, candidates  choice
+//
+// and of V4 window or HCA, CSA, HCA, with a layer whose experts are scored.
+int layers_of_every_kind(const Config& config);
 
 struct SyntheticOptions {
     DType gate_up = DType::mxfp4, down = DType::mxfp4;  // routed experts
@@ -36,11 +48,16 @@ struct SyntheticOptions {
     // affinities of about 0.8 +- 0.25; tables prefer some experts likewise. 0: evenly.
     double router_skew = 0;
     std::uint64_t seed = 1;
-    int threads = 0;  // 0: one per available core
+    int threads = 0;           // 0: one per available core
+    bool zero_tables = false;  // Engram tables are zeros, which take no space where files can have holes
 };
+
+// The type of a tensor in the file that write_synthetic() makes.
+DType synthetic_type(const TensorSpec& spec, const SyntheticOptions& options);
 
 struct SyntheticSummary {
     std::uint64_t bytes = 0;  // size of the file
+    std::uint64_t holes = 0;  // of it zeros that were not written
     int tensors = 0;
 };
 

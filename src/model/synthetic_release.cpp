@@ -119,31 +119,39 @@ struct Stored {
     std::string name, type;  // as safetensors names it
     std::vector<std::int64_t> shape;
     int columns = 0;  // of the matrix, which decides about the size of its values
-    enum class Content { fp4, fp4_scale, fp8, fp8_scale, bf16, f32, norm, table } content;
+    enum class Content { fp4, fp4_scale, fp8, fp8_scale, bf16, f32, norm, table, zeros } content;
     std::uint64_t bytes = 0;
 };
 
 class Writer {
   public:
     Writer(const Config& config, std::uint64_t seed, const std::filesystem::path& folder,
-           const SyntheticProgress& progress, std::uint64_t file_bytes)
-        : config_(config), seed_(seed), folder_(folder), progress_(progress), file_bytes_(file_bytes) {}
+           const SyntheticProgress& progress, std::uint64_t file_bytes, bool zero_tables)
+        : config_(config),
+          seed_(seed),
+          folder_(folder),
+          progress_(progress),
+          file_bytes_(file_bytes),
+          zero_tables_(zero_tables) {}
 
     SyntheticSummary run() {
         for (const auto& spec : model_tensors(config_)) add(spec);
+        for (const Stored& t : tensors_) {
+            total_ += t.bytes;
+            if (t.content == Content::zeros) summary_.holes += t.bytes;
+        }
         std::filesystem::create_directories(folder_);
+        check_space(folder_ / "config.json", total_ - summary_.holes);
         write_text("config.json", config_json(config_).dump(2) + "\n");
         write_text("tokenizer.json", tokenizer_json(synthetic_vocabulary(config_.vocab_size)));
 
         std::vector<std::size_t> starts = {0};  // of files
         std::uint64_t size = 0;
         for (std::size_t i = 0; i < tensors_.size(); ++i) {
-            total_ += tensors_[i].bytes;
             if (size && size + tensors_[i].bytes > file_bytes_) starts.push_back(i), size = 0;
             size += tensors_[i].bytes;
         }
         starts.push_back(tensors_.size());
-        check_space(folder_ / "config.json", total_);
         json map = json::object();
         for (std::size_t f = 0; f + 1 < starts.size(); ++f) {
             const std::string file =
@@ -153,7 +161,8 @@ class Writer {
         }
         write_text("model.safetensors.index.json",
                    json{{"metadata", {{"total_size", total_}}}, {"weight_map", map}}.dump(2) + "\n");
-        return {summary_.bytes, static_cast<int>(tensors_.size())};
+        summary_.tensors = static_cast<int>(tensors_.size());
+        return summary_;
     }
 
   private:
@@ -176,9 +185,9 @@ class Writer {
                 put(scale_tensor(name), "F8_E8M0", {s.rows, s.columns / kFp4Block}, Content::fp4_scale, 1);
             }
         } else if (s.kind == Kind::table) {
-            put(s.release, "F8_E4M3", shape, Content::fp8, 1);
-            put(scale_tensor(s.release), "F8_E8M0", {s.rows, s.columns / kEngramBlock}, Content::fp8_scale,
-                1);
+            put(s.release, "F8_E4M3", shape, zero_tables_ ? Content::zeros : Content::fp8, 1);
+            put(scale_tensor(s.release), "F8_E8M0", {s.rows, s.columns / kEngramBlock},
+                zero_tables_ ? Content::zeros : Content::fp8_scale, 1);
         } else if (s.kind == Kind::integers) {
             put(s.release, "I64", shape, Content::table, 8);
         } else if (is_fp8_in_releases(s.role)) {
@@ -218,13 +227,10 @@ class Writer {
         out.write(std::as_bytes(std::span(&size, 1)));
         out.write(std::as_bytes(std::span(text)));
         for (std::size_t i = first; i < last; ++i) {
-            // Tables may be larger than memory.
-            constexpr std::uint64_t kPiece = std::uint64_t(2) << 30;
-            for (std::uint64_t at = 0; at < tensors_[i].bytes; at += kPiece) {
-                buffer_.resize(std::min(kPiece, tensors_[i].bytes - at));
-                fill(tensors_[i], RandomBits::mix(seed_ ^ RandomBits::mix(i + 1) ^ at));
-                out.write(buffer_);
-            }
+            if (tensors_[i].content == Content::zeros)
+                out.skip(tensors_[i].bytes);
+            else
+                write_tensor(out, i);
             done_ += tensors_[i].bytes;
             if (progress_) progress_(done_, total_);
         }
@@ -232,11 +238,22 @@ class Writer {
         summary_.bytes += sizeof size + text.size() + offset;
     }
 
+    void write_tensor(OutputFile& out, std::size_t i) {
+        // Tables may be larger than memory.
+        constexpr std::uint64_t kPiece = std::uint64_t(2) << 30;
+        for (std::uint64_t at = 0; at < tensors_[i].bytes; at += kPiece) {
+            buffer_.resize(std::min(kPiece, tensors_[i].bytes - at));
+            fill(tensors_[i], RandomBits::mix(seed_ ^ RandomBits::mix(i + 1) ^ at));
+            out.write(buffer_);
+        }
+    }
+
     // The output of a matrix is about as large as its input.
     void fill(const Stored& t, std::uint64_t seed) {
         RandomBits random(seed);
         const double deviation = 1 / std::sqrt(static_cast<double>(t.columns));
         switch (t.content) {
+            case Content::zeros: return;  // not written
             case Content::fp4: random.fill(buffer_); return;
             case Content::fp8:  // exponents 2^-3 to 2^0 only: no NaN, deviation 0.8
                 random.fill(buffer_);
@@ -281,6 +298,7 @@ class Writer {
     const std::filesystem::path folder_;
     const SyntheticProgress& progress_;
     const std::uint64_t file_bytes_;
+    const bool zero_tables_;
     std::vector<Stored> tensors_;
     std::vector<std::byte> buffer_;
     std::uint64_t done_ = 0, total_ = 0;
@@ -302,8 +320,10 @@ void put_in_place(const std::filesystem::path& partial, const std::filesystem::p
 
 SyntheticSummary write_synthetic_release(const Config& config, std::uint64_t seed,
                                          const std::filesystem::path& folder,
-                                         const SyntheticProgress& progress, std::uint64_t file_bytes) {
-    validate(config, "the synthetic model");
+                                         const SyntheticProgress& progress, std::uint64_t file_bytes,
+                                         bool zero_tables) {
+    const Config fitted = with_synthetic_classes(config);
+    validate(fitted, "the synthetic model");
     // A release appears under its name all at once; where a folder is there, its files come one by one.
     namespace fs = std::filesystem;
     auto whole = fs::absolute(folder).lexically_normal();
@@ -313,7 +333,7 @@ SyntheticSummary write_synthetic_release(const Config& config, std::uint64_t see
         fail("{}: exists, perhaps of an attempt that was interrupted; remove it", partial.string());
     SyntheticSummary summary;
     try {
-        summary = Writer(config, seed, partial, progress, file_bytes).run();
+        summary = Writer(fitted, seed, partial, progress, file_bytes, zero_tables).run();
     } catch (const std::exception& e) {
         std::error_code error;
         fs::remove_all(partial, error);

@@ -234,12 +234,12 @@ bool is_left_out(const Field& tool) {
     fail("{}: {}", type.path, problem_of_tool_type(type.string(), "function"));
 }
 
-void read_instructions(const Field& field, Message& message, ChatFormat format) {
+void read_instructions(const Field& field, Message& message, ChatFormat format, ToolNames names) {
     const bool v41 = format == ChatFormat::v41;
     const bool instructs = message.role == Role::system || (!v41 && message.role == Role::developer);
     const char* who = v41 ? "system" : "system and developer";
     if (const Field tools = field["tools"]) {
-        message.tools = tools_from_json(*tools.value, tools.path, format);
+        message.tools = tools_from_json(*tools.value, tools.path, format, names);
         if (!instructs && !message.tools.empty())
             fail("{}: only {} messages can carry tools", tools.path, who);
     }
@@ -249,7 +249,7 @@ void read_instructions(const Field& field, Message& message, ChatFormat format) 
     }
 }
 
-Message read_message(const Field& field, ChatFormat format) {
+Message read_message(const Field& field, ChatFormat format, ToolNames names) {
     Message message;
     check_members(field);
     message.role = named_value(field["role"], "role", kRoles);
@@ -270,7 +270,7 @@ Message read_message(const Field& field, ChatFormat format) {
         if (!without_eos.value->is_boolean()) without_eos.wrong("true or false");
         message.without_eos = without_eos.value->get<bool>();
     }
-    read_instructions(field, message, format);
+    read_instructions(field, message, format, names);
     return message;
 }
 
@@ -302,8 +302,8 @@ std::string content_text(const std::vector<ContentPart>& content) {
     return text;
 }
 
-std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_view path,
-                                          ChatFormat format) {
+std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_view path, ChatFormat format,
+                                          ToolNames names) {
     const Field list{&json, std::string(path)};
     std::vector<ordered_json> functions;
     for (std::size_t i = 0; i < list.array().size(); i++) {
@@ -311,8 +311,9 @@ std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_
         if (is_left_out(tool)) continue;
         const Field function = tool["function"];
         const std::string& name = function["name"].string();
-        if (const auto problem = problem_of_tool_name(name); !problem.empty())
-            fail("{}: {}", function["name"].path, problem);
+        const auto problem =
+            names == ToolNames::any ? std::string(problem_of_name(name)) : problem_of_tool_name(name);
+        if (!problem.empty()) fail("{}: {}", function["name"].path, problem);
         if (const Field description = function["description"]) description.string();
         if (const Field parameters = function["parameters"])
             check_parameters(*parameters.value, parameters.path, name);
@@ -326,18 +327,18 @@ std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_
     return functions;
 }
 
-Conversation conversation_from_json(const ordered_json& json, ChatFormat format) {
+Conversation conversation_from_json(const ordered_json& json, ChatFormat format, ToolNames names) {
     Conversation conversation;
     Field messages{&json, "messages"};
     if (json.is_object()) {
         const Field root{&json, ""};
         messages = root["messages"];
         if (const Field tools = root["tools"])
-            conversation.tools = tools_from_json(*tools.value, tools.path, format);
+            conversation.tools = tools_from_json(*tools.value, tools.path, format, names);
     }
     const std::size_t count = messages.array().size();
     for (std::size_t i = 0; i < count; i++) {
-        conversation.messages.push_back(read_message(messages[i], format));
+        conversation.messages.push_back(read_message(messages[i], format, names));
         check_prefix(messages[i], i + 1 == count);
     }
     return conversation;

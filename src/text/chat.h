@@ -65,16 +65,22 @@ std::string part_text(const ContentPart& part);
 // The parts joined by blank lines, as the model was trained to see them.
 std::string content_text(const std::vector<ContentPart>& content);
 
+// Which names a tool may be offered under: those that APIs allow (problem_of_tool_name), or all that a prompt
+// can hold (problem_of_name).
+enum class ToolNames { of_apis, any };
+
 // Reads an array of messages, or an object with "messages" and perhaps "tools". Fields that change nothing
 // are ignored. For V4.1 namespaces of tools and calls become part of their names (tool_namespace.h), images
 // have records, and only system messages carry tools. Throws Error naming the field, also for what would be
 // lost, such as text that is not in "content": "messages[3].role: unknown role 'x'".
-Conversation conversation_from_json(const nlohmann::ordered_json& json, ChatFormat format = ChatFormat::v4);
+Conversation conversation_from_json(const nlohmann::ordered_json& json, ChatFormat format = ChatFormat::v4,
+                                    ToolNames names = ToolNames::of_apis);
 
 // The function objects of an OpenAI list of tools. Tools that run at a provider (clients send "web_search"
 // and the like to whoever listens) are skipped. Throws Error naming the field for tools of any other type and
 // for names that tools cannot have (tool_check.h). `path` names the list in errors.
 std::vector<nlohmann::ordered_json> tools_from_json(const nlohmann::ordered_json& json, std::string_view path,
-                                                    ChatFormat format = ChatFormat::v4);
+                                                    ChatFormat format = ChatFormat::v4,
+                                                    ToolNames names = ToolNames::of_apis);
 
 }  // namespace cachalot

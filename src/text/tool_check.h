@@ -13,8 +13,8 @@ namespace cachalot {
 // between quotes within a tag: neither may end in it.
 std::string_view problem_of_name(std::string_view name);
 
-// Why no tool may be offered under this name; empty if one may: letters of any script, digits and "_-.:/" are
-// what the originals and real clients use.
+// Why no tool may be offered under this name; empty if one may: letters, digits and "_-.:/" are what the
+// originals and real clients use.
 std::string problem_of_tool_name(std::string_view name);
 
 // Whether a tool of this type, of OpenAI, Anthropic or others, runs at a provider: agents list such tools for

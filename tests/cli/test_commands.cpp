@@ -186,6 +186,25 @@ TEST_F(Commands, SynthWritesAModelThatRuns) {
     EXPECT_EQ(run("run --raw -p hello -n 2 -m " + path("folder")).status, 0);
 }
 
+TEST_F(Commands, SynthWritesEveryKindOfLayer) {
+    const auto file = path("s.gguf");
+    for (const auto& [like, layers] : {std::pair{"tiny", 4}, {"v41-tiny", 8}}) {
+        ASSERT_EQ(run(fmt::format("synth --force {} --like {} --layers kinds", file, like)).status, 0);
+        EXPECT_EQ(json::parse(run("inspect --json " + file).out)["config"]["layers"], layers);
+        EXPECT_EQ(run("run --raw -p hello -n 2 -m " + file).status, 0);
+    }
+    for (const char* layers : {"0", "1025", "all", "3x", "-1"})
+        expect_usage(fmt::format("synth --force {} --like tiny --layers={}", file, layers), layers);
+}
+
+TEST_F(Commands, SynthLeavesHolesForFullTables) {
+    const auto file = path("s.gguf");
+    const auto o = run("synth " + file + " --like v41-tiny --engram full");
+    EXPECT_EQ(o.status, 0) << o.err;
+    EXPECT_THAT(o.out, HasSubstr("holes that read as zeros"));
+    EXPECT_EQ(run("run --raw -p hello -n 2 -m " + file).status, 0);
+}
+
 TEST_F(Commands, BenchPrintsItsRows) {
     auto result = json::parse(run("bench -p 16 -n 4 -d 0,20 -r 1 --json").out);
     ASSERT_EQ(result["rows"].size(), 4u);
@@ -242,6 +261,29 @@ TEST_F(Commands, PlanShowsWhatFits) {
     expect_error("plan --disk-speed much", "--disk-speed");
     expect_error("plan --memory much", "--memory");
     EXPECT_THAT(run("run --temp 0 -p hi -n 1").err, Not(HasSubstr("do not fit")));
+}
+
+TEST_F(Commands, PlanForAModelThatIsNotThere) {
+    const std::string v41 = "plan --json --like v41-flash --memory 128GB -c 32k ";
+    const auto o = run(v41);
+    ASSERT_EQ(o.status, 0) << o.err;
+    EXPECT_THAT(o.err, HasSubstr("--disk-speed"));
+    const auto released = json::parse(o.out);
+    EXPECT_TRUE(released["speed"].is_null());
+    EXPECT_EQ(released["model"], "v41-flash, as released");
+    EXPECT_EQ(released["resident"], false);
+    EXPECT_NEAR(released["bytes"]["engram_tables_on_disk"].get<double>(), 202.8e9, 0.1e9);
+    EXPECT_NEAR(released["bytes"]["engram_cache"].get<double>(), 2.028e9, 1e6);
+    EXPECT_EQ(released["expert_cache"]["experts"], 15360);
+    const auto small = json::parse(run(v41 + "--recipe q2 --disk-speed 7GB").out);
+    EXPECT_LT(small["bytes"]["routed_experts"], released["bytes"]["routed_experts"].get<double>() * 0.6);
+    EXPECT_GT(small["expert_cache"]["slots"], released["expert_cache"]["slots"].get<int>());
+    EXPECT_GT(small["speed"]["tokens_per_second"]["low"].get<double>(), 0);
+    const auto nano = json::parse(run("plan --json --no-estimate --recipe q4").out);
+    EXPECT_LT(nano["bytes"]["routed_experts"].get<double>(), 1e8);
+    expect_usage("plan --like v41-flash -m nano.gguf", "--like");
+    expect_usage("plan --like v5", "v5");
+    expect_usage("plan --recipe q9", "q9");
 }
 
 TEST_F(Commands, ExpertsAreKeptInACacheOfAnySize) {

@@ -207,7 +207,19 @@ TEST_F(StreamingEngram, ARowThatCannotBeReadFailsThePassAndNothingElse) {
             const auto text = tokens(random, 60, 8000);
             Batch batch;
             batch.add(state, text, RowsKind::prompt);
-            for (int good : {0, 3, 10}) {
+            int reads = 0;
+            disk->fault = [&](const QueuedRead&) -> std::optional<std::int64_t> {
+                ++reads;
+                return {};
+            };
+            {
+                auto counted = std::make_unique<test::FaultyQueue>();
+                counted->fault = disk->fault;
+                auto other = streaming(*model, 4000, std::move(counted));
+                pass(other, *model, batch);
+            }
+            ASSERT_GE(reads, 2);
+            for (int good : {0, reads / 2, reads - 1}) {
                 disk->fault = [&](const QueuedRead&) -> std::optional<std::int64_t> {
                     if (good-- > 0) return {};
                     return result;

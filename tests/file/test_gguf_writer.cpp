@@ -121,6 +121,32 @@ TEST(GgufWriter, ShapesAreWrittenContiguousFirst) {
                                                      le<std::uint64_t>(2) + le<std::uint32_t>(24)));
 }
 
+// At the beginning, between others and at the end.
+TEST(GgufWriter, TensorsOfZerosComeByThemselves) {
+    const TempDir dir;
+    const std::vector<std::int64_t> three = {3};
+    GgufWriter writer(dir / "m.gguf");
+    writer.declare_zeros("first", DType::i8, three);
+    writer.declare("a", DType::i8, three);
+    writer.declare_zeros("second", DType::i8, three);
+    writer.declare_zeros("third", DType::i8, three);
+    writer.declare("b", DType::i8, three);
+    writer.declare_zeros("last", DType::i8, three);
+    const auto size = writer.file_size();
+    writer.append("a", bytes_of("abc"));
+    writer.append("b", bytes_of("def"));
+    writer.finish();
+    EXPECT_EQ(std::filesystem::file_size(dir / "m.gguf"), size);
+    const Gguf file(dir / "m.gguf");
+    auto text = [&](const char* name) {
+        const auto data = file.get(name).data;
+        return std::string(reinterpret_cast<const char*>(data.data()), data.size());
+    };
+    EXPECT_EQ(text("a"), "abc");
+    EXPECT_EQ(text("b"), "def");
+    for (const char* name : {"first", "second", "third", "last"}) EXPECT_EQ(text(name), std::string(3, '\0'));
+}
+
 TEST(GgufWriter, NothingIsLeftWithoutFinish) {
     const TempDir dir;
     {

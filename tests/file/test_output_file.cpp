@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
+#include <fstream>
 
 #include "support.h"
 
@@ -48,6 +50,30 @@ TEST(OutputFile, TwoWritersDoNotMix) {
     b.commit();
     EXPECT_EQ(read_file(dir / "out"), "b");
     EXPECT_THAT(dir.files(), ElementsAre("out"));
+}
+
+TEST(OutputFile, SkippedBytesAreZerosThatTakeNoSpace) {
+    const TempDir dir;
+    constexpr std::uint64_t kHole = std::uint64_t(1) << 32;
+    OutputFile file(dir / "out");
+    file.reserve(std::uint64_t(1) << 50, (std::uint64_t(1) << 50) - 4096);  // more than any disk has
+    file.write(bytes_of("begin"));
+    file.skip(kHole);
+    file.write(bytes_of("end"));
+    file.skip(7);
+    file.commit();
+    EXPECT_EQ(std::filesystem::file_size(dir / "out"), 5 + kHole + 3 + 7);
+    struct stat status = {};
+    ASSERT_EQ(::stat((dir / "out").c_str(), &status), 0);
+    EXPECT_LT(status.st_blocks, 1 << 10);
+    std::ifstream in(dir / "out", std::ios::binary);
+    std::string text(6, 'x');
+    in.read(text.data(), 6);
+    EXPECT_EQ(text, std::string("begin\0", 6));
+    in.seekg(static_cast<std::streamoff>(5 + kHole - 1));
+    text.assign(11, 'x');
+    in.read(text.data(), 11);
+    EXPECT_EQ(text, std::string("\0end\0\0\0\0\0\0\0", 11));
 }
 
 TEST(OutputFile, SmallAndLargeWritesKeepTheirOrder) {

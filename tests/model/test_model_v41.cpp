@@ -1,6 +1,7 @@
 // Models of V4.1 in the layout of a release, with random weights: everything is found where it lies.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <cstring>
@@ -170,6 +171,86 @@ TEST(SyntheticV41, CanBeLoaded) {
             for (const float v : values) EXPECT_LT(std::fabs(v), 4);
         }
     }
+}
+
+// Tables of true size would fill a disk: their rows are zeros that are not there.
+TEST(SyntheticV41, TablesOfZerosTakeNoSpace) {
+    const TempDir dir;
+    Config config = known_config("v41-tiny");
+    set_engram(config, 4'000'000);  // 2 x 6 primes, 0.8 GB of E4M3 and 25 MB of scales each
+    SyntheticOptions options;
+    options.zero_tables = true;
+    const auto gguf = write_synthetic(config, options, dir / "m.gguf");
+    const auto release =
+        write_synthetic_release(config, 1, dir / "release", {}, kReleaseFileBytes, options.zero_tables);
+    const std::uint64_t tables = weight_bytes(config, release_type).engram;
+    EXPECT_GT(tables, 1'500'000'000u);
+    EXPECT_EQ(gguf.holes, tables);
+    EXPECT_EQ(release.holes, tables);
+    EXPECT_EQ(std::filesystem::file_size(dir / "m.gguf"), gguf.bytes);
+    std::uint64_t used = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(dir.path())) {
+        struct stat status = {};
+        ASSERT_EQ(::stat(entry.path().c_str(), &status), 0);
+        used += static_cast<std::uint64_t>(status.st_blocks) * 512;
+    }
+    EXPECT_LT(used, 100'000'000u);
+    for (const auto& path : {dir / "m.gguf", dir / "release"}) {
+        const auto model = Model::load(path);
+        EXPECT_EQ(model->config.engram, config.engram);
+        for (const int layer : config.engram.layers) {
+            const EngramTable& table = model->weights.layers[static_cast<std::size_t>(layer)].engram.table;
+            std::vector<float> values(static_cast<std::size_t>(table.columns), 1.0f);
+            for (const std::int64_t row : {std::int64_t{0}, table.rows / 2, table.rows - 1}) {
+                table.decode(table.values.row(row), table.scales.row(row), values);
+                for (const float v : values) EXPECT_EQ(v, 0);
+            }
+        }
+    }
+}
+
+// What a plan says of a model that is not there is what the files have.
+TEST(SyntheticV41, SizesAreKnownBeforeItIsWritten) {
+    const TempDir dir;
+    const SyntheticOptions options;
+    for (const char* name : {"tiny", "v41-tiny"}) {
+        const Config config = known_config(name);
+        const auto gguf = dir / (std::string(name) + ".gguf"), release = dir / name;
+        write_synthetic(config, options, gguf);
+        write_synthetic_release(config, 1, release);
+        const TypeOf synthetic = [&](const TensorSpec& spec) { return synthetic_type(spec, options); };
+        for (const auto& [path, types] : {std::pair{gguf, synthetic}, {release, TypeOf(release_type)}}) {
+            SCOPED_TRACE(path);
+            const auto model = Model::load(path);
+            const WeightBytes there = weight_bytes(model->config, model->weights),
+                              planned = weight_bytes(config, types);
+            EXPECT_EQ(planned.embedding, there.embedding);
+            EXPECT_EQ(planned.dense, there.dense);
+            EXPECT_EQ(planned.shared_experts, there.shared_experts);
+            EXPECT_EQ(planned.routed_experts, there.routed_experts);
+            EXPECT_EQ(planned.engram, there.engram);
+            const TokenCost cost = token_cost(config, types),
+                            real = token_cost(model->config, model->weights);
+            EXPECT_EQ(cost.bytes, real.bytes);
+            EXPECT_EQ(cost.operations, real.operations);
+        }
+    }
+}
+
+// The figures that are known of the release.
+TEST(SyntheticV41, TheWholeModelIsAsLargeAsTheRelease) {
+    const Config config = known_config("v41-flash");
+    const WeightBytes bytes = weight_bytes(config, release_type);
+    EXPECT_EQ(bytes.routed_experts, std::uint64_t(40) * 384 * 18'800'640);
+    EXPECT_EQ(bytes.engram, (384006168u + 384016682u) * std::uint64_t(264));
+    EXPECT_EQ(bytes.embedding, 129280u * 5120 * 2);
+    // 298.31 GB and Engram's 203.07 GB, with some vectors that are not counted.
+    const std::uint64_t all =
+        bytes.routed_experts + bytes.embedding + bytes.dense + bytes.shared_experts + bytes.engram;
+    EXPECT_NEAR(static_cast<double>(all), 501.38e9, 0.01e9);
+    const TokenCost cost = token_cost(config, release_type);
+    EXPECT_NEAR(static_cast<double>(cost.bytes), 13.0e9, 0.3e9);
+    EXPECT_NEAR(static_cast<double>(cost.operations) / 2, 16.07e9, 0.1e9);  // active weights
 }
 
 TEST_F(ModelV41, WithoutItsTableItIsRefused) {

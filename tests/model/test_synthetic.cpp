@@ -6,6 +6,8 @@
 
 #include <array>
 #include <cmath>
+#include <set>
+#include <tuple>
 
 #include "base/error.h"
 #include "engine/engine.h"
@@ -134,6 +136,30 @@ TEST(KnownConfigs, AnyNumberOfLayersOfV41) {
         EXPECT_GT(choosers, 0);
         EXPECT_GT(restricted, 0);
         EXPECT_EQ(tables, 2);
+    }
+}
+
+TEST(KnownConfigs, AFewLayersOfEveryKind) {
+    for (const char* name : {"flash", "pro", "v41-flash"}) {
+        SCOPED_TRACE(name);
+        const Config all = known_config(name);
+        Config few = all;
+        set_layers(few, layers_of_every_kind(all));
+        validate(few, "test");
+        EXPECT_LE(few.layers, 8);
+        // Whatever differs between layers, but which ones they are.
+        auto kinds = [](const Config& c) {
+            std::set<std::tuple<int, bool, bool, bool, bool, bool>> set;
+            for (int l = 0; l < c.layers; ++l) {
+                const LayerShape& s = c.shape(l);
+                set.insert({s.ratio, s.overlap, s.indexer, s.kv_source == l,
+                            s.candidate_source >= 0 && s.candidate_source != l, s.ratio == 0 && s.hash});
+            }
+            return set;
+        };
+        EXPECT_EQ(kinds(few), kinds(all));
+        EXPECT_EQ(few.engram.layers.size(), all.engram.layers.size());
+        if (!all.is_v41()) EXPECT_LT(few.hash_layers(), few.layers);
     }
 }
 

@@ -119,83 +119,100 @@ void print_config(const Config& c) {
     if (c.is_v41()) print_v41(c);
 }
 
-void inspect(const InspectOptions& o) {
-    const std::filesystem::path path = find_model(o.path);
+// A file that is open, and what it is made of.
+struct Inspected {
+    std::filesystem::path path;
+    std::unique_ptr<TensorFile> file;
+    const Gguf* gguf = nullptr;    // the file, if it is one
+    std::optional<Config> config;  // none: it cannot be run, as `why_not` says
+    std::string why_not = "a file of tensors only";
+    std::uint64_t bytes = 0;
+    std::map<std::string, TypeSum> types;
+    PartSums parts;
+};
+
+Inspected open(const std::filesystem::path& path) {
+    Inspected opened{.path = path};
     const bool release = checkpoint_kind(path) == CheckpointKind::release;
     if (release) check_release_folder(path);
-    std::unique_ptr<TensorFile> file;
-    const Gguf* gguf = nullptr;
     if (release || path.extension() == ".safetensors" || path.extension() == ".json") {
-        file = std::make_unique<Safetensors>(path);
+        opened.file = std::make_unique<Safetensors>(path);
     } else {
-        auto opened = std::make_unique<Gguf>(path);
-        gguf = opened.get();
-        file = std::move(opened);
+        auto file = std::make_unique<Gguf>(path);
+        opened.gguf = file.get();
+        opened.file = std::move(file);
     }
-    // A file of another architecture can be looked at, too.
-    std::optional<Config> config;
-    std::string why_not = "a file of tensors only";
-    try {
-        if (gguf) config = config_from_gguf(*gguf);
-        if (release) config = read_config(path);
+    try {  // a file of another architecture can be looked at, too
+        if (opened.gguf) opened.config = config_from_gguf(*opened.gguf);
+        if (release) opened.config = read_config(path);
     } catch (const Error& e) {
-        why_not = e.what();
+        opened.why_not = e.what();
     }
-    std::map<std::string, TypeSum> types;
-    std::uint64_t total = 0, size = 0;
-    for (const auto& t : file->tensors()) {
-        auto& sum = types[t.type];
+    for (const auto& t : opened.file->tensors()) {
+        auto& sum = opened.types[t.type];
         ++sum.tensors;
         sum.bytes += t.view.data.size();
-        total += t.view.data.size();
     }
-    for (const auto& f : file->files()) size += f.size();
-    const PartSums parts = part_sums(file->tensors());
+    for (const auto& f : opened.file->files()) opened.bytes += f.size();
+    opened.parts = part_sums(opened.file->tensors());
+    return opened;
+}
 
-    if (o.json) {
-        nlohmann::ordered_json result = {
-            {"path", path.string()}, {"files", file->files().size()}, {"bytes", size}};
-        if (config)
-            result["config"] = config_json(*config);
-        else
-            result["not_runnable"] = why_not;
-        for (int part = 0; part < kModelParts; ++part)
-            if (const PartSum& sum = parts[static_cast<std::size_t>(part)]; sum.tensors)
-                result["parts"][std::string(part_name(static_cast<ModelPart>(part)))] = {
-                    {"tensors", sum.tensors}, {"bytes", sum.bytes}};
-        for (const auto& [type, sum] : types)
-            result["types"][type] = {{"tensors", sum.tensors}, {"bytes", sum.bytes}};
-        for (const auto& t : file->tensors())
-            result["tensors"].push_back({{"name", t.view.name},
-                                         {"type", t.type},
-                                         {"shape", t.view.shape},
-                                         {"file", t.file},
-                                         {"offset", t.offset},
-                                         {"bytes", t.view.data.size()}});
-        if (gguf)
-            for (const auto& v : gguf->metadata().values()) result["metadata"][v.key] = value_text(v);
-        return print_line(result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
-    }
-    print_line(fmt::format("{}: {} {}, {}", path.string(), file->files().size(),
-                           file->files().size() == 1 ? "file" : "files", human_bytes(size)));
-    if (config)
-        print_config(*config);
+nlohmann::ordered_json contents_json(const Inspected& i) {
+    nlohmann::ordered_json result = {
+        {"path", i.path.string()}, {"files", i.file->files().size()}, {"bytes", i.bytes}};
+    if (i.config)
+        result["config"] = config_json(*i.config);
     else
-        print_line("cannot be run: " + why_not);
-    print_line(fmt::format("tensors   {}, {}", file->tensors().size(), human_bytes(total)));
-    if (parts[0].tensors != std::ssize(file->tensors()))
+        result["not_runnable"] = i.why_not;
+    for (int part = 0; part < kModelParts; ++part)
+        if (const PartSum& sum = i.parts[static_cast<std::size_t>(part)]; sum.tensors)
+            result["parts"][std::string(part_name(static_cast<ModelPart>(part)))] = {{"tensors", sum.tensors},
+                                                                                     {"bytes", sum.bytes}};
+    for (const auto& [type, sum] : i.types)
+        result["types"][type] = {{"tensors", sum.tensors}, {"bytes", sum.bytes}};
+    for (const auto& t : i.file->tensors())
+        result["tensors"].push_back({{"name", t.view.name},
+                                     {"type", t.type},
+                                     {"shape", t.view.shape},
+                                     {"file", t.file},
+                                     {"offset", t.offset},
+                                     {"bytes", t.view.data.size()}});
+    if (i.gguf)
+        for (const auto& v : i.gguf->metadata().values()) result["metadata"][v.key] = value_text(v);
+    return result;
+}
+
+void print_sums(const Inspected& i) {
+    std::uint64_t total = 0;
+    for (const auto& [type, sum] : i.types) total += sum.bytes;
+    print_line(fmt::format("tensors   {}, {}", i.file->tensors().size(), human_bytes(total)));
+    if (i.parts[0].tensors != std::ssize(i.file->tensors()))
         for (int part = 0; part < kModelParts; ++part)
-            if (const PartSum& sum = parts[static_cast<std::size_t>(part)]; sum.tensors)
+            if (const PartSum& sum = i.parts[static_cast<std::size_t>(part)]; sum.tensors)
                 print_line(fmt::format("  {:<14} {:>5}  {:>12}", part_name(static_cast<ModelPart>(part)),
                                        sum.tensors, human_bytes(sum.bytes)));
-    for (const auto& [type, sum] : types)
+    for (const auto& [type, sum] : i.types)
         print_line(
             fmt::format("  {:<12} {:>7}  {:>12}", visible_line(type), sum.tensors, human_bytes(sum.bytes)));
-    if (o.metadata && gguf)
-        for (const auto& v : gguf->metadata().values())
+}
+
+void inspect(const InspectOptions& o) {
+    const Inspected i = open(find_model(o.path));
+    if (o.json)
+        return print_line(contents_json(i).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    print_line(fmt::format("{}: {} {}, {}", i.path.string(), i.file->files().size(),
+                           i.file->files().size() == 1 ? "file" : "files", human_bytes(i.bytes)));
+    if (i.config)
+        print_config(*i.config);
+    else
+        print_line("cannot be run: " + i.why_not);
+    print_sums(i);
+    if (o.metadata && i.gguf)
+        for (const auto& v : i.gguf->metadata().values())
             print_line(fmt::format("  {:<48} {:<14} {}", visible_line(v.key), type_text(v), value_text(v)));
     if (o.tensors)
-        for (const auto& t : file->tensors())
+        for (const auto& t : i.file->tensors())
             print_line(fmt::format("  {:<44} {:<10} {:<22} {:>12}", visible_line(t.view.name),
                                    visible_line(t.type), shape_text(t.view.shape),
                                    human_bytes(t.view.data.size())));

@@ -144,7 +144,7 @@ TEST_F(Serve, ASecondSignalEndsItAtOnce) {
 
 // The most memory that the process has had, in MiB.
 std::size_t peak_memory(pid_t pid) {
-    const std::string status = read_text_file(fmt::format("/proc/{}/status", pid));
+    const std::string status = read_text_input(fmt::format("/proc/{}/status", pid));
     return std::stoul(status.substr(status.find("VmHWM:") + 6)) >> 10;
 }
 

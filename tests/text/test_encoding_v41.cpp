@@ -34,7 +34,8 @@ Prompt encoded(const ordered_json& input) {
         options.effort = effort.is_string() ? named_effort(effort.get<std::string>())
                                             : static_cast<Effort>(effort.get<int>());
     }
-    Conversation conversation = conversation_from_json({{"messages", input["messages"]}}, ChatFormat::v41, ToolNames::any);
+    Conversation conversation =
+        conversation_from_json({{"messages", input["messages"]}}, ChatFormat::v41, ToolNames::any);
     if (input.contains("context")) {
         auto known = conversation_from_json(input["context"], ChatFormat::v41, ToolNames::any).messages;
         options.known_messages = known.size();
@@ -172,7 +173,8 @@ TEST(EncodingV41, AnswersOfPromptsAreReadBack) {
         if (!input.contains("messages") || !one.contains("expected") || input.contains("context")) continue;
         SCOPED_TRACE(one["name"]);
         const Prompt prompt = encoded(input);
-        const auto messages = conversation_from_json(input["messages"], ChatFormat::v41, ToolNames::any).messages;
+        const auto messages =
+            conversation_from_json(input["messages"], ChatFormat::v41, ToolNames::any).messages;
         std::size_t at = 0;
         for (const Prompt::Answer& answer : prompt.answers) {
             while (messages[at].role != Role::assistant) at++;

@@ -142,11 +142,14 @@ typedef struct cachalot_options {
     cachalot_note_callback on_note; /* told what was chosen and why, and later of what goes wrong beside
                                      * the answers; NULL: nobody */
     void* on_note_user;             /* passed to it */
-    const char* engram_cache; /* memory for rows of the Engram tables of V4.1: "2GB", "1%" of them, "off":
+    const char* engram_cache;    /* memory for rows of the Engram tables of V4.1: "2GB", "1%" of them, "off":
                                      * every row is read from disk each time, "all": the tables stay in memory,
                                      * "auto": all if they fit, else what is left, at most one percent; NULL:
                                      * auto */
-    const char* engram;       /* GGUF file or release directory that has the tables; NULL: the model */
+    const char* engram;          /* GGUF file that has the tables; NULL: the model */
+    const char* decoder_prefill; /* V4.1: how many tokens at the end of a prompt go through the second half of
+                                     * the layers: "exact": all, "140", "auto": 140, but all with `exact` or
+                                     * unrounded states; NULL: auto */
 } cachalot_options;
 
 /* Sets the options that are named above. `size` is sizeof(cachalot_options). NULL is allowed. Of a size

@@ -88,6 +88,15 @@ std::string engram_cache(const std::string& text) {
     }
 }
 
+std::string decoder_prefill(const std::string& text) {
+    try {
+        check_decoder_prefill(text);
+        return text;
+    } catch (const Error& e) {
+        throw CapiError(CACHALOT_INVALID, fmt::format("options.decoder_prefill: {}", e.what()));
+    }
+}
+
 OpenEngineOptions engine_options(const char* path, const cachalot_options& o) {
     OpenEngineOptions engine;
     engine.path = path;
@@ -103,6 +112,7 @@ OpenEngineOptions engine_options(const char* path, const cachalot_options& o) {
     if (o.expert_cache) engine.expert_cache = expert_cache(o.expert_cache);
     if (o.expert_heat) engine.expert_heat = path_text(o.expert_heat, "options.expert_heat");
     engine.expert_packs = strings(o.expert_packs, o.expert_pack_count, "options.expert_packs");
+    engine.decoder_prefill = o.decoder_prefill ? decoder_prefill(o.decoder_prefill) : "auto";
     if (o.engram_cache) engine.engram_cache = engram_cache(o.engram_cache);
     if (o.engram) engine.engram = path_text(o.engram, "options.engram");
     engine.note = note_sink(o);

@@ -208,7 +208,7 @@ void print_table(const Engine& engine, const MachineLimits& limits, const TokenC
     const std::string bytes = human_bytes(static_cast<std::uint64_t>(cost.bytes)),
                       operations = fmt::format("{:.1f} Mop", static_cast<double>(cost.operations) / 1e6);
     auto share = [](const Row& r) -> std::string {
-        if (r.parallel > 1) return "-";
+        if (r.parallel > 1 || r.share_of_limit == 0) return "-";
         const auto percent = fmt::format("{:.1f} %", 100 * r.share_of_limit);
         if (r.test != "decode") return percent;
         return fmt::format("{} of {}/s", percent, human_bytes(static_cast<std::uint64_t>(r.reading())));
@@ -238,8 +238,10 @@ void bench(const BenchOptions& o) {
     const double peak = o.model.exact ? limits.float_ops_per_second : limits.int8_ops_per_second;
     // Of several sequences together the bytes of a pass are not known: they share what experts they choose in
     // common.
+    // Nor are the operations of a prompt that leaves layers out.
+    const bool leaves_out = engine.options().decoder_prefill > 0;
     for (auto& r : rows)
-        if (r.parallel == 1)
+        if (r.parallel == 1 && (r.test == "decode" || !leaves_out))
             r.share_of_limit = r.mean([&](const Repetition& one) {
                 return r.test == "decode"
                            ? one.tokens_per_second * static_cast<double>(cost.bytes) / one.reading
@@ -254,7 +256,7 @@ void add_bench(CLI::App& app) {
     auto o = std::make_shared<BenchOptions>();
     auto* command = app.add_subcommand("bench", "Speed of prefill and decode");
     o->model.add_to(*command);
-    o->model.add_decoder_prefill_to(*command);
+    o->model.add_decoder_prefill_to(*command, "exact");
     o->model.add_profile_to(*command);
     command->add_flag("--trace", o->model.trace_table,
                       "print where the time goes and how often threads wait for each other, to stderr");

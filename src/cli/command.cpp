@@ -15,21 +15,6 @@
 
 namespace cachalot::cli {
 
-namespace {
-
-// Tokens; 0: exact.
-int decoder_prefill_of(const std::string& text) {
-    if (text == "exact") return 0;
-    const char* const end = text.data() + text.size();
-    int tokens = 0;
-    const auto [stopped, error] = std::from_chars(text.data(), end, tokens);
-    if (error != std::errc() || stopped != end || tokens < 1)
-        fail("'{}' is neither exact nor a number of tokens from 1 on", text);
-    return tokens;
-}
-
-}  // namespace
-
 void ModelOptions::add_to(CLI::App& app, bool engine) {
     app.add_option("-m,--model", path, "GGUF file (of a split model the first part) or release directory")
         ->type_name("PATH");
@@ -87,7 +72,7 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
         ->capture_default_str()
         ->type_name("SIZE");
     app.add_option("--engram", engram,
-                   "the GGUF file or release directory that has the Engram tables, on a disk of their own. "
+                   "the GGUF file that has the Engram tables, perhaps on a disk of their own. "
                    "Default: the model itself")
         ->type_name("PATH");
     app.add_option("--route-trace", route_trace,
@@ -102,13 +87,15 @@ void ModelOptions::add_kv_to(CLI::App& app) {
         ->capture_default_str();
 }
 
-void ModelOptions::add_decoder_prefill_to(CLI::App& app) {
-    app.add_option("--decoder-prefill", decoder_prefill_text,
-                   "V4.1: of a prompt only the last N tokens go through the second half of the layers, which "
-                   "saves half of the work and changes answers a little; exact: all tokens do")
-        ->check(checked_by([](const std::string& text) { (void)decoder_prefill_of(text); }))
+void ModelOptions::add_decoder_prefill_to(CLI::App& app, const std::string& otherwise) {
+    decoder_prefill = otherwise;
+    app.add_option(
+           "--decoder-prefill", decoder_prefill,
+           "V4.1: of a prompt only the last N tokens go through the second half of the layers, which "
+           "saves half of the work. exact: all tokens do; auto: 140, but exact with --exact or --kv f32")
+        ->check(checked_by(check_decoder_prefill))
         ->capture_default_str()
-        ->type_name("N");
+        ->type_name("N|exact|auto");
 }
 
 KvPrecision ModelOptions::kv_precision() const {
@@ -160,7 +147,6 @@ OpenEngineOptions ModelOptions::to_open() const {
                                            : CpuOptions::Numa::automatic;
     options.precision = exact ? Precision::exact : Precision::fast;
     options.kv = kv_precision();
-    options.decoder_prefill = decoder_prefill_of(decoder_prefill_text);
     if (trace_table || !profile.empty()) options.trace = profiled.get();
     options.note = say_note;
     if (notes_in_log) options.note = [to = log](const std::string& text) { to.warn(text); };

@@ -23,9 +23,8 @@ namespace cachalot::cli {
 
 // -m/--model and what else decides how a model is run.
 struct ModelOptions : OpenEngineOptions {
-    std::string numa_mode = "auto";              // "auto", "off" or "spread"
-    std::string kv_name = "fp8";                 // or "f32"
-    std::string decoder_prefill_text = "exact";  // or a number of tokens
+    std::string numa_mode = "auto";  // "auto", "off" or "spread"
+    std::string kv_name = "fp8";     // or "f32"
     bool exact = false;
     std::string profile;       // file to write a profile to; empty: none is written
     bool trace_table = false;  // a table of the profile is printed without one
@@ -37,7 +36,8 @@ struct ModelOptions : OpenEngineOptions {
     void add_to(CLI::App& app, bool engine = true);  // engine: false if only the file is looked at
 
     void add_kv_to(CLI::App& app);
-    void add_decoder_prefill_to(CLI::App& app);  // for commands that read prompts in order to write
+    // For commands that read prompts in order to write.
+    void add_decoder_prefill_to(CLI::App& app, const std::string& otherwise = "auto");
 
     KvPrecision kv_precision() const;
 

@@ -1,6 +1,7 @@
 #include "engine/open_engine.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 
 #include "base/available_cores.h"
@@ -138,6 +139,15 @@ void choose_experts(const OpenEngineOptions& o, const Model& model, EngineOption
     }
 }
 
+int whole_tokens(const std::string& text) {
+    const char* const end = text.data() + text.size();
+    int tokens = 0;
+    const auto [stopped, error] = std::from_chars(text.data(), end, tokens);
+    if (error != std::errc() || stopped != end || tokens < 1)
+        fail("'{}' is neither auto nor exact nor a number of tokens from 1 on", text);
+    return tokens;
+}
+
 }  // namespace
 
 SamplingOptions recommended_sampling(const Checkpoint::SamplingDefaults& recommended, ChatFormat format) {
@@ -149,6 +159,22 @@ SamplingOptions recommended_sampling(const Checkpoint::SamplingDefaults& recomme
 
 SamplingOptions recommended_sampling(const Model& model) {
     return recommended_sampling(model.checkpoint->sampling_defaults(), chat_format_of(model.tokenizer));
+}
+
+void check_decoder_prefill(const std::string& text) {
+    if (text != "exact" && text != "auto") (void)whole_tokens(text);
+}
+
+int decoder_prefill_tokens(const OpenEngineOptions& o, const Config& config) {
+    if (o.decoder_prefill == "exact") return 0;
+    if (o.decoder_prefill != "auto") return whole_tokens(o.decoder_prefill);
+    // The newest tokens of a prompt change with the next one, so a window in front of them is kept, too.
+    constexpr int kMore = 12;
+    const int end = config.context_layers_end();
+    const bool possible = end < config.layers && o.route_trace.empty() &&
+                          (!config.engram.present() || config.engram.layers.back() <= end);
+    const bool precise = o.precision == Precision::exact || o.kv == KvPrecision::f32;
+    return possible && !precise ? config.sliding_window + kMore : 0;
 }
 
 std::shared_ptr<const Model> load_model(const OpenEngineOptions& options) {
@@ -165,7 +191,7 @@ Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& 
     options.precision = o.precision;
     options.kv = o.kv;
     options.context = o.context;
-    options.decoder_prefill = o.decoder_prefill;
+    options.decoder_prefill = decoder_prefill_tokens(o, model->config);
     options.route_trace = o.route_trace;
     options.observer = o.observer;
     options.log = o.log;

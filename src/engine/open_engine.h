@@ -29,9 +29,9 @@ struct OpenEngineOptions {
     CpuOptions::Numa numa = CpuOptions::Numa::automatic;
     Precision precision = Precision::fast;
     KvPrecision kv = KvPrecision::reference;
-    std::int64_t context = 0;           // tokens; 0: what the model was trained for
-    int decoder_prefill = 0;            // tokens; 0: exact
-    int chunk = 0;                      // tokens; 0: as is best with and without a cache of experts
+    std::int64_t context = 0;               // tokens; 0: what the model was trained for
+    std::string decoder_prefill = "exact";  // "140" tokens, or "auto": see decoder_prefill_tokens()
+    int chunk = 0;                          // tokens; 0: as is best with and without a cache of experts
     std::string expert_cache = "auto";  // "8GB", "25%"; "off": map all; "auto": off if all fit, else a cache
     std::string expert_heat = "off";    // FILE, "off", or "auto": one in the user's cache folder
     std::vector<std::string> expert_packs;  // the one beside the model, if there is one, comes last
@@ -46,6 +46,13 @@ struct OpenEngineOptions {
     NoteSink note;  // may be empty
     Log log;        // for the engine, and who works with it
 };
+
+// EngineOptions::decoder_prefill for "exact", a number of tokens, or "auto": of models that have layers which
+// only read what others keep, a window and a few tokens more, unless precision is asked for. Throws Error for
+// another text.
+int decoder_prefill_tokens(const OpenEngineOptions& options, const Config& config);
+// The same without a model.
+void check_decoder_prefill(const std::string& text);
 
 // The path that was given, else $CACHALOT_MODEL, else nano. "nano" and "nano41" are the models that are
 // installed with the program, unless there is a file or folder of that name. Throws Error if nothing was

@@ -39,7 +39,7 @@ struct ResponsesAnswerOptions {
         nlohmann::ordered_json::object();  // fields of the response that repeat the request
     bool reasoning_summary = false;
     bool encrypted_reasoning = false;
-    ToolSet tools = {};
+    ToolSet tools = ToolSet();
     // Told each item of a complete answer. May be empty.
     std::function<void(const nlohmann::ordered_json& item)> remember = {};
     // The text of one token, for log-probabilities.

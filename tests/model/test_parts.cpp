@@ -197,8 +197,9 @@ TEST_F(ModelParts, WrongSettingsAreRefusedByName) {
         {"vision.token_id", 8192},       {"vision.min_pixels", 1u << 31}, {"vision.feed_forward_length", 0},
     };
     for (const auto& [key, value] : wrong)
-        EXPECT_THAT(refused([&](GgufWriter& w) { w.set<std::uint32_t>(kKeys + key, value); }),
-                    HasSubstr(fmt::format("'{}{}'", kKeys, key)));
+        EXPECT_THAT(
+            refused([key = key, value = value](GgufWriter& w) { w.set<std::uint32_t>(kKeys + key, value); }),
+            HasSubstr(fmt::format("'{}{}'", kKeys, key)));
     for (const auto& layers : {std::vector<std::int32_t>{6, 9}, std::vector<std::int32_t>{-1}})
         EXPECT_THAT(refused([&](GgufWriter& w) {
                         w.set_array<std::int32_t>(kKeys + "dspark.target_layers", layers);
@@ -238,7 +239,8 @@ TEST_F(ModelParts, EngramKeysThatDoNotFollowAreRefusedByName) {
         {"key_length", 64}, {"max_ngram_size", 4},           {"pad_token_id", 5}};
     for (const auto& [name, value] : wrong) {
         const std::string key = kKeys + "engram." + name;
-        const auto message = refused([&](GgufWriter& w) { w.set<std::uint32_t>(key, value); });
+        const auto message =
+            refused([&key, value = value](GgufWriter& w) { w.set<std::uint32_t>(key, value); });
         EXPECT_THAT(message, HasSubstr("'" + kKeys + "engram.")) << name;
     }
     EXPECT_THAT(refused([&](GgufWriter& w) {

@@ -70,7 +70,7 @@ KvCheckpoint KvState::checkpoint(std::int64_t length) const {
         to += size;
     });
     stream.synchronize();
-    std::memcpy(to, &context_end, static_cast<std::size_t>(layout().context_end_bytes()));
+    if (layout().context_end_bytes()) std::memcpy(to, &context_end, sizeof context_end);
     return saved;
 }
 
@@ -92,7 +92,7 @@ void KvState::restore(const KvCheckpoint& saved) {
     CACHALOT_CHECK(from + beyond == saved.rings.data() + saved.rings.size());
     stream.synchronize();
     context_end_ = 0;
-    std::memcpy(&context_end_, from, static_cast<std::size_t>(beyond));
+    if (beyond) std::memcpy(&context_end_, from, sizeof context_end_);
     context_end_ = std::clamp<std::int64_t>(context_end_, 0, length_);  // it may come from a file
 }
 

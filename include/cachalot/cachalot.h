@@ -114,8 +114,8 @@ enum { CACHALOT_DRAFT_OFF = 0, CACHALOT_DRAFT_LOOKUP = 1, CACHALOT_DRAFT_AUTO = 
 typedef void (*cachalot_note_callback)(const char* note, void* user);
 
 /* How a model is run. Options have the meaning that they have on the command line of `cachalot serve`. Of
- * context, kv_memory, expert_cache, engram_cache and engram also values in range may not suit the model; then
- * opening is CACHALOT_FAILED. */
+ * context, kv_memory, expert_cache, engram_cache, engram and decoder_prefill also values in range may not
+ * suit the model; then opening is CACHALOT_FAILED. */
 typedef struct cachalot_options {
     size_t size;              /* of this structure, at most 4096 as that of any other */
     int32_t threads;          /* 0 to 1024; 0: one for each core */

@@ -105,7 +105,13 @@ void StreamingExpertStore::begin_pass(const Batch& batch) {
         traffic().tokens += count;
     }
     const RouteHeader& header = records_.header();
-    whole_layers_ = std::int64_t(count) * header.top_k >= std::int64_t(3) * header.experts;
+    auto needs_nearly_all = [&](int rows) {
+        return std::int64_t(rows) * header.top_k >= std::int64_t(3) * header.experts;
+    };
+    whole_layers_end_ = needs_nearly_all(count - batch.context_rows()) ? header.layers
+                        : needs_nearly_all(count)
+                            ? std::min(header.layers, model_.config.context_layers_end())
+                            : 0;
     known_.clear();
     const auto k = static_cast<std::size_t>(header.top_k);
     std::vector<char> chosen;
@@ -135,7 +141,7 @@ void StreamingExpertStore::read_ahead() {
             cache_.slot(key) == ExpertCache::kNoSlot)
             wanted.push_back({key, ReadClass::certain});
     const int next = layer_ + 1;
-    if (whole_layers_ && wanted.size() < enough && next < cache_.shape().layers &&
+    if (next < whole_layers_end_ && wanted.size() < enough &&
         model_.weights.layers[static_cast<std::size_t>(next)].table.empty()) {
         const std::size_t first = wanted.size();
         for (int e = 0; e < cache_.shape().experts; ++e)

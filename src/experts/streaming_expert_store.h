@@ -99,7 +99,7 @@ class StreamingExpertStore final : public ExpertStore, private ExpertSupply {
 
     int layer_ = -1;
     bool in_prompt_ = false;
-    bool whole_layers_ = false;     // the pass will need nearly all experts
+    int whole_layers_end_ = 0;      // layers before this one will need nearly all experts in this pass
     std::vector<ExpertKey> known_;  // of layers whose router is a table, in this pass; ascending
     // The layer's experts. Those named by index are positions in `asked_`.
     std::vector<std::int32_t> asked_;

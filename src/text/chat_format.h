@@ -15,9 +15,9 @@ enum class ChatFormat {
     v41,
 };
 
-// The format of the tokenizer's model: V4.1 if the vocabulary has the token `<｜System｜>`, else `v4`, since
-// the files of V4 do not tell the two generations apart. Throws Error if `v4` is the preview and the model is
-// a V4.1.
+// The format of the tokenizer's model: V4.1 if the vocabulary has the token `<｜System｜>`, else `v4`.
+// Files of V4 do not tell its two generations apart, so the caller says which. Throws Error if `v4` is the
+// preview and the model is a V4.1.
 ChatFormat chat_format_of(const Tokenizer& tokenizer, ChatFormat v4 = ChatFormat::v4);
 
 }  // namespace cachalot

@@ -23,8 +23,9 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path,
         hash = EngramHash(config.engram, std::move(classes));
     }
     Weights weights = bind_weights(*checkpoint);
+    auto draft = load_draft_model(*checkpoint, weights);
     return std::make_shared<const Model>(Model{std::move(checkpoint), std::move(config), std::move(weights),
-                                               std::move(tokenizer), std::move(hash)});
+                                               std::move(tokenizer), std::move(hash), std::move(draft)});
 }
 
 }  // namespace cachalot

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "model/checkpoint.h"
+#include "model/draft_model.h"
 #include "model/engram_hash.h"
 #include "model/weights.h"
 
@@ -15,7 +16,8 @@ struct Model {
     Config config;
     Weights weights;
     Tokenizer tokenizer;
-    EngramHash engram_hash;  // of a model with Engram tables
+    EngramHash engram_hash;                   // of a model with Engram tables
+    std::shared_ptr<const DraftModel> draft;  // null: there is none
 
     // Opens a GGUF file or a release directory and binds every tensor. Maps, does not read: the time does not
     // depend on the size of the weights. Throws Error.

@@ -27,7 +27,8 @@ void check_decoder_prefill(const EngineOptions& o, const Config& config) {
     if (!o.route_trace.empty()) fail("decoder-prefill: a trace of routes needs all layers of all tokens");
 }
 
-EngineOptions checked(EngineOptions o, const Config& config) {
+EngineOptions checked(EngineOptions o, const Model& model) {
+    const Config& config = model.config;
     if (o.threads < 0 || o.threads > 1024) fail("threads: {} is out of range (0 to 1024)", o.threads);
     if (o.layers) o.layers = layer_range(config, o.layers->first, o.layers->last);
     if (o.chunk < 1 || o.chunk > 65536) fail("chunk: {} is out of range (1 to 65536)", o.chunk);
@@ -36,6 +37,9 @@ EngineOptions checked(EngineOptions o, const Config& config) {
         fail("context: {} is out of range (the model was trained for {} tokens)", o.context,
              config.context_length);
     check_decoder_prefill(o, config);
+    if (o.drafter && !model.draft) fail("the model has no drafter");
+    if (o.drafter && o.layers != std::nullopt && *o.layers != all_layers(config))
+        fail("a drafter: not supported for a part of the layers");
     if (o.engram_cache && !config.engram.present()) fail("a cache of Engram rows: the model has no tables");
     return o;
 }
@@ -53,7 +57,7 @@ std::unique_ptr<EngramStore> make_engram_store(const Model& model, const EngineO
     if (!model.config.engram.present()) return nullptr;
     if (!options.engram_cache)
         return std::make_unique<MappedEngramStore>(model.config, model.weights, model.engram_hash);
-    const LayerRange range = checked(options, model.config).layers.value_or(all_layers(model.config));
+    const LayerRange range = checked(options, model).layers.value_or(all_layers(model.config));
     return std::make_unique<StreamingEngramStore>(model, range, *options.engram_cache, std::move(queue));
 }
 
@@ -89,16 +93,34 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options, EngineStores stores)
     : model_(std::move(model)),
       watch_(std::make_unique<ChangeWatch>(model_->checkpoint->files(), options.log)),
-      options_(checked(options, model_->config)),
+      options_(checked(options, *model_)),
       range_(options_.layers.value_or(all_layers(model_->config))),
       primitives_(make_primitives(options_)),
       stores_(std::move(stores)),
-      kv_pool_(std::make_shared<KvPool>(KvLayout(model_->config, options_.kv, range_),
+      kv_pool_(std::make_shared<KvPool>(KvLayout(model_->config, options_.kv, range_,
+                                                 options_.drafter ? model_->draft->dspark : DsparkConfig()),
                                         options_.device ? options_.device : make_host_device())),
       backend_(std::make_unique<HostBackend>(*primitives_, model_->config, model_->weights, *stores_.experts,
-                                             stores_.engram.get(), kv_pool_, range_, options_.trace)) {
+                                             stores_.engram.get(), kv_pool_, range_, options_.trace,
+                                             options_.drafter ? model_->draft.get() : nullptr)) {
+    if (options_.drafter) {
+        const DraftModel& drafter = *model_->draft;
+        if (!stores_.draft_experts)
+            stores_.draft_experts = std::make_unique<ResidentExpertStore>(drafter.weights);
+        draft_backend_ = std::make_unique<HostBackend>(
+            *primitives_, drafter.config, drafter.weights, *stores_.draft_experts, nullptr, kv_pool_,
+            all_layers(drafter.config), options_.trace, nullptr, model_->config.layers);
+    }
     if (!options_.route_trace.empty())
         recorder_ = std::make_unique<RouteRecorder>(options_.route_trace, ExpertRecords(*model_).header());
+}
+
+PassOutput Engine::draft(const Batch& batch) {
+    CACHALOT_CHECK(draft_backend_);
+    watch_->check();
+    const PassOutput output = cachalot::draft(*draft_backend_, all_layers(model_->draft->config), batch);
+    watch_->check();
+    return output;
 }
 
 PassOutput Engine::step(const Batch& batch) {

@@ -49,13 +49,15 @@ struct EngineOptions {
     // Of the tokens of a prompt the last so many go through all layers, the others only through those that
     // they leave rows in (Config::context_layers_end()). 0: all go through all layers.
     int decoder_prefill = 0;
-    Log log = {};  // of what goes wrong in the engine and what is made with it
+    bool drafter = false;  // states remember what the model's drafter needs, if it has one; see draft()
+    Log log = {};          // of what goes wrong in the engine and what is made with it
 };
 
 // Where weights come from that are not read for every token.
 struct EngineStores {
     std::unique_ptr<ExpertStore> experts;
-    std::unique_ptr<EngramStore> engram;  // null if the model has no Engram tables
+    std::unique_ptr<EngramStore> engram;              // null if the model has no Engram tables
+    std::unique_ptr<ExpertStore> draft_experts = {};  // null without a drafter
 };
 
 class Engine {
@@ -97,6 +99,14 @@ class Engine {
     std::span<float> step(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
                           Batch::Logits wanted = Batch::Logits::last);
 
+    // The drafter that takes part; null: none does.
+    const DraftModel* drafter() const { return draft_backend_ ? model_->draft.get() : nullptr; }
+
+    // A pass of the drafter over rows of kind `draft`: of each sequence the newest token, which its state
+    // lacks, and noise tokens, as many as the drafter's block has in all. Logits of row i are of the token
+    // behind it, without the Markov bias. The states remain as they are. Throws Error as step() does.
+    PassOutput draft(const Batch& batch);
+
     // Of so many tokens that `state` is going to read before something is written or kept, how many, the
     // first ones, are rows of context; none if they would not be worth a pass.
     std::size_t context_rows(const KvState& state, std::size_t left) const;
@@ -126,7 +136,7 @@ class Engine {
     std::unique_ptr<Primitives> primitives_;
     EngineStores stores_;
     std::shared_ptr<KvPool> kv_pool_;
-    std::unique_ptr<Backend> backend_;
+    std::unique_ptr<Backend> backend_, draft_backend_;
     std::unique_ptr<RouteRecorder> recorder_;  // null unless routes are traced
 };
 

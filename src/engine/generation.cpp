@@ -81,6 +81,21 @@ std::int32_t Generation::choose(std::span<float> logits) {
     return constraints_.instead_of(sampler_.sample(logits));
 }
 
+std::optional<std::int32_t> Generation::Guess::next(std::span<float> logits) {
+    std::int32_t token;
+    if (const auto given = g_.forced(); !given.empty()) {
+        token = given.front();
+    } else {
+        g_.constraints_.mask(logits);
+        token = g_.constraints_.instead_of(sampler_.sample(logits));
+    }
+    if (g_.ends(token) || !g_.constraints_.allows(token)) return {};
+    sampler_.accept(token);
+    g_.constraints_.accept(token);
+    ++count_;
+    return token;
+}
+
 std::size_t Generation::allowed(std::span<const std::int32_t> draft) {
     std::size_t count = 0;
     for (; count < draft.size() && !ends(draft[count]) && constraints_.allows(draft[count]); ++count)

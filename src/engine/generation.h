@@ -59,6 +59,25 @@ class Generation {
 
     // Tokens that follow tokens(), whatever the logits of the last one are.
     std::vector<std::int32_t> forced() const { return constraints_.forced(); }
+    // Guesses tokens one after the other as accept() would choose them from these logits: with the same
+    // constraints, penalties and random numbers. A guess from the model's own logits is what accept() will
+    // choose. While one lives the generation is left alone.
+    class Guess {
+      public:
+        explicit Guess(Generation& generation) : g_(generation), sampler_(generation.sampler_) {}
+        ~Guess() { g_.constraints_.rollback(count_); }
+        Guess(const Guess&) = delete;
+        Guess& operator=(const Guess&) = delete;
+
+        // From logits [vocab], which are changed; none if the answer would end or nothing may be chosen.
+        std::optional<std::int32_t> next(std::span<float> logits);
+
+      private:
+        Generation& g_;
+        Sampler sampler_;
+        std::size_t count_ = 0;
+    };
+
     // How many of these tokens may follow one after the other. EOS is none of them where it ends the answer.
     std::size_t allowed(std::span<const std::int32_t> draft);
 

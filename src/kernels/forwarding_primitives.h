@@ -38,6 +38,9 @@ class ForwardingPrimitives : public Primitives {
                                const float* delayed) override {
         primitives_->hyper_connection_head(weights, params, norm, streams, rows, x, delayed);
     }
+    void average(const float* streams, int hidden, int rows, float* y, std::int64_t y_stride) override {
+        primitives_->average(streams, hidden, rows, y, y_stride);
+    }
     void engram(const EngramParams& params, const float* kv, float* streams, int rows) override {
         primitives_->engram(params, kv, streams, rows);
     }

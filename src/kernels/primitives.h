@@ -8,6 +8,7 @@
 // streams, H = hidden size, D = head_dim. A result never depends on how many other rows are in the call.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -143,13 +144,20 @@ struct AttendCall {
     int heads = 0;
     RowFormat window_format, compressed_format;
     int window_size = 0;
-    RingView window;                         // holds positions start-window_size+1 .. start+rows-1
+    RingView window;                         // holds all positions that a row sees
     std::int64_t window_first = 0;           // but none before this one
+    bool block = false;  // every row sees all rows of the call, and window_size positions before them
     int ratio = 0;                           // 0: window only
     PagedView compressed;                    // rows [0, (position+1)/ratio) are visible
     const std::int32_t* selected = nullptr;  // [rows, top_k], see IndexCall; null: all visible rows
     int top_k = 0;
     const float* sinks = nullptr;  // [heads]
+
+    // The first and the last position in the window that row `r` sees.
+    std::int64_t oldest(int r) const {
+        return std::max(window_first, block ? start - window_size : start + r - window_size + 1);
+    }
+    std::int64_t newest(int r) const { return start + (block ? rows - 1 : r); }
 };
 
 struct RouteCall {
@@ -207,12 +215,15 @@ class Primitives {
     virtual void hyper_connection_post(const HyperConnectionParams& params, const float* out,
                                        const float* post, const float* comb, float* streams, int rows) = 0;
 
-    // The collapse in front of the head: streams [rows, S, H] -> x [rows, H], normalised with `norm`. With
-    // `delayed` [rows, S], with these weights; then `weights` are not read.
+    // The collapse in front of the head: streams [rows, S, H] -> x [rows, H], normalised with `norm` unless
+    // that is null. With `delayed` [rows, S], with these weights; then `weights` are not read.
     virtual void hyper_connection_head(const HyperConnectionWeights& weights,
                                        const HyperConnectionParams& params, const float* norm,
                                        const float* streams, int rows, float* x,
                                        const float* delayed = nullptr) = 0;
+
+    // y[row, 0..H) = the mean of the streams [rows, S, H]; stride in floats.
+    virtual void average(const float* streams, int hidden, int rows, float* y, std::int64_t y_stride) = 0;
 
     // What an Engram layer adds to the streams [rows, S, H]: each takes a share of the value that depends on
     // how well its key fits. kv: [rows, S + 1, H], a key for each stream and the value.

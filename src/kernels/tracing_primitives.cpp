@@ -54,6 +54,10 @@ class TracingPrimitives final : public ForwardingPrimitives {
                [&] { primitives_->hyper_connection_head(weights, params, norm, streams, rows, x, delayed); });
     }
 
+    void average(const float* streams, int hidden, int rows, float* y, std::int64_t y_stride) override {
+        record("average", {}, [&] { primitives_->average(streams, hidden, rows, y, y_stride); });
+    }
+
     void engram(const EngramParams& params, const float* kv, float* streams, int rows) override {
         record("engram", {}, [&] { primitives_->engram(params, kv, streams, rows); });
     }
@@ -104,7 +108,7 @@ class TracingPrimitives final : public ForwardingPrimitives {
         for (const auto& c : calls) {
             std::int64_t window = 0, compressed = 0;  // rows
             for (int r = 0; r < c.rows; ++r) {
-                window += std::min<std::int64_t>(c.start + r + 1 - c.window_first, c.window_size);
+                window += c.newest(r) + 1 - c.oldest(r);
                 if (!c.ratio) continue;
                 const std::int64_t visible = (c.start + r + 1) / c.ratio;
                 compressed += c.selected ? std::min<std::int64_t>(visible, c.top_k) : visible;

@@ -36,6 +36,9 @@ struct Activations {
     Buffer<float> engram_rows{device};        // [rows, EngramConfig::input_size()]
     Buffer<float> engram_kv{device};          // [rows, 5, H]
     Buffer<std::int32_t> selected{device};    // [rows, index_top_k]
+    Buffer<float> taps{device};               // [rows, target layers, H] for the drafter
+    Buffer<float> absorbed{device};           // [rows, H] likewise
+    Buffer<float> absorbed_kv{device};        // [stages, rows, D]
     Buffer<float> router_logits{device};      // [rows, E]
     Buffer<float> expert_weights{device};     // [rows, k]
 
@@ -44,6 +47,7 @@ struct Activations {
 
     // Where the host reads what a pass computed.
     Buffer<float> logits{device, Device::Memory::pinned};             // [wanted rows, vocab]
+    Buffer<float> collapsed{device, Device::Memory::pinned};          // PassOutput::collapsed
     Buffer<float> last_streams{device, Device::Memory::pinned};       // PassOutput::streams
     Buffer<std::int32_t> expert_ids{device, Device::Memory::pinned};  // [layers, rows, k]
 };

@@ -19,6 +19,8 @@
 //     attention_output  attended values             X = spread(output, X)
 //     expert_input      X                           x = norm(mix(X)); the chosen experts and their weights
 //     experts           x, choice                   X = spread(sum of the experts, X)
+//     tap               X that enters a layer       the mean of its streams, for a drafter that reads it
+//     absorb            those means                 the states: window rows of the drafter's stages
 //     head              X of the wanted rows        logits
 //
 //     sample            logits                      tokens, chosen by the caller's rule; after the pass
@@ -40,6 +42,8 @@ struct PassOutput {
     // Where the head is computed elsewhere: [rows, 4, H] behind the last layer, and with delayed mixing
     // [rows, 4], the weights of the next mix (layer_range.h, boundary_floats).
     std::span<const float> streams;
+    // Of a drafter: [wanted rows, H], what the head normalises.
+    std::span<const float> collapsed;
     // [layers, rows, k] the chosen ones; of the layers that were computed, and for rows of context only of
     // those before Config::context_layers_end().
     std::span<const std::int32_t> experts;
@@ -71,6 +75,7 @@ class Backend {
 
     virtual void embed() = 0;
     virtual void engram(int layer) = 0;
+    virtual void tap(int layer) = 0;  // also of the layer behind the last one
     virtual void attention_input(int layer) = 0;
     virtual void remember(int layer) = 0;
     virtual void leave_context(int layer) = 0;
@@ -80,6 +85,7 @@ class Backend {
     virtual void attention_output(int layer) = 0;
     virtual void expert_input(int layer) = 0;
     virtual void experts(int layer) = 0;
+    virtual void absorb() = 0;
     virtual void head() = 0;
 
     // Not a part of a pass: calls choose(row) for each of so many rows of logits, in any order and on any

@@ -25,8 +25,8 @@ void BatchMirror::load(const Batch& batch, Stream& stream) {
     }
     std::byte* const* pages = pages_.reserve(page_list_.size());
     for (const BatchRows& s : batch.sequences()) {
-        here_.push_back(
-            {s.start, s.state->context_end(), s.first, s.count, s.state->slab().address(), pages});
+        here_.push_back({s.start, s.state->context_end(), s.state->draft_begin(), s.first, s.count,
+                         s.state->slab().address(), pages});
         pages += s.state->pages().size();
     }
     sequences_left_ = here_.size();

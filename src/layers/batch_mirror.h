@@ -13,6 +13,7 @@ namespace cachalot {
 struct SequenceRows {
     std::int64_t start;        // position of the first row
     std::int64_t context_end;  // KvState::context_end()
+    std::int64_t draft_begin;  // KvState::draft_begin()
     std::int32_t first, count;
     std::byte* slab;
     std::byte* const* pages;

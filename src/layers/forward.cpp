@@ -6,19 +6,21 @@
 //   head:              logits = W norm(mix(X))
 //
 // mix and spread are the hyper-connections: learned, input-dependent weights with which a sub-layer reads the
-// streams and writes back to them. Between layers nothing flows but X. What each box computes, backend.h
+// streams and writes back to them. Between layers nothing flows but X. A drafter, if there is one, is a small
+// model of the same boxes; it reads what some layers of the model are given (tap, absorb). What each box computes, backend.h
 // says; how, host_backend.cpp and host_attention.cpp.
 #include "layers/forward.h"
 
 namespace cachalot {
 
-PassOutput forward(Backend& backend, const LayerRange& range, const Batch& batch) {
-    for (const auto& s : batch.sequences()) s.state->extend(s.count);
+namespace {
 
-    const PassOutput output = backend.pass(batch, [&] {
+PassOutput run(Backend& backend, const LayerRange& range, const Batch& batch) {
+    return backend.pass(batch, [&] {
         if (range.embed) backend.embed();
         for (int layer = range.first; layer < range.last; ++layer) {
             backend.engram(layer);
+            backend.tap(layer);
             backend.attention_input(layer);
             backend.remember(layer);
             backend.leave_context(layer);
@@ -30,11 +32,23 @@ PassOutput forward(Backend& backend, const LayerRange& range, const Batch& batch
             backend.expert_input(layer);
             backend.experts(layer);
         }
+        backend.tap(range.last);
+        backend.absorb();
         if (range.head) backend.head();
     });
+}
 
+}  // namespace
+
+PassOutput forward(Backend& backend, const LayerRange& range, const Batch& batch) {
+    for (const auto& s : batch.sequences()) s.state->extend(s.count);
+    const PassOutput output = run(backend, range, batch);
     for (const auto& s : batch.sequences()) s.state->advance(batch.tokens_of(s), s.context);
     return output;
+}
+
+PassOutput draft(Backend& stages, const LayerRange& range, const Batch& batch) {
+    return run(stages, range, batch);
 }
 
 }  // namespace cachalot

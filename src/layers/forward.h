@@ -14,4 +14,8 @@ namespace cachalot {
 // KvState::intact(). Others are as before.
 PassOutput forward(Backend& backend, const LayerRange& range, const Batch& batch);
 
+// Runs the rows of a batch, which are to be drafted, through the stages of the drafter that the backend was
+// made for. The states remain as they are: of the rows behind them nothing is kept.
+PassOutput draft(Backend& stages, const LayerRange& range, const Batch& batch);
+
 }  // namespace cachalot

@@ -26,7 +26,7 @@ void HostBackend::open_rings(int l) {
     open_.resize(batch_.sequences().size());
     std::size_t next = 0;
     for (std::size_t i = 0; const SequenceRows& s : batch_.sequences())
-        each_ring(layout_.layer(l), open_[i++], [&](const RowRing& ring, RingView& view) {
+        each_ring(layout(l), open_[i++], [&](const RowRing& ring, RingView& view) {
             if (next == a_.rings.size()) a_.rings.emplace_back(a_.device);
             auto* scratch = a_.rings[next++].reserve(
                 static_cast<std::size_t>(ring.scratch_rows(s.count) * ring.row_bytes));
@@ -38,7 +38,7 @@ void HostBackend::close_rings(int l, std::size_t first_sequence) {
     const auto sequences = batch_.sequences();
     for (std::size_t i = first_sequence; i < sequences.size(); ++i) {
         const SequenceRows& s = sequences[i];
-        each_ring(layout_.layer(l), open_[i], [&](const RowRing& ring, const RingView& view) {
+        each_ring(layout(l), open_[i], [&](const RowRing& ring, const RingView& view) {
             ring.close(s.slab, view, s.start, s.count);
         });
     }
@@ -110,7 +110,7 @@ void HostBackend::remember(int l) {
     box("remember", l, [this, l] {
         const AttentionWeights& w = layer(l).attention;
         const LayerShape& shape = config_.shape(l);
-        const LayerLayout& layout = layout_.layer(l);
+        const LayerLayout& places = layout(l);
         open_rings(l);
         std::vector<LatentCall> latents;
         std::vector<CompressCall> pools;
@@ -125,7 +125,7 @@ void HostBackend::remember(int l) {
                                w.kv_norm.data(), config_.norm_eps, rope_.rows(shape.ratio != 0, s.first),
                                layout_.window_format(), open.window});
             if (!keeps_rows) continue;
-            pools.push_back(compressor(w.compressor, layout.compressed, s, a_.pool_kv, a_.pool_gate, open.kv,
+            pools.push_back(compressor(w.compressor, places.compressed, s, a_.pool_kv, a_.pool_gate, open.kv,
                                        open.score, layout_.compressed_format()));
             if (keys_of_rows) {
                 const auto first = s.start / shape.ratio;
@@ -133,10 +133,10 @@ void HostBackend::remember(int l) {
                 pools.back().latents = latent + std::int64_t(new_rows) * config_.head_dim;
                 keys.push_back({first, count, key + std::int64_t(new_rows) * config_.index_head_dim,
                                 w.indexer.k_norm.data(), config_.norm_eps, shape.ratio,
-                                rope_.frequencies(true), layout_.index_format(), layout.index.rows(s.pages)});
+                                rope_.frequencies(true), layout_.index_format(), places.index.rows(s.pages)});
                 new_rows += count;
             } else if (shape.indexer) {
-                pools.push_back(compressor(w.indexer.compressor, layout.index, s, a_.index_kv, a_.index_gate,
+                pools.push_back(compressor(w.indexer.compressor, places.index, s, a_.index_kv, a_.index_gate,
                                            open.index_kv, open.index_score, layout_.index_format()));
                 pools.back().hadamard = config_.index_hadamard;
             }
@@ -160,7 +160,7 @@ void HostBackend::leave_context(int l) {
         close_rings(l, others);
         for (const SequenceRows& s : batch_.sequences().subspan(others))
             for (int next = l + 1; next < range_.last; ++next) {
-                const RowRing& window = layout_.layer(next).window;
+                const RowRing& window = layout(next).window;
                 std::memset(s.slab + window.offset, 0, static_cast<std::size_t>(window.bytes()));
             }
         batch_.leave_context();
@@ -190,7 +190,7 @@ void HostBackend::choose(int l) {
             call.ratio = shape.ratio;
             call.hadamard = c.index_hadamard;
             call.format = layout_.index_format();
-            call.keys = layout_.layer(shape.kv_source).index.rows(s.pages);
+            call.keys = layout(shape.kv_source).index.rows(s.pages);
             call.top_k = c.index_top_k;
             call.selected = selected + first * c.index_top_k;
             if (candidates)
@@ -222,9 +222,12 @@ void HostBackend::attend(int l) {
             call.compressed_format = layout_.compressed_format();
             call.window_size = c.sliding_window;
             if (l > c.context_layers_end()) call.window_first = s.context_end;
+            if (first_stage_) call.window_first = s.draft_begin;
+            call.block =
+                first_stage_ > 0;  // what is to be drafted is not known yet, so nothing of it is hidden
             call.window = open_[i++].window;
             call.ratio = shape.ratio;
-            if (shape.ratio) call.compressed = layout_.layer(shape.kv_source).compressed.rows(s.pages);
+            if (shape.ratio) call.compressed = layout(shape.kv_source).compressed.rows(s.pages);
             if (shape.index_source >= 0)  // as chosen by this layer or one before
                 call.selected = a_.selected.address() + std::int64_t(s.first) * c.index_top_k;
             call.top_k = c.index_top_k;

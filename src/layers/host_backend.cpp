@@ -8,7 +8,7 @@ namespace cachalot {
 
 HostBackend::HostBackend(Primitives& primitives, const Config& config, const Weights& weights,
                          ExpertStore& store, EngramStore* engram, const std::shared_ptr<KvPool>& pool,
-                         const LayerRange& range, Trace* trace)
+                         const LayerRange& range, Trace* trace, const DraftModel* drafter, int first_stage)
     : primitives_(primitives),
       config_(config),
       weights_(weights),
@@ -18,6 +18,8 @@ HostBackend::HostBackend(Primitives& primitives, const Config& config, const Wei
       layout_(pool_->layout()),
       range_(range),
       trace_(trace),
+      drafter_(drafter),
+      first_stage_(first_stage),
       stream_(pool_->stream()),
       mixing_{config.hidden_size, config.sinkhorn_iterations, config.hyper_connection_eps, config.norm_eps},
       batch_(pool_->device()),
@@ -40,6 +42,7 @@ PassOutput HostBackend::pass(const Batch& batch, const std::function<void()>& is
     else
         output.streams = {a_.last_streams.reserve(n * boundary), n * boundary};
 
+    if (first_stage_) output.collapsed = {a_.collapsed.reserve(wanted * H), wanted * H};
     if (engram_) engram_->begin_pass(batch);  // its reads are small and needed soon: before those of experts
     store_.begin_pass(batch);
     batch_.load(batch, stream_);
@@ -185,8 +188,17 @@ void HostBackend::head() {
             if (mixed && from != to) std::copy_n(mixed + from * kStreams, kStreams, mixed + to * kStreams);
             ++to;
         }
-        primitives_.hyper_connection_head(weights_.head_mix, mixing_, weights_.norm.data(), streams, wanted,
-                                          room(a_.x, H), mixed);
+        float* x = room(a_.x, H);
+        const auto collapse_with = [&](const float* norm) {
+            primitives_.hyper_connection_head(weights_.head_mix, mixing_, norm, streams, wanted, x, mixed);
+        };
+        if (first_stage_) {
+            collapse_with(nullptr);
+            std::copy_n(x, wanted * H, a_.collapsed.address());
+            primitives_.rms_norm(x, weights_.norm.data(), config_.norm_eps, wanted, config_.hidden_size);
+        } else {
+            collapse_with(weights_.norm.data());
+        }
         // [wanted, H] -> [wanted, vocab]
         Projection head{&weights_.head, a_.x.address(), H, a_.logits.address(), config_.vocab_size};
         primitives_.project({&head, 1}, wanted);

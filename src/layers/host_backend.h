@@ -16,6 +16,7 @@
 #include "layers/backend.h"
 #include "layers/batch_mirror.h"
 #include "layers/rope.h"
+#include "model/draft_model.h"
 #include "model/layer_range.h"
 
 namespace cachalot {
@@ -23,14 +24,17 @@ namespace cachalot {
 class HostBackend final : public Backend {
   public:
     // The primitives, the model's parts and the stores outlive the backend. `engram`: null if the model has
-    // no tables. `trace`: records every box, if anything does.
+    // no tables. `trace`: records every box, if anything does. `drafter`: its stages remember what passes
+    // through this model. `first_stage`, if not 0: these layers are the stages of a drafter, whose windows the
+    // states have in the places from this one on.
     HostBackend(Primitives& primitives, const Config& config, const Weights& weights, ExpertStore& store,
                 EngramStore* engram, const std::shared_ptr<KvPool>& pool, const LayerRange& range,
-                Trace* trace = nullptr);
+                Trace* trace = nullptr, const DraftModel* drafter = nullptr, int first_stage = 0);
 
     PassOutput pass(const Batch& batch, const std::function<void()>& issue) override;
     void embed() override;
     void engram(int layer) override;
+    void tap(int layer) override;
     void attention_input(int layer) override;
     void remember(int layer) override;
     void leave_context(int layer) override;
@@ -40,6 +44,7 @@ class HostBackend final : public Backend {
     void attention_output(int layer) override;
     void expert_input(int layer) override;
     void experts(int layer) override;
+    void absorb() override;
     void head() override;
     void sample(int rows, const std::function<void(int row)>& choose) override;
     void observe(LayerObserver observer) override {
@@ -64,6 +69,7 @@ class HostBackend final : public Backend {
         stream_.run(std::move(work));
     }
 
+    const LayerLayout& layout(int l) const { return layout_.layer(first_stage_ + l); }
     const LayerWeights& layer(int l) const { return weights_.layers[static_cast<std::size_t>(l)]; }
     std::size_t rows() const { return static_cast<std::size_t>(batch_.rows()); }
     float* room(Buffer<float>& buffer, std::int64_t row_size) {  // [rows, row_size]
@@ -89,6 +95,8 @@ class HostBackend final : public Backend {
     const KvLayout& layout_;
     const LayerRange range_;
     Trace* const trace_;
+    const DraftModel* const drafter_;
+    const int first_stage_;
     Stream& stream_;
     const HyperConnectionParams mixing_;
     BatchMirror batch_;

@@ -12,6 +12,9 @@ std::shared_ptr<const DraftModel> load_draft_model(const Checkpoint& checkpoint,
     bind_drafter(checkpoint, bound);
     auto draft = std::make_shared<DraftModel>();
     draft->dspark = checkpoint.config().dspark;
+    draft->targets = draft->dspark.target_layers;
+    if (!checkpoint.config().is_v41())
+        for (int& layer : draft->targets) ++layer;
     draft->config = dspark_stages(checkpoint.config());
     draft->parts = std::move(bound.drafter);
     draft->weights.embedding = model.embedding;

@@ -12,6 +12,8 @@ namespace cachalot {
 struct DraftModel {
     std::shared_ptr<const Checkpoint> beside;  // null: it is in the model's own files
     DsparkConfig dspark;
+    // Those layers of the model whose input it reads: releases of V4 name the layer before.
+    std::vector<int> targets;
     Config config;         // of the stages, as the layers of a model (dspark_stages)
     Weights weights;       // likewise
     DrafterWeights parts;  // what no model has; its stages are empty

@@ -17,9 +17,11 @@ DiskRead::DiskRead(const KvCodec& codec, KvCheckpoint known, std::span<const std
     CACHALOT_CHECK(!records_.empty());
     codec.make_room(state_, length_);
     const auto whole = length_ / TokenChain::kBlock * TokenChain::kBlock;
+    const auto rows = codec.rows_bytes(whole, length_);
+    const auto snapshot = records_.back().place.size - PageFiles::kHeader;
     buffer_.resize(
         static_cast<std::size_t>(std::max(codec.rows_bytes(0, TokenChain::kBlock),
-                                          codec.rows_bytes(whole, length_) + codec.rings_bytes(length_))));
+                                          codec.are_rings(snapshot - rows, length_) ? snapshot : rows)));
 }
 
 std::optional<KvCheckpoint> DiskRead::take() {
@@ -86,7 +88,6 @@ void DiskReader::work() {
 void DiskReader::perform(DiskRead& read) {
     auto& state = read.state_;
     std::span<const std::int32_t> tokens(read.tokens_);
-    const auto rings = codec_.rings_bytes(read.length_);
     for (const auto& record : read.records_) {
         if (quit_ || current_.use_count() == 1) return;
         const bool snapshot = &record == &read.records_.back();
@@ -94,11 +95,13 @@ void DiskReader::perform(DiskRead& read) {
             snapshot ? static_cast<std::int64_t>(tokens.size())
                      : std::min<std::int64_t>(TokenChain::kBlock, static_cast<std::int64_t>(tokens.size()));
         const auto rows = codec_.rows_bytes(state.length, state.length + count);
-        const auto bytes = rows + (snapshot ? rings : 0);
-        const auto payload = std::span(read.buffer_).first(static_cast<std::size_t>(bytes));
+        const auto bytes = snapshot ? record.place.size - PageFiles::kHeader : rows;
         std::string problem;
         try {
-            problem = files_.read(record.place, record.name, payload);
+            if (snapshot && !codec_.are_rings(bytes - rows, read.length_))
+                problem = "a record is of another size than its tokens";
+            const auto payload = std::span(read.buffer_).first(static_cast<std::size_t>(bytes));
+            if (problem.empty()) problem = files_.read(record.place, record.name, payload);
             if (problem.empty() && !codec_.read_rows(state, tokens.first(static_cast<std::size_t>(count)),
                                                      payload.first(static_cast<std::size_t>(rows))))
                 problem = "a record holds other tokens than the index says";

@@ -51,10 +51,12 @@ std::int64_t check_record_header(const KvCodec& codec, const ChainKey& fingerpri
     for (int i = 7; i >= 0; --i)
         count = count << 8 | static_cast<std::uint64_t>(header[24u + static_cast<unsigned>(i)]);
     // A token has bytes.
-    if (count == 0 || count > std::min(size, kMostTokens) ||
-        record_bytes(codec, static_cast<std::int64_t>(count)) != size)
+    if (count == 0 || count > std::min(size, kMostTokens)) fail("{}", kDamaged);
+    const auto length = static_cast<std::int64_t>(count);
+    const auto beside = kRecordHeader + static_cast<std::size_t>(codec.rows_bytes(0, length)) + kHash;
+    if (size < beside || !codec.are_rings(static_cast<std::int64_t>(size - beside), length))
         fail("{}", kDamaged);
-    return static_cast<std::int64_t>(count);
+    return length;
 }
 
 StateRecord::StateRecord(const KvCodec& codec, const ChainKey& fingerprint,

@@ -19,6 +19,7 @@ enum class RowsKind : std::uint8_t {
     prompt,  // tokens that are read
     decode,  // the newest token of an answer
     verify,  // the newest token of an answer, and drafted ones that may follow it
+    draft,   // the newest token of an answer, and tokens to be drafted: for the drafter's stages
 };
 
 // The rows of one sequence inside the batch.

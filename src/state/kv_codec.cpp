@@ -26,13 +26,10 @@ std::int64_t KvCodec::rows_bytes(std::int64_t begin, std::int64_t end) const {
     return total;
 }
 
-std::int64_t KvCodec::rings_bytes(std::int64_t length) const {
-    std::int64_t total = pool_->layout().context_end_bytes();
-    for (const auto& layer : pool_->layout().layers())
-        layer.each_ring(length, [&](const RowRing& ring, std::int64_t first) {
-            total += (length - first) * ring.row_bytes;
-        });
-    return total;
+std::int64_t KvCodec::rings_bytes(std::int64_t length) const { return pool_->layout().rings_bytes(length); }
+
+bool KvCodec::are_rings(std::int64_t bytes, std::int64_t length) const {
+    return pool_->layout().are_rings(bytes, length);
 }
 
 void KvCodec::write_rows(const KvCheckpoint& state, std::int64_t begin, std::span<const std::int32_t> tokens,

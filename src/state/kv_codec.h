@@ -6,8 +6,8 @@
 //     block    tokens (int32), then for each compressor, layer by layer, the rows of those tokens
 //     rest     the same for the tokens beyond the last whole block, then the rings
 //
-// All sizes follow from the shape of the model and the number of tokens, so nothing else is written, and
-// bytes of any other size are not a state. How the rows lie in memory is not written: there, a page holds the
+// All sizes but what the drafter adds to the rings follow from the shape of the model and the number of
+// tokens, so nothing else is written. How the rows lie in memory is not written: there, a page holds the
 // rows of all layers.
 #pragma once
 
@@ -26,6 +26,9 @@ class KvCodec {
     // Bytes of the rows of tokens [begin, end) and of the tokens themselves.
     std::int64_t rows_bytes(std::int64_t begin, std::int64_t end) const;
     std::int64_t rings_bytes(std::int64_t length) const;
+    // Whether so many bytes may be those: a state may come from a process with a drafter, or from one
+    // without.
+    bool are_rings(std::int64_t bytes, std::int64_t length) const;
 
     // The tokens and their rows; `out` has rows_bytes(begin, begin + tokens.size()) bytes. Any thread may
     // call it.

@@ -24,10 +24,20 @@ RowFormat::Kind kind_of(RowRounding rounding) {
     CACHALOT_CHECK(!"a value of RowRounding");
 }
 
+std::int64_t needed_bytes(std::span<const LayerLayout> layers, std::int64_t length) {
+    std::int64_t total = 0;
+    for (const auto& layer : layers)
+        layer.each_ring(length, [&](const RowRing& ring, std::int64_t first) {
+            total += (length - first) * ring.row_bytes;
+        });
+    return total;
+}
+
 }  // namespace
 
-KvLayout::KvLayout(const Config& config, KvPrecision precision, const LayerRange& range)
-    : precision_(precision) {
+KvLayout::KvLayout(const Config& config, KvPrecision precision, const LayerRange& range,
+                   const DsparkConfig& drafter)
+    : precision_(precision), model_layers_(config.layer_shapes.size()) {
     using Kind = RowFormat::Kind;
     auto format = [&](Kind rounded, int size) {
         return RowFormat{precision == KvPrecision::f32 ? Kind::f32 : rounded, size, config.rope_dim};
@@ -36,7 +46,7 @@ KvLayout::KvLayout(const Config& config, KvPrecision precision, const LayerRange
     compressed_format_ = format(kind_of(config.compressed_rows), config.head_dim);
     index_format_ = format(Kind::fp4_key, config.index_head_dim);
     if (config.context_layers_end() < config.layers) context_end_bytes_ = sizeof(std::int64_t);
-    layers_.resize(config.layer_shapes.size());
+    layers_.resize(model_layers_ + static_cast<std::size_t>(drafter.stages));
     for (int l = range.first; l < range.last; ++l) {
         const LayerShape& shape = config.shape(l);
         LayerLayout& layer = layers_[static_cast<std::size_t>(l)];
@@ -45,6 +55,10 @@ KvLayout::KvLayout(const Config& config, KvPrecision precision, const LayerRange
         layer.compressed = place(shape, compressed_format_, true);
         if (shape.indexer) layer.index = place(shape, index_format_, config.index_compressor);
     }
+    // The last row of a block sees the whole window before the block.
+    for (auto stage = layers_.begin() + static_cast<std::ptrdiff_t>(model_layers_); stage != layers_.end();
+         ++stage)
+        stage->window = place(config.sliding_window - 1 + drafter.block_size, window_format_.bytes());
 }
 
 // `pools`: the rows are pooled from the tokens themselves, and not made of other rows.
@@ -67,6 +81,21 @@ RowRing KvLayout::place(std::int64_t keep, std::int64_t row_bytes) {
     RowRing ring{0, row_bytes, keep};
     ring.offset = place_bytes(slab_bytes_, ring.bytes());
     return ring;
+}
+
+std::int64_t KvLayout::model_rings_bytes(std::int64_t length) const {
+    return needed_bytes(layers(), length) + context_end_bytes_;
+}
+
+std::int64_t KvLayout::rings_bytes(std::int64_t length) const {
+    const std::int64_t draft_begin = drafts() ? sizeof(std::int64_t) : 0;
+    return model_rings_bytes(length) + needed_bytes(draft_stages(), length) + draft_begin;
+}
+
+bool KvLayout::are_rings(std::int64_t bytes, std::int64_t length) const {
+    constexpr std::int64_t kSmall = 1 << 20;
+    const auto of_model = model_rings_bytes(length);
+    return bytes >= of_model && bytes - of_model <= std::max(of_model, kSmall);  // a drafter is small
 }
 
 }  // namespace cachalot

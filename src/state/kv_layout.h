@@ -8,10 +8,13 @@
 //
 //     page:  | layer 2: 64 rows, 64 keys | layer 3: 2 rows | layer 4: 64 rows, 64 keys | ...
 //     slab:  | layer 0: window | ... | layer 2: window, kv, score, index kv, index score | ...
+//
+// Behind the layers of the model come the stages of its drafter, if one is used: windows only.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/layer_range.h"
@@ -85,20 +88,29 @@ class KvLayout {
     static constexpr std::int64_t kPageTokens = std::int64_t(1) << PagedView::kPageShift;
 
     // Of the layers in `range`; others have nothing. Throws Error for a ratio above a page's tokens.
-    KvLayout(const Config& config, KvPrecision precision, const LayerRange& range);
+    // `drafter`: its stages have a place, too.
+    KvLayout(const Config& config, KvPrecision precision, const LayerRange& range,
+             const DsparkConfig& drafter = {});
     KvLayout(const Config& config, KvPrecision precision) : KvLayout(config, precision, all_layers(config)) {}
 
     KvPrecision precision() const { return precision_; }
     RowFormat window_format() const { return window_format_; }
     RowFormat compressed_format() const { return compressed_format_; }
     RowFormat index_format() const { return index_format_; }
-    const std::vector<LayerLayout>& layers() const { return layers_; }
+    std::span<const LayerLayout> layers() const { return std::span(layers_).first(model_layers_); }
+    std::span<const LayerLayout> draft_stages() const { return std::span(layers_).subspan(model_layers_); }
+    // Of the model or, behind its layers, of the drafter.
     const LayerLayout& layer(int l) const { return layers_[static_cast<std::size_t>(l)]; }
 
     std::int64_t page_bytes() const { return page_bytes_; }
     std::int64_t slab_bytes() const { return slab_bytes_; }
     // Of the number that tells where rows of context end; 0: no layer leaves them out.
     std::int64_t context_end_bytes() const { return context_end_bytes_; }
+    bool drafts() const { return layers_.size() > model_layers_; }
+    // Of KvCheckpoint::rings at so many tokens.
+    std::int64_t rings_bytes(std::int64_t length) const;
+    // Whether a checkpoint may have so many bytes of rings: more or less of a drafter makes no difference.
+    bool are_rings(std::int64_t bytes, std::int64_t length) const;
     static std::int64_t pages_for(std::int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
 
     // Bytes of a running sequence of so many tokens that shares nothing.
@@ -113,10 +125,12 @@ class KvLayout {
   private:
     CompressorLayout place(const LayerShape& shape, const RowFormat& format, bool pools);
     RowRing place(std::int64_t keep, std::int64_t row_bytes);
+    std::int64_t model_rings_bytes(std::int64_t length) const;
 
     KvPrecision precision_;
     RowFormat window_format_, compressed_format_, index_format_;
     std::vector<LayerLayout> layers_;
+    std::size_t model_layers_ = 0;
     std::int64_t page_bytes_ = 0, slab_bytes_ = 0, context_end_bytes_ = 0;
 };
 

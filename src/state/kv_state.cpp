@@ -11,10 +11,22 @@ namespace {
 // Visits the runs of bytes in a slab that a continuation at `length` reaches, in the order of
 // KvCheckpoint::rings: use(offset in the slab, bytes).
 template <class Use>
-void each_needed_run(const KvLayout& layout, std::int64_t length, const Use& use) {
-    for (const auto& layer : layout.layers())
+void each_needed_run(std::span<const LayerLayout> layers, std::int64_t length, const Use& use) {
+    for (const auto& layer : layers)
         layer.each_ring(length,
                         [&](const RowRing& ring, std::int64_t first) { ring.each_run(first, length, use); });
+}
+
+void write_number(std::byte*& to, std::int64_t number) {
+    std::memcpy(to, &number, sizeof number);
+    to += sizeof number;
+}
+
+std::int64_t read_number(const std::byte*& from) {
+    std::int64_t number;
+    std::memcpy(&number, from, sizeof number);
+    from += sizeof number;
+    return number;
 }
 
 }  // namespace
@@ -44,6 +56,7 @@ void KvState::rollback(std::int64_t length) {
     recent_.drop(static_cast<std::size_t>(length_ - length));
     length_ = length;
     context_end_ = std::min(context_end_, length);
+    draft_begin_ = std::min(draft_begin_, length);
     pages_.truncate(KvLayout::pages_for(length));
 }
 
@@ -58,19 +71,21 @@ KvCheckpoint KvState::checkpoint(std::int64_t length) const {
     saved.recent.trim(RecentTokens::kKept);
     saved.pages = pages_;
     saved.pages.truncate(KvLayout::pages_for(length));
-    const std::int64_t context_end = std::min(context_end_, length);
-    std::int64_t bytes = layout().context_end_bytes();
-    each_needed_run(layout(), length, [&](std::int64_t, std::int64_t size) { bytes += size; });
-    saved.rings.resize(static_cast<std::size_t>(bytes));
+    saved.rings.resize(static_cast<std::size_t>(layout().rings_bytes(length)));
     Stream& stream = pages_.pool()->stream();
     const std::byte* slab = slab_.address();
     std::byte* to = saved.rings.data();
-    each_needed_run(layout(), length, [&](std::int64_t offset, std::int64_t size) {
+    const auto copy = [&](std::int64_t offset, std::int64_t size) {
         stream.copy(to, slab + offset, static_cast<std::size_t>(size));
         to += size;
-    });
+    };
+    each_needed_run(layout().layers(), length, copy);
+    if (layout().context_end_bytes()) write_number(to, std::min(context_end_, length));
+    if (layout().drafts()) {
+        each_needed_run(layout().draft_stages(), length, copy);
+        write_number(to, std::min(draft_begin_, length));
+    }
     stream.synchronize();
-    if (layout().context_end_bytes()) std::memcpy(to, &context_end, sizeof context_end);
     return saved;
 }
 
@@ -84,16 +99,20 @@ void KvState::restore(const KvCheckpoint& saved) {
     Stream& stream = pages_.pool()->stream();
     std::byte* slab = slab_.address();
     const std::byte* from = saved.rings.data();
-    each_needed_run(layout(), saved.length, [&](std::int64_t offset, std::int64_t size) {
+    const auto copy = [&](std::int64_t offset, std::int64_t size) {
         stream.copy(slab + offset, from, static_cast<std::size_t>(size));
         from += size;
-    });
-    const std::int64_t beyond = layout().context_end_bytes();
-    CACHALOT_CHECK(from + beyond == saved.rings.data() + saved.rings.size());
+    };
+    const auto known = [&](std::int64_t number) { return std::clamp<std::int64_t>(number, 0, length_); };
+    CACHALOT_CHECK(layout().are_rings(static_cast<std::int64_t>(saved.rings.size()), length_));
+    each_needed_run(layout().layers(), length_, copy);
+    context_end_ = layout().context_end_bytes() ? known(read_number(from)) : 0;  // it may come from a file
+    draft_begin_ = length_;
+    if (static_cast<std::int64_t>(saved.rings.size()) == layout().rings_bytes(length_) && layout().drafts()) {
+        each_needed_run(layout().draft_stages(), length_, copy);
+        draft_begin_ = known(read_number(from));
+    }
     stream.synchronize();
-    context_end_ = 0;
-    if (beyond) std::memcpy(&context_end_, from, sizeof context_end_);
-    context_end_ = std::clamp<std::int64_t>(context_end_, 0, length_);  // it may come from a file
 }
 
 std::int64_t KvCheckpoint::bytes_beyond(const KvCheckpoint* prefix) const {

@@ -12,6 +12,7 @@
 // multiple of 128 tokens, 15 MB at worst.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <span>
@@ -47,6 +48,10 @@ class KvState {
 
     // Where those layers begin to know all tokens.
     std::int64_t context_end() const { return context_end_; }
+
+    // Where the stages of the drafter begin to: behind rows of context, and behind what was computed without
+    // a drafter.
+    std::int64_t draft_begin() const { return std::max(draft_begin_, context_end_); }
 
     // Takes back the last tokens. Possible down to rollback_limit(); throws Error below it.
     void rollback(std::int64_t length);
@@ -94,6 +99,7 @@ class KvState {
     RecentTokens recent_;
     std::int64_t length_ = 0;
     std::int64_t context_end_ = 0;
+    std::int64_t draft_begin_ = 0;
     std::int64_t floor_ = 0;  // the shortest length that the rings can go back to
 };
 
@@ -106,7 +112,8 @@ struct KvCheckpoint {
     KvPages pages;
     RecentTokens recent;
     // Layer by layer: window, kv, score, index kv, index score; oldest row first. Then, if there are layers
-    // that rows of context leave out, KvState::context_end() (int64).
+    // that rows of context leave out, KvState::context_end() (int64). Then, with a drafter, the windows of its
+    // stages and KvState::draft_begin() (int64); who has no drafter looks at nothing from there on.
     CountedBytes rings;
 
     const KvLayout& layout() const { return pages.pool()->layout(); }

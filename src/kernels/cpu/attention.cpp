@@ -75,8 +75,8 @@ class CpuPrimitives::Attention {
     }
 
   private:
-    std::int64_t position(int r) const { return c_.start + row_ + r; }
-    std::int64_t oldest(int r) const { return std::max(c_.window_first, position(r) - c_.window_size + 1); }
+    std::int64_t oldest(int r) const { return c_.oldest(row_ + r); }
+    std::int64_t beyond_newest(int r) const { return c_.newest(row_ + r) + 1; }
     std::int64_t place(int r) const {
         return (std::int64_t(row_ + r) * c_.heads + head_) * c_.window_format.size;
     }
@@ -112,9 +112,9 @@ class CpuPrimitives::Attention {
 
     void attend_window() {
         use_tiles(
-            c_.window_format, oldest(0), position(rows_ - 1) + 1,
+            c_.window_format, oldest(0), beyond_newest(rows_ - 1),
             [&](std::int64_t i) { return c_.window.row(i); }, [&](int r) { return oldest(r); },
-            [&](int r) { return position(r) + 1; });
+            [&](int r) { return beyond_newest(r); });
     }
     void attend_compressed() {
         const Visible all = visible_rows(c_, row_ + rows_ - 1);

@@ -38,6 +38,7 @@ class CpuPrimitives final : public Primitives {
     void hyper_connection_head(const HyperConnectionWeights& weights, const HyperConnectionParams& params,
                                const float* norm, const float* streams, int rows, float* x,
                                const float* delayed) override;
+    void average(const float* streams, int hidden, int rows, float* y, std::int64_t y_stride) override;
     void engram(const EngramParams& params, const float* kv, float* streams, int rows) override;
     void project(std::span<const Projection> projections, int rows) override;
     void rms_norm(float* x, const float* weight, float eps, int rows, int n) override;

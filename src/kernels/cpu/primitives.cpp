@@ -109,7 +109,14 @@ void CpuPrimitives::hyper_connection_head(const HyperConnectionWeights& w, const
                 pre[j] = sigmoid(mix[r * 4 + j] * inverse * w.scale[0] + w.base[j]) + p.eps;
         }
         kernels_.collapse(pre, streams + r * kStreams * p.hidden, x + r * p.hidden, p.hidden);
-        kernels_.rms_norm(x + r * p.hidden, norm, p.norm_eps, p.hidden);
+        if (norm) kernels_.rms_norm(x + r * p.hidden, norm, p.norm_eps, p.hidden);
+    });
+}
+
+void CpuPrimitives::average(const float* streams, int hidden, int rows, float* y, std::int64_t y_stride) {
+    each(rows, std::int64_t(rows) * hidden * kStreams, [&](std::int64_t r, int) {
+        constexpr float kEqual[kStreams] = {0.25f, 0.25f, 0.25f, 0.25f};
+        kernels_.collapse(kEqual, streams + r * kStreams * hidden, y + r * y_stride, hidden);
     });
 }
 

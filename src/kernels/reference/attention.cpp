@@ -173,7 +173,7 @@ void attend(const AttendCall& c) {
     for (int r = 0; r < c.rows; ++r) {
         std::int64_t position = c.start + r;
         std::vector<std::vector<float>> keys;
-        for (auto p = std::max(c.window_first, position - c.window_size + 1); p <= position; ++p)
+        for (auto p = c.oldest(r); p <= c.newest(r); ++p)
             keys.push_back(decoded(c.window_format, c.window.row(p)));
         std::int64_t visible = c.ratio ? (position + 1) / c.ratio : 0;
         bool chosen = c.selected && visible > c.top_k;

@@ -28,7 +28,7 @@ std::vector<float> mixes(const HyperConnectionWeights& w, const HyperConnectionP
     return m;
 }
 
-// x = norm(sum over j of pre[j] * streams[j])
+// x = norm(sum over j of pre[j] * streams[j]); without a norm: the sum
 void collapse(const float* pre, const HyperConnectionParams& p, const float* norm, const float* streams,
               float* x) {
     for (int i = 0; i < p.hidden; ++i) {
@@ -36,7 +36,7 @@ void collapse(const float* pre, const HyperConnectionParams& p, const float* nor
         for (int j = 0; j < S; ++j) sum += pre[j] * streams[j * p.hidden + i];
         x[i] = sum;
     }
-    rms_norm(x, norm, p.norm_eps, p.hidden);
+    if (norm) rms_norm(x, norm, p.norm_eps, p.hidden);
 }
 
 // c[j][k], j = source, k = destination: softmax over k, then alternating normalisation, columns last.
@@ -102,6 +102,14 @@ void hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectio
     float pre[S];
     for (int j = 0; j < S; ++j) pre[j] = sigmoid(m[j] * w.scale[0] + w.base[j]) + p.eps;
     collapse(pre, p, norm, streams, x);
+}
+
+void average(const float* streams, int hidden, float* y) {
+    for (std::int64_t i = 0; i < hidden; ++i) {
+        float sum = 0;
+        for (int j = 0; j < S; ++j) sum += streams[j * std::int64_t(hidden) + i];
+        y[i] = sum / S;
+    }
 }
 
 // g_k = sigmoid(sign(d) sqrt(max(|d|, 1e-6))), d = norm(X_k; q_k) . norm(key_k; k_k) / sqrt(H)

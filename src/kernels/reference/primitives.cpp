@@ -45,6 +45,11 @@ class ReferencePrimitives final : public Primitives {
                                              delayed ? delayed + r * 4 : nullptr);
     }
 
+    void average(const float* streams, int hidden, int rows, float* y, std::int64_t y_stride) override {
+        for (std::int64_t r = 0; r < rows; ++r)
+            reference::average(streams + r * 4 * hidden, hidden, y + r * y_stride);
+    }
+
     void engram(const EngramParams& p, const float* kv, float* streams, int rows) override {
         for (std::int64_t r = 0; r < rows; ++r)
             reference::engram(p, kv + r * 5 * p.hidden, streams + r * 4 * p.hidden);

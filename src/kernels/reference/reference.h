@@ -17,6 +17,7 @@ void hyper_connection_post(const HyperConnectionParams& p, const float* out, con
                            const float* comb, float* streams);
 void hyper_connection_head(const HyperConnectionWeights& w, const HyperConnectionParams& p, const float* norm,
                            const float* streams, float* x, const float* delayed);
+void average(const float* streams, int hidden, float* y);
 void engram(const EngramParams& p, const float* kv, float* streams);
 
 void latent(const LatentCall& call);

@@ -1,0 +1,71 @@
+#include "engine/block_drafter.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "tensor/convert.h"
+
+namespace cachalot {
+
+BlockDrafter::BlockDrafter(Engine& engine) : engine_(engine), drafter_(*engine.drafter()) {}
+
+int BlockDrafter::block_size() const { return drafter_.dspark.block_size; }
+
+std::vector<BlockDrafter::Draft> BlockDrafter::propose(std::span<const Request> requests) {
+    std::vector<Draft> drafts(requests.size());
+    if (requests.empty()) return drafts;
+    std::vector<std::int32_t> block(static_cast<std::size_t>(block_size()), drafter_.dspark.noise_token);
+    Batch batch;
+    for (const Request& request : requests) {
+        block.front() = request.newest;
+        batch.add(*request.state, block, RowsKind::draft, Batch::Logits::all);
+    }
+    const PassOutput output = engine_.draft(batch);
+
+    const auto vocab = static_cast<std::size_t>(output.vocab);
+    const auto rank = static_cast<std::size_t>(drafter_.dspark.markov_rank);
+    const auto hidden = static_cast<std::size_t>(drafter_.config.hidden_size);
+    std::vector<std::size_t> drafting(requests.size());
+    std::iota(drafting.begin(), drafting.end(), std::size_t{0});
+    for (std::size_t i = 0; !drafting.empty(); ++i) {
+        std::erase_if(drafting, [&](std::size_t r) {
+            return i >= block.size() || std::ssize(drafts[r].tokens) < static_cast<std::ptrdiff_t>(i) ||
+                   static_cast<std::ptrdiff_t>(i) >= requests[r].most;
+        });
+        const std::size_t n = drafting.size();
+        float* embeddings = embeddings_.reserve(n * rank);
+        float* bias = bias_.reserve(n * vocab);
+        for (std::size_t k = 0; k < n; ++k) {
+            const auto r = drafting[k];
+            const auto before = i == 0 ? requests[r].newest : drafts[r].tokens.back();
+            dequantize_row(drafter_.parts.markov_embedding, before, {embeddings + k * rank, rank});
+        }
+        const Projection markov{&drafter_.parts.markov_head, embeddings, static_cast<std::int64_t>(rank),
+                                bias, output.vocab};
+        engine_.primitives().project({&markov, 1}, static_cast<int>(n));
+        engine_.backend().sample(static_cast<int>(n), [&](int k) {
+            const auto at = static_cast<std::size_t>(k), r = drafting[at];
+            const auto row = r * block.size() + i;
+            const auto logits = output.logits.subspan(row * vocab, vocab);
+            if (observer_) observer_(static_cast<int>(r), static_cast<int>(i), false, logits);
+            for (std::size_t v = 0; v < vocab; ++v) logits[v] += bias[at * vocab + v];
+            if (observer_) observer_(static_cast<int>(r), static_cast<int>(i), true, logits);
+            const auto token = requests[r].choose(logits);
+            if (!token) return;
+            drafts[r].tokens.push_back(*token);
+            drafts[r].confidences.push_back(
+                confidence(output.collapsed.subspan(row * hidden, hidden), {embeddings + at * rank, rank}));
+        });
+    }
+    return drafts;
+}
+
+float BlockDrafter::confidence(std::span<const float> collapsed, std::span<const float> embedding) const {
+    const auto& weights = drafter_.parts.confidence;  // [H + markov rank]
+    const auto middle = weights.begin() + std::ssize(collapsed);
+    return std::inner_product(weights.begin(), middle, collapsed.begin(), 0.0f) +
+           std::inner_product(middle, weights.end(), embedding.begin(), 0.0f);
+}
+
+}  // namespace cachalot

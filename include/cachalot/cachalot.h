@@ -106,7 +106,13 @@ CACHALOT_API void cachalot_free(void* data);
 /* ---- opening ----------------------------------------------------------------------------------- */
 
 enum { CACHALOT_KV_FP8 = 0, CACHALOT_KV_F32 = 1 }; /* precisions of attention states */
-enum { CACHALOT_DRAFT_OFF = 0, CACHALOT_DRAFT_LOOKUP = 1, CACHALOT_DRAFT_AUTO = 2 };
+enum {
+    CACHALOT_DRAFT_OFF = 0,
+    CACHALOT_DRAFT_LOOKUP = 1, /* what followed before in the text */
+    CACHALOT_DRAFT_AUTO = 2,   /* the model's drafter, or else LOOKUP, where it is faster */
+    CACHALOT_DRAFT_DSPARK = 3, /* the model's drafter of this kind */
+    CACHALOT_DRAFT_MTP = 4
+};
 
 /* A line for people, without a line break at its end. Notes come one at a time, by any thread, until
  * cachalot_open() has failed or cachalot_close() has returned. The callback should return soon, and must not

@@ -39,11 +39,13 @@ Log note_log(const NoteSink& note) {
     return Log(std::make_shared<LogWriter>(std::vector{output}));
 }
 
-Drafting drafting(std::int32_t draft) {
+const char* draft_mode(std::int32_t draft) {
     switch (draft) {
-        case CACHALOT_DRAFT_OFF: return Drafting::off;
-        case CACHALOT_DRAFT_LOOKUP: return Drafting::lookup;
-        case CACHALOT_DRAFT_AUTO: return Drafting::automatic;
+        case CACHALOT_DRAFT_OFF: return "off";
+        case CACHALOT_DRAFT_LOOKUP: return "lookup";
+        case CACHALOT_DRAFT_AUTO: return "auto";
+        case CACHALOT_DRAFT_DSPARK: return "dspark";
+        case CACHALOT_DRAFT_MTP: return "mtp";
     }
     invalid("options.draft: {} is no CACHALOT_DRAFT_...", draft);
 }
@@ -115,6 +117,7 @@ OpenEngineOptions engine_options(const char* path, const cachalot_options& o) {
     engine.decoder_prefill = o.decoder_prefill ? decoder_prefill(o.decoder_prefill) : "auto";
     if (o.engram_cache) engine.engram_cache = engram_cache(o.engram_cache);
     if (o.engram) engine.engram = path_text(o.engram, "options.engram");
+    engine.draft = draft_mode(o.draft);
     engine.note = note_sink(o);
     engine.log = note_log(engine.note);
     return engine;
@@ -133,7 +136,6 @@ server::OpenServiceOptions service_options(const char* path, const cachalot_opti
     options.service.scheduler.parallel = o.parallel;
     options.service.scheduler.beside = 0;
     options.service.scheduler.memory = o.kv_memory;
-    options.service.scheduler.drafting = drafting(o.draft);
     return options;
 }
 

@@ -38,20 +38,6 @@ std::optional<Effort> effort_of(const std::string& mode) {
 
 }  // namespace
 
-void add_draft_to(CLI::App& app, Drafting& drafting) {
-    drafting = Drafting::automatic;
-    const auto choose = [&drafting](const std::string& word) {
-        drafting = word == "off" ? Drafting::off : word == "lookup" ? Drafting::lookup : Drafting::automatic;
-    };
-    app.add_option_function<std::string>(
-           "--draft", choose,
-           "verify several drafted tokens in one pass. "
-           "lookup: draft what followed the last time that the text had the same last tokens; "
-           "auto: lookup where it is faster; off: never. The answer is the same")
-        ->check(one_of({"auto", "lookup", "off"}))
-        ->default_str("auto");
-}
-
 std::string draft_text(std::int64_t drafted, std::int64_t accepted) {
     return fmt::format("drafts    {} tokens, {} of them written", drafted, accepted);
 }

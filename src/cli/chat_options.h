@@ -6,9 +6,6 @@
 
 namespace cachalot::cli {
 
-// --draft: "off", "lookup" or "auto". Options of run, chat and serve.
-void add_draft_to(CLI::App& app, Drafting& drafting);
-
 // "drafts    120 tokens, 80 of them written"
 std::string draft_text(std::int64_t drafted, std::int64_t accepted);
 

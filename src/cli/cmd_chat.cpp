@@ -12,7 +12,7 @@ void add_chat(CLI::App& app) {
     o->model.add_decoder_prefill_to(*command);
     o->model.log_options.add_to(*command);
     o->answer.add_to(*command);
-    add_draft_to(*command, o->drafting);
+    o->model.add_draft_to(*command);
     command->add_option("--load", o->load, "continue a conversation that /save wrote")
         ->excludes(command->get_option("--system"))
         ->type_name("FILE");

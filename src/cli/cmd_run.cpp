@@ -22,7 +22,6 @@ namespace {
 struct RunOptions {
     ModelOptions model;
     AnswerOptions answer;
-    Drafting drafting = Drafting::off;
     std::string prompt, file, messages, tools;
     std::vector<std::string> question;  // words of the prompt
     bool raw = false, special = false, stats = false, json = false;
@@ -138,7 +137,7 @@ Conversation conversation_of(const RunOptions& o, const Input& input, ChatFormat
 }
 
 void run_chat(const RunOptions& o, const Conversation& conversation, Engine& engine) {
-    ChatSession session(engine, o.drafting);
+    ChatSession session(engine, drafting_of(o.model.draft), o.model.draft_max);
     AnswerPrinter printer(false);
     ChatCallbacks callbacks;
     callbacks.on_prefill = [&](std::int64_t done, std::int64_t total) {
@@ -176,7 +175,7 @@ void run_raw(const RunOptions& o, const std::string& prompt, Engine& engine) {
     auto options = o.answer.generation(engine.model());
     if (o.special) options.special = GenerationOptions::Special::all;
     const auto total = static_cast<std::int64_t>(tokens.size());
-    Scheduler scheduler(engine, one_at_a_time(engine, o.drafting));
+    Scheduler scheduler(engine, one_at_a_time(engine, drafting_of(o.model.draft), o.model.draft_max));
     const auto sequence = std::make_shared<Sequence>(
         Generation(engine, std::move(tokens), std::move(options)), SequenceOptions());
     const Generation& generation = sequence->generation();
@@ -227,7 +226,6 @@ void run_command(const RunOptions& o) {
         TerminalChatOptions chat;
         chat.model = o.model;
         chat.answer = o.answer;
-        chat.drafting = o.drafting;
         return terminal_chat(chat);
     }
     o.model.check({.inputs = {o.file, o.messages, o.tools}});
@@ -279,7 +277,7 @@ void add_run(CLI::App& app) {
         ->add_flag("--special", o->special, "with --raw: recognise special tokens in the text and show them")
         ->needs(raw);
     o->answer.add_to(*command);
-    add_draft_to(*command, o->drafting);
+    o->model.add_draft_to(*command);
     raw->excludes(tools);
     for (const char* of_chat : {"--system", "--think", "--april"})
         raw->excludes(command->get_option(of_chat));

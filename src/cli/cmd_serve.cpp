@@ -288,7 +288,7 @@ void add_serve(CLI::App& app) {
         ->check(CLI::Range(1, 1024))
         ->capture_default_str()
         ->type_name("N");
-    add_draft_to(*command, o->scheduler.drafting);
+    o->model.add_draft_to(*command);
     command
         ->add_option("--kv-memory", o->scheduler.memory,
                      "memory for the attention states of running requests and for prefixes of earlier ones, "

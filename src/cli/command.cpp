@@ -98,6 +98,21 @@ void ModelOptions::add_decoder_prefill_to(CLI::App& app, const std::string& othe
         ->type_name("N|exact|auto");
 }
 
+void ModelOptions::add_draft_to(CLI::App& app) {
+    draft = "auto";
+    app.add_option("--draft", draft,
+                   "verify several drafted tokens in one pass. "
+                   "dspark, mtp: drafts of the model's drafter of that kind; "
+                   "lookup: what followed the last time that the text had the same last tokens; "
+                   "auto: the drafter if there is one, else lookup, where it is faster; off: never. "
+                   "The answer is the same")
+        ->check(one_of({std::begin(kDraftModes), std::end(kDraftModes)}))
+        ->capture_default_str();
+    app.add_option("--draft-max", draft_max, "most tokens of a draft")
+        ->check(CLI::Range(1, kLongestDraft))
+        ->capture_default_str();
+}
+
 KvPrecision ModelOptions::kv_precision() const {
     return kv_name == "f32" ? KvPrecision::f32 : KvPrecision::reference;
 }

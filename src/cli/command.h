@@ -39,6 +39,9 @@ struct ModelOptions : OpenEngineOptions {
     // For commands that read prompts in order to write.
     void add_decoder_prefill_to(CLI::App& app, const std::string& otherwise = "auto");
 
+    // For commands that write.
+    void add_draft_to(CLI::App& app);
+
     KvPrecision kv_precision() const;
 
     std::string resolved_path() const { return find_model(path); }

@@ -66,7 +66,7 @@ class Chat {
     explicit Chat(const TerminalChatOptions& options)
         : options_(options),
           engine_(options.model.engine()),
-          session_(engine_, options.drafting),
+          session_(engine_, drafting_of(options.model.draft), options.model.draft_max),
           editor_(chat_completions),
           history_(open_history(options.history, editor_.terminal())),
           answer_(options.answer),

@@ -11,7 +11,6 @@ namespace cachalot::cli {
 struct TerminalChatOptions {
     ModelOptions model;
     AnswerOptions answer;
-    Drafting drafting = Drafting::off;
     std::string load;              // a saved conversation to go on from; empty: none
     std::string history = "auto";  // FILE, "off", or "auto": one in the user's state folder
 };

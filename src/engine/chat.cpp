@@ -69,8 +69,8 @@ class Answer {
 
 }  // namespace
 
-ChatSession::ChatSession(Engine& engine, Drafting drafting)
-    : engine_(engine), scheduler_(engine, one_at_a_time(engine, drafting)) {}
+ChatSession::ChatSession(Engine& engine, Drafting drafting, int longest_draft)
+    : engine_(engine), scheduler_(engine, one_at_a_time(engine, drafting, longest_draft)) {}
 
 ChatResult ChatSession::answer(const Conversation& conversation, ChatOptions chat, GenerationOptions options,
                                const ChatCallbacks& callbacks) {

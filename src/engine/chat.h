@@ -29,7 +29,8 @@ struct ChatCallbacks {
 
 class ChatSession {
   public:
-    explicit ChatSession(Engine& engine, Drafting drafting = Drafting::off);
+    explicit ChatSession(Engine& engine, Drafting drafting = Drafting::off,
+                         int longest_draft = kLongestDraft);
 
     // The model decides the format, of V4's generations `chat` does. Throws Error for a conversation that
     // asks for no answer or does not fit in the context. The session can be used again after an error.

@@ -177,6 +177,15 @@ int decoder_prefill_tokens(const OpenEngineOptions& o, const Config& config) {
     return possible && !precise ? config.sliding_window + kMore : 0;
 }
 
+bool uses_drafter(const OpenEngineOptions& o, const Model& model) {
+    const Drafting drafting = drafting_of(o.draft);
+    if (drafting == Drafting::automatic) return model.draft != nullptr;
+    if (drafting != Drafting::drafter) return false;
+    if (!model.draft || o.draft != "dspark")
+        fail("--draft {}: {} has no such drafter", o.draft, model.checkpoint->source());
+    return true;
+}
+
 std::shared_ptr<const Model> load_model(const OpenEngineOptions& options) {
     return Model::load(find_model(options.path), options.engram);
 }
@@ -192,6 +201,7 @@ Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& 
     options.kv = o.kv;
     options.context = o.context;
     options.decoder_prefill = decoder_prefill_tokens(o, model->config);
+    options.drafter = uses_drafter(o, *model);
     options.route_trace = o.route_trace;
     options.observer = o.observer;
     options.log = o.log;

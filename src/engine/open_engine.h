@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "engine/drafting.h"
 #include "engine/engine.h"
 #include "model/checkpoint.h"
 #include "sampling/sampler.h"
@@ -38,9 +39,11 @@ struct OpenEngineOptions {
     // For a model with Engram tables. "8GB", "1%": a cache of rows; "off": no row is kept; "all": the tables
     // stay in memory; "auto": as much of it as is left.
     std::string engram_cache = "auto";
-    std::filesystem::path engram;  // where its tables are; empty: in the model
-    std::int64_t states = 0;       // bytes of attention states to plan for, but at least one conversation
-    std::string route_trace;       // file to write the choices of the routers to; empty: none is written
+    std::filesystem::path engram;   // where its tables are; empty: in the model
+    std::string draft = "off";      // of kDraftModes; with "auto" the model's drafter is used if it has one
+    int draft_max = kLongestDraft;  // most tokens of a draft
+    std::int64_t states = 0;        // bytes of attention states to plan for, but at least one conversation
+    std::string route_trace;        // file to write the choices of the routers to; empty: none is written
     ActivationObserver* observer = nullptr;  // these two must outlive the engine
     Trace* trace = nullptr;
     NoteSink note;  // may be empty
@@ -53,6 +56,9 @@ struct OpenEngineOptions {
 int decoder_prefill_tokens(const OpenEngineOptions& options, const Config& config);
 // The same without a model.
 void check_decoder_prefill(const std::string& text);
+
+// EngineOptions::drafter. Throws Error if a kind of drafter is asked for that the model has not.
+bool uses_drafter(const OpenEngineOptions& options, const Model& model);
 
 // The path that was given, else $CACHALOT_MODEL, else nano. "nano" and "nano41" are the models that are
 // installed with the program, unless there is a file or folder of that name. Throws Error if nothing was

@@ -30,9 +30,10 @@ class Stopwatch {
 
 }  // namespace
 
-SchedulerOptions one_at_a_time(const Engine& engine, Drafting drafting) {
+SchedulerOptions one_at_a_time(const Engine& engine, Drafting drafting, int longest_draft) {
     SchedulerOptions options;
     options.drafting = drafting;
+    options.longest_draft = longest_draft;
     options.parallel = 1;
     options.memory = Scheduler::least_memory(engine) + kKeptStates * engine.kv_pool()->layout().bytes_at(0);
     return options;

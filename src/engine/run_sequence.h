@@ -12,7 +12,7 @@ namespace cachalot {
 
 // For one sequence at a time, with memory for the longest that there can be and for some states of earlier
 // ones.
-SchedulerOptions one_at_a_time(const Engine& engine, Drafting drafting);
+SchedulerOptions one_at_a_time(const Engine& engine, Drafting drafting, int longest_draft = kLongestDraft);
 
 struct SequenceCallbacks {
     // Told of every event in turn; false ends the answer with it. What a pass has written beyond that does

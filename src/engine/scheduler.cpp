@@ -34,6 +34,13 @@ Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
       limit_(options.memory ? options.memory - layout_.bytes_at(0) : kNoLimit) {
     if (options.parallel < 1 || options.parallel > 1024)
         fail("parallel: {} is out of range (1 to 1024)", options.parallel);
+    if (options.longest_draft < 1 || options.longest_draft > kLongestDraft)
+        fail("draft-max: {} is out of range (1 to {})", options.longest_draft, kLongestDraft);
+    if (options.drafting == Drafting::drafter && !engine.drafter())
+        fail("drafts by the model's drafter: it has none, or it is not used");
+    if (engine.drafter() &&
+        (options.drafting == Drafting::drafter || options.drafting == Drafting::automatic))
+        drafter_.emplace(engine);
     if (options.beside < 1) fail("beside: {} is out of range", options.beside);
     if (options.headroom < 1) fail("headroom: {} is out of range", options.headroom);
     if (auto least = least_memory(engine); options.memory && options.memory < least)
@@ -45,7 +52,6 @@ Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
 
 void Scheduler::submit(std::shared_ptr<Sequence> sequence) {
     auto& s = *sequence;
-    if (options_.drafting != Drafting::off) s.drafter_ = std::make_unique<LookupDrafter>();
     s.rank_ = {passes_ + kClassPasses * static_cast<std::int64_t>(s.options_.priority), submitted_++};
     wait_again(sequence);
 }
@@ -162,7 +168,8 @@ void Scheduler::cut_at_stop(Part& part) const {
 void Scheduler::evaluate(const std::vector<Part>& parts) {
     Batch batch;
     std::vector<std::int32_t> tokens;
-    for (const auto& [s, rows, draft, forced, context] : parts) {
+    for (const Part& part : parts) {
+        const auto& [s, rows, draft, forced, confidences, context] = part;
         const auto pending = s->generation_.pending();
         CACHALOT_CHECK(s->state_->length() + size(pending) == size(s->tokens()));
         const auto known = pending.first(static_cast<std::size_t>(rows));
@@ -187,9 +194,8 @@ void Scheduler::evaluate(const std::vector<Part>& parts) {
     } catch (...) {
         return pass_failed(parts, std::current_exception());
     }
-    if (options_.drafting == Drafting::automatic && !batch.has(RowsKind::prompt))
-        gate_.passed(batch.rows(),
-                     std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    pass_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (!batch.has(RowsKind::prompt)) gate_.passed(batch.rows(), pass_seconds_);
     advance(parts, batch, output);
 }
 
@@ -202,7 +208,7 @@ void Scheduler::pass_failed(const std::vector<Part>& parts, const std::exception
         for (const auto& part : parts) drop(part.sequence, error);
         return;
     }
-    for (const auto& [held, rows, draft, forced, context] : parts) {
+    for (const auto& [held, rows, draft, forced, confidences, context] : parts) {
         auto& s = *held;
         const bool intact = s.state_->intact();
         if (s.in_doubt()) {  // it was by itself

@@ -53,17 +53,17 @@
 #include <map>
 #include <set>
 
+#include "engine/block_drafter.h"
+#include "engine/draft_calibration.h"
 #include "engine/draft_gate.h"
-#include "engine/drafter.h"
+#include "engine/drafting.h"
 #include "engine/generation.h"
+#include "engine/lookup_drafter.h"
 #include "engine/shared_tokens.h"
 #include "prefix/disk_tier.h"
 #include "prefix/prefix_index.h"
 
 namespace cachalot {
-
-// Whether tokens are drafted: not; whenever there is a guess; when that is faster.
-enum class Drafting { off, lookup, automatic };
 
 enum class Priority { interactive, normal, background };
 
@@ -72,6 +72,7 @@ struct SequenceOptions {
     std::string space;        // prefixes are shared only within one
     std::int64_t header = 0;  // the token where the last answer's header begins; 0: there is none
     bool all_logits = false;  // of the prompt's tokens, too; they are all evaluated
+    bool draft = true;        // if the scheduler does
 };
 
 // An answer for the scheduler to write.
@@ -127,7 +128,7 @@ class Sequence {
     std::int64_t base_ = 0;            // length of the kept state that it continued from, or will
     std::optional<KvState> state_;     // while it runs
     std::int64_t bytes_ = 0;
-    std::unique_ptr<Drafter> drafter_;  // none: it does not draft
+    std::unique_ptr<LookupDrafter> lookup_;  // once it was asked
     DraftRecord drafts_;
     Times times_;
     std::set<std::int64_t> marks_;  // lengths at which the state is to be kept
@@ -168,7 +169,8 @@ struct SchedulerOptions {
     std::int64_t headroom =
         256;  // tokens that a sequence must have memory for, beside what it has, in order to start
     Drafting drafting = Drafting::off;
-    DiskTier* disk = nullptr;  // for kept states; must outlive the scheduler
+    int longest_draft = kLongestDraft;  // tokens
+    DiskTier* disk = nullptr;           // for kept states; must outlive the scheduler
 };
 
 class Scheduler {
@@ -206,6 +208,7 @@ class Scheduler {
     std::int64_t preemptions() const { return preemptions_; }
     std::int64_t drafted() const { return drafted_; }    // tokens that were verified, of all sequences
     std::int64_t accepted() const { return accepted_; }  // tokens of them that were written
+    double draft_gain() const { return gate_.gain(); }   // see DraftGate
     // Tokens of prompts that were found, of all sequences that have started.
     std::int64_t hits_in_memory() const { return hits_in_memory_; }
     std::int64_t hits_on_disk() const { return hits_on_disk_; }
@@ -218,10 +221,14 @@ class Scheduler {
     using Held = std::shared_ptr<Sequence>;
     struct Part {
         Held sequence;
-        std::int64_t rows;                // tokens that are known
-        std::vector<std::int32_t> draft;  // and tokens that may follow them, ...
-        bool forced = false;              // or have to
-        bool context = false;             // the rows leave the last layers out
+        std::int64_t rows;                    // tokens that are known
+        std::vector<std::int32_t> draft;      // and tokens that may follow them, ...
+        bool forced = false;                  // or have to
+        std::vector<float> confidences = {};  // of a draft by the drafter: of its tokens
+        bool context = false;                 // the rows leave the last layers out
+    };
+    struct Company {
+        int writers, beside;  // sequences that write, rows of prompts beside them
     };
     // What a pass was for one part.
     struct Outcome {
@@ -266,10 +273,15 @@ class Scheduler {
     void pass_failed(const std::vector<Part>& parts, const std::exception_ptr& error);
     void drop(const Held& sequence, std::exception_ptr error);
 
-    // scheduler_writing.cpp
+    // scheduler_drafting.cpp
     void draft(std::vector<Part>& parts);
-    void guess(Part& part, int writers, int beside);
     int longest_draft(const Sequence& sequence) const;
+    void force(Part& part) const;
+    void look_up(Part& part, const Company& company);
+    void ask_drafter(std::vector<Part*> parts, const Company& company);
+    void judge(const Part& part, int accepted);
+
+    // scheduler_writing.cpp
     void advance(const std::vector<Part>& parts, const Batch& batch, const PassOutput& output);
     void choose(const Part& part, std::span<float> logits, Outcome& outcome) const;
     void settle(const Part& part, std::span<float> logits, Outcome outcome);
@@ -285,7 +297,11 @@ class Scheduler {
     std::int64_t passes_ = 0, submitted_ = 0, rows_ = 0, preemptions_ = 0;
     std::int64_t hits_in_memory_ = 0, hits_on_disk_ = 0;
     std::int64_t drafted_ = 0, accepted_ = 0;
+    std::optional<BlockDrafter> drafter_;
     DraftGate gate_;
+    DraftCalibration calibration_;
+    bool drafter_doubted_ = false;
+    double pass_seconds_ = 0, draft_seconds_ = 0;  // of the last pass
 };
 
 }  // namespace cachalot

@@ -1,4 +1,4 @@
-// What is drafted for a pass, and what follows from it: tokens, and states to keep.
+// What follows from a pass: tokens, and states to keep.
 #include <algorithm>
 #include <utility>
 
@@ -6,60 +6,6 @@
 #include "engine/scheduler.h"
 
 namespace cachalot {
-namespace {
-
-constexpr int kLongestDraft = 12;  // tokens
-static_assert(kLongestDraft < kRollback);
-
-}  // namespace
-
-// Adds tokens that are forced or drafted to the known ones, as far as memory suffices.
-void Scheduler::draft(std::vector<Part>& parts) {
-    auto writes = [](const Part& part) { return part.sequence->rows_kind() == RowsKind::decode; };
-    std::int64_t writers = 0, beside = 0;
-    for (const auto& part : parts) (writes(part) ? writers : beside) += part.rows;
-    bool any = false;
-    for (auto& part : parts) {
-        if (!writes(part) || part.sequence->in_doubt()) continue;
-        guess(part, static_cast<int>(writers), static_cast<int>(beside));
-        any |= !part.draft.empty();
-    }
-    if (!any) return;
-    std::int64_t need = 0;
-    for (const auto& part : parts)
-        need += part.sequence->state_->growth(part.rows + static_cast<std::int64_t>(part.draft.size()));
-    if (!has_room(need))
-        for (auto& part : parts) part.draft.clear();
-}
-
-// The last token that is written is not evaluated, so it need not be drafted.
-int Scheduler::longest_draft(const Sequence& s) const {
-    const auto context = engine_.context() - s.state_->length() - 1;
-    const auto left = static_cast<std::int64_t>(s.generation_.left()) - 1;
-    return static_cast<int>(
-        std::clamp(std::min(context, left), std::int64_t{0}, std::int64_t{kLongestDraft}));
-}
-
-void Scheduler::guess(Part& part, int writers, int beside) {
-    auto& s = *part.sequence;
-    const auto most = static_cast<std::size_t>(longest_draft(s));
-    part.draft = s.generation_.forced();
-    part.forced = !part.draft.empty();
-    if (part.forced) {
-        part.draft.resize(std::min(part.draft.size(), most));
-        return;
-    }
-    if (options_.drafting == Drafting::off || most == 0) return;
-    auto proposed = s.drafter_->propose(s.tokens(), static_cast<int>(most));
-    proposed.resize(s.generation_.allowed(proposed));
-    if (proposed.empty()) return;
-    if (options_.drafting == Drafting::automatic)
-        proposed.resize(static_cast<std::size_t>(
-            gate_.length(s.drafts_, writers, beside, static_cast<int>(proposed.size()))));
-    if (proposed.empty()) s.drafts_.skipped();
-    part.draft = std::move(proposed);
-}
-
 // Sequences choose their tokens side by side: each writes to what is its own. What they share comes after
 // that.
 void Scheduler::advance(const std::vector<Part>& parts, const Batch& batch, const PassOutput& output) {
@@ -79,6 +25,14 @@ void Scheduler::advance(const std::vector<Part>& parts, const Batch& batch, cons
             const auto i = choosing[static_cast<std::size_t>(c)];
             choose(parts[i], output.of(batch.sequences()[i]), outcomes[i]);
         });
+    }
+    if (const bool plain = std::ranges::all_of(parts, [](const Part& p) { return p.draft.empty(); });
+        !plain) {
+        std::size_t written = 0;
+        for (const Outcome& outcome : outcomes) written += outcome.written.size();
+        if (!batch.has(RowsKind::prompt))
+            gate_.wrote(static_cast<int>(written), static_cast<int>(parts.size()),
+                        pass_seconds_ + draft_seconds_);
     }
     const auto now = std::chrono::steady_clock::now();
     for (auto i : choosing) {
@@ -127,6 +81,7 @@ void Scheduler::settle(const Part& part, std::span<float> logits, Outcome outcom
     if (error) return drop(held, error);
     if (!part.draft.empty() && !part.forced) {
         s.drafts_.judged(accepted, static_cast<int>(part.draft.size()));
+        judge(part, accepted);
         drafted_ += static_cast<std::int64_t>(part.draft.size());
         accepted_ += accepted;
     }

@@ -31,6 +31,8 @@ OpenedService::OpenedService(const OpenServiceOptions& o)
       disk(with_name(o.disk, o.service.model_id), engine) {
     disk.wait(o.disk_patience);
     EngineServiceOptions options = o.service;
+    options.scheduler.drafting = drafting_of(o.engine.draft);
+    options.scheduler.longest_draft = o.engine.draft_max;
     // To read all experts for a few tokens would take as long as for many.
     if (options.scheduler.beside == 0)
         options.scheduler.beside = engine.expert_stats() ? engine.options().chunk : SchedulerOptions().beside;

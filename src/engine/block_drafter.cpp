@@ -41,9 +41,7 @@ std::vector<BlockDrafter::Draft> BlockDrafter::propose(std::span<const Request> 
             const auto before = i == 0 ? requests[r].newest : drafts[r].tokens.back();
             dequantize_row(drafter_.parts.markov_embedding, before, {embeddings + k * rank, rank});
         }
-        const Projection markov{&drafter_.parts.markov_head, embeddings, static_cast<std::int64_t>(rank),
-                                bias, output.vocab};
-        engine_.primitives().project({&markov, 1}, static_cast<int>(n));
+        markov_bias(n, embeddings, bias);
         engine_.backend().sample(static_cast<int>(n), [&](int k) {
             const auto at = static_cast<std::size_t>(k), r = drafting[at];
             const auto row = r * block.size() + i;
@@ -59,6 +57,26 @@ std::vector<BlockDrafter::Draft> BlockDrafter::propose(std::span<const Request> 
         });
     }
     return drafts;
+}
+
+// bias [n, vocab] = markov_head embeddings [n, rank]
+void BlockDrafter::markov_bias(std::size_t n, const float* embeddings, float* bias) {
+    const Matrix& head = drafter_.parts.markov_head;
+    if (head.columns % 32 == 0) {  // of the widths that kernels take; all releases have such
+        const Projection product{&head, embeddings, head.columns, bias, head.rows};
+        return engine_.primitives().project({&product, 1}, static_cast<int>(n));
+    }
+    constexpr std::int64_t kTokens = 1024;
+    const auto items = static_cast<int>((head.rows + kTokens - 1) / kTokens);
+    engine_.primitives().for_each(items, [&](int item) {
+        std::vector<float> row(static_cast<std::size_t>(head.columns));
+        for (auto v = item * kTokens; v < std::min(head.rows, (item + 1) * kTokens); ++v) {
+            dequantize_row(head, v, row);
+            for (std::size_t k = 0; k < n; ++k)
+                bias[k * static_cast<std::size_t>(head.rows) + static_cast<std::size_t>(v)] =
+                    std::inner_product(row.begin(), row.end(), embeddings + k * row.size(), 0.0f);
+        }
+    });
 }
 
 float BlockDrafter::confidence(std::span<const float> collapsed, std::span<const float> embedding) const {

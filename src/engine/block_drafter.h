@@ -49,6 +49,7 @@ class BlockDrafter {
     void observe(Observer observer) { observer_ = std::move(observer); }
 
   private:
+    void markov_bias(std::size_t n, const float* embeddings, float* bias);
     float confidence(std::span<const float> collapsed, std::span<const float> embedding) const;
 
     Engine& engine_;

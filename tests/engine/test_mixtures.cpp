@@ -35,6 +35,7 @@ class Mixtures : public SchedulerTest, public ForEachModel {
         int chunk = 0;
         SchedulerOptions options;
         bool disk = false;
+        bool drafter = false;   // that of the model takes part
         std::size_t crowd = 0;  // cases, from the fourth on, that come first and all at once
         std::size_t sequences = 8;
         std::size_t patience = 25;  // passes between two that are stopped, about
@@ -55,8 +56,14 @@ class Mixtures : public SchedulerTest, public ForEachModel {
         ASSERT_EQ(got, part(c.expected, 0, got.size()));
     }
 
+    EngineOptions engine_options(const Round& round) const {
+        auto options = exact(round.context, round.chunk);
+        options.drafter = round.drafter;
+        return options;
+    }
+
     void play(const Round& round) {
-        Engine engine(model(), exact(round.context, round.chunk));
+        Engine engine(model(), engine_options(round));
         auto options = round.options;
         LazyDisk calls;
         std::optional<DiskTier> disk;
@@ -141,11 +148,12 @@ TEST_P(Mixtures, EveryMixtureGivesWhatEachGivesAlone) {
         Round round;
         round.context = 320;
         round.chunk = 20 + static_cast<int>(below(100));
+        round.drafter = model()->draft && number % 4 < 3;  // what is on disk is of both kinds
         round.options.parallel = 1 + static_cast<int>(below(5));
         round.options.beside = 1 + static_cast<int>(below(60));
         round.options.headroom = 1;
         if (number % 3) {
-            const Engine engine(model(), exact(round.context));
+            const Engine engine(model(), engine_options(round));
             auto state = engine.new_state();
             round.options.memory = Scheduler::least_memory(engine) +
                                    static_cast<std::int64_t>(below(3)) * state.layout().bytes_at(0) +
@@ -157,7 +165,10 @@ TEST_P(Mixtures, EveryMixtureGivesWhatEachGivesAlone) {
             }
         }
         round.disk = number % 2;
-        round.options.drafting = number % 4 < 2 ? Drafting::off : Drafting::lookup;
+        round.options.drafting = number % 4 < 1    ? Drafting::off
+                                 : !round.drafter  ? Drafting::lookup
+                                 : number % 4 == 1 ? Drafting::drafter
+                                                   : Drafting::automatic;
         SCOPED_TRACE(number);
         play(round);
     }

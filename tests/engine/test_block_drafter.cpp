@@ -1,0 +1,177 @@
+// The drafter of nano41 and tiny41 against what an independent implementation computes from the same weights,
+// and what it leaves in the states.
+#include <algorithm>
+#include <cmath>
+
+#include "engine/block_drafter.h"
+#include "engine/scheduler_test.h"
+#include "state/kv_codec.h"
+#include "support/golden41.h"
+
+namespace cachalot {
+namespace {
+
+using test::Tokens;
+
+EngineOptions with_drafter(Precision precision = Precision::exact, KvPrecision kv = KvPrecision::reference) {
+    EngineOptions options{2, precision, kv};
+    options.drafter = true;
+    return options;
+}
+
+std::int32_t best(std::span<const float> logits) {
+    return static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin());
+}
+
+std::int32_t best_of(std::span<float> logits) { return best(logits); }
+
+class BlockDrafterGolden : public testing::TestWithParam<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(Models, BlockDrafterGolden, testing::Values("nano41", "tiny41"));
+
+// The block behind the prompt and its first token.
+TEST_P(BlockDrafterGolden, DraftsWhatTheReferenceDrafts) {
+    const auto& golden = test::model41(GetParam());
+    Engine engine(golden.model(), with_drafter());
+    BlockDrafter drafter(engine);
+    const auto vocab = static_cast<std::size_t>(engine.model().config.vocab_size);
+    for (const std::string name : {"capital", "think_sum", "prose", "tool", "retrieval_1k"}) {
+        SCOPED_TRACE(name);
+        const auto expected = golden.ids(name + ".draft");
+        const auto logits = golden.floats(name + ".draft_logits");
+        const auto confidence = golden.floats(name + ".draft_confidence");
+        ASSERT_EQ(std::ssize(expected), drafter.block_size());
+        auto state = engine.new_state();
+        const auto first = best(engine.prefill(state, golden.ids(name + ".ids")));
+        double worst = 0;
+        drafter.observe([&](int, int row, bool biased, std::span<const float> here) {
+            for (std::size_t v = 0; biased && v < vocab; ++v)
+                worst = std::max(
+                    worst, std::abs(double{here[v]} - logits[static_cast<std::size_t>(row) * vocab + v]));
+        });
+        const BlockDrafter::Request request{&state, first, drafter.block_size(), best_of};
+        const auto draft = drafter.propose({&request, 1}).front();
+        EXPECT_EQ(draft.tokens, expected);
+        EXPECT_LT(worst, 2e-3);
+        for (std::size_t i = 0; i < confidence.size(); ++i)
+            EXPECT_NEAR(draft.confidences[i], confidence[i], 2e-3) << i;
+    }
+}
+
+class BlockDrafterStates : public test::SchedulerTest {
+  protected:
+    const std::shared_ptr<const Model> model = test::model41("nano41").model();
+};
+
+// However the tokens came: in chunks longer than the window, in small ones, or one by one.
+TEST_F(BlockDrafterStates, TheDraftDoesNotDependOnThePasses) {
+    Engine engine(model, with_drafter());
+    BlockDrafter drafter(engine);
+    const auto tokens = lengthy(450);
+    std::vector<BlockDrafter::Draft> drafts;
+    for (const std::size_t chunk : {450, 200, 7, 1}) {
+        auto state = engine.new_state();
+        for (std::size_t done = 0; done < tokens.size(); done += chunk)
+            engine.step(state, test::part(tokens, done, std::min(chunk, tokens.size() - done)),
+                        chunk == 1 ? RowsKind::decode : RowsKind::prompt);
+        const BlockDrafter::Request request{&state, 77, drafter.block_size(), best_of};
+        drafts.push_back(drafter.propose({&request, 1}).front());
+    }
+    for (const auto& draft : drafts) {
+        EXPECT_EQ(draft.tokens, drafts.front().tokens);
+        EXPECT_EQ(draft.confidences, drafts.front().confidences);
+    }
+}
+
+// Several sequences are drafted for as each is alone, and a sequence that wants fewer tokens gets the first.
+TEST_F(BlockDrafterStates, DraftsTogetherAreThoseOfEach) {
+    Engine engine(model, with_drafter());
+    BlockDrafter drafter(engine);
+    const auto tokens = lengthy(300);
+    std::vector<KvState> states;
+    for (const std::size_t length : {1, 40, 129, 300}) {
+        states.push_back(engine.new_state());
+        engine.prefill(states.back(), test::part(tokens, 0, length));
+    }
+    std::vector<BlockDrafter::Request> requests;
+    for (std::size_t i = 0; i < states.size(); ++i)
+        requests.push_back(
+            {&states[i], static_cast<std::int32_t>(100 + i), 2 + static_cast<int>(i), best_of});
+    const auto together = drafter.propose(requests);
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+        const auto alone = drafter.propose({&requests[i], 1}).front();
+        EXPECT_EQ(std::ssize(alone.tokens), std::min(requests[i].most, drafter.block_size()));
+        EXPECT_EQ(together[i].tokens, alone.tokens);
+        EXPECT_EQ(together[i].confidences, alone.confidences);
+    }
+}
+
+// A draft leaves nothing behind: neither in what is kept nor for drafts to come.
+TEST_F(BlockDrafterStates, AStateAfterADraftIsTheStateBefore) {
+    Engine engine(model, with_drafter());
+    BlockDrafter drafter(engine);
+    const auto tokens = lengthy(270);
+    auto state = engine.new_state();
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        const bool look = i % 31 == 5 || i > 250;
+        if (look) {
+            const auto before = state.checkpoint().rings;
+            const BlockDrafter::Request request{&state, 9, drafter.block_size(), best_of};
+            const auto draft = drafter.propose({&request, 1}).front();
+            ASSERT_EQ(state.checkpoint().rings, before) << i;
+            ASSERT_EQ(drafter.propose({&request, 1}).front().confidences, draft.confidences);
+        }
+        engine.step(state, test::part(tokens, i, 1), RowsKind::decode);
+    }
+    // As far back as may be, the window is whole.
+    const auto length = state.length() - kRollback;
+    auto other = engine.new_state();
+    engine.prefill(other, test::part(tokens, 0, static_cast<std::size_t>(length)));
+    state.rollback(length);
+    EXPECT_EQ(state.checkpoint().rings, other.checkpoint().rings);
+}
+
+// States pass between engines with a drafter and without: what the one does not know is left out.
+TEST_F(BlockDrafterStates, AreOfUseWithoutADrafterAndTheOtherWayRound) {
+    Engine with(model, with_drafter()), without(model, {2, Precision::exact});
+    const auto tokens = lengthy(300);
+    auto restored = [&](const Engine& from, const KvState& state, Engine& to) {
+        const KvCheckpoint saved = state.checkpoint();
+        const KvCodec source(from.kv_pool()), target(to.kv_pool());
+        auto bytes = source.no_bytes();
+        bytes.resize(static_cast<std::size_t>(source.rows_bytes(0, saved.length)));
+        source.write_rows(saved, 0, tokens, bytes);
+        KvCheckpoint moved = target.beginning(nullptr, {});
+        target.make_room(moved, saved.length);
+        EXPECT_TRUE(target.read_rows(moved, tokens, bytes));
+        EXPECT_TRUE(target.are_rings(std::ssize(saved.rings), saved.length));
+        moved.rings.assign(saved.rings.begin(), saved.rings.end());
+        auto there = to.new_state();
+        there.restore(moved);
+        return there;
+    };
+    auto a = with.new_state(), b = without.new_state();
+    with.prefill(a, tokens);
+    without.prefill(b, tokens);
+    auto next = [](Engine& engine, KvState& state) {
+        const auto logits = engine.step(state, Tokens{5}, RowsKind::decode);
+        return std::vector<float>(logits.begin(), logits.end());
+    };
+    auto c = restored(without, b, with), d = restored(with, a, without);
+    EXPECT_EQ(c.draft_begin(), c.length());  // nothing is known before it
+    EXPECT_EQ(a.draft_begin(), 0);
+    const auto expected = next(with, a);
+    EXPECT_EQ(next(without, b), expected);
+    EXPECT_EQ(next(with, c), expected);
+    EXPECT_EQ(next(without, d), expected);
+    // After a window the drafter knows all that it would have known.
+    BlockDrafter drafter(with);
+    for (int i = 0; i < 140; ++i)
+        for (KvState* state : {&a, &c}) with.step(*state, test::part(text, i % 50, 1), RowsKind::decode);
+    const BlockDrafter::Request requests[] = {{&a, 5, 5, best_of}, {&c, 5, 5, best_of}};
+    const auto drafts = drafter.propose(requests);
+    EXPECT_EQ(drafts[0].confidences, drafts[1].confidences);
+}
+
+}  // namespace
+}  // namespace cachalot

@@ -178,7 +178,7 @@ int decoder_prefill_tokens(const OpenEngineOptions& o, const Config& config) {
 }
 
 std::shared_ptr<const Model> load_model(const OpenEngineOptions& options) {
-    return Model::load(find_model(options.path), options.engram);
+    return Model::load(find_model(options.path), {.engram = options.engram});
 }
 
 Engine open_engine(const OpenEngineOptions& options) { return open_engine(load_model(options), options); }

@@ -3,6 +3,7 @@
 //
 //     dspark.stage_count  .block_size  .noise_token_id  .markov_rank  .expert_count  .expert_used_count
 //     dspark.target_layers             numbers of layers as in config.json
+//     mtp.block_count                  1: there is a block for multi-token prediction
 //     vision.block_count  .embedding_length  .attention.head_count  .feed_forward_length  .patch_size
 //           .downsample_ratio  .max_tokens  .min_pixels  .max_aspect_ratio  .rope.freq_base  .token_id
 #pragma once

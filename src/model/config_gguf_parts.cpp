@@ -46,7 +46,7 @@ void read_parts(const GgufFields& fields, Config& c) {
     read_vision(fields, c, c.vision);
 }
 
-void write_parts(const Config& c, const std::string& prefix, GgufWriter& writer) {
+void write_drafter(const Config& c, const std::string& prefix, GgufWriter& writer) {
     const auto size = [&](const std::string& name, std::int64_t value) {
         writer.set<std::uint32_t>(prefix + name, checked_cast<std::uint32_t>(value, name));
     };
@@ -60,6 +60,17 @@ void write_parts(const Config& c, const std::string& prefix, GgufWriter& writer)
         size("dspark.expert_used_count", d.experts_per_token);
     }
     if (c.mtp) size("mtp.block_count", 1);
+}
+
+void remove_drafter(const std::string& prefix, GgufWriter& writer) {
+    for (const char* kind : {"dspark.", "mtp."}) writer.remove_all(prefix + kind);
+}
+
+void write_parts(const Config& c, const std::string& prefix, GgufWriter& writer) {
+    const auto size = [&](const std::string& name, std::int64_t value) {
+        writer.set<std::uint32_t>(prefix + name, checked_cast<std::uint32_t>(value, name));
+    };
+    write_drafter(c, prefix, writer);
     if (const VisionConfig& v = c.vision; v.present()) {
         size("vision.block_count", v.layers);
         size("vision.embedding_length", v.hidden_size);

@@ -19,6 +19,9 @@ namespace cachalot {
 void read_parts(const GgufFields& fields, Config& config);
 
 // `prefix` is that of the architecture's keys.
+void write_drafter(const Config& config, const std::string& prefix, GgufWriter& writer);
+void remove_drafter(const std::string& prefix, GgufWriter& writer);
+// Both parts.
 void write_parts(const Config& config, const std::string& prefix, GgufWriter& writer);
 
 }  // namespace cachalot

@@ -73,6 +73,7 @@ void GgufCheckpoint::check_engram(std::span<const std::int32_t> classes) const {
 std::string GgufCheckpoint::unused() const { return unused_parts(file_.tensors(), has_drafter(*this)); }
 
 Tokenizer GgufCheckpoint::tokenizer() const {
+    if (!has_tokenizer()) check_more_than_drafter(*this);
     const auto& m = file_.metadata();
     // Names that are in use for this family's pre-tokenizer; files by unknown tools may name it otherwise, so
     // only a different algorithm is refused.

@@ -8,9 +8,7 @@ namespace cachalot {
 
 std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const ModelFiles& beside) {
     auto checkpoint = Checkpoint::open(path, beside.engram);
-    if (is_drafter_only(*checkpoint))
-        fail("{}: is a drafter without its model; give the model with -m, and this with --draft-model",
-             checkpoint->source());
+    check_more_than_drafter(*checkpoint);
     Config config = checkpoint->config();
     Tokenizer tokenizer = checkpoint->tokenizer();
     // A smaller vocabulary would leave logits without text; a larger one, tokens without embedding.

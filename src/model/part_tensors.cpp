@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "base/error.h"
+
 namespace cachalot {
 namespace {
 
@@ -79,6 +81,11 @@ bool has_drafter(const Checkpoint& c) {
 }
 bool has_vision(const Checkpoint& c) { return c.config().vision.present() && c.has(kVision); }
 bool is_drafter_only(const Checkpoint& c) { return has_drafter(c) && !c.has(kModel); }
+void check_more_than_drafter(const Checkpoint& c) {
+    if (is_drafter_only(c))
+        fail("{}: is a drafter without its model; give the model with -m, and this with --draft-model",
+             c.source());
+}
 
 Matrix stored_matrix(const Checkpoint& checkpoint, const TensorSpec& s, int expert) {
     switch (s.kind) {

@@ -31,6 +31,7 @@ bool ReleaseCheckpoint::has_tokenizer() const {
 }
 
 Tokenizer ReleaseCheckpoint::tokenizer() const {
+    if (!has_tokenizer()) check_more_than_drafter(*this);
     auto path = directory_ / "tokenizer.json";
     const std::string text = read_text_file(path);
     Tokenizer tokenizer = [&] {

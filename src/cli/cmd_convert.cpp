@@ -10,6 +10,7 @@
 #include "cli/outputs.h"
 #include "model/checkpoint_files.h"
 #include "model/convert.h"
+#include "model/draft_model.h"
 #include "model/gguf_checkpoint.h"
 #include "model/importance.h"
 #include "model/release_record.h"
@@ -19,8 +20,8 @@ namespace cachalot::cli {
 namespace {
 
 struct ConvertOptions {
-    std::string input, engram, output, engram_output, to = "gguf", recipe, experts, dense, embeddings,
-                                                      imatrix;
+    std::string input, engram, draft_model, output, engram_output, to = "gguf", recipe, experts, dense,
+                                                                   embeddings, imatrix;
     std::vector<std::string> types, leave_out;
     bool force = false, pack = false;
     int threads = 0;
@@ -62,15 +63,17 @@ void to_release(const ConvertOptions& o) {
         progress.update(done, std::max(done, total));
     });
     progress.clear();
-    print_line(fmt::format(
-        "{}: {}, {} tensors in {} files{}", o.output, human_bytes(summary.bytes), summary.tensors,
-        summary.files,
-        summary.left_out ? fmt::format("; {} of the release are not in {}", summary.left_out, o.input) : ""));
+    std::string rest;
+    if (summary.left_out) rest += fmt::format("; {} of the release are not in {}", summary.left_out, o.input);
+    if (summary.added) rest += fmt::format("; {} of {} are not of this release", summary.added, o.input);
+    print_line(fmt::format("{}: {}, {} tensors in {} files{}", o.output, human_bytes(summary.bytes),
+                           summary.tensors, summary.files, rest));
 }
 
 // Options that say what is in a GGUF file: what else is written has it from INPUT.
-constexpr const char* kOfGguf[] = {"--recipe",     "--imatrix", "--experts",   "--dense",
-                                   "--embeddings", "--type",    "--leave-out", "--engram-output"};
+constexpr const char* kOfGguf[] = {"--recipe",    "--imatrix",       "--experts",
+                                   "--dense",     "--embeddings",    "--type",
+                                   "--leave-out", "--engram-output", "--draft-model"};
 
 void refuse_options_of_gguf(const CLI::App& command, const std::string& writer) {
     for (const char* name : kOfGguf)
@@ -88,7 +91,7 @@ void run_convert(const ConvertOptions& o, const CLI::App& command) {
         wrong_usage(o.to == "release" ? "no OUTPUT: name the folder to write"
                                       : "no OUTPUT: name the file to write");
     if (o.to == "release") return to_release(o);
-    CommandFiles{{o.input}, {o.imatrix, o.engram}, {o.output, o.engram_output}}.check();
+    CommandFiles{{o.input, o.draft_model}, {o.imatrix, o.engram}, {o.output, o.engram_output}}.check();
     check_new_file(o.output, o.force);
     if (!o.engram_output.empty()) check_new_file(o.engram_output, o.force);
     auto checkpoint = Checkpoint::open(o.input, o.engram);
@@ -100,6 +103,13 @@ void run_convert(const ConvertOptions& o, const CLI::App& command) {
     };
     options.leave_out_drafter = left_out("drafter");
     options.leave_out_vision = left_out("vision");
+    std::shared_ptr<const Checkpoint> drafter;
+    if (!o.draft_model.empty()) {
+        if (options.leave_out_drafter)
+            wrong_usage("--draft-model puts a drafter in, and --leave-out drafter leaves it out");
+        drafter = open_drafter(o.draft_model, *checkpoint);
+        options.drafter = drafter.get();
+    }
     options.threads = o.threads;
     options.replace_unfinished = o.force;
     std::optional<ImportanceMatrix> importance;
@@ -127,7 +137,10 @@ void add_convert(CLI::App& app) {
     auto o = std::make_shared<ConvertOptions>();
     auto* command = app.add_subcommand(
         "convert", "Writes a model as one GGUF file, with chosen types, or back as a release");
-    command->add_option("input,-m,--model", o->input, "release directory or GGUF file")
+    command
+        ->add_option("input,-m,--model", o->input,
+                     "release directory or GGUF file; also one that has a drafter only, which becomes a file "
+                     "for --draft-model")
         ->required()
         ->type_name("INPUT")
         ->option_text("INPUT");  // which stands in two lists; the usage says that it is required
@@ -141,6 +154,11 @@ void add_convert(CLI::App& app) {
         ->type_name("FILE");
     command
         ->add_option(
+            "--draft-model", o->draft_model,
+            "put this drafter (folder or GGUF file) into OUTPUT, in place of the one that INPUT may have")
+        ->type_name("PATH");
+    command
+        ->add_option(
             "--leave-out", o->leave_out,
             "drafter or vision: do not write this part, which other programs may refuse; can be repeated")
         ->allow_extra_args(false)
@@ -148,8 +166,8 @@ void add_convert(CLI::App& app) {
         ->type_name("PART");
     auto* pack = command->add_flag(
         "--pack", o->pack,
-        "write the routed experts only, as they are and each in one piece, for --expert-cache; "
-        "without OUTPUT beside the model, where they are found");
+        "write the routed experts of the layers only (not of a drafter), as they are and each in one piece, "
+        "for --expert-cache; without OUTPUT beside the model, where they are found");
     command
         ->add_option("--recipe", o->recipe, "types for all tensors: mxfp4, q4, q3, q2-q4 or q2 (see below)")
         ->check(
@@ -188,7 +206,8 @@ void add_convert(CLI::App& app) {
         "or f8_e4m3 to keep FP8 matrices (only Cachalot reads them). Without a type nothing is lost:\n"
         "FP4 experts become MXFP4 bit for bit, FP8 matrices BF16, the rest stays. Router, compressors and\n"
         "norms are kept unless --type names them.\n\n"
-        "Recipes, with the size of V4 Flash; attention, shared experts and head are Q8_0 in all:\n"
+        "Recipes, with the size of V4 Flash; attention, shared experts and head are Q8_0 in all, and the\n"
+        "experts of a drafter MXFP4, as released:\n"
         "  mxfp4   the experts as released, 156 GB\n"
         "  q4      Q4_K, 165 GB: larger than mxfp4 and no better, for programs without MXFP4\n"
         "  q3      IQ3_XXS and Q3_K, 119 GB: for 128 GB of memory\n"

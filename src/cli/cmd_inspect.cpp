@@ -1,4 +1,6 @@
 // cachalot inspect: what is in a file, without computing anything.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -93,9 +95,6 @@ void print_v41(const Config& c) {
     for (std::size_t i = 0; i < c.engram.layers.size(); ++i)
         print_line(fmt::format("engram    layer {}: {} rows of {}, {} for a token", c.engram.layers[i],
                                c.engram.rows[i], c.engram.row_size, c.engram.rows_per_token()));
-    if (c.dspark.stages)
-        print_line(fmt::format("drafter   DSpark, {} stages, blocks of {}; not used", c.dspark.stages,
-                               c.dspark.block_size));
     if (c.vision.layers)
         print_line(
             fmt::format("vision    {} layers, width {}; not used", c.vision.layers, c.vision.hidden_size));
@@ -119,6 +118,36 @@ void print_config(const Config& c) {
     if (c.is_v41()) print_v41(c);
 }
 
+// What the configuration says of the drafter; empty if nothing.
+std::string drafter_text(const Config& c) {
+    if (c.drafter() == DrafterKind::none) return {};
+    const Config stages = drafter_stages(c);
+    const std::string experts = fmt::format("{} experts, {} active, {} shared", stages.experts,
+                                            stages.experts_per_token, stages.shared_experts);
+    if (c.drafter() == DrafterKind::mtp)
+        return fmt::format("MTP, a block that predicts the token after the next; {}", experts);
+    const DsparkConfig& d = c.dspark;
+    return fmt::format("DSpark, {} stages, blocks of {}, noise token {}; reads layers {}; {}", d.stages,
+                       d.block_size, d.noise_token, fmt::join(d.target_layers, ", "), experts);
+}
+
+nlohmann::ordered_json drafter_json(const Config& c, const PartSum& sum) {
+    const Config stages = drafter_stages(c);
+    nlohmann::ordered_json json = {{"kind", c.mtp ? "mtp" : "dspark"},
+                                   {"stages", stages.layers},
+                                   {"experts", stages.experts},
+                                   {"experts_per_token", stages.experts_per_token}};
+    if (const DsparkConfig& d = c.dspark; d.present()) {
+        json["block_size"] = d.block_size;
+        json["noise_token"] = d.noise_token;
+        json["target_layers"] = d.target_layers;
+        json["markov_rank"] = d.markov_rank;
+    }
+    json["tensors"] = sum.tensors;
+    json["bytes"] = sum.bytes;
+    return json;
+}
+
 // A file that is open, and what it is made of.
 struct Inspected {
     std::filesystem::path path;
@@ -129,7 +158,29 @@ struct Inspected {
     std::uint64_t bytes = 0;
     std::map<std::string, TypeSum> types;
     PartSums parts;
+
+    const PartSum& sum(ModelPart part) const { return parts[static_cast<std::size_t>(part)]; }
+    bool is_drafter_only() const {
+        return config && sum(ModelPart::backbone).tensors == 0 && sum(ModelPart::drafter).tensors > 0;
+    }
 };
+
+// Of a model that has all that the drafter reads.
+int least_layers(const Config& c) {
+    int layers = 1;
+    for (const int layer : c.dspark.target_layers) layers = std::max(layers, layer + 1);
+    return layers;
+}
+
+void print_drafter(const Inspected& i) {
+    const PartSum& sum = i.sum(ModelPart::drafter);
+    const std::string text = i.config ? drafter_text(*i.config) : "";
+    const std::string size = human_bytes(sum.bytes);
+    if (!text.empty())
+        print_line(fmt::format("drafter   {}; {}", text, sum.tensors ? size : "not in this file"));
+    else if (sum.tensors)
+        print_line(fmt::format("drafter   of an unknown kind, {}; not used", size));
+}
 
 Inspected open(const std::filesystem::path& path) {
     Inspected opened{.path = path};
@@ -158,6 +209,8 @@ Inspected open(const std::filesystem::path& path) {
     return opened;
 }
 
+constexpr const char* kDrafterOnly = "a drafter without its model, for --draft-model";
+
 nlohmann::ordered_json contents_json(const Inspected& i) {
     nlohmann::ordered_json result = {
         {"path", i.path.string()}, {"files", i.file->files().size()}, {"bytes", i.bytes}};
@@ -165,6 +218,9 @@ nlohmann::ordered_json contents_json(const Inspected& i) {
         result["config"] = config_json(*i.config);
     else
         result["not_runnable"] = i.why_not;
+    if (i.config && i.config->drafter() != DrafterKind::none)
+        result["drafter"] = drafter_json(*i.config, i.sum(ModelPart::drafter));
+    if (i.is_drafter_only()) result["not_runnable"] = kDrafterOnly;
     for (int part = 0; part < kModelParts; ++part)
         if (const PartSum& sum = i.parts[static_cast<std::size_t>(part)]; sum.tensors)
             result["parts"][std::string(part_name(static_cast<ModelPart>(part)))] = {{"tensors", sum.tensors},
@@ -203,10 +259,17 @@ void inspect(const InspectOptions& o) {
         return print_line(contents_json(i).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     print_line(fmt::format("{}: {} {}, {}", i.path.string(), i.file->files().size(),
                            i.file->files().size() == 1 ? "file" : "files", human_bytes(i.bytes)));
-    if (i.config)
+    if (i.is_drafter_only())
+        print_line(fmt::format("cannot be run: {}", kDrafterOnly));
+    else if (i.config)
         print_config(*i.config);
     else
         print_line("cannot be run: " + i.why_not);
+    print_drafter(i);
+    if (i.is_drafter_only())
+        print_line(fmt::format("fits      models of {} layers and more, width {}, heads of {}, vocabulary {}",
+                               least_layers(*i.config), i.config->hidden_size, i.config->head_dim,
+                               i.config->vocab_size));
     print_sums(i);
     if (o.metadata && i.gguf)
         for (const auto& v : i.gguf->metadata().values())

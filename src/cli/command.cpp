@@ -108,6 +108,10 @@ void ModelOptions::add_draft_to(CLI::App& app) {
                    "The answer is the same")
         ->check(one_of({std::begin(kDraftModes), std::end(kDraftModes)}))
         ->capture_default_str();
+    app.add_option(
+           "--draft-model", draft_model,
+           "a folder or GGUF file with the drafter. Default: the one inside the model, if there is one")
+        ->type_name("PATH");
     app.add_option("--draft-max", draft_max, "most tokens of a draft")
         ->check(CLI::Range(1, kLongestDraft))
         ->capture_default_str();
@@ -132,11 +136,14 @@ CommandFiles ModelOptions::files() const {
     CommandFiles files{{resolved_path()}, expert_packs, {profile, route_trace, log_options.file}};
     files.inputs.push_back(default_pack_path(resolved_path()).string());
     if (!engram.empty()) files.inputs.push_back(engram.string());
+    if (!draft_model.empty()) files.inputs.push_back(draft_model.string());
     if (expert_heat != "off" && expert_heat != "auto") files.outputs.push_back(expert_heat);
     return files;
 }
 
 void ModelOptions::check(const CommandFiles& others) const {
+    if (!draft_model.empty() && (draft == "off" || draft == "lookup"))
+        wrong_usage("--draft-model names a drafter, and --draft is " + draft);
     if (expert_cache == "off" && !expert_packs.empty())
         wrong_usage("--expert-pack is read by a cache of experts, and --expert-cache is off");
     CommandFiles all = files();

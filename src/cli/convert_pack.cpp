@@ -13,7 +13,7 @@ void convert_to_pack(const std::string& input, const std::string& engram, std::s
     if (output.empty()) output = default_pack_path(input).string();
     CommandFiles{.models = {input}, .inputs = {engram}, .outputs = {output}}.check();
     check_new_file(output, force);
-    const auto model = Model::load(input, engram);
+    const auto model = Model::load(input, {.engram = engram});
     Progress progress("packing", "bytes", true);
     write_pack(*model, output,
                [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); });

@@ -37,7 +37,8 @@ EngineOptions checked(EngineOptions o, const Model& model) {
         fail("context: {} is out of range (the model was trained for {} tokens)", o.context,
              config.context_length);
     check_decoder_prefill(o, config);
-    if (o.drafter && !model.draft) fail("the model has no drafter");
+    if (o.drafter && (!model.draft || model.draft->kind != DrafterKind::dspark))
+        fail("the model has no DSpark drafter");
     if (o.drafter && o.layers != std::nullopt && *o.layers != all_layers(config))
         fail("a drafter: not supported for a part of the layers");
     if (o.engram_cache && !config.engram.present()) fail("a cache of Engram rows: the model has no tables");
@@ -105,6 +106,8 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
                                              options_.drafter ? model_->draft.get() : nullptr)) {
     if (options_.drafter) {
         const DraftModel& drafter = *model_->draft;
+        if (!drafter.files().empty())
+            draft_watch_ = std::make_unique<ChangeWatch>(drafter.files(), options_.log);
         if (!stores_.draft_experts)
             stores_.draft_experts = std::make_unique<ResidentExpertStore>(drafter.weights);
         draft_backend_ = std::make_unique<HostBackend>(
@@ -115,16 +118,26 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
         recorder_ = std::make_unique<RouteRecorder>(options_.route_trace, ExpertRecords(*model_).header());
 }
 
+std::string Engine::problem() const {
+    auto problem = watch_->problem();
+    return problem.empty() && draft_watch_ ? draft_watch_->problem() : problem;
+}
+
+void Engine::check_files() const {
+    watch_->check();
+    if (draft_watch_) draft_watch_->check();
+}
+
 PassOutput Engine::draft(const Batch& batch) {
     CACHALOT_CHECK(draft_backend_);
-    watch_->check();
+    check_files();
     const PassOutput output = cachalot::draft(*draft_backend_, all_layers(model_->draft->config), batch);
-    watch_->check();
+    check_files();
     return output;
 }
 
 PassOutput Engine::step(const Batch& batch) {
-    watch_->check();  // what is missing of a mapped file would end the program when it is touched
+    check_files();  // what is missing of a mapped file would end the program when it is touched
     for (const auto& s : batch.sequences()) {
         if (s.start + s.count > options_.context)
             fail("the context is full: {} tokens, the limit is {}", s.start + s.count, options_.context);
@@ -141,7 +154,7 @@ PassOutput Engine::step(const Batch& batch) {
             fail("token {} is out of range (the vocabulary has {})", token, model_->config.vocab_size);
     if (recorder_) recorder_->begin(batch);
     const PassOutput output = forward(*backend_, range_, batch);
-    watch_->check();
+    check_files();
     if (!recorder_) return output;
     const auto choices = static_cast<std::size_t>(batch.rows() * model_->config.experts_per_token);
     for (int layer = range_.first; layer < range_.last; ++layer)

@@ -86,7 +86,7 @@ class Engine {
 
     // What happened to one of the model's files since it was loaded, so that this engine can compute nothing
     // more; empty: nothing. May be called by any thread.
-    std::string problem() const { return watch_->problem(); }
+    std::string problem() const;
 
     // Runs one pass over the batch; see layers/forward.h. Throws Error, before anything is computed, if a
     // token is out of range, a sequence would grow beyond the context or there is a problem(); in the middle
@@ -129,8 +129,10 @@ class Engine {
     void observe_layers(LayerObserver observer) { backend_->observe(std::move(observer)); }
 
   private:
+    void check_files() const;
+
     std::shared_ptr<const Model> model_;
-    std::unique_ptr<ChangeWatch> watch_;  // of its files
+    std::unique_ptr<ChangeWatch> watch_, draft_watch_;  // of its files; of a drafter beside them, or null
     EngineOptions options_;
     LayerRange range_;
     std::unique_ptr<Primitives> primitives_;

@@ -179,21 +179,26 @@ int decoder_prefill_tokens(const OpenEngineOptions& o, const Config& config) {
 
 bool uses_drafter(const OpenEngineOptions& o, const Model& model) {
     const Drafting drafting = drafting_of(o.draft);
-    if (drafting == Drafting::automatic) return model.draft != nullptr;
+    const bool dspark = model.draft && model.draft->kind == DrafterKind::dspark;
+    if (drafting == Drafting::automatic) return dspark;
     if (drafting != Drafting::drafter) return false;
-    if (!model.draft || o.draft != "dspark")
-        fail("--draft {}: {} has no such drafter", o.draft, model.checkpoint->source());
+    if (o.draft == "mtp") fail("--draft mtp: drafts of the preview's MTP block are not supported yet");
+    if (!dspark)
+        fail("--draft {}: {} has no such drafter; --draft-model names one that lies elsewhere", o.draft,
+             model.checkpoint->source());
     return true;
 }
 
 std::shared_ptr<const Model> load_model(const OpenEngineOptions& options) {
-    return Model::load(find_model(options.path), options.engram);
+    return Model::load(find_model(options.path), {.engram = options.engram, .drafter = options.draft_model});
 }
 
 Engine open_engine(const OpenEngineOptions& options) { return open_engine(load_model(options), options); }
 
 Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& o) {
     if (const auto unused = model->checkpoint->unused(); !unused.empty()) note(o, "{}", unused);
+    if (model->draft && model->draft->kind == DrafterKind::mtp && o.draft == "auto")
+        note(o, "the model's MTP block is not used for drafts yet");
     EngineOptions options;
     options.threads = o.threads;
     options.numa = o.numa;

@@ -42,8 +42,9 @@ struct OpenEngineOptions {
     std::filesystem::path engram;   // where its tables are; empty: in the model
     std::string draft = "off";      // of kDraftModes; with "auto" the model's drafter is used if it has one
     int draft_max = kLongestDraft;  // most tokens of a draft
-    std::int64_t states = 0;        // bytes of attention states to plan for, but at least one conversation
-    std::string route_trace;        // file to write the choices of the routers to; empty: none is written
+    std::filesystem::path draft_model;  // where the drafter is; empty: in the model
+    std::int64_t states = 0;  // bytes of attention states to plan for, but at least one conversation
+    std::string route_trace;  // file to write the choices of the routers to; empty: none is written
     ActivationObserver* observer = nullptr;  // these two must outlive the engine
     Trace* trace = nullptr;
     NoteSink note;  // may be empty

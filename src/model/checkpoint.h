@@ -28,9 +28,10 @@ class Checkpoint {
   public:
     virtual ~Checkpoint() = default;
 
-    // Opens a GGUF file (of a split model: the first part) or a release directory. `engram`, if given, is the
-    // GGUF file with the Engram tables of a GGUF file that has them not. Throws Error, also if the model has
-    // no tables, has them itself, or has others.
+    // Opens a GGUF file (of a split model: the first part) or a release directory; also one that has nothing
+    // but a drafter (is_drafter_only() in part_tensors.h). `engram`, if given, is the GGUF file with the
+    // Engram tables of a GGUF file that has them not. Throws Error, also if the model has no tables, has them
+    // itself, or has others.
     static std::unique_ptr<Checkpoint> open(const std::filesystem::path& path,
                                             const std::filesystem::path& engram = {});
 
@@ -40,6 +41,8 @@ class Checkpoint {
     // That matrices are views into.
     virtual std::span<const MappedFile> files() const = 0;
 
+    // A drafter beside a model (draft_model.h) may have none.
+    virtual bool has_tokenizer() const = 0;
     virtual Tokenizer tokenizer() const = 0;
 
     // What lies beside the model and is passed by (model_parts.h), for a note; empty if there is nothing.

@@ -60,6 +60,9 @@ class Checker {
     }
     void drafter(const Config& c) const {
         const DsparkConfig& d = c.dspark;
+        if (c.mtp && (d.present() || c.is_v41()))
+            fail("{}: a block for multi-token prediction (MTP) stands {}, which no release has", source_,
+                 d.present() ? "beside the stages of DSpark" : "in a model of V4.1");
         if (!d.present()) return;
         range("the number of the drafter's stages", d.stages, 1, kMaxLayers);
         range("the drafter's block size", d.block_size, 1, 1024);
@@ -217,17 +220,22 @@ Config config_of(Architecture architecture) {
     return c;
 }
 
-Config dspark_stages(const Config& config) {
+Config drafter_stages(const Config& config) {
+    const bool dspark = config.drafter() == DrafterKind::dspark;
     Config c = config;
-    c.layers = config.dspark.stages;
+    c.layers = dspark ? config.dspark.stages : 1;
     const auto stages = static_cast<std::size_t>(c.layers);
     c.layer_shapes.assign(stages, LayerShape());
     c.swiglu_limit.assign(stages, config.swiglu_limit.back());
     c.swiglu_limit_shared.assign(stages, config.swiglu_limit_shared.back());
-    c.experts = config.dspark.experts;
-    c.experts_per_token = config.dspark.experts_per_token;
+    if (dspark) {
+        c.experts = config.dspark.experts;
+        c.experts_per_token = config.dspark.experts_per_token;
+    }
+    c.candidate_blocks = c.candidate_block_size = 0;
     c.engram = {};
     c.dspark = {};
+    c.mtp = false;
     c.vision = {};
     return c;
 }

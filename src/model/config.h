@@ -42,6 +42,10 @@ struct RopeConfig {
     bool operator==(const RopeConfig&) const = default;
 };
 
+// What drafts tokens beside the layers: DSpark's stages a block of them; the block of the preview releases
+// for multi-token prediction the one after the next.
+enum class DrafterKind : std::uint8_t { none, dspark, mtp };
+
 // The block drafter that some releases have beside the model.
 struct DsparkConfig {
     int stages = 0;                  // 0: there is none
@@ -126,6 +130,7 @@ struct Config {
     // beside the layers
     EngramConfig engram;
     DsparkConfig dspark;
+    bool mtp = false;  // there is a block for multi-token prediction; never beside `dspark`
     VisionConfig vision;
 
     std::int32_t bos = 0;
@@ -136,6 +141,9 @@ struct Config {
     // The last layer that keeps compressed rows, if layers behind it read them: a token that is read only for
     // those who follow need not go further. Else `layers`.
     int context_layers_end() const;
+    DrafterKind drafter() const {
+        return dspark.present() ? DrafterKind::dspark : mtp ? DrafterKind::mtp : DrafterKind::none;
+    }
     int hash_layers() const;  // layers that look experts up by token id: the first ones
 
     bool operator==(const Config&) const = default;
@@ -144,9 +152,10 @@ struct Config {
 // What all models of an architecture have in common; everything else is as in Config().
 Config config_of(Architecture architecture);
 
-// The stages of the drafter as the layers of a model: with their windows only, and with the drafter's
-// experts.
-Config dspark_stages(const Config& config);
+// The stages of the drafter, which there must be, as the layers of a model: with their windows only, learned
+// gates, and the drafter's experts. The block for multi-token prediction is one stage, with experts like the
+// layers'.
+Config drafter_stages(const Config& config);
 
 // Reads the text of a release's config.json, or that file in a directory. Throws Error naming the source and
 // the key: if it is another architecture, if a key is missing or has the wrong type, or if `validate` refuses

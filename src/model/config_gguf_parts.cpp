@@ -42,10 +42,11 @@ void read_vision(const GgufFields& fields, const Config& c, VisionConfig& v) {
 
 void read_parts(const GgufFields& fields, Config& c) {
     read_dspark(fields, c, c.dspark);
+    c.mtp = fields.has("mtp.block_count") && fields.number<int>("mtp.block_count", 0, 1) == 1;
     read_vision(fields, c, c.vision);
 }
 
-void write_parts(const Config& c, const std::string& prefix, GgufWriter& writer) {
+void write_drafter(const Config& c, const std::string& prefix, GgufWriter& writer) {
     const auto size = [&](const std::string& name, std::int64_t value) {
         writer.set<std::uint32_t>(prefix + name, checked_cast<std::uint32_t>(value, name));
     };
@@ -58,6 +59,18 @@ void write_parts(const Config& c, const std::string& prefix, GgufWriter& writer)
         size("dspark.expert_count", d.experts);
         size("dspark.expert_used_count", d.experts_per_token);
     }
+    if (c.mtp) size("mtp.block_count", 1);
+}
+
+void remove_drafter(const std::string& prefix, GgufWriter& writer) {
+    for (const char* kind : {"dspark.", "mtp."}) writer.remove_all(prefix + kind);
+}
+
+void write_parts(const Config& c, const std::string& prefix, GgufWriter& writer) {
+    const auto size = [&](const std::string& name, std::int64_t value) {
+        writer.set<std::uint32_t>(prefix + name, checked_cast<std::uint32_t>(value, name));
+    };
+    write_drafter(c, prefix, writer);
     if (const VisionConfig& v = c.vision; v.present()) {
         size("vision.block_count", v.layers);
         size("vision.embedding_length", v.hidden_size);

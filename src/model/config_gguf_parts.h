@@ -3,6 +3,7 @@
 //
 //     dspark.stage_count  .block_size  .noise_token_id  .markov_rank  .expert_count  .expert_used_count
 //     dspark.target_layers             numbers of layers as in config.json
+//     mtp.block_count                  1: there is a block for multi-token prediction
 //     vision.block_count  .embedding_length  .attention.head_count  .feed_forward_length  .patch_size
 //           .downsample_ratio  .max_tokens  .min_pixels  .max_aspect_ratio  .rope.freq_base  .token_id
 #pragma once
@@ -18,6 +19,9 @@ namespace cachalot {
 void read_parts(const GgufFields& fields, Config& config);
 
 // `prefix` is that of the architecture's keys.
+void write_drafter(const Config& config, const std::string& prefix, GgufWriter& writer);
+void remove_drafter(const std::string& prefix, GgufWriter& writer);
+// Both parts.
 void write_parts(const Config& config, const std::string& prefix, GgufWriter& writer);
 
 }  // namespace cachalot

@@ -156,6 +156,18 @@ void read_text_model(const JsonFields& top, std::string_view source, Config& c) 
     c.hyper_connection_eps = top.number("hc_eps");
 }
 
+// The keys dspark_* tell DSpark, whose stages are counted by the ratios, from the preview's block:
+// num_nextn_predict_layers is 1 for both.
+void read_v4_drafter(const JsonFields& top, Config& c) {
+    const json& ratios = top.get("compress_ratios");
+    read_dspark(top, static_cast<int>(ratios.size()) - c.layers, c);
+    c.mtp = !c.dspark.present() && top.integer_or<int>("num_nextn_predict_layers", 0) == 1;
+    if (c.drafter() == DrafterKind::none) return;
+    for (std::size_t i = static_cast<std::size_t>(c.layers); i < ratios.size(); ++i)
+        if (ratios[i] != 0)
+            top.refuse("compress_ratios", ratios[i], "0 behind the layers, where the drafter's stages are");
+}
+
 // The text of the file in `directory`, with its path.
 template <class Use>
 auto with_config_text(const std::filesystem::path& directory, const Use& use) {
@@ -181,8 +193,8 @@ Config config_from_json(std::string_view text, std::string_view source) {
     read_text_model(top, source, c);
     if (c.is_v41())
         read_v41(top, outer, source, c);
-    else  // num_nextn_predict_layers is 1 there, however many stages there are
-        read_dspark(top, static_cast<int>(top.get("compress_ratios").size()) - c.layers, c);
+    else
+        read_v4_drafter(top, c);
     c.bos = outer.integer_or<std::int32_t>("bos_token_id", c.bos);
     c.eos = outer.integer_or<std::int32_t>("eos_token_id", c.eos);
     validate(c, source);

@@ -2,7 +2,8 @@
 //
 //     content = hash(version, numbers of the configuration, tokenizer, hash of each file in its order)
 //
-// So any edit, damage or further training of any tensor makes another model of it. Where a model only has to
+// So any edit, damage or further training of any tensor makes another model of it. A drafter in files of its
+// own has no part in it: what the model computes does not depend on who drafts. Where a model only has to
 // be told from others, samples will do (fingerprint.h), which need not read all of it.
 #pragma once
 

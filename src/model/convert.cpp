@@ -11,6 +11,8 @@
 #include "base/thread_pool.h"
 #include "file/gguf_writer.h"
 #include "model/background_writer.h"
+#include "model/config_gguf_parts.h"
+#include "model/draft_model.h"
 #include "model/engram_keys.h"
 #include "model/importance.h"
 #include "model/part_tensors.h"
@@ -33,6 +35,13 @@ constexpr const char* kVersion = "1";
 // seen n times are n parts its own and this many parts those of all experts together.
 constexpr double kPriorTokens = 16;
 
+// A tensor, the files that it is in, and the type that it gets.
+struct Item {
+    TensorSpec spec;
+    const Checkpoint* source;
+    DType type = DType::f32;
+};
+
 // What the files of one conversion have in common.
 struct Work {
     const Checkpoint& source;
@@ -54,24 +63,21 @@ struct Work {
 class Converter {
   public:
     Converter(Work& work, const std::filesystem::path& output)
-        : work_(work),
-          source_(work.source),
-          options_(work.options),
-          writer_(output, OutputFile::Resumable{}) {}
+        : work_(work), options_(work.options), writer_(output, OutputFile::Resumable{}) {}
 
     GgufWriter& writer() { return writer_; }
 
-    void declare(std::vector<TensorSpec> specs) {
-        specs_ = std::move(specs);
-        for (const auto& spec : specs_) declare(spec);
-        work_.summary.tensors += static_cast<int>(specs_.size());
+    void declare(std::vector<Item> items) {
+        items_ = std::move(items);
+        for (Item& item : items_) declare(item);
+        work_.summary.tensors += static_cast<int>(items_.size());
     }
 
     void write() {
         work_.summary.resumed += writer_.resume(version(), options_.replace_unfinished);
         BackgroundWriter background(writer_, options_.checkpoint_bytes);
         background_ = &background;
-        for (std::size_t i = 0; i < specs_.size(); ++i) write(specs_[i], types_[i]);
+        for (const Item& item : items_) write(item);
         background.drain();
     }
 
@@ -79,13 +85,11 @@ class Converter {
 
     // Whether every matrix has the type that it is stored as.
     bool is_whole() const {
-        bool whole = true;
-        for (std::size_t i = 0; i < specs_.size(); ++i) {
-            if (!is_matrix(specs_[i])) continue;
-            const DType stored = matrix(specs_[i]).dtype;
-            whole &= types_[i] == stored || (types_[i] == DType::mxfp4 && stored == DType::fp4_pairs);
-        }
-        return whole;
+        return std::ranges::all_of(items_, [](const Item& item) {
+            if (!is_matrix(item.spec)) return true;
+            const DType stored = matrix(item).dtype;
+            return item.type == stored || (item.type == DType::mxfp4 && stored == DType::fp4_pairs);
+        });
     }
 
   private:
@@ -93,39 +97,45 @@ class Converter {
         return s.kind == Kind::matrix || s.kind == Kind::plain || s.kind == Kind::experts;
     }
 
-    Matrix matrix(const TensorSpec& s, int expert = 0) const { return stored_matrix(source_, s, expert); }
+    static Matrix matrix(const Item& item, int expert = 0) {
+        return stored_matrix(*item.source, item.spec, expert);
+    }
 
-    void declare(const TensorSpec& s) {
-        if (s.kind == Kind::table) return declare_table(s);
+    void declare(Item& item) {
+        const TensorSpec& s = item.spec;
+        if (s.kind == Kind::table) return declare_table(item);
         std::vector<std::int64_t> shape = {s.rows, s.columns};
         if (s.rows == 1) shape = {s.columns};
         if (s.kind == Kind::experts) shape.insert(shape.begin(), s.experts);
         DType type = s.kind == Kind::integers ? DType::i32 : DType::f32;
         if (is_matrix(s)) {
-            const Matrix first = matrix(s);
+            const Matrix first = matrix(item);
             type = work_.plan.target(s, first);
             const DType kept = lossless_type(first.dtype);
             if (type != first.dtype && type != kept && type != DType::f32) ++work_.summary.changed;
             if (s.kind == Kind::experts && type == DType::f8_e4m3)
                 fail("{}: tensor {}: experts cannot be f8_e4m3; choose another type for them",
-                     source_.source(), s.gguf);
+                     item.source->source(), s.gguf);
         }
         writer_.declare(s.gguf, type, shape);
         if (type == DType::f8_e4m3)
             writer_.declare(
                 scale_tensor(s.gguf), DType::i8,
-                {blocks_of(s.rows, matrix(s).fp8_block), blocks_of(s.columns, matrix(s).fp8_block)});
-        types_.push_back(type);
+                {blocks_of(s.rows, matrix(item).fp8_block), blocks_of(s.columns, matrix(item).fp8_block)});
+        item.type = type;
     }
 
     // What decides about the data beside the directory.
     std::string version() const {
         std::string text = kVersion;
-        for (const MappedFile& file : source_.files()) {
-            std::error_code ignored;
-            const auto time =
-                std::filesystem::last_write_time(file.path(), ignored).time_since_epoch().count();
-            text += fmt::format("\n{} {} {}", file.path(), file.size(), time);
+        for (const Checkpoint* source : {&work_.source, options_.drafter}) {
+            if (!source) continue;
+            for (const MappedFile& file : source->files()) {
+                std::error_code ignored;
+                const auto time =
+                    std::filesystem::last_write_time(file.path(), ignored).time_since_epoch().count();
+                text += fmt::format("\n{} {} {}", file.path(), file.size(), time);
+            }
         }
         if (options_.importance)
             for (const auto& [name, entry] : options_.importance->entries()) {
@@ -137,15 +147,17 @@ class Converter {
     }
 
     // FP8 rows are plain bytes with their scales behind them.
-    void declare_table(const TensorSpec& s) {
-        const EngramTable table = source_.table(s.gguf, s.rows, s.columns);
+    void declare_table(Item& item) {
+        const TensorSpec& s = item.spec;
+        const EngramTable table = item.source->table(s.gguf, s.rows, s.columns);
         const bool fp8 = table.dtype == DType::f8_e4m3;
-        types_.push_back(fp8 ? DType::i8 : table.dtype);
-        writer_.declare(s.gguf, types_.back(), {s.rows, fp8 ? table.row_bytes() : s.columns});
+        item.type = fp8 ? DType::i8 : table.dtype;
+        writer_.declare(s.gguf, item.type, {s.rows, fp8 ? table.row_bytes() : s.columns});
     }
 
-    void write_table(const TensorSpec& s) {
-        const EngramTable table = source_.table(s.gguf, s.rows, s.columns);
+    void write_table(const Item& item) {
+        const TensorSpec& s = item.spec;
+        const EngramTable table = item.source->table(s.gguf, s.rows, s.columns);
         const std::int64_t stride = table.row_bytes();
         const std::int64_t rows_per_piece = std::max<std::int64_t>(1, kPieceBytes / stride);
         for (std::int64_t first = 0; first < s.rows; first += rows_per_piece) {
@@ -166,26 +178,27 @@ class Converter {
         }
     }
 
-    void write(const TensorSpec& s, DType type) {
-        if (s.kind == Kind::table) return write_table(s);
+    void write(const Item& item) {
+        const TensorSpec& s = item.spec;
+        if (s.kind == Kind::table) return write_table(item);
         if (s.kind == Kind::floats) {
-            const auto values = source_.floats(s.gguf, s.rows, s.columns);
+            const auto values = item.source->floats(s.gguf, s.rows, s.columns);
             return write_bytes(s.gguf, std::as_bytes(std::span(values)));
         }
         if (s.kind == Kind::integers) {
-            const auto values = source_.integers(s.gguf, s.rows, s.columns);
+            const auto values = item.source->integers(s.gguf, s.rows, s.columns);
             return write_bytes(s.gguf, std::as_bytes(std::span(values)));
         }
-        const Matrix first = matrix(s);
+        const Matrix first = matrix(item);
         for (int e = 0; e < std::max(1, s.experts); ++e) {
-            const Matrix m = matrix(s, e);
+            const Matrix m = matrix(item, e);
             if (m.dtype != first.dtype)
-                fail("{}: tensor {}: expert {} has type {}, expert 0 {}", source_.source(), s.gguf, e,
+                fail("{}: tensor {}: expert {} has type {}, expert 0 {}", item.source->source(), s.gguf, e,
                      name(m.dtype), name(first.dtype));
-            if (e + 1 < s.experts) advise(matrix(s, e + 1), MappedFile::Access::will_need);
-            write_matrix(s, e, m, type);
+            if (e + 1 < s.experts) advise(item, matrix(item, e + 1), MappedFile::Access::will_need);
+            write_matrix(item, e, m);
         }
-        if (type == DType::f8_e4m3) {
+        if (item.type == DType::f8_e4m3) {
             const std::int64_t bytes = first.scale_rows() * first.scale_stride;
             write_bytes(scale_tensor(s.gguf),
                         std::as_bytes(std::span(first.scales, static_cast<std::size_t>(bytes))));
@@ -199,7 +212,9 @@ class Converter {
         append(name, std::move(buffer));
     }
 
-    void write_matrix(const TensorSpec& s, int expert, const Matrix& m, DType type) {
+    void write_matrix(const Item& item, int expert, const Matrix& m) {
+        const TensorSpec& s = item.spec;
+        const DType type = item.type;
         const std::int64_t stride = row_bytes(type, m.columns);
         const std::int64_t rows_per_piece = std::max<std::int64_t>(1, kPieceBytes / stride);
         std::vector<float> weights;
@@ -211,16 +226,17 @@ class Converter {
             if (!std::exchange(looked_up, true)) weights = importance(s, expert, m, type);
             auto piece = background_->buffer();
             piece.resize(size);
-            work_.pool.parallel_for((count + kRowsPerItem - 1) / kRowsPerItem, [&](std::int64_t item, int) {
+            work_.pool.parallel_for((count + kRowsPerItem - 1) / kRowsPerItem, [&](std::int64_t part, int) {
                 std::vector<float> values(static_cast<std::size_t>(m.columns));
-                for (std::int64_t r = item * kRowsPerItem; r < std::min(count, (item + 1) * kRowsPerItem);
+                for (std::int64_t r = part * kRowsPerItem; r < std::min(count, (part + 1) * kRowsPerItem);
                      ++r) {
                     const std::span<std::byte> out(piece.data() + r * stride,
                                                    static_cast<std::size_t>(stride));
                     try {
                         convert_row(m, first + r, type, values, weights, out);
                     } catch (const Error& error) {
-                        fail("{}: tensor {}, row {}: {}", source_.source(), s.gguf, first + r, error.what());
+                        fail("{}: tensor {}, row {}: {}", item.source->source(), s.gguf, first + r,
+                             error.what());
                     }
                 }
             });
@@ -228,7 +244,7 @@ class Converter {
             Matrix read = m;
             read.data = m.row(first);
             read.rows = count;
-            advise(read, MappedFile::Access::not_needed);
+            advise(item, read, MappedFile::Access::not_needed);
         }
     }
 
@@ -270,9 +286,9 @@ class Converter {
     }
 
     // The part of a mapped file that a matrix takes.
-    void advise(const Matrix& m, MappedFile::Access access) const {
+    static void advise(const Item& item, const Matrix& m, MappedFile::Access access) {
         const std::span<const std::byte> bytes(m.data, static_cast<std::size_t>(m.rows * m.stride));
-        for (const MappedFile& file : source_.files()) {
+        for (const MappedFile& file : item.source->files()) {
             const auto all = file.bytes();
             if (bytes.data() >= all.data() && bytes.data() < all.data() + all.size())
                 return file.advise(access, bytes);
@@ -294,28 +310,51 @@ class Converter {
     }
 
     Work& work_;
-    const Checkpoint& source_;
     const ConvertOptions& options_;
-    std::vector<TensorSpec> specs_;
+    std::vector<Item> items_;
     GgufWriter writer_;
     BackgroundWriter* background_ = nullptr;
-    std::vector<DType> types_;  // of each spec
     bool skipping_ = true;
 };
 
+std::string key_prefix(const Checkpoint& source) {
+    return fmt::format("{}.", architecture_name(source.config().architecture));
+}
+
 // Of the parts that are there and not left out. Keys of the others are not set.
-std::vector<TensorSpec> chosen_tensors(const Checkpoint& source, const ConvertOptions& options,
-                                       GgufWriter& writer) {
-    std::vector<TensorSpec> specs = model_tensors(source.config());
-    const auto add = [&](bool chosen, std::string_view key, std::vector<TensorSpec> more) {
-        if (chosen)
-            std::ranges::move(more, std::back_inserter(specs));
-        else
-            writer.remove_all(fmt::format("{}.{}.", architecture_name(source.config().architecture), key));
+std::vector<Item> chosen_tensors(const Checkpoint& source, const ConvertOptions& options,
+                                 GgufWriter& writer) {
+    std::vector<Item> items;
+    const auto add = [&](const Checkpoint& from, std::vector<TensorSpec> specs) {
+        for (TensorSpec& spec : specs) items.push_back({std::move(spec), &from});
     };
-    add(has_drafter(source) && !options.leave_out_drafter, "dspark", drafter_tensors(source.config()));
-    add(has_vision(source) && !options.leave_out_vision, "vision", vision_tensors(source.config()));
-    return specs;
+    const bool own = has_drafter(source) && !options.leave_out_drafter && !options.drafter;
+    if (!is_drafter_only(source)) add(source, model_tensors(source.config()));
+    if (own)
+        add(source, drafter_tensors(source.config()));
+    else
+        remove_drafter(key_prefix(source), writer);
+    if (options.drafter) {
+        write_drafter(options.drafter->config(), key_prefix(source), writer);
+        add(*options.drafter, drafter_tensors(options.drafter->config()));
+    }
+    if (has_vision(source) && !options.leave_out_vision)
+        add(source, vision_tensors(source.config()));
+    else
+        writer.remove_all(key_prefix(source) + "vision.");
+    return items;
+}
+
+void check_options(const Checkpoint& source, const ConvertOptions& options) {
+    const bool alone = is_drafter_only(source);
+    if (!options.engram.empty() && (alone || !source.config().engram.present()))
+        fail("{}: has no Engram tables to write to {}", source.source(), options.engram.string());
+    if (alone && options.leave_out_drafter)
+        fail("{}: has nothing but a drafter; do not leave it out", source.source());
+    if (alone && options.drafter)
+        fail("{}: is a drafter itself; leave out {}", source.source(), options.drafter->source());
+    if (options.drafter && options.leave_out_drafter)
+        fail("{}: cannot be put in if the drafter is left out", options.drafter->source());
 }
 
 // Where weights came from, and what is needed to write the release again if nothing of it is lost.
@@ -327,7 +366,9 @@ void describe(Converter& model, const Work& work) {
                                   static_cast<std::uint32_t>(importance->entries().size()));
         writer.set<std::uint32_t>("quantize.imatrix.chunks_count", importance->chunk_count);
     }
-    if (model.is_whole())
+    // A drafter in place of the release's own is no part of the release.
+    const bool replaced = work.options.drafter && has_drafter(work.source);
+    if (model.is_whole() && !replaced)
         work.source.write_release_record(writer);
     else
         ReleaseRecord::clear(writer);
@@ -344,26 +385,26 @@ void describe_tables(const Config& config, GgufWriter& writer) {
 
 ConvertSummary convert(const Checkpoint& checkpoint, const std::filesystem::path& output,
                        const ConvertOptions& options, const ConvertProgress& progress) {
+    check_options(checkpoint, options);
     const bool apart = !options.engram.empty();
-    if (apart && !checkpoint.config().engram.present())
-        fail("{}: has no Engram tables to write to {}", checkpoint.source(), options.engram.string());
     Work work{checkpoint, options, progress,
               TypePlan(options.types, checkpoint.config(), checkpoint.source()), ThreadPool(options.threads)};
     Converter model(work, output);
     std::optional<Converter> tables;
     checkpoint.write_metadata(model.writer());
-    auto specs = chosen_tensors(checkpoint, options, model.writer());
+    if (is_drafter_only(checkpoint)) model.writer().set("general.type", kDrafterFile);
+    auto items = chosen_tensors(checkpoint, options, model.writer());
     if (apart) {
         tables.emplace(work, options.engram);
         describe_tables(checkpoint.config(), tables->writer());
-        const auto is_table = [](const TensorSpec& s) { return s.kind == Kind::table; };
-        std::vector<TensorSpec> of_tables;
-        std::ranges::copy_if(specs, std::back_inserter(of_tables), is_table);
-        std::erase_if(specs, is_table);
+        const auto is_table = [](const Item& item) { return item.spec.kind == Kind::table; };
+        std::vector<Item> of_tables;
+        std::ranges::copy_if(items, std::back_inserter(of_tables), is_table);
+        std::erase_if(items, is_table);
         tables->declare(std::move(of_tables));
         work.summary.bytes += tables->writer().file_size();
     }
-    model.declare(std::move(specs));
+    model.declare(std::move(items));
     work.plan.check_all_used();
     describe(model, work);
     work.summary.bytes += model.writer().file_size();

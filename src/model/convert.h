@@ -5,7 +5,8 @@
 // F32). type_plan.h says how other types are chosen, src/quant how values become blocks.
 //
 // The drafter and the vision model come along, if the model has them and they are not left out; other
-// programs may refuse files with them. Engram tables, which are larger than everything else, may go to a file
+// programs may refuse files with them. A drafter that lies beside its model becomes a file of its own, or is
+// put into that of the model. Engram tables, which are larger than everything else, may go to a file
 // of their own.
 //
 // A large model takes hours, so the work survives: after every few hundred megabytes the file is made
@@ -26,8 +27,9 @@ class ImportanceMatrix;
 struct ConvertOptions {
     TypeOptions types;
     const ImportanceMatrix* importance = nullptr;
-    std::string importance_name;   // for the file's metadata
-    std::filesystem::path engram;  // file for the Engram tables; empty: they are with the rest
+    std::string importance_name;          // for the file's metadata
+    std::filesystem::path engram;         // file for the Engram tables; empty: they are with the rest
+    const Checkpoint* drafter = nullptr;  // put in for the model's own; from open_drafter() (draft_model.h)
     bool leave_out_drafter = false, leave_out_vision = false;
     int threads = 0;                  // 0: one per available core
     bool replace_unfinished = false;  // OUTPUT.partial of another conversion may be lost
@@ -46,7 +48,7 @@ struct ConvertSummary {
 using ConvertProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
 // Streams the model through a few dozen megabytes of memory. Files appear under their names only when all are
-// complete. Throws Error naming file and tensor.
+// complete. Throws Error naming file and tensor, or options that exclude each other.
 ConvertSummary convert(const Checkpoint& checkpoint, const std::filesystem::path& output,
                        const ConvertOptions& options, const ConvertProgress& progress = {});
 

@@ -3,8 +3,10 @@
 #include "base/error.h"
 #include "file/gguf_writer.h"
 #include "file/in_quotes.h"
+#include "model/draft_model.h"
 #include "model/engram_keys.h"
 #include "model/model_tensors.h"
+#include "model/part_tensors.h"
 #include "tensor/convert.h"
 
 namespace cachalot {
@@ -30,7 +32,8 @@ void check_is_model(const GgufMetadata& metadata, const std::string& source) {
         is("a projector of images (mmproj), which belongs to another model; images are not supported");
     if (type == "vocab") is("a vocabulary without weights");
     if (type == kEngramFile) is("the Engram tables of a model, which --engram takes");
-    if (type != "model") fail("{}: general.type is {}: this is no model", source, in_quotes(type));
+    if (type != "model" && type != kDrafterFile)
+        fail("{}: general.type is {}: this is no model", source, in_quotes(type));
     for (const std::string_view draft : {"eagle", "dspark", "dflash", "medusa", "mtp"})
         if (architecture.find(draft) != architecture.npos)
             is("a draft for speculative decoding, which does not work alone and is not supported");
@@ -67,7 +70,10 @@ void GgufCheckpoint::check_engram(std::span<const std::int32_t> classes) const {
                       classes);
 }
 
+std::string GgufCheckpoint::unused() const { return unused_parts(file_.tensors(), has_drafter(*this)); }
+
 Tokenizer GgufCheckpoint::tokenizer() const {
+    if (!has_tokenizer()) check_more_than_drafter(*this);
     const auto& m = file_.metadata();
     // Names that are in use for this family's pre-tokenizer; files by unknown tools may name it otherwise, so
     // only a different algorithm is refused.

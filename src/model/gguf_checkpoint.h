@@ -12,8 +12,9 @@ class GgufCheckpoint final : public Checkpoint {
     explicit GgufCheckpoint(const std::filesystem::path& path, const std::filesystem::path& engram = {});
 
     std::span<const MappedFile> files() const override { return file_.files(); }
+    bool has_tokenizer() const override { return metadata().contains("tokenizer.ggml.tokens"); }
     Tokenizer tokenizer() const override;
-    std::string unused() const override { return unused_parts(file_.tensors()); }
+    std::string unused() const override;
     bool has(const std::string& name) const override { return file_.contains(file_name(name)); }
     void check_engram(std::span<const std::int32_t> classes) const override;
     SamplingDefaults sampling_defaults() const override;

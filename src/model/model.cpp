@@ -2,12 +2,13 @@
 
 #include "base/error.h"
 #include "model/engram_classes.h"
+#include "model/part_tensors.h"
 
 namespace cachalot {
 
-std::shared_ptr<const Model> Model::load(const std::filesystem::path& path,
-                                         const std::filesystem::path& engram) {
-    auto checkpoint = Checkpoint::open(path, engram);
+std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const ModelFiles& beside) {
+    auto checkpoint = Checkpoint::open(path, beside.engram);
+    check_more_than_drafter(*checkpoint);
     Config config = checkpoint->config();
     Tokenizer tokenizer = checkpoint->tokenizer();
     // A smaller vocabulary would leave logits without text; a larger one, tokens without embedding.
@@ -23,7 +24,8 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path,
         hash = EngramHash(config.engram, std::move(classes));
     }
     Weights weights = bind_weights(*checkpoint);
-    auto draft = load_draft_model(*checkpoint, weights);
+    auto draft = beside.drafter.empty() ? load_draft_model(*checkpoint, weights)
+                                        : load_draft_model(beside.drafter, *checkpoint, weights);
     return std::make_shared<const Model>(Model{std::move(checkpoint), std::move(config), std::move(weights),
                                                std::move(tokenizer), std::move(hash), std::move(draft)});
 }

@@ -11,6 +11,12 @@
 
 namespace cachalot {
 
+// Files beside that of a model.
+struct ModelFiles {
+    std::filesystem::path engram = {};   // see Checkpoint::open()
+    std::filesystem::path drafter = {};  // see open_drafter(); it stands for the one that the model may have
+};
+
 struct Model {
     std::unique_ptr<const Checkpoint> checkpoint;  // owns the mapped files
     Config config;
@@ -21,9 +27,8 @@ struct Model {
 
     // Opens a GGUF file or a release directory and binds every tensor. Maps, does not read: the time does not
     // depend on the size of the weights. Throws Error.
-    // `engram`: see Checkpoint::open().
     static std::shared_ptr<const Model> load(const std::filesystem::path& path,
-                                             const std::filesystem::path& engram = {});
+                                             const ModelFiles& beside = {});
 };
 
 }  // namespace cachalot

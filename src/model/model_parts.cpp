@@ -36,13 +36,15 @@ PartSums part_sums(std::span<const StoredTensor> tensors) {
     return sums;
 }
 
-std::string unused_parts(std::span<const StoredTensor> tensors) {
+std::string unused_parts(std::span<const StoredTensor> tensors, bool drafter) {
     const PartSums sums = part_sums(tensors);
     std::string text;
-    for (const ModelPart part : {ModelPart::drafter, ModelPart::vision})
+    for (const ModelPart part : {ModelPart::drafter, ModelPart::vision}) {
+        if (part == ModelPart::drafter && drafter) continue;
         if (const PartSum& sum = sums[static_cast<std::size_t>(part)]; sum.tensors)
             text += fmt::format("{}{} ({} tensors, {})", text.empty() ? "not used: " : ", ", part_name(part),
                                 sum.tensors, human_bytes(sum.bytes));
+    }
     return text;
 }
 

@@ -1,5 +1,5 @@
 // What the tensors of a file belong to, told by their names: the model itself, or what releases have beside
-// it. Drafter and pictures are not computed with.
+// it. Pictures are not computed with.
 #pragma once
 
 #include <array>
@@ -33,7 +33,7 @@ using PartSums = std::array<PartSum, kModelParts>;  // by ModelPart
 
 PartSums part_sums(std::span<const StoredTensor> tensors);
 
-// "not used: DSpark drafter (240 tensors, 3.1 MB), ..."; empty if everything is.
-std::string unused_parts(std::span<const StoredTensor> tensors);
+// "not used: vision (18 tensors, 3.1 MB), ..."; empty if everything is. `drafter`: it can be used.
+std::string unused_parts(std::span<const StoredTensor> tensors, bool drafter);
 
 }  // namespace cachalot

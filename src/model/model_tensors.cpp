@@ -46,11 +46,11 @@ class Table {
         return std::move(table_);
     }
 
-    // Of the drafter, whose stages are the layers of the configuration. What stands before them is in the
-    // release a part of the first stage, what stands behind them of the last.
-    std::vector<TensorSpec> build_drafter(const DsparkConfig& d) {
+    // Of a drafter the stages are the layers of the configuration. What stands before them is in the release
+    // a part of the first stage, what stands behind them of the last.
+    std::vector<TensorSpec> build_dspark(const DsparkConfig& d) {
         const std::int64_t h = c_.hidden_size;
-        const auto first = release_ + ".0.", last = fmt::format("{}.{}.", release_, c_.layers - 1);
+        const auto first = release_ + ".0.", last = last_stage();
         const bool v41 = c_.is_v41();
         model(
             "dspark.fc.weight", first + "main_proj.weight", h, std::ssize(d.target_layers) * h,
@@ -58,14 +58,7 @@ class Table {
         model(
             "dspark.enc.output_norm.weight", first + "main_norm.weight", 1, h,
             [](Weights & w) -> auto& { return w.drafter.input_norm; });
-        layers();
-        if (!c_.delayed_mixing)
-            head_mixing(
-                "dspark.output_hc_", last + "hc_head_",
-                [](Weights & w) -> auto& { return w.drafter.head_mix; });
-        model(
-            "dspark.output_norm.weight", last + "norm.weight", 1, h,
-            [](Weights & w) -> auto& { return w.drafter.norm; });
+        stages();
         model(
             "dspark.markov_w1.weight", last + "markov_head." + (v41 ? "embed" : "markov_w1") + ".weight",
             c_.vocab_size, d.markov_rank, [](Weights & w) -> auto& { return w.drafter.markov_embedding; });
@@ -80,7 +73,41 @@ class Table {
         return std::move(table_);
     }
 
+    std::vector<TensorSpec> build_mtp() {
+        const std::int64_t h = c_.hidden_size;
+        const std::string first = release_ + ".0.";
+        model(
+            "mtp.e_proj.weight", first + "e_proj.weight", h, h,
+            [](Weights & w) -> auto& { return w.drafter.embedding_input; }, Role::dense);
+        model(
+            "mtp.h_proj.weight", first + "h_proj.weight", h, h,
+            [](Weights & w) -> auto& { return w.drafter.hidden_input; }, Role::dense);
+        model(
+            "mtp.enorm.weight", first + "enorm.weight", 1, h,
+            [](Weights & w) -> auto& { return w.drafter.embedding_norm; });
+        model(
+            "mtp.hnorm.weight", first + "hnorm.weight", 1, h,
+            [](Weights & w) -> auto& { return w.drafter.hidden_norm; });
+        stages();
+        return std::move(table_);
+    }
+
   private:
+    std::string last_stage() const { return fmt::format("{}.{}.", release_, c_.layers - 1); }
+
+    // And what every drafter has behind them.
+    void stages() {
+        layers();
+        const std::string last = last_stage();
+        if (!c_.delayed_mixing)
+            head_mixing(
+                gguf_ + ".output_hc_", last + "hc_head_",
+                [](Weights & w) -> auto& { return w.drafter.head_mix; });
+        model(
+            gguf_ + ".output_norm.weight", last + "norm.weight", 1, c_.hidden_size,
+            [](Weights & w) -> auto& { return w.drafter.norm; });
+    }
+
     void layers() {
         const std::int64_t streams = std::int64_t(kStreams) * c_.hidden_size;
         for (layer_ = 0; layer_ < c_.layers; ++layer_) {
@@ -328,11 +355,12 @@ std::vector<TensorSpec> model_tensors(const Config& config) {
 }
 
 std::vector<TensorSpec> drafter_tensors(const Config& config) {
-    if (!config.dspark.present()) return {};
-    const Config stages = dspark_stages(config);
-    return Table(
-               stages, "dspark", "mtp", [](Weights & w) -> auto& { return w.drafter.stages; })
-        .build_drafter(config.dspark);
+    if (config.drafter() == DrafterKind::none) return {};
+    const bool dspark = config.drafter() == DrafterKind::dspark;
+    const Config stages = drafter_stages(config);
+    Table table(
+        stages, dspark ? "dspark" : "mtp", "mtp", [](Weights & w) -> auto& { return w.drafter.stages; });
+    return dspark ? table.build_dspark(config.dspark) : table.build_mtp();
 }
 
 void each_matrix(const Config& config, const Weights& weights,

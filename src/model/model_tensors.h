@@ -64,9 +64,12 @@ struct TensorSpec {
 // In the order of the forward pass.
 std::vector<TensorSpec> model_tensors(const Config& config);
 
-// Those of the drafter: of its stages S what a layer of the model has, named dspark.S. instead of blk.S., and
-// what stands before and behind the stages. Empty if there is none. `member` is of weights whose drafter has
-// as many stages as the configuration says.
+// Those of the drafter: of its stages S what a layer of the model has, named dspark.S. or mtp.S. instead of
+// blk.S., and what stands before and behind the stages. Empty if there is none. `member` is of weights whose
+// drafter has as many stages as drafter_stages() has layers.
+//
+// The names under mtp. are ours. Those of other programs for such blocks (blk.N.nextn.*) have one matrix for
+// embedding and stream, which is not what the release has, and nothing for the mixing of the streams.
 std::vector<TensorSpec> drafter_tensors(const Config& config);
 
 // Visits every matrix of a model's weights: use(its row of the table, the matrix). Slices and experts come

@@ -4,13 +4,17 @@
 
 #include <string>
 
+#include "base/error.h"
+
 namespace cachalot {
 namespace {
 
 using Kind = TensorSpec::Kind;
 
 // The first of each part.
-constexpr const char* kDrafter = "dspark.fc.weight";
+constexpr const char* kModel = "token_embd.weight";
+constexpr const char* kDspark = "dspark.fc.weight";
+constexpr const char* kMtp = "mtp.e_proj.weight";
 constexpr const char* kVision = "v.patch_embd.weight";
 
 class VisionTable {
@@ -71,8 +75,17 @@ std::vector<TensorSpec> vision_tensors(const Config& config) {
     return VisionTable(config).build();
 }
 
-bool has_drafter(const Checkpoint& c) { return c.config().dspark.present() && c.has(kDrafter); }
+bool has_drafter(const Checkpoint& c) {
+    const DrafterKind kind = c.config().drafter();
+    return kind != DrafterKind::none && c.has(kind == DrafterKind::dspark ? kDspark : kMtp);
+}
 bool has_vision(const Checkpoint& c) { return c.config().vision.present() && c.has(kVision); }
+bool is_drafter_only(const Checkpoint& c) { return has_drafter(c) && !c.has(kModel); }
+void check_more_than_drafter(const Checkpoint& c) {
+    if (is_drafter_only(c))
+        fail("{}: is a drafter without its model; give the model with -m, and this with --draft-model",
+             c.source());
+}
 
 Matrix stored_matrix(const Checkpoint& checkpoint, const TensorSpec& s, int expert) {
     switch (s.kind) {

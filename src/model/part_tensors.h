@@ -20,6 +20,10 @@ std::vector<TensorSpec> vision_tensors(const Config& config);
 // which is an error where they are used.
 bool has_drafter(const Checkpoint& checkpoint);
 bool has_vision(const Checkpoint& checkpoint);
+// A drafter that is kept beside its model: nothing of the model is there.
+bool is_drafter_only(const Checkpoint& checkpoint);
+// Throws Error, with a remedy, if it is only that.
+void check_more_than_drafter(const Checkpoint& checkpoint);
 
 // Of a matrix, plain or not, or of experts. Throws Error as Checkpoint::matrix() does.
 Matrix stored_matrix(const Checkpoint& checkpoint, const TensorSpec& spec, int expert = 0);

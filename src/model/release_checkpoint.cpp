@@ -24,7 +24,14 @@ ReleaseCheckpoint::ReleaseCheckpoint(const std::filesystem::path& directory)
         for (const auto& spec : table) names_.emplace(spec.gguf, spec.release);
 }
 
+std::string ReleaseCheckpoint::unused() const { return unused_parts(tensors_.tensors(), has_drafter(*this)); }
+
+bool ReleaseCheckpoint::has_tokenizer() const {
+    return std::filesystem::exists(directory_ / "tokenizer.json");
+}
+
 Tokenizer ReleaseCheckpoint::tokenizer() const {
+    if (!has_tokenizer()) check_more_than_drafter(*this);
     auto path = directory_ / "tokenizer.json";
     const std::string text = read_text_file(path);
     Tokenizer tokenizer = [&] {
@@ -59,6 +66,7 @@ Checkpoint::SamplingDefaults ReleaseCheckpoint::sampling_defaults() const {
 
 void ReleaseCheckpoint::write_metadata(GgufWriter& writer) const {
     write_config(config_, writer);
+    if (is_drafter_only(*this)) return;
     auto defaults = sampling_defaults();
     if (defaults.temperature) writer.set<float>("general.sampling.temp", *defaults.temperature);
     if (defaults.top_p) writer.set<float>("general.sampling.top_p", *defaults.top_p);

@@ -15,8 +15,9 @@ class ReleaseCheckpoint final : public Checkpoint {
     explicit ReleaseCheckpoint(const std::filesystem::path& directory);
 
     std::span<const MappedFile> files() const override { return tensors_.files(); }
+    bool has_tokenizer() const override;
     Tokenizer tokenizer() const override;
-    std::string unused() const override { return unused_parts(tensors_.tensors()); }
+    std::string unused() const override;
     bool has(const std::string& name) const override { return tensors_.contains(release_name(name)); }
     SamplingDefaults sampling_defaults() const override;
     Matrix expert(const std::string& name, int expert, int experts, std::int64_t rows,

@@ -50,14 +50,16 @@ struct Origin {
     const TensorSpec* spec = nullptr;
     int expert = 0;
     bool scales = false;
+    bool written = false;
 };
 
 // All that the file has.
 std::vector<TensorSpec> tensors_of(const GgufCheckpoint& source) {
-    auto specs = model_tensors(source.config());
+    std::vector<TensorSpec> specs;
     const auto add = [&](bool there, std::vector<TensorSpec> more) {
         if (there) std::ranges::move(more, std::back_inserter(specs));
     };
+    add(!is_drafter_only(source), model_tensors(source.config()));
     add(has_drafter(source), drafter_tensors(source.config()));
     add(has_vision(source), vision_tensors(source.config()));
     return specs;
@@ -122,6 +124,8 @@ class Writer {
                 write_text(partial / name, name, contents[i]);
             ++summary_.files;
         }
+        for (const auto& [name, origin] : origins_)
+            if (!origin.written && !origin.scales) ++summary_.added;
     }
 
     // Files of the release lie in its folder, each under a name of its own; what begins with a dot is ours.
@@ -282,6 +286,7 @@ class Writer {
             if (e.begin != position)
                 fail("{}: the recorded header of {} has holes", source_.source(), path.filename().string());
             if (out) write_tensor(*out, e);
+            origins_.at(e.name).written = true;
             position = e.end;
             ++summary_.tensors;
             if (progress_) progress_(summary_.bytes + position, total_);

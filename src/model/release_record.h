@@ -25,6 +25,7 @@ struct ReleaseRecord {
 struct ReleaseSummary {
     std::uint64_t bytes = 0;
     int files = 0, tensors = 0;
+    int added = 0;     // tensors of the GGUF file that the release had not: of a drafter that was put in
     int left_out = 0;  // tensors that the release had and the GGUF file has not: of the drafter, of pictures
 };
 

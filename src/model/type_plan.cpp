@@ -61,7 +61,7 @@ std::optional<DType> TypePlan::of_recipe(const TensorSpec& spec) const {
     if (is_fp8_in_releases(spec.role)) return DType::q8_0;
     if (spec.role == Role::head) return DType::q8_0;
     if (spec.role == Role::embedding) return {};
-    if (spec.gguf.starts_with("dspark.")) return DType::mxfp4;
+    if (spec.gguf.starts_with("dspark.") || spec.gguf.starts_with("mtp.")) return DType::mxfp4;
     const bool down = spec.gguf.find("ffn_down") != std::string::npos;
     if (recipe == "mxfp4") return DType::mxfp4;
     if (recipe == "q4" || (recipe == "q2-q4" && layer_of(spec.gguf) >= layers_ - kPreciseLayers))

@@ -59,7 +59,7 @@ Weights bind_weights(const Checkpoint& checkpoint) {
 }
 
 void bind_drafter(const Checkpoint& checkpoint, Weights& weights) {
-    weights.drafter.stages.resize(static_cast<std::size_t>(checkpoint.config().dspark.stages));
+    weights.drafter.stages.resize(static_cast<std::size_t>(drafter_stages(checkpoint.config()).layers));
     for (const TensorSpec& spec : drafter_tensors(checkpoint.config()))
         std::visit(Bind{checkpoint, spec}, spec.member(weights));
 }

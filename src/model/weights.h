@@ -71,16 +71,23 @@ struct LayerWeights {
     ExpertWeights shared;
 };
 
-// What drafts several tokens beside the model (DsparkConfig). Its embedding and head are the model's.
+// What drafts tokens beside the model (DrafterKind). Its embedding and head are the model's.
 struct DrafterWeights {
-    Matrix input;                      // [H, target layers * H], of the streams that it reads
-    std::vector<float> input_norm;     // [H]
+    // DSpark
+    Matrix input;                   // [H, target layers * H], of the streams that it reads
+    std::vector<float> input_norm;  // [H]
+    Matrix markov_embedding;        // [vocab, markov_rank], of the token before
+    Matrix markov_head;             // likewise: what that adds to each logit
+    std::vector<float> confidence;  // [H + markov_rank]
+
+    // multi-token prediction: streams X'_k = embedding_input e + hidden_input h_k, where e is the next
+    // token's normalised embedding and h_k the normalised stream k behind the last layer
+    std::vector<float> embedding_norm, hidden_norm;  // [H]
+    Matrix embedding_input, hidden_input;            // [H, H]
+
     std::vector<LayerWeights> stages;  // with windows only
     MixWeights head_mix;               // V4
     std::vector<float> norm;           // [H]
-    Matrix markov_embedding;           // [vocab, markov_rank], of the token before
-    Matrix markov_head;                // likewise: what that adds to each logit
-    std::vector<float> confidence;     // [H + markov_rank]
 };
 
 struct Weights {

@@ -101,8 +101,7 @@ TEST_F(ModelV41, EngramRowsAreLocated) {
 }
 
 TEST_F(ModelV41, WhatIsBesideTheModelIsNamed) {
-    EXPECT_THAT(Checkpoint::open(release())->unused(),
-                AllOf(HasSubstr("not used: drafter (139 tensors, "), HasSubstr("), vision (18 tensors, ")));
+    EXPECT_THAT(Checkpoint::open(release())->unused(), HasSubstr("not used: vision (18 tensors, "));
     EXPECT_EQ(part_of("dspark.0.attn_q_a.weight"), ModelPart::drafter);
     EXPECT_EQ(part_of("v.blk.0.attn_qkv.weight"), ModelPart::vision);
     EXPECT_EQ(part_of("mtp.2.ffn.experts.1.w1.weight"), ModelPart::drafter);

@@ -25,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 using testing::SizeIs;
 
 const fs::path kRelease = CACHALOT_TEST_DATA "/tiny41";
@@ -97,7 +98,7 @@ TEST_F(ModelParts, SettingsAreThoseOfTheRelease) {
     EXPECT_EQ(file->config(), release->config());
     EXPECT_TRUE(has_drafter(*file));
     EXPECT_TRUE(has_vision(*file));
-    EXPECT_THAT(file->unused(), AllOf(HasSubstr("drafter (73 tensors"), HasSubstr("vision (18 tensors")));
+    EXPECT_THAT(file->unused(), AllOf(Not(HasSubstr("drafter")), HasSubstr("vision (18 tensors")));
 }
 
 std::span<const std::byte> bytes_of(const Matrix& m) {
@@ -261,7 +262,7 @@ std::string row_of(const EngramTable& table, std::int64_t row) {
 
 TEST_F(ModelParts, EngramTablesMayHaveAFileOfTheirOwn) {
     EXPECT_LT(fs::file_size(without_tables()) + 6568 * 33, fs::file_size(whole()));
-    const auto model = Model::load(without_tables(), tables()), other = Model::load(whole());
+    const auto model = Model::load(without_tables(), {.engram = tables()}), other = Model::load(whole());
     EXPECT_THAT(model->checkpoint->files(), SizeIs(2));
     for (const std::size_t layer : {0u, 3u}) {
         const EngramTable& a = model->weights.layers[layer].engram.table;
@@ -279,13 +280,16 @@ TEST_F(ModelParts, WhichFileIsMissingIsSaid) {
     EXPECT_THAT(error_of([&] { Model::load(without_tables()); }),
                 AllOf(HasSubstr("main.gguf"), HasSubstr("blk.0.engram_embd.weight"), HasSubstr("--engram")));
     EXPECT_THAT(error_of([&] { Model::load(tables()); }), HasSubstr("the Engram tables of a model"));
-    EXPECT_THAT(error_of([&] { Model::load(whole(), tables()); }), HasSubstr("has its Engram tables itself"));
-    EXPECT_THAT(error_of([&] { Model::load(kRelease, tables()); }), HasSubstr("is a release"));
-    EXPECT_THAT(error_of([&] { Model::load(without_tables(), without_tables()); }),
+    EXPECT_THAT(error_of([&] { Model::load(whole(), {.engram = tables()}); }),
+                HasSubstr("has its Engram tables itself"));
+    EXPECT_THAT(error_of([&] { Model::load(kRelease, {.engram = tables()}); }), HasSubstr("is a release"));
+    EXPECT_THAT(error_of([&] { Model::load(without_tables(), {.engram = without_tables()}); }),
                 HasSubstr("has no tensor blk.0.engram_embd.weight"));
-    EXPECT_THAT(error_of([&] { Model::load(without_tables(), dir / "none.gguf"); }), HasSubstr("none.gguf"));
+    EXPECT_THAT(error_of([&] { Model::load(without_tables(), {.engram = dir / "none.gguf"}); }),
+                HasSubstr("none.gguf"));
     const fs::path v4 = CACHALOT_MODELS "/nano/nano.gguf";
-    EXPECT_THAT(error_of([&] { Model::load(v4, tables()); }), HasSubstr("has no use for Engram tables"));
+    EXPECT_THAT(error_of([&] { Model::load(v4, {.engram = tables()}); }),
+                HasSubstr("has no use for Engram tables"));
     EXPECT_THAT(error_of([&] { convert(*Checkpoint::open(v4), dir / "x.gguf", {.engram = dir / "y.gguf"}); }),
                 HasSubstr("has no Engram tables"));
 }
@@ -297,11 +301,11 @@ TEST_F(ModelParts, TablesOfAnotherModelAreRefusedByName) {
     auto values = file.metadata().get<std::vector<std::uint64_t>>(key);
     values[0] += 2;
     write(dir / "t.gguf", file, all, [&](GgufWriter& w) { w.set_array<std::uint64_t>(key, values); });
-    EXPECT_THAT(error_of([&] { Model::load(without_tables(), dir / "t.gguf"); }),
+    EXPECT_THAT(error_of([&] { Model::load(without_tables(), {.engram = dir / "t.gguf"}); }),
                 AllOf(HasSubstr("t.gguf"), HasSubstr("'" + key + "'"), HasSubstr("another model")));
     write(dir / "t.gguf", file, all,
           [&](GgufWriter& w) { w.set<std::uint32_t>(kKeys + "engram.key_length", 64); });
-    EXPECT_THAT(error_of([&] { Model::load(without_tables(), dir / "t.gguf"); }),
+    EXPECT_THAT(error_of([&] { Model::load(without_tables(), {.engram = dir / "t.gguf"}); }),
                 HasSubstr("engram.key_length"));
 }
 

@@ -65,6 +65,7 @@ TEST(KnownConfigs, AreThoseOfTheReleases) {
     for (std::string name : {"flash", "pro"}) {
         Config released =
             config_from_json(read_text_file(CACHALOT_TEST_DATA "/config/" + name + ".json"), name);
+        released.mtp = false;  // which is not made up
         Config known = known_config(name);
         known.name = released.name;
         EXPECT_EQ(known, released) << name;

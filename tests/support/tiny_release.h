@@ -103,7 +103,7 @@ class TinyRelease {
         block_ = config.fp8_block;
         for (const auto& table : {model_tensors(config), drafter_tensors(config), vision_tensors(config)})
             for (const auto& spec : table) add(spec);
-        if (!config.dspark.present())
+        if (config.drafter() == DrafterKind::none)
             add_bytes("mtp.0.norm.weight", "BF16", {64}, std::string(128, '\0'));  // to be ignored
         write();
     }

@@ -17,10 +17,6 @@ static_assert(kLongestDraft < kRollback);
 // From so many verified tokens on it can be told whether a drafter keeps what it promises.
 constexpr double kEnoughToTell = 400;
 
-double seconds_since(Clock::time_point begin) {
-    return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
 }  // namespace
 
 // Adds tokens that are forced or drafted to the known ones, as far as memory suffices.
@@ -109,7 +105,7 @@ void Scheduler::ask_drafter(std::vector<Part*> parts, const Company& company) {
         engine_.options().log.often(LogLevel::warn, "nothing could be drafted", {{"error", error.what()}});
         return;
     }
-    draft_seconds_ = seconds_since(begin);
+    draft_seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
     gate_.drafted(draft_seconds_);
     for (std::size_t i = 0; i < parts.size(); ++i) {
         auto& [tokens, confidences] = drafts[i];

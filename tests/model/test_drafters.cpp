@@ -143,7 +143,10 @@ class Drafters : public testing::Test {
     // The release of this folder through a GGUF file and back.
     void there_and_back(const fs::path& release) {
         convert(*Checkpoint::open(release), dir / "t.gguf", kept());
-        EXPECT_EQ(Checkpoint::open(dir / "t.gguf")->config(), Checkpoint::open(release)->config());
+        const auto source = Checkpoint::open(release);
+        Config expected = source->config();
+        if (is_drafter_only(*source)) expected.vision = {};  // of which nothing is there
+        EXPECT_EQ(Checkpoint::open(dir / "t.gguf")->config(), expected);
         const auto summary = write_release(GgufCheckpoint(dir / "t.gguf"), dir / "back");
         EXPECT_EQ(summary.left_out, 0);
         EXPECT_EQ(summary.added, 0);
@@ -350,7 +353,7 @@ TEST_F(Drafters, ThatAreNotThereAreRefusedByName) {
                                "mtp.2.ffn.experts.3.w2.weight", "mtp.2.hc_head_fn", "mtp.2.norm.weight",
                                "mtp.2.markov_head.markov_w1.weight", "mtp.2.confidence_head.proj.weight"})
         EXPECT_THAT(refused_without(tensor),
-                    AllOf(HasSubstr("without: "), HasSubstr(tensor), HasSubstr("--draft-model")));
+                    AllOf(HasSubstr("without"), HasSubstr(tensor), HasSubstr("--draft-model")));
 }
 
 TEST_F(Drafters, KeysThatContradictAreRefusedByName) {

@@ -118,7 +118,7 @@ TEST(Rounded41, LongerPromptsOfTheTrainedModelStayClose) {
 
 class EachModel41 : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Models, EachModel41, testing::Values("nano41", "tiny41"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& param) { return std::string(param.param); });
 
 std::vector<std::int32_t> greedy(Engine& engine, std::span<const std::int32_t> prompt, std::size_t most) {
     auto state = engine.new_state();

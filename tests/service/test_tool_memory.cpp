@@ -111,10 +111,10 @@ TEST(ToolMemory, RepeatedIdsTakeLinearTime) {
         const auto id = "call_" + std::to_string(n);
         memory.remember("t", {"why", "", {{id, "f", "{\"a\": [" + list + "]}"}}, {}, true});
         auto conversation = sent_back(id, "{\"a\":[" + list + "]}", "");
-        for (std::size_t i = 0; i < n; ++i) {
-            conversation.messages.push_back(conversation.messages[1]);
-            if (i > 0) conversation.messages.back().tool_calls[0].arguments = "{}";
-        }
+        auto again = conversation.messages[1];
+        conversation.messages.push_back(again);
+        again.tool_calls[0].arguments = "{}";
+        for (std::size_t i = 1; i < n; ++i) conversation.messages.push_back(again);
         return conversation;
     };
     EXPECT_LT(cachalot::test::growth(2'000, prepare,

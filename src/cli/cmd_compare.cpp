@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -11,8 +12,11 @@
 #include "cli/compare_report.h"
 #include "cli/svg_figure.h"
 #include "cli/text_input.h"
+#include "file/gguf.h"
 #include "measure/saved_logits.h"
 #include "measure/text_windows.h"
+#include "model/checkpoint_files.h"
+#include "model/model_parts.h"
 
 namespace cachalot::cli {
 namespace {
@@ -41,9 +45,19 @@ class TemporaryFile {
     UniqueFd descriptor_;
 };
 
+bool has_engram_tables(const std::string& path) {
+    if (checkpoint_kind(path) == CheckpointKind::release) return true;
+    const Gguf file(path);
+    return std::ranges::any_of(
+        file.tensors(), [](const StoredTensor& t) { return part_of(t.view.name) == ModelPart::engram; });
+}
+
+// --engram is for whichever of the two has no tables itself.
 ModelOptions options_of(const CompareOptions& o, const std::string& path) {
     ModelOptions options = o.model;
     options.path = path;
+    if (!options.engram.empty() && o.paths.size() > 1 && has_engram_tables(options.path))
+        options.engram.clear();
     return options;
 }
 
@@ -55,7 +69,9 @@ void check_vocabularies(const Model& model, const std::string& path, const std::
 
 // That B can be compared with A, before A is evaluated: mapping a model takes no time.
 void check_models(const CompareOptions& o) {
-    const auto a = Model::load(o.paths[0]), b = Model::load(o.paths[1]);
+    const auto a = load_model(options_of(o, o.paths[0])), b = load_model(options_of(o, o.paths[1]));
+    if (!o.model.engram.empty() && has_engram_tables(o.paths[0]) && has_engram_tables(o.paths[1]))
+        fail("both models have their Engram tables themselves; leave out {}", o.model.engram.string());
     check_vocabularies(*b, o.paths[1], o.paths[0], vocabulary_key(a->tokenizer), a->config.vocab_size);
 }
 
@@ -151,7 +167,10 @@ void add_compare(CLI::App& app) {
         "The models are loaded one after the other. KL(A||B) is in nats: 0 where both predict the same.\n"
         "In brackets is the 95 % interval of a bootstrap over passages of 64 tokens; docs/measuring.md has\n"
         "more.");
-    command->callback([o] { compare(*o); });
+    command->callback([o] {
+        for (std::string& path : o->paths) path = find_model(path);
+        compare(*o);
+    });
 }
 
 }  // namespace cachalot::cli

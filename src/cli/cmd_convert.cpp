@@ -14,6 +14,7 @@
 #include "model/gguf_checkpoint.h"
 #include "model/importance.h"
 #include "model/release_record.h"
+#include "model/weights.h"
 #include "quant/quantize.h"
 
 namespace cachalot::cli {
@@ -58,6 +59,7 @@ void to_release(const ConvertOptions& o) {
     if (checkpoint_kind(o.input) == CheckpointKind::release) fail("{} is a release already", o.input);
     check_new_folder(o.output);
     const GgufCheckpoint checkpoint(o.input, o.engram);
+    (void)bind_weights(checkpoint);  // names what is missing before anything is written
     Progress progress("writing", "bytes", true);
     auto summary = write_release(checkpoint, o.output, [&](std::uint64_t done, std::uint64_t total) {
         progress.update(done, std::max(done, total));
@@ -217,7 +219,10 @@ void add_convert(CLI::App& app) {
         "Example: cachalot convert release/ m.gguf --recipe q2 --imatrix flash.imatrix.gguf \\\n"
         "             --type 'blk\\.(3[7-9]|4[0-2])\\.ffn_.*_exps\\.weight=q4_K'",
         quantizable_types()));
-    command->callback([o, command] { run_convert(*o, *command); });
+    command->callback([o, command] {
+        o->input = find_model(o->input);
+        run_convert(*o, *command);
+    });
 }
 
 }  // namespace cachalot::cli

@@ -10,6 +10,7 @@
 #include "file/gguf.h"
 #include "file/safetensors.h"
 #include "model/checkpoint_files.h"
+#include "model/engram_keys.h"
 #include "model/foreign_folder.h"
 #include "model/model_parts.h"
 #include "text/visible_text.h"
@@ -87,8 +88,9 @@ std::string caches_text(const Config& c) {
 void print_v41(const Config& c) {
     const auto indexers = std::count_if(c.layer_shapes.begin(), c.layer_shapes.end(),
                                         [](const LayerShape& s) { return s.indexer; });
-    print_line(fmt::format("rows      kept by layers (and read by) {}; {} layers choose among them",
-                           caches_text(c), indexers));
+    if (const auto caches = caches_text(c); !caches.empty())
+        print_line(fmt::format("rows      kept by layers (and read by) {}; {} layers choose among them",
+                               caches, indexers));
     if (c.candidate_blocks)
         print_line(fmt::format("          the last of them among {} blocks of {} rows", c.candidate_blocks,
                                c.candidate_block_size));
@@ -193,7 +195,9 @@ Inspected open(const std::filesystem::path& path) {
         opened.gguf = file.get();
         opened.file = std::move(file);
     }
+    const auto type = opened.gguf ? opened.gguf->metadata().get_or<std::string_view>("general.type", "") : "";
     try {  // a file of another architecture can be looked at, too
+        if (type == kEngramFile) fail("it is the Engram tables of a model, which --engram takes");
         if (opened.gguf) opened.config = config_from_gguf(*opened.gguf);
         if (release) opened.config = read_config(path);
     } catch (const Error& e) {

@@ -11,8 +11,6 @@ constexpr double kRecordKept = 0.95;   // of what is known of a sequence's draft
 constexpr double kSkippedKept = 0.99;  // the same with each draft that was not made
 constexpr double kLeastGain = 1.02;    // what is gained in less is not worth the risk
 constexpr double kLeastSpread = 0.05;  // variance of the rows from which a slope can be told
-constexpr double kDraftKept = 0.9;     // of what a drafter takes, with each draft
-constexpr double kGainKept = 0.998;    // of what was gained, with each pass
 
 std::vector<double> survival_of(double acceptance, int most) {
     std::vector<double> survival;
@@ -40,12 +38,6 @@ void DraftRecord::judged(int accepted_now, int proposed_now) {
 
 void DraftRecord::skipped() { forget(kSkippedKept); }
 
-void DraftRecord::dismissed(double probability) {
-    forget(kRecordKept);
-    right_ += probability;
-    seen_ += 1;
-}
-
 // Least squares with a line.
 void DraftGate::passed(int rows, double seconds) {
     for (double* sum : {&weight_, &rows_, &seconds_, &rows_rows_, &rows_seconds_}) *sum *= kPassKept;
@@ -61,43 +53,25 @@ void DraftGate::passed(int rows, double seconds) {
     if (known()) fixed_ = std::max(0.0, mean_seconds - each_ * mean_rows);
 }
 
-void DraftGate::drafted(double seconds) {
-    draft_ = draft_ > 0 ? draft_ * kDraftKept + seconds * (1 - kDraftKept) : seconds;
-}
-
-DraftGate::Best DraftGate::best(std::span<const double> survival, int sequences, int beside) const {
+int DraftGate::length(std::span<const double> survival, int sequences, int beside) const {
+    if (!known()) return static_cast<int>(survival.size());  // that is how it becomes known
     const double pass = fixed_ + each_ * (sequences + beside);
     const double token = pass / sequences;  // seconds for a token without drafts
-    Best best;
-    double expected = 0;
+    double best = 0, expected = 0;
+    int length = 0;
     for (int n = 1; n <= std::ssize(survival); ++n) {
         expected += survival[static_cast<std::size_t>(n - 1)];
         const double gain = expected * token - n * each_ * kLeastGain;
-        if (gain > best.gain) best = {n, gain};
+        if (gain > best) {
+            best = gain;
+            length = n;
+        }
     }
-    return best;
-}
-
-int DraftGate::length(std::span<const double> survival, int sequences, int beside) const {
-    if (!known()) return static_cast<int>(survival.size());  // that is how it becomes known
-    return best(survival, sequences, beside).length;
+    return length;
 }
 
 int DraftGate::length(const DraftRecord& record, int sequences, int beside, int most) const {
     return length(survival_of(record.acceptance(), most), sequences, beside);
-}
-
-bool DraftGate::pays(const DraftRecord& record, int sequences, int beside, int most) const {
-    if (!known() || draft_ == 0) return true;
-    const Best b = best(survival_of(record.acceptance(), most), sequences, beside);
-    return b.gain > draft_ / sequences * kLeastGain;
-}
-
-void DraftGate::wrote(int tokens, int sequences, double seconds) {
-    if (!known()) return;
-    for (double* sum : {&plain_, &spent_}) *sum *= kGainKept;
-    plain_ += tokens * (fixed_ + each_ * sequences) / sequences;
-    spent_ += seconds;
 }
 
 }  // namespace cachalot

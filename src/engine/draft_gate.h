@@ -2,8 +2,8 @@
 //
 // A row that is verified costs time whether it is of use or not: on a processor that reads experts from
 // memory, other rows need other experts. How much a row costs is measured, pass by pass, as seconds = fixed +
-// rows * each; what a drafter takes, likewise; how often drafts are right, sequence by sequence. All of these
-// forget, and a sequence that does not draft is tried again after a while.
+// rows * each; how often drafts are right, sequence by sequence. Both forget, and a sequence that does not
+// draft is tried again after a while.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,7 @@ namespace cachalot {
 class DraftRecord {
   public:
     void judged(int accepted, int proposed);
-    void skipped();                      // a draft would not have paid
-    void dismissed(double probability);  // one was made, and was too doubtful: its first token's chance
+    void skipped();  // a draft would not have paid
 
     // The probability that the next drafted token is right if all before it were.
     double acceptance() const { return right_ / seen_; }
@@ -34,8 +33,6 @@ class DraftGate {
   public:
     // What a pass took that read no prompt.
     void passed(int rows, double seconds);
-    // What the drafter took for all who draft.
-    void drafted(double seconds);
 
     // The number of tokens that one of `sequences` that write should verify so that all write fastest; 0 if
     // that costs more than it brings. survival [tokens]: the probability that a token and all before it are
@@ -43,27 +40,13 @@ class DraftGate {
     int length(std::span<const double> survival, int sequences, int beside) const;
     // The same for up to `most` tokens, by what is known of the sequence.
     int length(const DraftRecord& record, int sequences, int beside, int most) const;
-    // Whether a drafter should be asked for them, which takes time, too.
-    bool pays(const DraftRecord& record, int sequences, int beside, int most) const;
-
-    // How much faster tokens were written than one in a pass, as far as is known; 1 if nothing was drafted.
-    // `tokens` were written in a pass with drafts of `sequences`.
-    void wrote(int tokens, int sequences, double seconds);
-    double gain() const { return spent_ > 0 ? plain_ / spent_ : 1; }
 
   private:
-    struct Best {
-        int length = 0;
-        double gain = 0;  // seconds
-    };
-    Best best(std::span<const double> survival, int sequences, int beside) const;
     bool known() const { return each_ >= 0; }
 
     // Sums of what was measured, each weighed less the longer it is ago.
     double weight_ = 0, rows_ = 0, seconds_ = 0, rows_rows_ = 0, rows_seconds_ = 0;
     double fixed_ = 0, each_ = -1;  // seconds; each_ < 0: not known yet
-    double draft_ = 0;              // seconds that the drafter takes; 0: not known
-    double plain_ = 0, spent_ = 0;  // seconds for the same tokens, without drafts and with
 };
 
 }  // namespace cachalot

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <limits>
 
 #include "base/available_cores.h"
 #include "base/error.h"
@@ -139,13 +140,16 @@ void choose_experts(const OpenEngineOptions& o, const Model& model, EngineOption
     }
 }
 
+// "140", or "4k" for 4096.
 int whole_tokens(const std::string& text) {
-    const char* const end = text.data() + text.size();
+    const int factor = text.ends_with('k') || text.ends_with('K') ? 1 << 10 : 1;
+    const char* const end = text.data() + text.size() - (factor > 1 ? 1 : 0);
     int tokens = 0;
     const auto [stopped, error] = std::from_chars(text.data(), end, tokens);
-    if (error != std::errc() || stopped != end || tokens < 1)
+    if (error != std::errc() || stopped != end || tokens < 1 ||
+        tokens > std::numeric_limits<int>::max() / factor)
         fail("'{}' is neither auto nor exact nor a number of tokens from 1 on", text);
-    return tokens;
+    return tokens * factor;
 }
 
 }  // namespace

@@ -56,6 +56,7 @@
 #include "engine/block_drafter.h"
 #include "engine/draft_calibration.h"
 #include "engine/draft_gate.h"
+#include "engine/draft_trial.h"
 #include "engine/drafting.h"
 #include "engine/generation.h"
 #include "engine/lookup_drafter.h"
@@ -208,7 +209,8 @@ class Scheduler {
     std::int64_t preemptions() const { return preemptions_; }
     std::int64_t drafted() const { return drafted_; }    // tokens that were verified, of all sequences
     std::int64_t accepted() const { return accepted_; }  // tokens of them that were written
-    double draft_gain() const { return gate_.gain(); }   // see DraftGate
+    // How much faster answers are with drafts of the drafter; 1 if that is not known.
+    double draft_gain() const { return trial_.gain(); }
     // Tokens of prompts that were found, of all sequences that have started.
     std::int64_t hits_in_memory() const { return hits_in_memory_; }
     std::int64_t hits_on_disk() const { return hits_on_disk_; }
@@ -299,6 +301,7 @@ class Scheduler {
     std::int64_t drafted_ = 0, accepted_ = 0;
     std::optional<BlockDrafter> drafter_;
     DraftGate gate_;
+    DraftTrial trial_;
     DraftCalibration calibration_;
     bool drafter_doubted_ = false;
     double pass_seconds_ = 0, draft_seconds_ = 0;  // of the last pass

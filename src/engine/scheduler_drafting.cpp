@@ -81,13 +81,7 @@ void Scheduler::ask_drafter(std::vector<Part*> parts, const Company& company) {
     auto most = [&](const Part* part) {
         return std::min(longest_draft(*part->sequence), drafter_->block_size());
     };
-    std::erase_if(parts, [&](Part* part) {
-        auto& record = part->sequence->drafts_;
-        if (always || gate_.pays(record, company.writers, company.beside, most(part))) return false;
-        record.skipped();
-        return true;
-    });
-    if (parts.empty()) return;
+    if (parts.empty() || (!always && !trial_.next(company.writers))) return;
     const Traced span(engine_.options().trace, "draft");
     const auto begin = Clock::now();
     std::deque<Generation::Guess> guesses;
@@ -106,14 +100,12 @@ void Scheduler::ask_drafter(std::vector<Part*> parts, const Company& company) {
         return;
     }
     draft_seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
-    gate_.drafted(draft_seconds_);
     for (std::size_t i = 0; i < parts.size(); ++i) {
         auto& [tokens, confidences] = drafts[i];
         const auto survival = calibration_.survival(confidences);
         const auto length =
             always ? tokens.size()
                    : static_cast<std::size_t>(gate_.length(survival, company.writers, company.beside));
-        if (length == 0) parts[i]->sequence->drafts_.dismissed(survival.empty() ? 0 : survival.front());
         tokens.resize(length);
         confidences.resize(length);
         parts[i]->draft = std::move(tokens);

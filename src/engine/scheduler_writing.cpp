@@ -26,13 +26,11 @@ void Scheduler::advance(const std::vector<Part>& parts, const Batch& batch, cons
             choose(parts[i], output.of(batch.sequences()[i]), outcomes[i]);
         });
     }
-    if (const bool plain = std::ranges::all_of(parts, [](const Part& p) { return p.draft.empty(); });
-        !plain) {
+    if (drafter_ && !batch.has(RowsKind::prompt)) {
         std::size_t written = 0;
         for (const Outcome& outcome : outcomes) written += outcome.written.size();
-        if (!batch.has(RowsKind::prompt))
-            gate_.wrote(static_cast<int>(written), static_cast<int>(parts.size()),
-                        pass_seconds_ + draft_seconds_);
+        trial_.passed(draft_seconds_ > 0, static_cast<int>(written), static_cast<int>(parts.size()),
+                      pass_seconds_ + draft_seconds_);
     }
     const auto now = std::chrono::steady_clock::now();
     for (auto i : choosing) {

@@ -73,6 +73,7 @@ std::vector<LayerShape> read_layer_shapes(const JsonFields& top, const Config& c
     for (int layer = 0; layer < c.layers; ++layer)
         ratios.push_back(top.to_integer<int>("compress_ratios", list[static_cast<std::size_t>(layer)], 0,
                                              std::numeric_limits<int>::max()));
+    if (c.is_v41()) top.only("num_hash_layers", 0);
     if (c.is_v41()) return v41_layers(read_v41_layers(top, std::move(ratios)), source);
 
     const int hash_layers = top.integer<int>("num_hash_layers", 0, c.layers);
@@ -121,6 +122,8 @@ void read_text_model(const JsonFields& top, std::string_view source, Config& c) 
     top.only("topk_method", "noaux_tc");
     top.only("norm_topk_prob", true);
     top.only("tie_word_embeddings", false);
+    top.only("hidden_act", "silu");
+    top.only("attention_bias", false);
     top.only("hc_mult", kStreams);
 
     c.vocab_size = top.size("vocab_size");

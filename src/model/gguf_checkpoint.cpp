@@ -7,6 +7,7 @@
 #include "model/engram_keys.h"
 #include "model/model_tensors.h"
 #include "model/part_tensors.h"
+#include "model/source_tensors.h"
 #include "tensor/convert.h"
 
 namespace cachalot {
@@ -46,6 +47,7 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path, const std::fil
     source_ = file_.source();
     check_is_model(file_.metadata(), source_);
     config_ = config_from_gguf(file_);
+    check_source_tensors(file_, config_);
     if (!engram.empty()) take_engram(engram);
 }
 

@@ -12,12 +12,14 @@
 #include "model/engram_keys.h"
 #include "model/part_tensors.h"
 #include "model/release_record.h"
+#include "model/source_tensors.h"
 
 namespace cachalot {
 ReleaseCheckpoint::ReleaseCheckpoint(const std::filesystem::path& directory)
     : directory_(directory), tensors_(directory) {
     source_ = directory.string();
     config_ = read_config(directory);
+    check_source_tensors(tensors_, config_);
     if (config_.name.empty())
         config_.name = std::filesystem::absolute(directory).lexically_normal().filename().string();
     for (const auto& table : {model_tensors(config_), drafter_tensors(config_), vision_tensors(config_)})

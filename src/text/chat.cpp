@@ -305,21 +305,25 @@ std::string content_text(const std::vector<ContentPart>& content) {
 std::vector<ordered_json> tools_from_json(const ordered_json& json, std::string_view path, ChatFormat format,
                                           ToolNames names) {
     const Field list{&json, std::string(path)};
+    const auto check = [&](const std::string& name, const std::string& where) {
+        const auto problem =
+            names == ToolNames::any ? std::string(problem_of_name(name)) : problem_of_tool_name(name);
+        if (!problem.empty()) fail("{}: {}", where, problem);
+    };
     std::vector<ordered_json> functions;
     for (std::size_t i = 0; i < list.array().size(); i++) {
         const Field tool = list[i];
         if (is_left_out(tool)) continue;
         const Field function = tool["function"];
         const std::string& name = function["name"].string();
-        const auto problem =
-            names == ToolNames::any ? std::string(problem_of_name(name)) : problem_of_tool_name(name);
-        if (!problem.empty()) fail("{}: {}", function["name"].path, problem);
+        check(name, function["name"].path);
         if (const Field description = function["description"]) description.string();
         if (const Field parameters = function["parameters"])
             check_parameters(*parameters.value, parameters.path, name);
         ordered_json& added = functions.emplace_back(*function.value);
         if (format != ChatFormat::v41) continue;
         const Namespace group = read_namespace(tool, function);
+        if (!group.name.empty()) check(group.name, (tool["namespace"] ? tool : function)["namespace"].path);
         added["name"] = checked_qualified_name(function["name"], group);
         added.erase("namespace");
         if (!group.name.empty()) describe_namespace(added, group.description);

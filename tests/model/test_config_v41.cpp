@@ -169,6 +169,13 @@ TEST(ConfigV41, LayersThatCannotBe) {
     EXPECT_THAT(refused({{"compress_ratios", {0, 3}}}), HasSubstr("an entry for each of the 9 layers"));
 }
 
+// What would be computed is something else.
+TEST(ConfigV41, OtherFormulasAreRefused) {
+    EXPECT_THAT(refused({{"hidden_act", "gelu"}}), HasSubstr("hidden_act"));
+    EXPECT_THAT(refused({{"attention_bias", true}}), HasSubstr("attention_bias"));
+    EXPECT_THAT(refused({{"num_hash_layers", 2}}), HasSubstr("num_hash_layers"));
+}
+
 TEST(ConfigV41, CandidatesThatCannotBe) {
     EXPECT_THAT(refused({{"candidate_source_layer_id", 6}}), HasSubstr("but is no index source"));
     EXPECT_THAT(refused({{"candidate_source_layer_id", 99}}), HasSubstr("but is no index source"));

@@ -266,6 +266,28 @@ TEST_F(ModelV41, WithoutItsTableItIsRefused) {
     }
 }
 
+// A layer that has what the configuration does not know would be run without.
+TEST_F(ModelV41, TensorsOfLayersThatTheConfigurationDoesNotNameAreRefused) {
+    const auto with_config = [](const std::filesystem::path& folder, const json& members) {
+        json text = tiny41();
+        text["text_config"].update(members);
+        for (const auto& entry : std::filesystem::directory_iterator(release()))
+            std::filesystem::copy(entry.path(), folder / entry.path().filename());
+        std::ofstream(folder / "config.json") << text;
+    };
+    for (const auto& [members, culprit] :
+         {std::pair(json{{"engram_layer_ids", json::array()}, {"engram_num_embeddings", json::array()}},
+                    "layers.0.engram.wkv.weight gives layer 0 an Engram table"),
+          std::pair(json{{"index_source_layer_ids", {1, 3, 5, 8}}},
+                    "layers.7.attn.indexer.wq_b.weight gives layer 7 an indexer"),
+          std::pair(json{{"compress_ratios", {0, 3, 3, 3, 3, 1, 1, 1, 1}}, {"kv_source_layer_ids", {1, 5}}},
+                    "layers.3.attn.compressor.wkv.weight gives layer 3 compressed rows")}) {
+        const TempDir copy;
+        with_config(copy.path(), members);
+        EXPECT_THAT(error_of([&] { Model::load(copy.path()); }), HasSubstr(culprit));
+    }
+}
+
 TEST_F(ModelV41, TablesOfAnotherShapeAreRefused) {
     json text = tiny41();
     text["text_config"]["engram_head_dim"] = 64;

@@ -247,7 +247,7 @@ TEST_F(ModelParts, EngramKeysThatDoNotFollowAreRefusedByName) {
     EXPECT_THAT(refused([&](GgufWriter& w) {
                     w.set_array<std::int32_t>(kKeys + "engram.layer_ids", std::vector{0, 4});
                 }),
-                HasSubstr("engram.layer_ids' does not name layer 3"));
+                HasSubstr("gives layer 3 an Engram table"));
     // What a file does not say is no error.
     for (const char* name : {"token_map", "pad_id", "offsets", "compressed_vocab_size"})
         EXPECT_NO_THROW(load_with([&](GgufWriter& w) { w.remove(kKeys + "engram." + name); })) << name;

@@ -158,6 +158,44 @@ TEST(ApiV41, NamespacesOfToolsAreParts) {
             << wrong;
 }
 
+// They stand in the prompt as the names of tools do.
+TEST(ApiV41, NamespacesHaveTheNamesOfTools) {
+    for (const std::string& name :
+         {std::string("a\\\"b"), std::string("｜DSML｜"), std::string("a b"), std::string(257, 'n')}) {
+        const std::string tool =
+            fmt::format(R"({{"type": "function", "namespace": "{0}", "function": {{"name": "f"}}}})", name);
+        const std::string inside = fmt::format(
+            R"({{"type": "function", "function": {{"name": "f", "namespace": {{"name": "{0}"}}}}}})", name);
+        EXPECT_THAT(refusal("chat", fmt::format(R"({{"tools": [{}]}})", tool)),
+                    testing::StartsWith("tools[0].namespace: "));
+        EXPECT_THAT(refusal("chat", fmt::format(R"({{"tools": [{}]}})", inside)),
+                    testing::StartsWith("tools[0].function.namespace.name: "));
+        for (const std::string& own : {tool, inside})
+            EXPECT_THAT(
+                refusal("chat", fmt::format(R"({{"messages": [{{"role": "system", "tools": [{}]}}]}})", own)),
+                testing::AllOf(testing::StartsWith("messages[0].tools[0]."), HasSubstr("namespace: ")));
+    }
+    EXPECT_THAT(prompt("chat", R"({"tools": [
+                    {"type": "function", "namespace": {"name": ""}, "function": {"name": "f"}}]})"),
+                HasSubstr(R"({"name": "f", )"));
+}
+
+// Not passed over: the model would not know of what the client waits for.
+TEST(ApiV41, OnlyMessagesOfChatHaveToolsOfTheirOwn) {
+    for (const std::string own : {R"("tools": [{"type": "function", "function": {"name": "f"}}])",
+                                  R"("response_format": {"type": "json_object"})"})
+        for (const auto& [dialect, list] :
+             {std::pair("responses", "input"), std::pair("messages", "messages")})
+            EXPECT_THAT(refusal(dialect, fmt::format(R"({{"{}": [{{"role": "system", "content": "x", {}}},
+                    {{"role": "user", "content": "y"}}]}})",
+                                                     list, own)),
+                        testing::StartsWith(
+                            fmt::format("{}[0].{}: not supported", list, own.substr(1, own.find(':') - 2))))
+                << dialect << own;
+    EXPECT_THAT(prompt("messages", R"({"messages": [{"role": "user", "content": "y", "tools": []}]})"),
+                HasSubstr("<｜User｜>y"));
+}
+
 TEST(ApiV41, NamespacesOfCallsAreParts) {
     EXPECT_THAT(
         prompt("chat",

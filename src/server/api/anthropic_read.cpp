@@ -150,6 +150,7 @@ std::vector<Message> read_turns(const Field& list) {
     for (std::size_t i = 0; i < list.size(); ++i) {
         const Field message = list[i];
         const Field role = message["role"], content = message["content"];
+        refuse_own_tools(message);
         if (role.string() == "user")
             read_user(content, messages);
         else if (role.string() == "assistant")

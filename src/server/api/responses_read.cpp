@@ -133,6 +133,7 @@ class Items {
         const Field role = item["role"];
         for (const char* name : {"text", "parts"})
             if (const Field text = item[name]) text.refuse("not supported: it belongs into content");
+        refuse_own_tools(item);
         if (role.string() == "assistant") {
             Message& turn = assistant();
             std::vector<ContentPart> parts = read_parts(item["content"], &turn.reasoning);

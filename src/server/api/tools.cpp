@@ -111,9 +111,17 @@ void read_namespace(const Field& tool, const Field& function, ChatFormat format,
                     ordered_json& parts) {
     const Field given = tool["namespace"] ? tool["namespace"] : function["namespace"];
     if (format != ChatFormat::v41 || !given) return;
-    form.name_space = given.is_object() ? given["name"].string_or("") : given.string();
-    if (!form.name_space.empty() && given.is_object())
-        describe_namespace(parts, given["description"].string_or(""));
+    const Field name = given.is_object() ? given["name"] : given;
+    if (!name || name.string().empty()) return;
+    form.name_space = tool_name(name);
+    if (given.is_object()) describe_namespace(parts, given["description"].string_or(""));
+}
+
+void refuse_own_tools(const Field& message) {
+    if (const Field tools = message["tools"]; tools && !(tools.is_array() && tools.size() == 0))
+        tools.refuse("not supported: tools belong into the request itself");
+    if (const Field format = message["response_format"])
+        format.refuse("not supported: only messages of chat completions have one");
 }
 
 bool runs_at_provider(const Field& tool) {

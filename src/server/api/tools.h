@@ -85,6 +85,10 @@ std::string call_name(const Field& name);
 void read_namespace(const Field& tool, const Field& function, ChatFormat format, ToolForm& form,
                     ordered_json& parts);
 
+// Throws ApiError 400 for tools and a response format that stand in a message, where the dialect knows them
+// in the request only.
+void refuse_own_tools(const Field& message);
+
 // Whether a tool of this type, of OpenAI, Anthropic or others, runs at a provider.
 bool runs_at_provider(const Field& tool);
 

@@ -56,6 +56,7 @@ void AnswerOptions::add_to(CLI::App& app) {
     app.add_option("--temp", temperature,
                    "temperature; 0: always the most probable token (default: the model's, else 1)")
         ->check(at_least(0))
+        ->check(CLI::Range(0.0, 100.0))
         ->type_name("X");
     app.add_option(
            "--top-p", top_p,
@@ -71,7 +72,7 @@ void AnswerOptions::add_to(CLI::App& app) {
         ->capture_default_str()
         ->type_name("X");
     app.add_option("--repetition-penalty", repetition, "divide the logits of tokens seen before by this")
-        ->check(more_than(0, std::numeric_limits<float>::max()))
+        ->check(more_than(0, 100))
         ->capture_default_str()
         ->type_name("X");
     app.add_option("--presence-penalty", presence, "subtract this from tokens already in the answer")

@@ -1,5 +1,5 @@
-// Drafts of a model's own drafter (DSpark): a few tokens at once for any number of sequences, and how sure the
-// drafter is of each.
+// Drafts of a model's own drafter (DSpark): a few tokens at once for any number of sequences, and how sure
+// the drafter is of each.
 //
 // The drafter's stages give logits for all tokens of a block in one pass, as if they were independent. What
 // makes a text of them is a Markov bias: for the i-th token, with the token before it,
@@ -44,7 +44,8 @@ class BlockDrafter {
     // Drafts in the order of the requests. Throws what Engine::draft() and choose() throw.
     std::vector<Draft> propose(std::span<const Request> requests);
 
-    // Is shown the logits [vocab] of each row before and after its bias; for tests and for authors of drafters.
+    // Is shown the logits [vocab] of each row before and after its bias; for tests and for authors of
+    // drafters.
     using Observer = std::function<void(int request, int row, bool biased, std::span<const float> logits)>;
     void observe(Observer observer) { observer_ = std::move(observer); }
 

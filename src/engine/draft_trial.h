@@ -1,6 +1,6 @@
-// Whether a drafter makes answers faster, by trying: some passes are made with drafts and some without, and the
-// faster way is taken. The other one is looked at again now and then, the less often the longer it has been
-// the slower.
+// Whether a drafter makes answers faster, by trying: some passes are made with drafts and some without, and
+// the faster way is taken. The other one is looked at again now and then, the less often the longer it has
+// been the slower.
 #pragma once
 
 namespace cachalot {

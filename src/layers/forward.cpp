@@ -7,8 +7,8 @@
 //
 // mix and spread are the hyper-connections: learned, input-dependent weights with which a sub-layer reads the
 // streams and writes back to them. Between layers nothing flows but X. A drafter, if there is one, is a small
-// model of the same boxes; it reads what some layers of the model are given (tap, absorb). What each box computes, backend.h
-// says; how, host_backend.cpp and host_attention.cpp.
+// model of the same boxes; it reads what some layers of the model are given (tap, absorb). What each box
+// computes, backend.h says; how, host_backend.cpp and host_attention.cpp.
 #include "layers/forward.h"
 
 namespace cachalot {

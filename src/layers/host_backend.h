@@ -25,8 +25,8 @@ class HostBackend final : public Backend {
   public:
     // The primitives, the model's parts and the stores outlive the backend. `engram`: null if the model has
     // no tables. `trace`: records every box, if anything does. `drafter`: its stages remember what passes
-    // through this model. `first_stage`, if not 0: these layers are the stages of a drafter, whose windows the
-    // states have in the places from this one on.
+    // through this model. `first_stage`, if not 0: these layers are the stages of a drafter, whose windows
+    // the states have in the places from this one on.
     HostBackend(Primitives& primitives, const Config& config, const Weights& weights, ExpertStore& store,
                 EngramStore* engram, const std::shared_ptr<KvPool>& pool, const LayerRange& range,
                 Trace* trace = nullptr, const DraftModel* drafter = nullptr, int first_stage = 0);

@@ -6,8 +6,8 @@
 namespace cachalot {
 namespace {
 
-// Seconds for 10,000 passes' worth of tokens over those without any drafts, on a machine where a pass takes one
-// second and one with drafts `seconds`, in which it writes `tokens`.
+// Seconds for 10,000 passes' worth of tokens over those without any drafts, on a machine where a pass takes
+// one second and one with drafts `seconds`, in which it writes `tokens`.
 double relative_speed(DraftTrial& trial, int tokens, double seconds, int passes = 4000) {
     double taken = 0, written = 0;
     for (int i = 0; i < passes; ++i) {

@@ -260,14 +260,11 @@ TEST_P(CpuAttentionTest, AttentionOfARowDoesNotDependOnItsBatch) {
     for (int ratio : {0, 4})
         for (bool choose : {false, true}) {
             std::vector<float> batch(q.size()), alone(kRow);
-            AttendCall call{kFirst,      kRows,
-                            q.data(),    batch.data(),
-                            angles.view, kHeads,
-                            format,      format,
-                            128,         ring,
-                            0,           ratio,
-                            paged,       choose && ratio ? selected.data() : nullptr,
-                            kTop,        sinks.data()};
+            AttendCall call{
+                kFirst, kRows,       q.data(), batch.data(), angles.view,
+                kHeads, format,      format,   128,          ring,
+                0,      false,       ratio,    paged,        choose && ratio ? selected.data() : nullptr,
+                kTop,   sinks.data()};
             cpu->attend({&call, 1});
             for (int r = 0; r < kRows; ++r) {
                 AttendCall one = call;
@@ -294,22 +291,10 @@ TEST_P(CpuAttentionTest, RowsThatWereNotSelectedAreNotRead) {
     Angles angles(1, 16, random);
     RingView ring{reinterpret_cast<std::byte*>(window.data()), 256, format.bytes()};
     std::vector<float> out(q.size()), poisoned(q.size());
-    AttendCall call{4 * kRows,
-                    1,
-                    q.data(),
-                    out.data(),
-                    angles.view,
-                    8,
-                    format,
-                    format,
-                    128,
-                    ring,
-                    0,
-                    4,
-                    {pages.data(), 4, format.bytes()},
-                    selected.data(),
-                    kTop,
-                    sinks.data()};
+    AttendCall call{
+        4 * kRows,       1,    q.data(),    out.data(), angles.view, 8, format,
+        format,          128,  ring,        0,          false,       4, {pages.data(), 4, format.bytes()},
+        selected.data(), kTop, sinks.data()};
     cpu->attend({&call, 1});
     for (int r = 0; r < 512; ++r)
         if (std::find(selected.begin(), selected.end(), r) == selected.end())

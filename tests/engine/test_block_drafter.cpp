@@ -26,10 +26,10 @@ std::int32_t best(std::span<const float> logits) {
 
 std::int32_t best_of(std::span<float> logits) { return best(logits); }
 
-// The block behind a prompt and its first token. The reference computes with rounded caches (FP8, FP4): where a
-// value lies at the border of two roundings, as some do in longer prompts, the last bits of a sum decide, and
-// then whole logits differ, with every instruction set in another place. The drafted tokens of the trained
-// model do not.
+// The block behind a prompt and its first token. The reference computes with rounded caches (FP8, FP4): where
+// a value lies at the border of two roundings, as some do in longer prompts, the last bits of a sum decide,
+// and then whole logits differ, with every instruction set in another place. The drafted tokens of the
+// trained model do not.
 struct Prompt {
     const char *model, *name;
     bool to_the_last_bits;

@@ -4,13 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/engine.h"
-#include "file/safetensors.h"
+#include "support/golden_file.h"
 
 namespace cachalot::test {
 
@@ -28,11 +27,8 @@ class Golden {
   public:
     template <class T>
     static std::vector<T> get(const std::string& name) {
-        static const Safetensors file(CACHALOT_TEST_DATA "/nano-golden.safetensors");
-        const auto& t = file.get(name);
-        std::vector<T> values(t.data.size() / sizeof(T));
-        std::memcpy(values.data(), t.data.data(), t.data.size());
-        return values;
+        static const GoldenFile file(CACHALOT_TEST_DATA "/nano-golden.safetensors");
+        return file.get<T>(name);
     }
     static std::vector<std::int32_t> ids(const std::string& name) { return get<std::int32_t>(name); }
     static std::vector<float> floats(const std::string& name) { return get<float>(name); }

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 
+#include "engine/drafting.h"
+
 namespace cachalot {
 namespace {
 
-constexpr double kLeastGain = 1.02;  // what is gained in less is not worth the risk
-constexpr double kNewest = 0.2;      // weight of the newest pass
+constexpr double kNewest = 0.2;  // weight of the newest pass
 
 }  // namespace
 

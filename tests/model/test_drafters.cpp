@@ -167,6 +167,16 @@ class Drafters : public testing::Test {
         write_part(folder / "whole", folder / "part");
         load_with(folder / "part");
     }
+    // The file with other metadata, as m.gguf.
+    void rewrite(const Gguf& file, const std::function<void(GgufWriter&)>& change) {
+        GgufWriter writer(dir / "m.gguf");
+        for (const auto& value : file.metadata().values())
+            if (!GgufWriter::is_container_key(value.key)) writer.copy(value);
+        change(writer);
+        for (const auto& t : file.tensors()) writer.declare(t.view.name, t.view.dtype, t.view.shape);
+        for (const auto& t : file.tensors()) writer.append(t.view.name, t.view.data);
+        writer.finish();
+    }
     static std::string refused(const auto& drafter) {
         return error_of([&] { load_with(drafter); });
     }
@@ -333,13 +343,7 @@ TEST_F(Drafters, WithOtherTokensAreRefusedByName) {
     const auto tokens = whole.metadata().get<std::vector<std::string_view>>("tokenizer.ggml.tokens");
     std::vector<std::string> changed(tokens.begin(), tokens.end());
     std::swap(changed[changed.size() - 1], changed[changed.size() - 2]);
-    GgufWriter writer(dir / "m.gguf");
-    for (const auto& value : whole.metadata().values())
-        if (!GgufWriter::is_container_key(value.key)) writer.copy(value);
-    writer.set_strings("tokenizer.ggml.tokens", changed);
-    for (const auto& t : whole.tensors()) writer.declare(t.view.name, t.view.dtype, t.view.shape);
-    for (const auto& t : whole.tensors()) writer.append(t.view.name, t.view.data);
-    writer.finish();
+    rewrite(whole, [&](GgufWriter& w) { w.set_strings("tokenizer.ggml.tokens", changed); });
     EXPECT_THAT(refused(dir / "m.gguf"),
                 AllOf(HasSubstr("m.gguf: token 8190 is "), HasSubstr("--draft-model")));
 }
@@ -361,13 +365,7 @@ TEST_F(Drafters, ThatAreNotThereAreRefusedByName) {
 TEST_F(Drafters, KeysThatContradictAreRefusedByName) {
     const Gguf file(in("mtp-only.gguf"));
     const auto with = [&](const std::function<void(GgufWriter&)>& change) {
-        GgufWriter writer(dir / "m.gguf");
-        for (const auto& value : file.metadata().values())
-            if (!GgufWriter::is_container_key(value.key)) writer.copy(value);
-        change(writer);
-        for (const auto& t : file.tensors()) writer.declare(t.view.name, t.view.dtype, t.view.shape);
-        for (const auto& t : file.tensors()) writer.append(t.view.name, t.view.data);
-        writer.finish();
+        rewrite(file, change);
         load_with(dir / "m.gguf");
     };
     const auto refused_with = [&](const std::function<void(GgufWriter&)>& change) {

@@ -1,6 +1,6 @@
-// The drafter beside nano against what an independent implementation computes from the same weights, in float32
-// without rounding: tests/data/nano-dspark-golden.safetensors. Its texts are prompts of nano with nano's own
-// answers, and prose. Behind each of many positions the file has the block that is drafted there.
+// The drafter beside nano against what an independent implementation computes from the same weights, in
+// float32 without rounding: tests/data/nano-dspark-golden.safetensors. Its texts are prompts of nano with
+// nano's own answers, and prose. Behind each of many positions the file has the block that is drafted there.
 #include <gtest/gtest.h>
 
 #include <algorithm>

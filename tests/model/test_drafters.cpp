@@ -33,9 +33,7 @@ using nlohmann::json;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::IsEmpty;
 using testing::SizeIs;
-using testing::StartsWith;
 
 const fs::path kV41 = CACHALOT_TEST_DATA "/tiny41";
 
@@ -235,7 +233,7 @@ TEST_F(Drafters, AFileOfItsOwnHasNothingElse) {
         EXPECT_FALSE(is_drafter_only(*Checkpoint::open(in(kind + ".gguf"))));
         const Gguf gguf(in(kind + "-only.gguf"));
         for (const StoredTensor& t : gguf.tensors())
-            EXPECT_THAT(t.view.name, StartsWith(kind + ".")) << t.view.name;
+            EXPECT_TRUE(t.view.name.starts_with(kind + ".")) << t.view.name;
         for (const char* path : {"-only", "-only.gguf"})
             EXPECT_THAT(error_of([&] { Model::load(in(kind + path)); }),
                         AllOf(HasSubstr(in(kind + path).string()), HasSubstr("without its model"),
@@ -255,7 +253,7 @@ TEST_F(Drafters, AreBoundAlikeFromEveryFile) {
         ASSERT_TRUE(inside->draft);
         EXPECT_EQ(inside->draft->kind, config.drafter());
         EXPECT_EQ(inside->draft->beside, nullptr);
-        EXPECT_THAT(inside->draft->files(), IsEmpty());
+        EXPECT_TRUE(inside->draft->files().empty());
         const std::vector<float> expected = values_of(config, *inside->draft);
         EXPECT_EQ(std::ssize(expected), count_of(config));
 
@@ -333,9 +331,9 @@ TEST_F(Drafters, OfOtherModelsAreRefusedByName) {
     EXPECT_THAT(refused(deeper), AllOf(HasSubstr("dspark_target_layer_ids names layer 4"),
                                        HasSubstr("has 4 layers"), HasSubstr("--draft-model")));
     EXPECT_THAT(refused(kV41), AllOf(HasSubstr("deepseek41"), HasSubstr("--draft-model")));
-    json two = with_dspark();
-    two["n_shared_experts"] = 0;
-    EXPECT_THAT(error_of([&] { config_from_json(two.dump(), "c"); }), HasSubstr("0 shared experts"));
+    json none = with_dspark();
+    none["n_shared_experts"] = 0;
+    EXPECT_THAT(error_of([&] { config_from_json(none.dump(), "c"); }), HasSubstr("0 shared experts"));
 }
 
 TEST_F(Drafters, WithOtherTokensAreRefusedByName) {
@@ -368,9 +366,7 @@ TEST_F(Drafters, KeysThatContradictAreRefusedByName) {
         rewrite(file, change);
         load_with(dir / "m.gguf");
     };
-    const auto refused_with = [&](const std::function<void(GgufWriter&)>& change) {
-        return error_of([&] { with(change); });
-    };
+    const auto refused_with = [&](const auto& change) { return error_of([&] { with(change); }); };
     EXPECT_NO_THROW(with([](GgufWriter&) {}));
     EXPECT_THAT(refused_with([](GgufWriter& w) { w.set<std::uint32_t>("deepseek4.mtp.block_count", 2); }),
                 HasSubstr("'deepseek4.mtp.block_count' is 2"));

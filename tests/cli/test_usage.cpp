@@ -112,7 +112,7 @@ TEST_F(Commands, WhatIsSaidTwiceIsNamed) {
     expect_error(fmt::format("convert {} -m {}", path("out"), path("none")), path("none"));
     EXPECT_EQ(run(fmt::format("inspect -m {}", test::kNanoPath)).out,
               run(fmt::format("inspect {}", test::kNanoPath)).out);
-    EXPECT_THAT(run("run --help").out, HasSubstr("{auto,lookup,off}"));
+    EXPECT_THAT(run("run --help").out, HasSubstr("{auto,off,lookup,dspark,mtp}"));
 }
 
 TEST_F(Commands, OptionsThatWouldBeIgnoredAreRefused) {

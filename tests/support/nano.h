@@ -21,22 +21,44 @@ inline std::shared_ptr<const Model> nano() {
     return model;
 }
 
+// With the block for multi-token prediction that was trained for it.
+inline std::shared_ptr<const Model> nano_mtp() {
+    static const auto model =
+        Model::load(kNanoPath, {.engram = {}, .drafter = CACHALOT_TEST_DATA "/nano-mtp"});
+    return model;
+}
+
 inline Engine exact_engine() { return Engine(nano(), {2, Precision::exact, KvPrecision::f32}); }
 
-// tests/data/nano-golden.safetensors: computed by Hugging Face transformers in float32, without any rounding.
-class Golden {
+// Values in a file of tests/data, by their names.
+template <const char* const& path>
+class GoldenOf {
   public:
+    static bool has(const std::string& name) { return file().find(name) != nullptr; }
     template <class T>
     static std::vector<T> get(const std::string& name) {
-        static const Safetensors file(CACHALOT_TEST_DATA "/nano-golden.safetensors");
-        const auto& t = file.get(name);
+        const auto& t = file().get(name);
         std::vector<T> values(t.data.size() / sizeof(T));
         std::memcpy(values.data(), t.data.data(), t.data.size());
         return values;
     }
     static std::vector<std::int32_t> ids(const std::string& name) { return get<std::int32_t>(name); }
     static std::vector<float> floats(const std::string& name) { return get<float>(name); }
+
+  private:
+    static const Safetensors& file() {
+        static const Safetensors file(path);
+        return file;
+    }
 };
+
+// Computed by Hugging Face transformers in float32, without any rounding.
+inline constexpr const char* kNanoGolden = CACHALOT_TEST_DATA "/nano-golden.safetensors";
+using Golden = GoldenOf<kNanoGolden>;
+
+// Of nano_mtp(): computed in float32 by plain loops, one token at a time.
+inline constexpr const char* kMtpGolden = CACHALOT_TEST_DATA "/nano-mtp-golden.safetensors";
+using MtpGolden = GoldenOf<kMtpGolden>;
 
 inline double largest_difference(std::span<const float> a, std::span<const float> b) {
     double largest = a.size() == b.size() ? 0 : HUGE_VAL;

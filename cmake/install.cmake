@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 
 install(TARGETS cachalot RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # Where the program looks for them: beside its own folder.
-install(FILES models/nano/nano.gguf models/nano41/nano41.gguf DESTINATION ${CMAKE_INSTALL_DATADIR}/cachalot)
+install(FILES models/nano/nano.gguf models/nano/nano-dspark.gguf models/nano41/nano41.gguf DESTINATION ${CMAKE_INSTALL_DATADIR}/cachalot)
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
 if(NOT CACHALOT_SHARED)

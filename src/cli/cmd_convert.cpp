@@ -221,6 +221,7 @@ void add_convert(CLI::App& app) {
         quantizable_types()));
     command->callback([o, command] {
         o->input = find_model(o->input);
+        if (!o->draft_model.empty()) o->draft_model = find_model(o->draft_model);
         run_convert(*o, *command);
     });
 }

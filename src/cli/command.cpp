@@ -108,9 +108,9 @@ void ModelOptions::add_draft_to(CLI::App& app) {
                    "The answer is the same")
         ->check(one_of({std::begin(kDraftModes), std::end(kDraftModes)}))
         ->capture_default_str();
-    app.add_option(
-           "--draft-model", draft_model,
-           "a folder or GGUF file with the drafter. Default: the one inside the model, if there is one")
+    app.add_option("--draft-model", draft_model,
+                   "a folder or GGUF file with the drafter; nano-dspark is one for nano. "
+                   "Default: the one inside the model, if there is one")
         ->type_name("PATH");
     app.add_option("--draft-max", draft_max, "most tokens of a draft")
         ->check(CLI::Range(1, kLongestDraft))
@@ -136,7 +136,7 @@ CommandFiles ModelOptions::files() const {
     CommandFiles files{{resolved_path()}, expert_packs, {profile, route_trace, log_options.file}};
     files.inputs.push_back(default_pack_path(resolved_path()).string());
     if (!engram.empty()) files.inputs.push_back(engram.string());
-    if (!draft_model.empty()) files.inputs.push_back(draft_model.string());
+    if (!draft_model.empty()) files.inputs.push_back(find_model(draft_model));
     if (expert_heat != "off" && expert_heat != "auto") files.outputs.push_back(expert_heat);
     return files;
 }

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/drafting.h"
+
 namespace cachalot {
 namespace {
 
 constexpr double kPassKept = 0.98;     // of the weight of earlier passes, with each pass
 constexpr double kRecordKept = 0.95;   // of what is known of a sequence's drafts, with each draft
 constexpr double kSkippedKept = 0.99;  // the same with each draft that was not made
-constexpr double kLeastGain = 1.02;    // what is gained in less is not worth the risk
 constexpr double kLeastSpread = 0.05;  // variance of the rows from which a slope can be told
 
 std::vector<double> survival_of(double acceptance, int most) {

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 
+#include "engine/drafting.h"
+
 namespace cachalot {
 namespace {
 
-constexpr double kWorthIt = 1.02;  // what is gained in less is not worth the risk
-constexpr double kNewest = 0.2;    // weight of the newest pass
+constexpr double kNewest = 0.2;  // weight of the newest pass
 
 }  // namespace
 
@@ -23,7 +24,7 @@ bool DraftTrial::next(int sequences) {
     begin(sequences);
     if (plain_.passes < kEnough) return false;
     if (drafted_.passes < kEnough) return true;
-    const bool better = gain() > kWorthIt;
+    const bool better = gain() > kLeastGain;
     if (looks_ > 0) {
         --looks_;
         return !better;

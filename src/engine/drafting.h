@@ -9,7 +9,8 @@ namespace cachalot {
 // there is one.
 enum class Drafting { off, lookup, drafter, automatic };
 
-inline constexpr int kLongestDraft = 12;  // tokens
+inline constexpr int kLongestDraft = 12;    // tokens
+inline constexpr double kLeastGain = 1.02;  // drafts that gain less are not worth their risk
 
 // "off", "lookup", "auto", and "dspark" and "mtp", which are kinds of drafters.
 inline constexpr const char* kDraftModes[] = {"auto", "off", "lookup", "dspark", "mtp"};

@@ -193,7 +193,9 @@ bool uses_drafter(const OpenEngineOptions& o, const Model& model) {
 }
 
 std::shared_ptr<const Model> load_model(const OpenEngineOptions& options) {
-    return Model::load(find_model(options.path), {.engram = options.engram, .drafter = options.draft_model});
+    const std::string& drafter = options.draft_model;
+    return Model::load(find_model(options.path),
+                       {.engram = options.engram, .drafter = drafter.empty() ? "" : find_model(drafter)});
 }
 
 Engine open_engine(const OpenEngineOptions& options) { return open_engine(load_model(options), options); }

@@ -42,9 +42,9 @@ struct OpenEngineOptions {
     std::filesystem::path engram;   // where its tables are; empty: in the model
     std::string draft = "off";      // of kDraftModes; with "auto" the model's drafter is used if it has one
     int draft_max = kLongestDraft;  // most tokens of a draft
-    std::filesystem::path draft_model;  // where the drafter is; empty: in the model
-    std::int64_t states = 0;  // bytes of attention states to plan for, but at least one conversation
-    std::string route_trace;  // file to write the choices of the routers to; empty: none is written
+    std::string draft_model;        // where the drafter is, see find_model(); empty: in the model
+    std::int64_t states = 0;        // bytes of attention states to plan for, but at least one conversation
+    std::string route_trace;        // file to write the choices of the routers to; empty: none is written
     ActivationObserver* observer = nullptr;  // these two must outlive the engine
     Trace* trace = nullptr;
     NoteSink note;  // may be empty
@@ -61,9 +61,9 @@ void check_decoder_prefill(const std::string& text);
 // EngineOptions::drafter. Throws Error if a kind of drafter is asked for that the model has not.
 bool uses_drafter(const OpenEngineOptions& options, const Model& model);
 
-// The path that was given, else $CACHALOT_MODEL, else nano. "nano" and "nano41" are the models that are
-// installed with the program, unless there is a file or folder of that name. Throws Error if nothing was
-// given and there is no nano.
+// The path that was given, else $CACHALOT_MODEL, else nano. "nano", "nano41" and "nano-dspark", a drafter for
+// nano, are files that are installed with the program, unless there is a file or folder of that name. Throws
+// Error if nothing was given and there is no nano.
 std::string find_model(const std::string& given);
 // Whether that is nano because nobody has named a model.
 bool finds_nano(const std::string& given);

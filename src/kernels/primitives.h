@@ -144,11 +144,11 @@ struct AttendCall {
     int heads = 0;
     RowFormat window_format, compressed_format;
     int window_size = 0;
-    RingView window;                         // holds all positions that a row sees
-    std::int64_t window_first = 0;           // but none before this one
-    bool block = false;  // every row sees all rows of the call, and window_size positions before them
-    int ratio = 0;                           // 0: window only
-    PagedView compressed;                    // rows [0, (position+1)/ratio) are visible
+    RingView window;                // holds all positions that a row sees
+    std::int64_t window_first = 0;  // but none before this one
+    bool block = false;    // every row sees all rows of the call, and window_size positions before them
+    int ratio = 0;         // 0: window only
+    PagedView compressed;  // rows [0, (position+1)/ratio) are visible
     const std::int32_t* selected = nullptr;  // [rows, top_k], see IndexCall; null: all visible rows
     int top_k = 0;
     const float* sinks = nullptr;  // [heads]

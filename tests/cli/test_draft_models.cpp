@@ -16,6 +16,22 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 TEST_F(Commands, DraftersAreNamedAndConverted) {
+    const auto o = run("inspect nano-dspark");
+    EXPECT_THAT(o.out, AllOf(HasSubstr("drafter   DSpark, 3 stages, blocks of 5, noise token 202; "
+                                       "reads layers 5, 6, 7; 32 experts, 4 active, 1 shared; 13."),
+                             HasSubstr("cannot be run: a drafter without its model"),
+                             HasSubstr("models of 8 layers and more, width 256, heads of 128")));
+    const auto drafter = json::parse(run("inspect --json nano-dspark").out)["drafter"];
+    EXPECT_EQ(drafter["kind"], "dspark");
+    EXPECT_EQ(drafter["stages"], 3);
+    EXPECT_EQ(drafter["block_size"], 5);
+    EXPECT_EQ(drafter["noise_token"], 202);
+    EXPECT_EQ(drafter["target_layers"], json({5, 6, 7}));
+    EXPECT_EQ(drafter["experts"], 32);
+    EXPECT_GT(drafter["bytes"], 13'000'000);
+    EXPECT_FALSE(json::parse(run("inspect --json").out).contains("drafter"));
+    expect_error("run -p hi -m nano-dspark", "--draft-model");
+
     json config = test::tiny_config();
     config["compress_ratios"].push_back(0);
     config["num_nextn_predict_layers"] = 1;

@@ -52,8 +52,8 @@ TEST_F(Commands, ValuesOutOfRangeAreWrongUsage) {
         {"launch claude --port 70000", "65535"},
         {"launch codx", "did you mean 'codex'?"},
         {"run hi --think hgh", "did you mean 'high'?"},
-        {"run hi --draft on", "'on' is none of auto, lookup, off"},
-        {"serve --draft 2", "'2' is none of auto, lookup, off"},
+        {"run hi --draft on", "'on' is none of auto, off, lookup, dspark, mtp"},
+        {"serve --draft 2", "'2' is none of auto, off, lookup, dspark, mtp"},
         {"chat --draft lokup", "did you mean 'lookup'?"},
     };
     for (const auto& [arguments, named] : cases) expect_usage(arguments, named);

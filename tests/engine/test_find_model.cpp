@@ -42,6 +42,7 @@ TEST_F(FindModel, NamesOfShippedModelsAreTheirFiles) {
         EXPECT_FALSE(finds_nano(""));
         unsetenv("CACHALOT_MODEL");
     }
+    EXPECT_TRUE(fs::equivalent(find_model("nano-dspark"), CACHALOT_MODELS "/nano/nano-dspark.gguf"));
 }
 
 TEST_F(FindModel, WithoutANameItIsNano) {

@@ -9,14 +9,18 @@
 
 #include "engine/mtp_drafter.h"
 #include "sampling/logprobs.h"
-#include "support/each_model.h"
+#include "support/golden_file.h"
+#include "support/nano.h"
 
 namespace cachalot {
 namespace {
 
-using test::MtpGolden;
-
 constexpr double kTolerance = 2e-3;
+
+const test::GoldenFile& golden() {
+    static const test::GoldenFile file(CACHALOT_TEST_DATA "/nano-mtp-golden.safetensors");
+    return file;
+}
 
 std::int32_t best_of(std::span<float> logits) { return test::argmax(logits); }
 
@@ -35,8 +39,8 @@ class MtpDrafterGolden : public testing::TestWithParam<const char*> {
         std::vector<float> confidences;
     };
 
-    Tokens ids(const char* what) const { return MtpGolden::ids(name() + what); }
-    std::vector<float> floats(const char* what) const { return MtpGolden::floats(name() + what); }
+    Tokens ids(const char* what) const { return golden().ids(name() + what); }
+    std::vector<float> floats(const char* what) const { return golden().floats(name() + what); }
     static std::string name() { return GetParam(); }
 
     // Behind each of these positions, in one walk through the text: the token there is the newest but one.
@@ -100,7 +104,7 @@ TEST_P(MtpDrafterGolden, DraftsWhatTheReferenceDrafts) {
         }
     }
     EXPECT_LT(worst, kTolerance);
-    if (!MtpGolden::has(name() + ".full_pos")) return;
+    if (!golden().has(name() + ".full_pos")) return;
     const auto full = floats(".full_logits");
     const auto vocab = std::ssize(drafts.begin()->second.logits.front());
     const Drafted& draft = drafts.at(ids(".full_pos").front());
@@ -132,11 +136,11 @@ TEST_P(MtpDrafterGolden, AsManyTokensAreRightAsInTheReference) {
 // reference rotates a row to the place of the token before, so the rotated pairs are compared by their
 // lengths.
 TEST(MtpDrafterStates, HoldTheStreamsAndRowsOfTheReference) {
-    const auto streams = MtpGolden::floats("capital.streams"), rows = MtpGolden::floats("capital.ring");
-    const auto text = MtpGolden::ids("capital.ids");
+    const auto streams = golden().floats("capital.streams"), rows = golden().floats("capital.ring");
+    const auto text = golden().ids("capital.ids");
     Engine engine = float_engine();
     const Config& c = engine.model().config;
-    const auto n = static_cast<std::size_t>(MtpGolden::ids("capital.prompt_len").front());
+    const auto n = static_cast<std::size_t>(golden().ids("capital.prompt_len").front());
     auto state = engine.new_state();
     engine.prefill(state, std::span(text).first(n + 1));
     const LayerLayout& block = state.layout().draft_stages().front();

@@ -7,9 +7,12 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
+#include "file/safetensors.h"
 #include "file/support.h"
 #include "file/text_file.h"
 #include "model/convert.h"
+#include "model/gguf_checkpoint.h"
+#include "model/release_record.h"
 #include "support/tiny_release.h"
 
 namespace cachalot {
@@ -177,6 +180,19 @@ TEST(NanoModel, LoadingMapsAndDoesNotRead) {
     // 50 MB of weights; what is touched are small vectors and the tokenizer
     EXPECT_LT(resident() - before, std::size_t(24) << 20);
     EXPECT_EQ(model->config.layers, 8);
+}
+
+TEST(ShippedDrafter, FitsNano) {
+    const std::filesystem::path nano = CACHALOT_MODELS "/nano/nano.gguf",
+                                beside = CACHALOT_MODELS "/nano/nano-dspark.gguf";
+    const auto model = Model::load(nano, {.drafter = beside});
+    ASSERT_TRUE(model->draft);
+    EXPECT_EQ(model->draft->kind, DrafterKind::dspark);
+    EXPECT_THAT(model->draft->dspark.target_layers, testing::ElementsAre(5, 6, 7));
+    EXPECT_THAT(model->draft->weights.layers, testing::SizeIs(3));
+    const TempDir dir;
+    write_release(GgufCheckpoint(beside), dir / "back");
+    EXPECT_THAT(Safetensors(dir / "back").tensors(), testing::SizeIs(673));
 }
 
 }  // namespace

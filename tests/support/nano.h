@@ -4,13 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/engine.h"
-#include "file/safetensors.h"
+#include "support/golden_file.h"
 
 namespace cachalot::test {
 
@@ -30,35 +29,17 @@ inline std::shared_ptr<const Model> nano_mtp() {
 
 inline Engine exact_engine() { return Engine(nano(), {2, Precision::exact, KvPrecision::f32}); }
 
-// Values in a file of tests/data, by their names.
-template <const char* const& path>
-class GoldenOf {
+// tests/data/nano-golden.safetensors: computed by Hugging Face transformers in float32, without any rounding.
+class Golden {
   public:
-    static bool has(const std::string& name) { return file().find(name) != nullptr; }
     template <class T>
     static std::vector<T> get(const std::string& name) {
-        const auto& t = file().get(name);
-        std::vector<T> values(t.data.size() / sizeof(T));
-        std::memcpy(values.data(), t.data.data(), t.data.size());
-        return values;
+        static const GoldenFile file(CACHALOT_TEST_DATA "/nano-golden.safetensors");
+        return file.get<T>(name);
     }
     static std::vector<std::int32_t> ids(const std::string& name) { return get<std::int32_t>(name); }
     static std::vector<float> floats(const std::string& name) { return get<float>(name); }
-
-  private:
-    static const Safetensors& file() {
-        static const Safetensors file(path);
-        return file;
-    }
 };
-
-// Computed by Hugging Face transformers in float32, without any rounding.
-inline constexpr const char* kNanoGolden = CACHALOT_TEST_DATA "/nano-golden.safetensors";
-using Golden = GoldenOf<kNanoGolden>;
-
-// Of nano_mtp(): computed in float32 by plain loops, one token at a time.
-inline constexpr const char* kMtpGolden = CACHALOT_TEST_DATA "/nano-mtp-golden.safetensors";
-using MtpGolden = GoldenOf<kMtpGolden>;
 
 inline double largest_difference(std::span<const float> a, std::span<const float> b) {
     double largest = a.size() == b.size() ? 0 : HUGE_VAL;

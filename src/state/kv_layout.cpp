@@ -55,13 +55,14 @@ KvLayout::KvLayout(const Config& config, KvPrecision precision, const LayerRange
         layer.compressed = place(shape, compressed_format_, true);
         if (shape.indexer) layer.index = place(shape, index_format_, config.index_compressor);
     }
-    // Rows of tokens that are drafted lie behind the others while they are needed, and cost none of those:
-    // the last row of a block sees the whole window before the block, also after tokens were taken back.
     for (auto& stage : std::span(layers_).subspan(model_layers_)) {
-        stage.window = place(config.sliding_window - 1 + drafter->block_size(), window_format_.bytes());
-        if (drafter->kind == DrafterKind::mtp)
-            stage.streams = place(1 + drafter->block_size(),
-                                  std::int64_t(kStreams) * config.hidden_size * std::int64_t(sizeof(float)));
+        const bool mtp = drafter->kind == DrafterKind::mtp;
+        const int ahead = drafter->block_size() - 1;
+        // All rows of a block see the whole window before the block.
+        stage.window = place(config.sliding_window - mtp, window_format_.bytes(), ahead);
+        if (mtp)
+            stage.streams =
+                place(1, std::int64_t(kStreams) * config.hidden_size * std::int64_t(sizeof(float)), ahead);
     }
 }
 
@@ -81,8 +82,8 @@ CompressorLayout KvLayout::place(const LayerShape& shape, const RowFormat& forma
     return c;
 }
 
-RowRing KvLayout::place(std::int64_t keep, std::int64_t row_bytes) {
-    RowRing ring{0, row_bytes, keep};
+RowRing KvLayout::place(std::int64_t keep, std::int64_t row_bytes, std::int64_t ahead) {
+    RowRing ring{0, row_bytes, keep, ahead};
     ring.offset = place_bytes(slab_bytes_, ring.bytes());
     return ring;
 }

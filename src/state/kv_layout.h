@@ -128,7 +128,7 @@ class KvLayout {
 
   private:
     CompressorLayout place(const LayerShape& shape, const RowFormat& format, bool pools);
-    RowRing place(std::int64_t keep, std::int64_t row_bytes);
+    RowRing place(std::int64_t keep, std::int64_t row_bytes, std::int64_t ahead = 0);
     std::int64_t model_rings_bytes(std::int64_t length) const;
 
     KvPrecision precision_;

@@ -136,7 +136,7 @@ CACHALOT_FOR_MODELS(DraftedAnswersOfEach, "nano_mtp", "nano41");
 
 TEST_P(DraftedAnswersOfEach, AreThoseOfOneTokenAfterTheOther) {
     std::int64_t looked_up = 0, accepted = 0, preempted = 0;
-    for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    for (std::uint64_t seed = 0; seed < 12; ++seed) {
         SplitMix64 random(seed);
         EngineOptions with = test::exact(420, 64);
         with.drafter = true;

@@ -10,6 +10,7 @@
 #include "file/gguf.h"
 #include "file/safetensors.h"
 #include "model/checkpoint_files.h"
+#include "model/draft_model.h"
 #include "model/engram_keys.h"
 #include "model/foreign_folder.h"
 #include "model/model_parts.h"
@@ -127,7 +128,8 @@ std::string drafter_text(const Config& c) {
     const std::string experts = fmt::format("{} experts, {} active, {} shared", stages.experts,
                                             stages.experts_per_token, stages.shared_experts);
     if (c.drafter() == DrafterKind::mtp)
-        return fmt::format("MTP, a block that predicts the token after the next; {}", experts);
+        return fmt::format("MTP, a block that predicts the token after the next; drafts up to {}; {}",
+                           kMtpDepth, experts);
     const DsparkConfig& d = c.dspark;
     return fmt::format("DSpark, {} stages, blocks of {}, noise token {}; reads layers {}; {}", d.stages,
                        d.block_size, d.noise_token, fmt::join(d.target_layers, ", "), experts);

@@ -8,11 +8,7 @@
 
 namespace cachalot {
 
-BlockDrafter::BlockDrafter(Engine& engine) : engine_(engine), drafter_(*engine.drafter()) {}
-
-int BlockDrafter::block_size() const { return drafter_.dspark.block_size; }
-
-std::vector<BlockDrafter::Draft> BlockDrafter::propose(std::span<const Request> requests) {
+std::vector<ModelDrafter::Draft> BlockDrafter::propose(std::span<const Request> requests) {
     std::vector<Draft> drafts(requests.size());
     if (requests.empty()) return drafts;
     std::vector<std::int32_t> block(static_cast<std::size_t>(block_size()), drafter_.dspark.noise_token);

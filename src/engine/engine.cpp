@@ -37,8 +37,7 @@ EngineOptions checked(EngineOptions o, const Model& model) {
         fail("context: {} is out of range (the model was trained for {} tokens)", o.context,
              config.context_length);
     check_decoder_prefill(o, config);
-    if (o.drafter && (!model.draft || model.draft->kind != DrafterKind::dspark))
-        fail("the model has no DSpark drafter");
+    if (o.drafter && !model.draft) fail("the model has no drafter");
     if (o.drafter && o.layers != std::nullopt && *o.layers != all_layers(config))
         fail("a drafter: not supported for a part of the layers");
     if (o.engram_cache && !config.engram.present()) fail("a cache of Engram rows: the model has no tables");
@@ -98,9 +97,9 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       range_(options_.layers.value_or(all_layers(model_->config))),
       primitives_(make_primitives(options_)),
       stores_(std::move(stores)),
-      kv_pool_(std::make_shared<KvPool>(KvLayout(model_->config, options_.kv, range_,
-                                                 options_.drafter ? model_->draft->dspark : DsparkConfig()),
-                                        options_.device ? options_.device : make_host_device())),
+      kv_pool_(std::make_shared<KvPool>(
+          KvLayout(model_->config, options_.kv, range_, options_.drafter ? model_->draft.get() : nullptr),
+          options_.device ? options_.device : make_host_device())),
       backend_(std::make_unique<HostBackend>(*primitives_, model_->config, model_->weights, *stores_.experts,
                                              stores_.engram.get(), kv_pool_, range_, options_.trace,
                                              options_.drafter ? model_->draft.get() : nullptr)) {
@@ -112,7 +111,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
             stores_.draft_experts = std::make_unique<ResidentExpertStore>(drafter.weights);
         draft_backend_ = std::make_unique<HostBackend>(
             *primitives_, drafter.config, drafter.weights, *stores_.draft_experts, nullptr, kv_pool_,
-            all_layers(drafter.config), options_.trace, nullptr, model_->config.layers);
+            all_layers(drafter.config), options_.trace, &drafter, model_->config.layers);
     }
     if (!options_.route_trace.empty())
         recorder_ = std::make_unique<RouteRecorder>(options_.route_trace, ExpertRecords(*model_).header());

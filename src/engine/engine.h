@@ -102,9 +102,12 @@ class Engine {
     // The drafter that takes part; null: none does.
     const DraftModel* drafter() const { return draft_backend_ ? model_->draft.get() : nullptr; }
 
-    // A pass of the drafter over rows of kind `draft`: of each sequence the newest token, which its state
-    // lacks, and noise tokens, as many as the drafter's block has in all. Logits of row i are of the token
-    // behind it, without the Markov bias. The states remain as they are. Throws Error as step() does.
+    // A pass of the drafter over rows of kind `draft`. Logits of a row are of the token behind it. The states
+    // remain as they are. Throws Error as step() does.
+    //   DSpark: of each sequence the newest token, which its state lacks, and noise tokens, as many as the
+    //           drafter's block has in all. The logits are those without the Markov bias.
+    //   MTP:    of each sequence one row (Batch::add_draft): the newest token, and in the passes that follow
+    //           those that were drafted, one after the other.
     PassOutput draft(const Batch& batch);
 
     // Of so many tokens that `state` is going to read before something is written or kept, how many, the

@@ -183,11 +183,10 @@ int decoder_prefill_tokens(const OpenEngineOptions& o, const Config& config) {
 
 bool uses_drafter(const OpenEngineOptions& o, const Model& model) {
     const Drafting drafting = drafting_of(o.draft);
-    const bool dspark = model.draft && model.draft->kind == DrafterKind::dspark;
-    if (drafting == Drafting::automatic) return dspark;
+    if (drafting == Drafting::automatic) return model.draft != nullptr;
     if (drafting != Drafting::drafter) return false;
-    if (o.draft == "mtp") fail("--draft mtp: drafts of the preview's MTP block are not supported yet");
-    if (!dspark)
+    const DrafterKind wanted = o.draft == "mtp" ? DrafterKind::mtp : DrafterKind::dspark;
+    if (!model.draft || model.draft->kind != wanted)
         fail("--draft {}: {} has no such drafter; --draft-model names one that lies elsewhere", o.draft,
              model.checkpoint->source());
     return true;
@@ -203,8 +202,6 @@ Engine open_engine(const OpenEngineOptions& options) { return open_engine(load_m
 
 Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& o) {
     if (const auto unused = model->checkpoint->unused(); !unused.empty()) note(o, "{}", unused);
-    if (model->draft && model->draft->kind == DrafterKind::mtp && o.draft == "auto")
-        note(o, "the model's MTP block is not used for drafts yet");
     EngineOptions options;
     options.threads = o.threads;
     options.numa = o.numa;

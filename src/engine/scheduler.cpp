@@ -40,7 +40,7 @@ Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
         fail("drafts by the model's drafter: it has none, or it is not used");
     if (engine.drafter() &&
         (options.drafting == Drafting::drafter || options.drafting == Drafting::automatic))
-        drafter_.emplace(engine);
+        drafter_ = make_model_drafter(engine);
     if (options.beside < 1) fail("beside: {} is out of range", options.beside);
     if (options.headroom < 1) fail("headroom: {} is out of range", options.headroom);
     if (auto least = least_memory(engine); options.memory && options.memory < least)

@@ -53,13 +53,13 @@
 #include <map>
 #include <set>
 
-#include "engine/block_drafter.h"
 #include "engine/draft_calibration.h"
 #include "engine/draft_gate.h"
 #include "engine/draft_trial.h"
 #include "engine/drafting.h"
 #include "engine/generation.h"
 #include "engine/lookup_drafter.h"
+#include "engine/model_drafter.h"
 #include "engine/shared_tokens.h"
 #include "prefix/disk_tier.h"
 #include "prefix/prefix_index.h"
@@ -299,7 +299,7 @@ class Scheduler {
     std::int64_t passes_ = 0, submitted_ = 0, rows_ = 0, preemptions_ = 0;
     std::int64_t hits_in_memory_ = 0, hits_on_disk_ = 0;
     std::int64_t drafted_ = 0, accepted_ = 0;
-    std::optional<BlockDrafter> drafter_;
+    std::unique_ptr<ModelDrafter> drafter_;  // null: it is not used
     DraftGate gate_;
     DraftTrial trial_;
     DraftCalibration calibration_;

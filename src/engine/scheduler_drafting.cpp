@@ -85,14 +85,14 @@ void Scheduler::ask_drafter(std::vector<Part*> parts, const Company& company) {
     const Traced span(engine_.options().trace, "draft");
     const auto begin = Clock::now();
     std::deque<Generation::Guess> guesses;
-    std::vector<BlockDrafter::Request> requests;
+    std::vector<ModelDrafter::Request> requests;
     for (Part* part : parts) {
         auto& s = *part->sequence;
         auto* guess = &guesses.emplace_back(s.generation_);
         requests.push_back({&*s.state_, s.tokens().back(), most(part),
                             [guess](std::span<float> logits) { return guess->next(logits); }});
     }
-    std::vector<BlockDrafter::Draft> drafts;
+    std::vector<ModelDrafter::Draft> drafts;
     try {
         drafts = drafter_->propose(requests);
     } catch (const std::exception& error) {  // the pass itself will tell who cannot go on

@@ -38,9 +38,12 @@ struct Activations {
     Buffer<std::int32_t> selected{device};    // [rows, index_top_k]
     Buffer<float> taps{device};               // [rows, target layers, H] for the drafter
     Buffer<float> absorbed{device};           // [rows, H] likewise
-    Buffer<float> absorbed_kv{device};        // [stages, rows, D]
-    Buffer<float> router_logits{device};      // [rows, E]
-    Buffer<float> expert_weights{device};     // [rows, k]
+    Buffer<float> carried{device};         // [rows, 4, H] streams behind the last layer, of the token before
+    Buffer<float> joined{device};          // [rows, 4, H] what an MTP block begins with
+    Buffer<float> joined_token{device};    // [rows, H] the token's part of it
+    Buffer<float> absorbed_kv{device};     // [stages, rows, D]
+    Buffer<float> router_logits{device};   // [rows, E]
+    Buffer<float> expert_weights{device};  // [rows, k]
 
     // Scratch of the rings that long chunks are computed in: one for each ring of each sequence.
     std::deque<Buffer<std::byte>> rings;

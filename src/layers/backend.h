@@ -1,10 +1,10 @@
 // The model as boxes: what a processor has to be able to do, at the granularity at which it may fuse.
 //
-// forward.cpp issues all but the last in order, those of a layer once for each layer. A backend is made for
-// one model on one device: it knows the weights, owns the activations (layers/activations.h on the host), and
-// finds everything that differs from pass to pass in the pass's Batch. So a box does not return anything, and
-// nothing that the host computes flows between two boxes; a processor may record the boxes of a pass once and
-// run the record again for other tokens of other sequences.
+// forward.cpp issues all but the last in its order, those of a layer once for each layer. A backend is made
+// for one model on one device: it knows the weights, owns the activations (layers/activations.h on the host),
+// and finds everything that differs from pass to pass in the pass's Batch. So a box does not return anything,
+// and nothing that the host computes flows between two boxes; a processor may record the boxes of a pass once
+// and run the record again for other tokens of other sequences.
 //
 //     box               reads                       writes
 //     embed             tokens                      X: the token's embedding, in each stream
@@ -20,7 +20,11 @@
 //     expert_input      X                           x = norm(mix(X)); the chosen experts and their weights
 //     experts           x, choice                   X = spread(sum of the experts, X)
 //     tap               X that enters a layer       the mean of its streams, for a drafter that reads it
-//     absorb            those means                 the states: window rows of the drafter's stages
+//     absorb            those means, or tokens and  the states: window rows of the drafter's stages
+//                       streams that were carried
+//     carry             X                           the states: streams, of which an MTP block drafts
+//     join              X, streams that were        X: what an MTP block begins with; of a drafter only
+//                       carried
 //     head              X of the wanted rows        logits
 //
 //     sample            logits                      tokens, chosen by the caller's rule; after the pass
@@ -86,6 +90,8 @@ class Backend {
     virtual void expert_input(int layer) = 0;
     virtual void experts(int layer) = 0;
     virtual void absorb() = 0;
+    virtual void carry() = 0;
+    virtual void join() = 0;
     virtual void head() = 0;
 
     // Not a part of a pass: calls choose(row) for each of so many rows of logits, in any order and on any

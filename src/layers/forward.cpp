@@ -7,8 +7,9 @@
 //
 // mix and spread are the hyper-connections: learned, input-dependent weights with which a sub-layer reads the
 // streams and writes back to them. Between layers nothing flows but X. A drafter, if there is one, is a small
-// model of the same boxes; it reads what some layers of the model are given (tap, absorb). What each box
-// computes, backend.h says; how, host_backend.cpp and host_attention.cpp.
+// model of the same boxes; it reads what some layers of the model are given (tap, absorb), or the X behind
+// the last one of the token before (carry, join). What each box computes, backend.h says; how,
+// host_backend.cpp, host_attention.cpp and host_drafting.cpp.
 #include "layers/forward.h"
 
 namespace cachalot {
@@ -18,6 +19,7 @@ namespace {
 PassOutput run(Backend& backend, const LayerRange& range, const Batch& batch) {
     return backend.pass(batch, [&] {
         if (range.embed) backend.embed();
+        backend.join();
         for (int layer = range.first; layer < range.last; ++layer) {
             backend.engram(layer);
             backend.tap(layer);
@@ -34,6 +36,7 @@ PassOutput run(Backend& backend, const LayerRange& range, const Batch& batch) {
         }
         backend.tap(range.last);
         backend.absorb();
+        backend.carry();
         if (range.head) backend.head();
     });
 }

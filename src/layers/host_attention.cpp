@@ -222,9 +222,10 @@ void HostBackend::attend(int l) {
             call.compressed_format = layout_.compressed_format();
             call.window_size = c.sliding_window;
             if (l > c.context_layers_end()) call.window_first = s.context_end;
-            if (first_stage_) call.window_first = s.draft_begin;
-            call.block =
-                first_stage_ > 0;  // what is to be drafted is not known yet, so nothing of it is hidden
+            if (is_drafter()) {
+                call.window_first = s.draft_begin + mtp();  // its rows are also made of the token before
+                call.block = !mtp();  // a block is not known yet, so nothing of it is hidden
+            }
             call.window = open_[i++].window;
             call.ratio = shape.ratio;
             if (shape.ratio) call.compressed = layout(shape.kv_source).compressed.rows(s.pages);

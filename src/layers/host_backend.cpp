@@ -6,6 +6,10 @@
 
 namespace cachalot {
 
+HyperConnectionParams HostBackend::mixing_of(const Config& c) {
+    return {c.hidden_size, c.sinkhorn_iterations, c.hyper_connection_eps, c.norm_eps};
+}
+
 HostBackend::HostBackend(Primitives& primitives, const Config& config, const Weights& weights,
                          ExpertStore& store, EngramStore* engram, const std::shared_ptr<KvPool>& pool,
                          const LayerRange& range, Trace* trace, const DraftModel* drafter, int first_stage)
@@ -21,7 +25,7 @@ HostBackend::HostBackend(Primitives& primitives, const Config& config, const Wei
       drafter_(drafter),
       first_stage_(first_stage),
       stream_(pool_->stream()),
-      mixing_{config.hidden_size, config.sinkhorn_iterations, config.hyper_connection_eps, config.norm_eps},
+      mixing_(mixing_of(config)),
       batch_(pool_->device()),
       rope_(config),
       a_(pool_->device()),
@@ -42,7 +46,7 @@ PassOutput HostBackend::pass(const Batch& batch, const std::function<void()>& is
     else
         output.streams = {a_.last_streams.reserve(n * boundary), n * boundary};
 
-    if (first_stage_) output.collapsed = {a_.collapsed.reserve(wanted * H), wanted * H};
+    if (is_drafter()) output.collapsed = {a_.collapsed.reserve(wanted * H), wanted * H};
     if (engram_) engram_->begin_pass(batch);  // its reads are small and needed soon: before those of experts
     store_.begin_pass(batch);
     batch_.load(batch, stream_);
@@ -192,7 +196,7 @@ void HostBackend::head() {
         const auto collapse_with = [&](const float* norm) {
             primitives_.hyper_connection_head(weights_.head_mix, mixing_, norm, streams, wanted, x, mixed);
         };
-        if (first_stage_) {
+        if (is_drafter()) {
             collapse_with(nullptr);
             std::copy_n(x, wanted * H, a_.collapsed.address());
             primitives_.rms_norm(x, weights_.norm.data(), config_.norm_eps, wanted, config_.hidden_size);

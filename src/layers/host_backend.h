@@ -25,7 +25,7 @@ class HostBackend final : public Backend {
   public:
     // The primitives, the model's parts and the stores outlive the backend. `engram`: null if the model has
     // no tables. `trace`: records every box, if anything does. `drafter`: its stages remember what passes
-    // through this model. `first_stage`, if not 0: these layers are the stages of a drafter, whose windows
+    // through this model. `first_stage`, if not 0: these layers are the stages of that drafter, whose windows
     // the states have in the places from this one on.
     HostBackend(Primitives& primitives, const Config& config, const Weights& weights, ExpertStore& store,
                 EngramStore* engram, const std::shared_ptr<KvPool>& pool, const LayerRange& range,
@@ -45,6 +45,8 @@ class HostBackend final : public Backend {
     void expert_input(int layer) override;
     void experts(int layer) override;
     void absorb() override;
+    void carry() override;
+    void join() override;
     void head() override;
     void sample(int rows, const std::function<void(int row)>& choose) override;
     void observe(LayerObserver observer) override {
@@ -69,16 +71,24 @@ class HostBackend final : public Backend {
         stream_.run(std::move(work));
     }
 
+    bool is_drafter() const { return first_stage_ > 0; }  // of a drafter, not layers of the model
+    bool mtp() const { return drafter_ && drafter_->kind == DrafterKind::mtp; }
     const LayerLayout& layout(int l) const { return layout_.layer(first_stage_ + l); }
     const LayerWeights& layer(int l) const { return weights_.layers[static_cast<std::size_t>(l)]; }
     std::size_t rows() const { return static_cast<std::size_t>(batch_.rows()); }
     float* room(Buffer<float>& buffer, std::int64_t row_size) {  // [rows, row_size]
         return buffer.reserve(rows() * static_cast<std::size_t>(row_size));
     }
+    static HyperConnectionParams mixing_of(const Config& config);
     Projection product(const Matrix& weight, const Buffer<float>& x, Buffer<float>& y);
     float* delayed();  // [rows, 4]; null where mixing is not delayed
     void collapse(const MixWeights& mix, const std::vector<float>& norm);
     void spread();
+    // host_drafting.cpp; [rows, H] the input of the stages' windows
+    const float* absorb_taps();
+    const float* absorb_streams();
+    void keep_windows(const float* input);
+    void join_streams(const float* after, float* x);
     std::int32_t* expert_ids(int layer);  // [rows, k]
     void open_rings(int layer);
     void close_rings(int layer, std::size_t first_sequence = 0);

@@ -15,6 +15,10 @@
 
 namespace cachalot {
 
+// How often the block for multi-token prediction is asked for one more token, with its own output streams.
+// The releases were trained for the first; drafts of later tokens are right less often.
+inline constexpr int kMtpDepth = 3;
+
 struct DraftModel {
     DrafterKind kind = DrafterKind::none;
     std::shared_ptr<const Checkpoint> beside;  // null: it is in the model's own files
@@ -24,6 +28,9 @@ struct DraftModel {
     Config config;         // of the stages, as the layers of a model (drafter_stages)
     Weights weights;       // likewise
     DrafterWeights parts;  // what no model has; its stages are empty
+
+    // The most tokens that it drafts at once.
+    int block_size() const { return kind == DrafterKind::mtp ? kMtpDepth : dspark.block_size; }
 
     // That its matrices are views into and the model's checkpoint does not list.
     std::span<const MappedFile> files() const;

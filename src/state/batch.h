@@ -42,6 +42,10 @@ class Batch {
     void add(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind,
              Logits wanted = Logits::last);
 
+    // Appends the row of one token for a drafter that drafts one after the other: `ahead` tokens stand
+    // between those in `state` and this one.
+    void add_draft(KvState& state, std::int32_t token, int ahead);
+
     // Appends tokens of a prompt that are read for those who follow, and of which no logits are wanted: only
     // layers up to Config::context_layers_end() are computed. Behind all others.
     void add_context(KvState& state, std::span<const std::int32_t> tokens);
@@ -70,7 +74,8 @@ class Batch {
     }
 
   private:
-    void append(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind, int wants, bool context);
+    void append(KvState& state, std::span<const std::int32_t> tokens, RowsKind kind, int wants, bool context,
+                int ahead = 0);
 
     int context_rows_ = 0;
     std::vector<std::int32_t> tokens_;

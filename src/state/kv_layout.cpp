@@ -36,7 +36,7 @@ std::int64_t needed_bytes(std::span<const LayerLayout> layers, std::int64_t leng
 }  // namespace
 
 KvLayout::KvLayout(const Config& config, KvPrecision precision, const LayerRange& range,
-                   const DsparkConfig& drafter)
+                   const DraftModel* drafter)
     : precision_(precision), model_layers_(config.layer_shapes.size()) {
     using Kind = RowFormat::Kind;
     auto format = [&](Kind rounded, int size) {
@@ -46,7 +46,7 @@ KvLayout::KvLayout(const Config& config, KvPrecision precision, const LayerRange
     compressed_format_ = format(kind_of(config.compressed_rows), config.head_dim);
     index_format_ = format(Kind::fp4_key, config.index_head_dim);
     if (config.context_layers_end() < config.layers) context_end_bytes_ = sizeof(std::int64_t);
-    layers_.resize(model_layers_ + static_cast<std::size_t>(drafter.stages));
+    layers_.resize(model_layers_ + (drafter ? drafter->weights.layers.size() : 0));
     for (int l = range.first; l < range.last; ++l) {
         const LayerShape& shape = config.shape(l);
         LayerLayout& layer = layers_[static_cast<std::size_t>(l)];
@@ -55,10 +55,15 @@ KvLayout::KvLayout(const Config& config, KvPrecision precision, const LayerRange
         layer.compressed = place(shape, compressed_format_, true);
         if (shape.indexer) layer.index = place(shape, index_format_, config.index_compressor);
     }
-    // The last row of a block sees the whole window before the block.
-    for (auto stage = layers_.begin() + static_cast<std::ptrdiff_t>(model_layers_); stage != layers_.end();
-         ++stage)
-        stage->window = place(config.sliding_window - 1 + drafter.block_size, window_format_.bytes());
+    for (auto& stage : std::span(layers_).subspan(model_layers_)) {
+        const bool mtp = drafter->kind == DrafterKind::mtp;
+        const int ahead = drafter->block_size() - 1;
+        // All rows of a block see the whole window before the block.
+        stage.window = place(config.sliding_window - mtp, window_format_.bytes(), ahead);
+        if (mtp)
+            stage.streams =
+                place(1, std::int64_t(kStreams) * config.hidden_size * std::int64_t(sizeof(float)), ahead);
+    }
 }
 
 // `pools`: the rows are pooled from the tokens themselves, and not made of other rows.
@@ -77,8 +82,8 @@ CompressorLayout KvLayout::place(const LayerShape& shape, const RowFormat& forma
     return c;
 }
 
-RowRing KvLayout::place(std::int64_t keep, std::int64_t row_bytes) {
-    RowRing ring{0, row_bytes, keep};
+RowRing KvLayout::place(std::int64_t keep, std::int64_t row_bytes, std::int64_t ahead) {
+    RowRing ring{0, row_bytes, keep, ahead};
     ring.offset = place_bytes(slab_bytes_, ring.bytes());
     return ring;
 }

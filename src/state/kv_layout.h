@@ -9,7 +9,8 @@
 //     page:  | layer 2: 64 rows, 64 keys | layer 3: 2 rows | layer 4: 64 rows, 64 keys | ...
 //     slab:  | layer 0: window | ... | layer 2: window, kv, score, index kv, index score | ...
 //
-// Behind the layers of the model come the stages of its drafter, if one is used: windows only.
+// Behind the layers of the model come the stages of its drafter, if one is used: windows only, and with the
+// block for multi-token prediction the residual streams of the last tokens, from which it goes on.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include <span>
 #include <vector>
 
+#include "model/draft_model.h"
 #include "model/layer_range.h"
 #include "state/row_ring.h"
 
@@ -61,6 +63,7 @@ struct CompressorLayout {
 
 struct LayerLayout {
     RowRing window;
+    RowRing streams;  // [position] the streams [4, H] behind the last layer, float32; of an MTP block only
     CompressorLayout compressed, index;
 
     // Visits those of the two that there are.
@@ -73,7 +76,8 @@ struct LayerLayout {
     // reaches).
     template <class Use>
     void each_ring(std::int64_t length, const Use& use) const {
-        if (window.row_bytes) use(window, std::max<std::int64_t>(0, length - window.keep));
+        for (const RowRing* ring : {&window, &streams})
+            if (ring->row_bytes) use(*ring, std::max<std::int64_t>(0, length - ring->keep));
         each_compressor([&](const CompressorLayout& c) {
             if (c.kv.row_bytes) use(c.kv, c.first_needed(length));
             if (c.score.row_bytes) use(c.score, c.first_needed(length));
@@ -88,9 +92,9 @@ class KvLayout {
     static constexpr std::int64_t kPageTokens = std::int64_t(1) << PagedView::kPageShift;
 
     // Of the layers in `range`; others have nothing. Throws Error for a ratio above a page's tokens.
-    // `drafter`: its stages have a place, too.
+    // `drafter`: its stages have a place, too; null: there is none.
     KvLayout(const Config& config, KvPrecision precision, const LayerRange& range,
-             const DsparkConfig& drafter = {});
+             const DraftModel* drafter = nullptr);
     KvLayout(const Config& config, KvPrecision precision) : KvLayout(config, precision, all_layers(config)) {}
 
     KvPrecision precision() const { return precision_; }
@@ -124,7 +128,7 @@ class KvLayout {
 
   private:
     CompressorLayout place(const LayerShape& shape, const RowFormat& format, bool pools);
-    RowRing place(std::int64_t keep, std::int64_t row_bytes);
+    RowRing place(std::int64_t keep, std::int64_t row_bytes, std::int64_t ahead = 0);
     std::int64_t model_rings_bytes(std::int64_t length) const;
 
     KvPrecision precision_;

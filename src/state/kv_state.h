@@ -112,8 +112,9 @@ struct KvCheckpoint {
     KvPages pages;
     RecentTokens recent;
     // Layer by layer: window, kv, score, index kv, index score; oldest row first. Then, if there are layers
-    // that rows of context leave out, KvState::context_end() (int64). Then, with a drafter, the windows of
-    // its stages and KvState::draft_begin() (int64); who has no drafter looks at nothing from there on.
+    // that rows of context leave out, KvState::context_end() (int64). Then, with a drafter, the rings of its
+    // stages (window, streams) and KvState::draft_begin() (int64); who has no drafter looks at nothing from
+    // there on.
     CountedBytes rings;
 
     const KvLayout& layout() const { return pages.pool()->layout(); }

@@ -23,8 +23,9 @@ struct RowRing {
     std::int64_t offset = 0;     // in the slab, bytes
     std::int64_t row_bytes = 0;  // 0: there is no ring
     std::int64_t keep = 0;       // rows that a query needs besides its own
+    std::int64_t ahead = 0;      // rows of drafted tokens, written for a moment behind that of the newest one
 
-    std::int64_t capacity() const { return keep + 1 + kRollback; }  // rows
+    std::int64_t capacity() const { return keep + 1 + kRollback + ahead; }  // rows
     std::int64_t bytes() const { return capacity() * row_bytes; }
     RingView view(std::byte* slab) const { return {slab + offset, capacity(), row_bytes}; }
 

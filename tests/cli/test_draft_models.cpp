@@ -49,5 +49,20 @@ TEST_F(Commands, DraftersAreNamedAndConverted) {
     expect_usage("convert --pack " + path("plain") + " --draft-model " + path("mtp"), "--draft-model");
 }
 
+// Drafts of the drafter that lies beside the model; one of another kind is not what was asked for.
+TEST_F(Commands, DraftsOfTheMtpBlockChangeNoText) {
+    const std::string answer = "run --raw -p 'The capital of France is' -n 24 --temp 0 --ignore-eos";
+    const std::string beside = " --draft-model " CACHALOT_TEST_DATA "/nano-mtp";
+    const auto plain = run(answer + " --draft off");
+    for (const char* draft : {" --draft mtp", " --draft mtp --draft-max 2", " --draft auto"}) {
+        const auto drafted = run(answer + beside + draft + " --stats");
+        EXPECT_EQ(drafted.status, 0) << drafted.err;
+        EXPECT_EQ(drafted.out, plain.out);
+        EXPECT_THAT(drafted.err, HasSubstr("drafts    "));
+    }
+    expect_error(answer + beside + " --draft dspark", "--draft dspark: ");
+    expect_error(answer + " --draft mtp", "has no such drafter");
+}
+
 }  // namespace
 }  // namespace cachalot

@@ -1,5 +1,5 @@
-// The drafter of nano41 and tiny41 against what an independent implementation computes from the same weights,
-// and what it leaves in the states.
+// The DSpark drafter of nano41 and tiny41 against what an independent implementation computes from the same
+// weights, and what drafters of both kinds leave in the states.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include "engine/block_drafter.h"
 #include "engine/scheduler_test.h"
 #include "state/kv_codec.h"
+#include "support/each_model.h"
 #include "support/golden41.h"
 
 namespace cachalot {
@@ -68,24 +69,23 @@ TEST_P(BlockDrafterGolden, DraftsWhatTheReferenceDrafts) {
     EXPECT_LT(test::largest_difference(draft.confidences, confidence), 2e-3);
 }
 
-class BlockDrafterStates : public test::SchedulerTest {
-  protected:
-    const std::shared_ptr<const Model> model = test::model41("nano41").model();
-};
+class ModelDrafterStates : public test::SchedulerTest, public test::ForEachModel {};
+
+CACHALOT_FOR_MODELS(ModelDrafterStates, "nano41", "nano_mtp");
 
 // However the tokens came: in chunks longer than the window, in small ones, or one by one.
-TEST_F(BlockDrafterStates, TheDraftDoesNotDependOnThePasses) {
-    Engine engine(model, with_drafter());
-    BlockDrafter drafter(engine);
+TEST_P(ModelDrafterStates, TheDraftDoesNotDependOnThePasses) {
+    Engine engine(model(), with_drafter());
+    const auto drafter = make_model_drafter(engine);
     const auto tokens = lengthy(450);
-    std::vector<BlockDrafter::Draft> drafts;
+    std::vector<ModelDrafter::Draft> drafts;
     for (const std::size_t chunk : {450, 200, 7, 1}) {
         auto state = engine.new_state();
         for (std::size_t done = 0; done < tokens.size(); done += chunk)
             engine.step(state, test::part(tokens, done, std::min(chunk, tokens.size() - done)),
                         chunk == 1 ? RowsKind::decode : RowsKind::prompt);
-        const BlockDrafter::Request request{&state, 77, drafter.block_size(), best_of};
-        drafts.push_back(drafter.propose({&request, 1}).front());
+        const ModelDrafter::Request request{&state, 77, drafter->block_size(), best_of};
+        drafts.push_back(drafter->propose({&request, 1}).front());
     }
     for (const auto& draft : drafts) {
         EXPECT_EQ(draft.tokens, drafts.front().tokens);
@@ -94,42 +94,42 @@ TEST_F(BlockDrafterStates, TheDraftDoesNotDependOnThePasses) {
 }
 
 // Several sequences are drafted for as each is alone, and a sequence that wants fewer tokens gets the first.
-TEST_F(BlockDrafterStates, DraftsTogetherAreThoseOfEach) {
-    Engine engine(model, with_drafter());
-    BlockDrafter drafter(engine);
+TEST_P(ModelDrafterStates, DraftsTogetherAreThoseOfEach) {
+    Engine engine(model(), with_drafter());
+    const auto drafter = make_model_drafter(engine);
     const auto tokens = lengthy(300);
     std::vector<KvState> states;
     for (const std::size_t length : {1, 40, 129, 300}) {
         states.push_back(engine.new_state());
         engine.prefill(states.back(), test::part(tokens, 0, length));
     }
-    std::vector<BlockDrafter::Request> requests;
+    std::vector<ModelDrafter::Request> requests;
     for (std::size_t i = 0; i < states.size(); ++i)
         requests.push_back(
-            {&states[i], static_cast<std::int32_t>(100 + i), 2 + static_cast<int>(i), best_of});
-    const auto together = drafter.propose(requests);
+            {&states[i], static_cast<std::int32_t>(100 + i), 1 + static_cast<int>(i), best_of});
+    const auto together = drafter->propose(requests);
     for (std::size_t i = 0; i < requests.size(); ++i) {
-        const auto alone = drafter.propose({&requests[i], 1}).front();
-        EXPECT_EQ(std::ssize(alone.tokens), std::min(requests[i].most, drafter.block_size()));
+        const auto alone = drafter->propose({&requests[i], 1}).front();
+        EXPECT_EQ(std::ssize(alone.tokens), std::min(requests[i].most, drafter->block_size()));
         EXPECT_EQ(together[i].tokens, alone.tokens);
         EXPECT_EQ(together[i].confidences, alone.confidences);
     }
 }
 
 // A draft leaves nothing behind: neither in what is kept nor for drafts to come.
-TEST_F(BlockDrafterStates, AStateAfterADraftIsTheStateBefore) {
-    Engine engine(model, with_drafter());
-    BlockDrafter drafter(engine);
+TEST_P(ModelDrafterStates, AStateAfterADraftIsTheStateBefore) {
+    Engine engine(model(), with_drafter());
+    const auto drafter = make_model_drafter(engine);
     const auto tokens = lengthy(270);
     auto state = engine.new_state();
     for (std::size_t i = 0; i < tokens.size(); ++i) {
         const bool look = i % 31 == 5 || i > 250;
         if (look) {
             const auto before = state.checkpoint().rings;
-            const BlockDrafter::Request request{&state, 9, drafter.block_size(), best_of};
-            const auto draft = drafter.propose({&request, 1}).front();
+            const ModelDrafter::Request request{&state, 9, drafter->block_size(), best_of};
+            const auto draft = drafter->propose({&request, 1}).front();
             ASSERT_EQ(state.checkpoint().rings, before) << i;
-            ASSERT_EQ(drafter.propose({&request, 1}).front().confidences, draft.confidences);
+            ASSERT_EQ(drafter->propose({&request, 1}).front().confidences, draft.confidences);
         }
         engine.step(state, test::part(tokens, i, 1), RowsKind::decode);
     }
@@ -142,8 +142,8 @@ TEST_F(BlockDrafterStates, AStateAfterADraftIsTheStateBefore) {
 }
 
 // States pass between engines with a drafter and without: what the one does not know is left out.
-TEST_F(BlockDrafterStates, AreOfUseWithoutADrafterAndTheOtherWayRound) {
-    Engine with(model, with_drafter()), without(model, {2, Precision::exact});
+TEST_P(ModelDrafterStates, AreOfUseWithoutADrafterAndTheOtherWayRound) {
+    Engine with(model(), with_drafter()), without(model(), {2, Precision::exact});
     const auto tokens = lengthy(300);
     auto restored = [&](const Engine& from, const KvState& state, Engine& to) {
         const KvCheckpoint saved = state.checkpoint();
@@ -175,11 +175,11 @@ TEST_F(BlockDrafterStates, AreOfUseWithoutADrafterAndTheOtherWayRound) {
     EXPECT_EQ(next(with, c), expected);
     EXPECT_EQ(next(without, d), expected);
     // After a window the drafter knows all that it would have known.
-    BlockDrafter drafter(with);
+    const auto drafter = make_model_drafter(with);
     for (int i = 0; i < 140; ++i)
         for (KvState* state : {&a, &c}) with.step(*state, test::part(text, i % 50, 1), RowsKind::decode);
-    const BlockDrafter::Request requests[] = {{&a, 5, 5, best_of}, {&c, 5, 5, best_of}};
-    const auto drafts = drafter.propose(requests);
+    const ModelDrafter::Request requests[] = {{&a, 5, 3, best_of}, {&c, 5, 3, best_of}};
+    const auto drafts = drafter->propose(requests);
     EXPECT_EQ(drafts[0].confidences, drafts[1].confidences);
 }
 

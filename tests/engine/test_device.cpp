@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "engine/model_drafter.h"
 #include "engine/state_fingerprint.h"
 #include "state/kv_codec.h"
 #include "support/each_model.h"
@@ -27,7 +28,7 @@ std::vector<float> prompt(Engine& engine, KvState& state, std::span<const std::i
 }
 
 class OtherDevices : public testing::Test, public test::ForEachModel {};
-CACHALOT_FOR_MODELS(OtherDevices, "nano", "nano41", "tiny41");
+CACHALOT_FOR_MODELS(OtherDevices, "nano", "nano_mtp", "nano41", "tiny41");
 
 TEST_P(OtherDevices, GiveTheSameBits) {
     const auto ids = Golden::ids("prefix.ids");
@@ -51,6 +52,36 @@ TEST_P(OtherDevices, GiveTheSameBits) {
     };
     EXPECT_EQ(both(engine, c, d), both(host, a, b));
     EXPECT_GT(device->works(), 100);
+}
+
+// What drafters remember of long passes and of short ones, and several of their passes one after the other.
+TEST_P(OtherDevices, DraftTheSame) {
+    if (!model()->draft) return;
+    const auto ids = Golden::ids("prefix.ids");
+    EngineOptions on_host = exact(), elsewhere = exact(std::make_shared<FakeDevice>(3));
+    on_host.drafter = elsewhere.drafter = true;
+    const auto drafts = [&](const EngineOptions& options) {
+        Engine engine(model(), options);
+        const auto drafter = make_model_drafter(engine);
+        auto state = engine.new_state();
+        std::vector<ModelDrafter::Draft> all;
+        for (std::size_t at = 0; std::size_t n : {210, 1, 3, 40}) {
+            engine.step(state, std::span(ids).subspan(at, n), RowsKind::verify, Batch::Logits::all);
+            at += n;
+            const ModelDrafter::Request request{&state, ids[at], drafter->block_size(),
+                                                [](std::span<float> logits) { return test::argmax(logits); }};
+            all.push_back(drafter->propose({&request, 1}).front());
+            state.rollback(state.length() - 1);
+            --at;
+        }
+        return all;
+    };
+    const auto there = drafts(elsewhere), here = drafts(on_host);
+    for (std::size_t i = 0; i < here.size(); ++i) {
+        EXPECT_EQ(there[i].tokens, here[i].tokens);
+        EXPECT_EQ(there[i].confidences, here[i].confidences);
+        EXPECT_FALSE(here[i].tokens.empty());
+    }
 }
 
 TEST_P(OtherDevices, StatesAreForkedSavedRestoredAndTakenBack) {

@@ -5,6 +5,7 @@
 #include "engine/run_sequence.h"
 #include "engine/scheduler_test.h"
 #include "sampling/random.h"
+#include "support/each_model.h"
 
 namespace cachalot {
 namespace {
@@ -128,11 +129,18 @@ class DraftedAnswers : public test::SchedulerTest {
     }
 };
 
-TEST_F(DraftedAnswers, AreThoseOfOneTokenAfterTheOther) {
-    std::int64_t accepted = 0, preempted = 0;
+// Looked up, and drafted by a drafter of either kind.
+class DraftedAnswersOfEach : public DraftedAnswers, public test::ForEachModel {};
+
+CACHALOT_FOR_MODELS(DraftedAnswersOfEach, "nano_mtp", "nano41");
+
+TEST_P(DraftedAnswersOfEach, AreThoseOfOneTokenAfterTheOther) {
+    std::int64_t looked_up = 0, accepted = 0, preempted = 0;
     for (std::uint64_t seed = 0; seed < 12; ++seed) {
         SplitMix64 random(seed);
-        Engine engine(test::nano(), test::exact(420, 64));
+        EngineOptions with = test::exact(420, 64);
+        with.drafter = true;
+        Engine engine(model(), test::exact(420, 64)), drafter(model(), with);
         std::vector<Request> requests;
         for (auto n = 2 + random.next() % 4; n > 0; --n) requests.push_back(some_request(random));
         std::vector<Answer> expected;
@@ -140,19 +148,22 @@ TEST_F(DraftedAnswers, AreThoseOfOneTokenAfterTheOther) {
         SchedulerOptions options;
         options.headroom = 1;
         options.beside = 16;
-        if (seed % 3 == 0)
-            options.memory = Scheduler::least_memory(engine) + engine.kv_pool()->layout().bytes_at(0);
-        for (auto drafting : {Drafting::off, Drafting::lookup, Drafting::automatic}) {
+        for (auto drafting : {Drafting::off, Drafting::lookup, Drafting::automatic, Drafting::drafter}) {
             options.drafting = drafting;
-            Scheduler scheduler(engine, options);
-            const auto answers = together(scheduler, engine, requests);
+            const bool own = drafting == Drafting::drafter || (drafting == Drafting::automatic && seed % 2);
+            Engine& here = own ? drafter : engine;
+            if (seed % 3 == 0)
+                options.memory = Scheduler::least_memory(here) + here.kv_pool()->layout().bytes_at(0);
+            Scheduler scheduler(here, options);
+            const auto answers = together(scheduler, here, requests);
             for (std::size_t i = 0; i < answers.size(); ++i)
                 EXPECT_EQ(answers[i], expected[i]) << "seed " << seed << ", request " << i;
-            accepted += scheduler.accepted();
+            (own ? accepted : looked_up) += scheduler.accepted();
             preempted += scheduler.preemptions();
         }
     }
-    EXPECT_GT(accepted, 10);
+    EXPECT_GT(looked_up, 10);
+    EXPECT_GT(accepted, 50);
     EXPECT_GT(preempted, 0);
 }
 

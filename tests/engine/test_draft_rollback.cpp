@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <map>
 
-#include "engine/block_drafter.h"
+#include "engine/model_drafter.h"
 #include "engine/scheduler_test.h"
 #include "state/kv_codec.h"
 #include "support/each_model.h"
@@ -32,15 +32,14 @@ class DraftRollback : public test::SchedulerTest, public test::ForEachModel {
     static constexpr std::size_t kLengths[] = {3, 115, 116, 123, 127, 128, 243, 244, 251, 255, 256};
 };
 
-CACHALOT_FOR_MODELS(DraftRollback, "nano", "nano41", "tiny41");
+CACHALOT_FOR_MODELS(DraftRollback, "nano", "nano_mtp", "nano41", "tiny41");
 
 TEST_P(DraftRollback, LeavesTheStateThatNeverDrafted) {
     for (auto precision : {Precision::exact, Precision::fast}) {
         EngineOptions options{2, precision};
         options.drafter = model()->draft != nullptr;
         Engine engine(model(), options);
-        std::optional<BlockDrafter> drafter;
-        if (options.drafter) drafter.emplace(engine);
+        const auto drafter = options.drafter ? make_model_drafter(engine) : nullptr;
         const auto tokens = lengthy(256 + kDrafted + 1);
         // What is to come, one token at a time.
         std::vector<std::vector<std::byte>> expected = {{}};
@@ -57,7 +56,7 @@ TEST_P(DraftRollback, LeavesTheStateThatNeverDrafted) {
                 Tokens rows = test::part(tokens, length, 1 + kDrafted);
                 for (std::size_t i = 1 + accepted; i < rows.size(); ++i) rows[i] = (rows[i] + 77) % 8000;
                 const auto any = [&](std::span<float>) { return rows.back(); };
-                const BlockDrafter::Request request{&drafting, rows.front(), 5, any};
+                const ModelDrafter::Request request{&drafting, rows.front(), 5, any};
                 if (drafter && length > 0) drafter->propose({&request, 1});
                 engine.step(drafting, rows, RowsKind::verify, Batch::Logits::all);
                 const auto end = length + 1 + accepted;

@@ -131,7 +131,7 @@ class Mixtures : public SchedulerTest, public ForEachModel {
     const test::TemporaryFolder folder;
 };
 
-CACHALOT_FOR_MODELS(Mixtures, "nano", "nano41", "tiny41");
+CACHALOT_FOR_MODELS(Mixtures, "nano", "nano_mtp", "nano41", "tiny41");
 
 TEST_P(Mixtures, EveryMixtureGivesWhatEachGivesAlone) {
     {

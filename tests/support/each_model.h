@@ -1,5 +1,6 @@
-// What holds for a model of every architecture is tested with each: nano (V4), nano41 and tiny41 (V4.1). They
-// have the same vocabulary, so the same tokens can be read by all.
+// What holds for a model of every architecture is tested with each: nano (V4), nano_mtp (the same with the
+// block for multi-token prediction beside it), nano41 and tiny41 (V4.1, with DSpark). They have the same
+// vocabulary, so the same tokens can be read by all.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,6 +14,7 @@
 namespace cachalot::test {
 
 inline std::shared_ptr<const Model> model_named(const std::string& name) {
+    if (name == "nano_mtp") return nano_mtp();
     return name == "nano" ? nano() : model41(name).model();
 }
 

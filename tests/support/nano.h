@@ -20,6 +20,13 @@ inline std::shared_ptr<const Model> nano() {
     return model;
 }
 
+// With the block for multi-token prediction that was trained for it.
+inline std::shared_ptr<const Model> nano_mtp() {
+    static const auto model =
+        Model::load(kNanoPath, {.engram = {}, .drafter = CACHALOT_TEST_DATA "/nano-mtp"});
+    return model;
+}
+
 inline Engine exact_engine() { return Engine(nano(), {2, Precision::exact, KvPrecision::f32}); }
 
 // tests/data/nano-golden.safetensors: computed by Hugging Face transformers in float32, without any rounding.

@@ -73,6 +73,8 @@ void encode_row(const RowFormat& format, const float* x, std::byte* row) {
                 auto half = f32_to_bf16(x[plain + i]);
                 std::memcpy(rotated + 2 * i, &half, 2);
             }
+            // The padding, too: states are compared, and kept, byte for byte.
+            std::fill(scales + plain / kKvQuantGroup, bytes + format.bytes(), std::uint8_t{0});
             return;
         }
         case RowFormat::Kind::fp8_32:

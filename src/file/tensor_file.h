@@ -26,6 +26,10 @@ struct StoredTensor {
 
 class TensorFile {
   public:
+    virtual ~TensorFile() = default;
+    TensorFile(TensorFile&&) = default;
+    TensorFile& operator=(TensorFile&&) = default;
+
     // What was opened; the start of every message.
     const std::string& source() const { return source_; }
 

@@ -27,7 +27,7 @@ void HostBackend::tap(int l) {
     if (!drafter_ || is_drafter()) return;
     const auto& targets = drafter_->targets;
     const auto found = std::ranges::find(targets, l);
-    if (found == targets.end()) return;
+    if (found == targets.end() || batch_.rows() == 0) return;
     box("tap", l, [this, at = found - targets.begin()] {
         const std::int64_t H = config_.hidden_size, all = std::ssize(drafter_->targets) * H;
         float* taps = room(a_.taps, all);  // [rows, target layers, H]

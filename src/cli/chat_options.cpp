@@ -92,6 +92,45 @@ void AnswerOptions::add_to(CLI::App& app) {
     app.add_option("--stop", stops, "end the answer before this text; may be given several times")
         ->type_name("TEXT");
     app.add_flag("--ignore-eos", ignore_eos, "go on when the model ends its answer");
+    add_form_to(app);
+}
+
+void AnswerOptions::add_form_to(CLI::App& app) {
+    std::vector<CLI::Option*> forms = {
+        app.add_option("--schema", schema, "every answer is JSON that this JSON schema describes")
+            ->type_name("FILE"),
+        app.add_option("--grammar", grammar,
+                       "every answer is a text of this grammar, as llama.cpp (GBNF) or Lark write them")
+            ->type_name("FILE"),
+        app.add_option("--regex", regex, "every answer matches this regular expression as a whole")
+            ->type_name("PATTERN"),
+        app.add_flag("--json-object", json_object, "every answer is a JSON object"),
+    };
+    for (auto one = forms.begin(); one != forms.end(); ++one) {
+        (*one)->excludes(app.get_option("--ignore-eos"));
+        for (auto other = forms.begin(); other != one; ++other) (*one)->excludes(*other);
+    }
+}
+
+AnswerForm AnswerOptions::form() const {
+    AnswerForm form;
+    if (!schema.empty()) {
+        form.kind = AnswerForm::Kind::json_schema;
+        form.source = schema;
+        form.schema = read_json(schema);
+    } else if (!grammar.empty()) {
+        form.kind = AnswerForm::Kind::ebnf;
+        form.source = grammar;
+        form.text = input_text({}, grammar);
+    } else if (!regex.empty()) {
+        form.kind = AnswerForm::Kind::regex;
+        form.source = "--regex";
+        form.text = regex;
+    } else if (json_object) {
+        form.kind = AnswerForm::Kind::json_object;
+        form.source = "--json-object";
+    }
+    return form;
 }
 
 GenerationOptions AnswerOptions::generation(const Model& model) const {

@@ -18,12 +18,19 @@ struct AnswerOptions {
     std::int64_t max_tokens = -1;
     std::vector<std::string> stops, biases;
     bool ignore_eos = false, april = false;
+    std::string schema, grammar, regex;  // files, files, an expression: the form of answers
+    bool json_object = false;
 
     void add_to(CLI::App& app);
     GenerationOptions generation(const Model& model) const;
+    // What answers have to look like. Throws Error for a file that cannot be read.
+    AnswerForm form() const;
     // The model decides the format, of V4's generations these options do.
     ChatOptions chat() const { return chat(think); }
     ChatOptions chat(const std::string& think_mode) const;
+
+  private:
+    void add_form_to(CLI::App& app);
 };
 
 // What --think and /think take: "off", "on" (the release's default effort), "low", "high", "max", or a number

@@ -115,7 +115,8 @@ ChatFormat format_of(const RunOptions& o) {
     return chat_format_of(Checkpoint::open(o.model.resolved_path(), o.model.engram)->tokenizer());
 }
 
-Conversation conversation_of(const RunOptions& o, const Input& input, ChatFormat format) {
+Conversation conversation_of(const RunOptions& o, const Input& input, const AnswerForm& form,
+                             ChatFormat format) {
     Conversation conversation;
     if (!o.messages.empty())
         conversation = messages_of(o.messages, input.messages, format);
@@ -133,10 +134,18 @@ Conversation conversation_of(const RunOptions& o, const Input& input, ChatFormat
     if (!conversation.tools.empty() && !messages.empty() && messages.front().role != Role::system)
         messages.insert(messages.begin(), text_message(Role::system, ""));
     server::apply_policy(conversation, format);  // as every conversation that the server gets
+    if (conversation.response_format.is_null()) conversation.response_format = told_form(form, format);
     return conversation;
 }
 
-void run_chat(const RunOptions& o, const Conversation& conversation, Engine& engine) {
+GenerationOptions generation_of(const RunOptions& o, const AnswerForm& form, const Engine& engine) {
+    auto options = o.answer.generation(engine.model());
+    options.form = AnswerForms(engine.model().tokenizer).compiled(form);
+    return options;
+}
+
+void run_chat(const RunOptions& o, const Conversation& conversation, GenerationOptions generation,
+              Engine& engine) {
     ChatSession session(engine, drafting_of(o.model.draft), o.model.draft_max);
     AnswerPrinter printer(false);
     ChatCallbacks callbacks;
@@ -145,8 +154,7 @@ void run_chat(const RunOptions& o, const Conversation& conversation, Engine& eng
     };
     callbacks.cancelled = [] { return interrupted.load(); };
     if (!o.json) callbacks.on_event = [&](const CompletionEvent& event) { return printer.on_event(event); };
-    auto result =
-        session.answer(conversation, o.answer.chat(), o.answer.generation(engine.model()), callbacks);
+    auto result = session.answer(conversation, o.answer.chat(), std::move(generation), callbacks);
     printer.finish();
     const Work work{result.timings, result.completion_tokens, result.kv_bytes, result.drafted,
                     result.accepted};
@@ -168,11 +176,10 @@ void run_chat(const RunOptions& o, const Conversation& conversation, Engine& eng
     if (o.stats) print_stats(work, engine);
 }
 
-void run_raw(const RunOptions& o, const std::string& prompt, Engine& engine) {
+void run_raw(const RunOptions& o, const std::string& prompt, GenerationOptions options, Engine& engine) {
     const Tokenizer& tokenizer = engine.model().tokenizer;
     auto tokens = tokenizer.encode(prompt, o.special ? SpecialTokens::parse : SpecialTokens::literal);
     tokens.insert(tokens.begin(), tokenizer.bos());
-    auto options = o.answer.generation(engine.model());
     if (o.special) options.special = GenerationOptions::Special::all;
     const auto total = static_cast<std::int64_t>(tokens.size());
     Scheduler scheduler(engine, one_at_a_time(engine, drafting_of(o.model.draft), o.model.draft_max));
@@ -228,16 +235,18 @@ void run_command(const RunOptions& o) {
         chat.answer = o.answer;
         return terminal_chat(chat);
     }
-    o.model.check({.inputs = {o.file, o.messages, o.tools}});
+    o.model.check({.inputs = {o.file, o.messages, o.tools, o.answer.schema, o.answer.grammar}});
     // What is wrong with them is said before the model is opened, which may take minutes.
     const Input input = read_input(o);
-    const Conversation conversation = o.raw ? Conversation() : conversation_of(o, input, format_of(o));
+    const AnswerForm form = o.answer.form();
+    compile_form(form);
+    const Conversation conversation = o.raw ? Conversation() : conversation_of(o, input, form, format_of(o));
     Engine engine = o.model.engine(load_model(o.model));
     std::signal(SIGINT, [](int) { interrupted = true; });  // ends the answer; what there is stays printed
     if (o.raw)
-        run_raw(o, input.prompt, engine);
+        run_raw(o, input.prompt, generation_of(o, form, engine), engine);
     else
-        run_chat(o, conversation, engine);
+        run_chat(o, conversation, generation_of(o, form, engine), engine);
     o.model.write_profile();
 }
 

@@ -70,6 +70,8 @@ class Chat {
           editor_(chat_completions),
           history_(open_history(options.history, editor_.terminal())),
           answer_(options.answer),
+          told_(told_form(answer_.form(), chat_format_of(engine_.model().tokenizer))),
+          form_(AnswerForms(engine_.model().tokenizer).compiled(answer_.form())),
           think_(options.answer.think) {
         if (!answer_.system.empty()) conversation_.messages = {text_message(Role::system, answer_.system)};
         if (!options_.load.empty()) load(options_.load);
@@ -235,9 +237,12 @@ class Chat {
         };
         callbacks.cancelled = [] { return answer_stopped.load(); };
         callbacks.on_event = [&](const CompletionEvent& event) { return printer.on_event(event); };
+        auto generation = answer_.generation(engine_.model());
+        generation.form = form_;
+        conversation_.response_format = told_;
         try {
-            last_ = session_.answer(conversation_, options_.answer.chat(think_),
-                                    answer_.generation(engine_.model()), callbacks);
+            last_ = session_.answer(conversation_, options_.answer.chat(think_), std::move(generation),
+                                    callbacks);
         } catch (const Error& e) {
             fail("{}{}", e.what(), tokens() >= engine_.context() ? ". " + remedy() : "");
         }
@@ -319,7 +324,9 @@ class Chat {
     ChatSession session_;
     LineEditor editor_;
     ChatHistory history_;
-    AnswerOptions answer_;  // as /temp has changed it
+    AnswerOptions answer_;               // as /temp has changed it
+    const nlohmann::ordered_json told_;  // of the form that answers have
+    const FormPtr form_;
     std::string think_;
     Conversation conversation_;
     int calls_ = 0;  // so far, for their ids
@@ -329,6 +336,7 @@ class Chat {
 }  // namespace
 
 void terminal_chat(const TerminalChatOptions& o) {
+    compile_form(o.answer.form());  // what is wrong with it is said before the model is opened
     Chat conversation(o);
     struct sigaction action = {};
     action.sa_handler = [](int) { answer_stopped = true; };  // without SA_RESTART: reading a line ends, too

@@ -36,6 +36,7 @@ void restrict_calls(GenerationOptions& options, const ToolSchemas& tools, const 
                 options.rules.forbidden.emplace_back(spaced);
         return;
     }
+    options.calls_start = tokenizer.encode(protocol_of(format).calls_start, SpecialTokens::parse);
     options.rules.trigger = protocol_of(format).invoke_start;
     for (const ToolSchema& tool : tools.all())
         options.rules.continuations.push_back(tool.name() + std::string(kInvokeNameEnd));

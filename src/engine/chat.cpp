@@ -15,9 +15,9 @@ namespace {
 // mean nothing in reasoning and in calls.
 class Answer {
   public:
-    Answer(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools, ChatFormat format,
+    Answer(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools, ChatFormat format, ContentKind kind,
            const std::vector<std::string>& stops, const ChatCallbacks& callbacks)
-        : parser_(in_reasoning, std::move(tools), format),
+        : parser_(in_reasoning, std::move(tools), format, kind),
           all_stops_(stops),
           stops_(stops),
           callbacks_(callbacks) {}
@@ -85,11 +85,14 @@ ChatResult ChatSession::answer(const Conversation& conversation, ChatOptions cha
     ChatResult result;
     result.prompt_tokens = tokens.size();
     options.special = GenerationOptions::Special::structure;
+    const Message& last = conversation.messages.back();
     const bool reasons = prompt.continuation == Continuation::reasoning;
     if (reasons) options.reasoning_end = tokenizer.find(kThinkEnd);
     auto tools = offered_tools(conversation);
     restrict_calls(options, *tools, tokenizer, chat.format);
-    Answer answer(reasons, std::move(tools), chat.format, options.stops, callbacks);
+    if (last.role == Role::assistant) options.begun = content_text(last.content);
+    Answer answer(reasons, std::move(tools), chat.format,
+                  options.form ? ContentKind::formed : ContentKind::free, options.stops, callbacks);
     options.stops.clear();  // `answer` looks for them where the user would see them
     SequenceOptions place;
     place.header = static_cast<std::int64_t>(header);

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "sampling/form_constraint.h"
+#include "grammar/grammar_constraint.h"
 #include "sampling/turn_constraint.h"
 
 namespace cachalot {
@@ -12,6 +14,22 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::unique_ptr<TokenConstraint> form_constraint(const Tokenizer& tokenizer,
+                                                 const GenerationOptions& options) {
+    if (options.ignore_eos)
+        fail("ignore_eos: an answer that has a form ends with it; leave out one of the two");
+    auto form = std::make_unique<grammar::GrammarConstraint>(options.form->grammar, options.form->vocabulary,
+                                                             std::vector<std::int32_t>{tokenizer.eos()});
+    for (const auto token : tokenizer.encode(options.begun, SpecialTokens::literal)) {
+        if (!form->takes(token))
+            fail("messages: the answer that is begun does not have the form that is asked for");
+        form->accept(token);
+    }
+    FormRules rules{options.reasoning_end, {}};
+    if (options.begun.empty()) rules.calls_start = options.calls_start;
+    return std::make_unique<FormConstraint>(tokenizer, std::move(rules), std::move(form));
 }
 
 }  // namespace
@@ -49,6 +67,7 @@ Generation::Generation(const Engine& engine, std::vector<std::int32_t> prompt, G
         TurnRules{options_.reasoning_end, options_.max_reasoning, options_.forced, options_.ignore_eos}));
     constraints_.add(
         std::make_unique<TokenFilter>(tokenizer_, options_.rules, tokenizer_.bytes(tokens_.back())));
+    if (options_.form && options_.forced.empty()) constraints_.add(form_constraint(tokenizer_, options_));
     if (options_.constraint) constraints_.add(options_.constraint());
 }
 

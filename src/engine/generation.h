@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/answer_form.h"
 #include "engine/engine.h"
 #include "sampling/logprobs.h"
 #include "sampling/sampler.h"
@@ -39,7 +40,12 @@ struct GenerationOptions {
     // After so many tokens of reasoning `reasoning_end` is given, if it has not come. -1: no limit.
     std::int64_t max_reasoning = -1;
     TokenRules rules;
-    ConstraintMaker constraint;  // a further constraint; may be empty
+    // What the answer has to be like behind its reasoning and up to its end; null: anything. Not of an answer
+    // with forced tokens, which are a call.
+    FormPtr form;
+    std::vector<std::int32_t> calls_start;  // what may be begun in its place; empty: nothing
+    std::string begun;                      // with a form: what the prompt has of the answer already
+    ConstraintMaker constraint;             // a further constraint; may be empty
 };
 
 enum class FinishReason { none, eos, stop, length, cancelled };
@@ -47,7 +53,7 @@ const char* name(FinishReason reason);  // "stop" for eos and stop, as the APIs 
 
 class Generation {
   public:
-    // `prompt` must not be empty. Throws Error for options out of range.
+    // `prompt` must not be empty. Throws Error for options out of range or that contradict each other.
     Generation(const Engine& engine, std::vector<std::int32_t> prompt, GenerationOptions options);
 
     // Tokens to evaluate before the next accept(): the whole prompt at first, then the newest token.

@@ -13,7 +13,7 @@ AnswerEvents::AnswerEvents(QueuedJob& job, const Request& request, int choice,
       raw_(!in_reasoning),
       parser_(in_reasoning.value_or(false),
               offered_tools(request.conversation, request.tool_choice != ToolChoice::none),
-              request.chat.format),
+              request.chat.format, request.form ? ContentKind::formed : ContentKind::free),
       stops_(request.generation.stops) {}
 
 bool AnswerEvents::feed(const std::string& text) {

@@ -6,6 +6,7 @@
 
 #include "base/background.h"
 #include "base/memory_limit.h"
+#include "service/client_error.h"
 #include "service/engine_job.h"
 
 namespace cachalot::server {
@@ -43,6 +44,7 @@ class SchedulingService : public EngineService {
     SchedulingService(Engine& engine, EngineServiceOptions options)
         : shop_{engine, ToolMemory(options.memory, options.turns),
                 Scheduler(engine, with_memory(options.scheduler, engine))},
+          forms_(engine.model().tokenizer),
           on_pass_(std::move(options.on_pass)),
           late_disk_(std::move(options.late_disk)),
           queue_(options.queue),
@@ -74,8 +76,9 @@ class SchedulingService : public EngineService {
         check_model(shop_.engine);
         queue_.check_room();  // before the work of preparing
         auto prompt = prepare_prompt(request, tokenizer(), shop_.memory, info_.context);
-        check(request, prompt);
         apply_tool_choice(request, prompt, tokenizer());
+        apply_form(request, forms_);
+        check(request, prompt);
         auto job = std::make_shared<EngineJob>(shop_, std::move(request), std::move(prompt), std::move(sink));
         queue_.push(job);
         return job;
@@ -189,12 +192,13 @@ class SchedulingService : public EngineService {
         } catch (const ApiError&) {
             throw;
         } catch (const Error& e) {
-            throw ApiError(400, "invalid_request", e.what());
+            throw ApiError(400, "invalid_request", e.what(), blamed_field(e.what()));
         }
     }
 
     ModelInfo info_;
     mutable Workshop shop_;
+    AnswerForms forms_;
     const std::function<void(const PassReport&)> on_pass_;
     std::function<DiskTier*()> late_disk_;  // empty once it has given what there is
     mutable JobQueue queue_;

@@ -10,8 +10,9 @@
 // - `required` and a named tool: the beginning of a block of calls is given as forced tokens, after
 //   `</think>` if the model reasons first.
 // - One call at most: the answer ends where its first call does.
-// A JSON object as response format is asked for in the prompt, as a schema that any object satisfies; nothing
-// yet forces the model to keep to it.
+//
+// An answer with a form keeps to it behind the reasoning (sampling/form_constraint.h). Where calls may be
+// made it may be calls instead. Of a form of JSON the model is also told in the prompt.
 #pragma once
 
 #include <memory>

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/call_rules.h"
+#include "service/client_error.h"
 #include "service/conversation_policy.h"
 #include "text/prompt_protocol.h"
 #include "text/prompt_tokens.h"
@@ -66,6 +67,18 @@ void refuse_unreadable(const Conversation& conversation) {
         }
 }
 
+// Throws ApiError 400 with what `compile` says.
+template <class Compile>
+auto form_or_refusal(const Compile& compile) {
+    try {
+        return compile();
+    } catch (const ApiError&) {
+        throw;
+    } catch (const Error& e) {
+        throw ApiError(400, "invalid_request", e.what(), blamed_field(e.what()));
+    }
+}
+
 PreparedPrompt prepare_conversation(Request& request, const Tokenizer& tokenizer, ToolMemory& memory,
                                     std::int64_t most) {
     complete_conversation(request);
@@ -85,8 +98,8 @@ void complete_conversation(Request& request) {
     const bool v41 = request.chat.format == ChatFormat::v41;
     if (v41) refuse_unreadable(request.conversation);
     apply_policy(request.conversation, request.chat.format);
-    auto& format = request.conversation.response_format;
-    if (request.json_object && format.is_null()) format = {{"type", v41 ? "json_object" : "object"}};
+    auto& told = request.conversation.response_format;
+    if (told.is_null()) told = told_form(request.form, request.chat.format);
 }
 
 Prompt encode_conversation(const Request& request) {
@@ -108,6 +121,17 @@ PreparedPrompt prepare_prompt(Request& request, const Tokenizer& tokenizer, Tool
                                 : prepare_conversation(request, tokenizer, memory, most);
     if (request.sized) request.sized(static_cast<std::int64_t>(prepared.tokens.size()));
     return prepared;
+}
+
+void apply_form(Request& request, AnswerForms& forms) {
+    request.generation.form = form_or_refusal([&] { return forms.compiled(request.form); });
+    const auto& messages = request.conversation.messages;
+    if (!request.raw && messages.back().role == Role::assistant)
+        request.generation.begun = content_text(messages.back().content);
+}
+
+void check_form(const Request& request) {
+    form_or_refusal([&] { return compile_form(request.form); });
 }
 
 void check_tool_choice(const Request& request) {

@@ -19,8 +19,8 @@ struct PreparedPrompt {
     std::optional<bool> in_reasoning;  // how the answer begins; none for raw text
 };
 
-// What every conversation goes through before it is encoded: the policy, and the response format of
-// `json_object`. Throws ApiError.
+// What every conversation goes through before it is encoded: the policy, and a form of JSON, of which the
+// model is told. Throws ApiError.
 void complete_conversation(Request& request);
 
 // Encodes the request's conversation, which may be changed by the policy and by what `memory` puts back, or
@@ -32,6 +32,12 @@ PreparedPrompt prepare_prompt(Request& request, const Tokenizer& tokenizer, Tool
 // Turns tool_choice into bias, rules and forced tokens, and lets no turn end inside its reasoning. Throws
 // ApiError for a choice that the tools do not allow.
 void apply_tool_choice(Request& request, const PreparedPrompt& prompt, const Tokenizer& tokenizer);
+
+// The answer's form, for sampling. Throws ApiError 400 for a form that cannot be had.
+void apply_form(Request& request, AnswerForms& forms);
+
+// Throws ApiError 400 for a form that cannot be had.
+void check_form(const Request& request);
 
 // Throws ApiError 400 if the named or required tool does not exist.
 void check_tool_choice(const Request& request);

@@ -219,6 +219,7 @@ class ScriptedService : public Service {
         if (tokens > info_.context)
             throw context_exceeded(tokens, request.generation.max_tokens, info_.context);
         if (!request.raw) check_tool_choice(request);
+        check_form(request);
         const auto& answer = script_.answer(request);
         auto job = std::make_shared<ScriptedJob>(answer, std::move(request), std::move(prompt), in_reasoning,
                                                  std::move(sink), log_);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "engine/answer_form.h"
 #include "engine/scheduler.h"
 #include "text/chat.h"
 #include "text/prompt.h"
@@ -55,7 +56,7 @@ struct Request {
     ToolChoice tool_choice = ToolChoice::automatic;
     std::string named_tool;
     bool parallel_tool_calls = true;
-    bool json_object = false;     // response_format: the content shall be a JSON object
+    AnswerForm form;              // that the content has
     bool hide_reasoning = false;  // the client does not want to see it
 
     GenerationOptions generation;

@@ -38,8 +38,9 @@ std::string_view trim(std::string_view text) {
 }  // namespace
 
 CompletionParser::CompletionParser(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools,
-                                   ChatFormat format)
+                                   ChatFormat format, ContentKind content)
     : state_(in_reasoning ? State::reasoning : State::content),
+      kind_(content),
       tools_(std::move(tools)),
       format_(format),
       call_(tools_.get(), completion_.repairs) {}
@@ -82,8 +83,10 @@ std::vector<CompletionEvent> CompletionParser::advance() {
 
 bool CompletionParser::step() {
     switch (state_) {
-        case State::reasoning:
-        case State::content: return head_ ? step_head() : step_text();
+        case State::content:
+            if (kind_ == ContentKind::formed) return step_form();
+            [[fallthrough]];
+        case State::reasoning: return head_ ? step_head() : step_text();
         case State::block_json: return step_block_json();
         case State::call: return step_call();
         case State::value: return step_value();
@@ -228,6 +231,22 @@ bool CompletionParser::step_text() {
     }
     pass_text(at + item.length);
     return true;
+}
+
+// Content that has a form. A block that it begins with, or that has ended the reasoning, ends that.
+bool CompletionParser::step_form() {
+    const std::string_view text = std::string_view(buffer_).substr(at_);
+    const std::string_view block = protocol_of(format_).calls_start;
+    const bool may_call = !form_begun_ && tools_ && tools_->callable() && !tools_->all().empty();
+    if (in_block_ || !completion_.tool_calls.empty() || (may_call && text.starts_with(block))) {
+        kind_ = ContentKind::free;
+        return true;
+    }
+    if (may_call && !ended_ && block.starts_with(text)) return false;
+    form_begun_ = true;
+    at_ = buffer_.size();
+    emit_content(text);
+    return false;
 }
 
 // A tag outside of calls.

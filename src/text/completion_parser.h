@@ -48,12 +48,20 @@
 
 namespace cachalot {
 
+// What the content of an answer is.
+enum class ContentKind {
+    free,
+    // Something of a form: passed on as it is, whatever it reads like. Only at its very beginning, and only
+    // if calls may be made, is a block of calls taken for one.
+    formed,
+};
+
 class CompletionParser {
   public:
     // `in_reasoning`: whether the prompt ended in `<think>` (Continuation::reasoning). `tools`: those of the
     // conversation; null if they are not known: then every call counts, with what it says.
     explicit CompletionParser(bool in_reasoning, std::shared_ptr<const ToolSchemas> tools = nullptr,
-                              ChatFormat format = ChatFormat::v4);
+                              ChatFormat format = ChatFormat::v4, ContentKind content = ContentKind::free);
     CompletionParser(const CompletionParser&) = delete;
     CompletionParser& operator=(const CompletionParser&) = delete;
 
@@ -72,6 +80,7 @@ class CompletionParser {
     bool step();
     bool step_head();
     bool step_text();
+    bool step_form();
     bool step_block_json();
     bool step_call();
     bool step_value();
@@ -115,10 +124,12 @@ class CompletionParser {
     bool ended_ = false;
 
     State state_;
-    bool head_ = true;        // reasoning, content: nothing but white space so far
-    bool after_tag_ = false;  // head_: white space is dropped
-    bool paragraph_ = false;  // content that follows is apart from what there is
-    char last_ = '\n';        // reasoning, content: the last character that was passed on
+    ContentKind kind_;
+    bool form_begun_ = false;  // formed: some of the content has been passed on
+    bool head_ = true;         // reasoning, content: nothing but white space so far
+    bool after_tag_ = false;   // head_: white space is dropped
+    bool paragraph_ = false;   // content that follows is apart from what there is
+    char last_ = '\n';         // reasoning, content: the last character that was passed on
 
     ContentFilter filter_;            // what content goes through
     ContentFilter reasoning_filter_;  // what reasoning goes through

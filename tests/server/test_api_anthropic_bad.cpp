@@ -78,7 +78,7 @@ const Bad kBad[] = {
     {R"({"effort": "enormous"})", "effort: "},
     {R"({"output_config": 5})", "output_config: "},
     {R"({"output_config": {"effort": 500}})", "output_config.effort: "},
-    {R"({"output_config": {"format": {"type": "json_schema", "schema": {}}}})", "output_config.format: "},
+    {R"({"output_config": {"format": {"type": "json_schema", "json_schema": {}}}})", "output_config.format.json_schema: "},
     {R"({"tools": {}})", "tools: "},
     {R"({"tools": ["ls"]})", "tools[0]: "},
     {R"({"tools": [{"input_schema": {}}]})", "tools[0].name: "},

@@ -110,7 +110,7 @@ constexpr BadValue kBadOfChats[] = {
     {"stream_options", "true"},
     {"stream_options.include_usage", R"({"include_usage":1})"},
     {"response_format", "\"json\""},
-    {"response_format.type", R"({"type":"json_schema","json_schema":{}})"},
+    {"response_format.json_schema.schema", R"({"type":"json_schema","json_schema":{}})"},
     {"response_format.type", R"({"type":"xml"})"},
     {"response_format.type", "{}"},
     {"tools", "{}"},

@@ -23,7 +23,7 @@ TEST(ResponsesRequest, ReadsAString) {
     EXPECT_EQ(r.request.generation.max_tokens, 1);
     EXPECT_TRUE(r.request.max_tokens_given);
     EXPECT_FALSE(r.request.parallel_tool_calls);
-    EXPECT_TRUE(r.request.json_object);
+    EXPECT_EQ(r.request.form.kind, AnswerForm::Kind::json_object);
     EXPECT_EQ(r.request.generation.top_logprobs, -1);
     EXPECT_EQ(r.repeated["model"], "gpt-x");
     EXPECT_EQ(r.repeated["temperature"], 0.5);

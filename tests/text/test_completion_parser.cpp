@@ -309,5 +309,44 @@ TEST(CompletionParser, HostileTextTakesLinearTime) {
     }
 }
 
+// Content of a form, fed a byte at a time as well.
+Completion formed(const std::string& text, bool in_reasoning, std::shared_ptr<const ToolSchemas> tools) {
+    CompletionParser whole(in_reasoning, tools, ChatFormat::v4, ContentKind::formed);
+    CompletionParser bytes(in_reasoning, tools, ChatFormat::v4, ContentKind::formed);
+    whole.feed(text);
+    for (const char byte : text) bytes.feed({&byte, 1});
+    whole.finish();
+    bytes.finish();
+    EXPECT_EQ(whole.completion().content, bytes.completion().content) << text;
+    EXPECT_EQ(whole.completion().reasoning, bytes.completion().reasoning) << text;
+    EXPECT_EQ(whole.completion().tool_calls.size(), bytes.completion().tool_calls.size()) << text;
+    return whole.completion();
+}
+
+TEST(CompletionParser, ContentOfAFormIsPassedOnAsItIs) {
+    const std::string odd = "\n\n<think></think><|tool|>\n<tool_calls>\n" + invoke("f", parameter("a", "x")) +
+                            "\n</tool_calls>\n " + kEos + "\n\n";
+    EXPECT_EQ(formed(odd, false, nullptr).content, odd);
+    const Completion thought = formed("why\n</think>" + odd, true, nullptr);
+    EXPECT_EQ(thought.reasoning, "why\n");
+    EXPECT_EQ(thought.content, odd);
+    EXPECT_TRUE(thought.tool_calls.empty());
+    EXPECT_TRUE(thought.repairs.empty());
+}
+
+TEST(CompletionParser, ABlockInPlaceOfAFormIsOneIfThereAreTools) {
+    Conversation conversation;
+    conversation.tools = {{{"name", "f"}, {"parameters", {{"type", "object"}}}}};
+    const auto tools = std::make_shared<const ToolSchemas>(conversation, true);
+    const auto silent = std::make_shared<const ToolSchemas>(conversation, false);
+    const std::string calls = kCalls + invoke("f", parameter("a", "x")) + kCallsEnd;
+    EXPECT_EQ(formed(calls, false, tools).tool_calls.size(), 1u);
+    EXPECT_EQ(formed("why</think>" + calls, true, tools).tool_calls.size(), 1u);
+    EXPECT_EQ(formed("why.\n" + calls, true, tools).tool_calls.size(), 1u);  // ends the reasoning
+    EXPECT_EQ(formed(calls, false, silent).content, calls);
+    EXPECT_EQ(formed("{}" + calls, false, tools).content, "{}" + calls);  // not at the beginning
+    EXPECT_EQ(formed("\n\n<", false, tools).content, "\n\n<");
+}
+
 }  // namespace
 }  // namespace cachalot

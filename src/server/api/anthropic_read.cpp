@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "sampling/stop.h"
+#include "server/api/answer_forms.h"
 #include "server/api/anthropic_tools.h"
-#include "server/api/fields.h"
 #include "server/api/thinking.h"
 #include "service/conversation_policy.h"
 #include "text/chat_json.h"
@@ -205,6 +205,7 @@ AnthropicRequest read_anthropic_request(const ordered_json& json, const ModelInf
     request.chat = info.chat;
     read_thinking(body, request, true);
     request.priority = read_priority(body);
+    request.form = read_answer_form(body, Dialect::messages);  // of which the prompt tells
     if (counting) return result;
 
     check_fields(body, Dialect::messages);

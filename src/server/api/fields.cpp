@@ -19,7 +19,9 @@ struct Rule {
     const char* remedy;
 };
 
-constexpr const char* kNoForm = "nothing constrains what the model writes; describe the form in the prompt";
+constexpr const char* kOtherForm =
+    "set response_format (text.format for responses, output_config.format for messages), json_schema, regex, "
+    "grammar or guided_choice";
 constexpr const char* kNoSampler = "there is no such sampler; there are temperature, top_p, top_k and min_p";
 constexpr const char* kNoTokens = "what may be written is governed by logit_bias, stop and max_tokens alone";
 constexpr const char* kRunsElsewhere = "it runs at a provider, of which there is none here";
@@ -37,27 +39,30 @@ constexpr const char* kMembers = "its members belong into the request itself";
 
 // clang-format off
 constexpr Rule kRules[] = {
-    // What an answer must look like.
-    {"guided_json guided_regex guided_grammar output_schema json_schema schema response_schema "
-     "response_json_schema",
-     kAll, R"([false, ""])", kNoForm},
-    {"guided_choice", kAll, R"([false, "", []])", kNoForm},
-    {"guided_json_object json_mode", kAll, "[false]", "use response_format json_object"},
-    {"structured_outputs structured_output guided_decoding", kAll, "[false, {}]", kNoForm},
-    {"structural_tag guided_whitespace_pattern grammar_string grammar_file regex_pattern "
-     "grammar gbnf ebnf regex format",
-     kAll, R"([""])", kNoForm},
+    // What an answer must look like. What is understood is read by answer_forms.h.
+    {"output_schema schema response_schema response_json_schema", kAll, R"([false, ""])", kOtherForm},
+    {"json_mode", kAll, "[false]", "use response_format json_object"},
+    {"structured_output guided_decoding", kAll, "[false, {}]", kOtherForm},
+    {"structural_tag grammar_string grammar_file regex_pattern gbnf", kAll, R"([""])", kOtherForm},
+    {"guided_whitespace_pattern", kAll, R"([""])", "JSON may have white space where JSON has it"},
+    {"grammar_lazy", kAll, "[false]", "a grammar is for the whole answer"},
+    {"grammar_triggers preserved_tokens", kAll, "[[]]", "a grammar is for the whole answer"},
     {"nvext", kAll, "[{}]", "it constrains or samples in ways that are not known here"},
-    {"constraint", kAll, R"(["", {}])", kNoForm},
-    {"constraints", kAll, R"(["", {}, []])", kNoForm},
-    {"choice", kAll, R"(["", []])", kNoForm},
-    {"output_format output_config.format", kAll, R"([{"type": "text"}])", kNoForm},
-    {"text.format", kOpenAi | kMessages, R"([{"type": "text"}])", "use response_format, where there is one"},
-    {"response_format", kCompletions | kMessages, R"(["text", {"type": "text"}])", kNoForm},
+    {"constraint", kAll, R"(["", {}])", kOtherForm},
+    {"constraints", kAll, R"(["", {}, []])", kOtherForm},
+    {"choice", kAll, R"(["", []])", "it is guided_choice"},
+    {"output_format output_config.format", kOpenAi | kResponses, R"([{"type": "text"}])",
+     "here it is response_format (text.format for responses)"},
+    {"text.format", kOpenAi | kMessages, R"([{"type": "text"}])",
+     "here it is response_format (output_config.format for messages)"},
+    {"response_format", kMessages, R"(["text", {"type": "text"}])", "here it is output_config.format"},
     {"response_format", kResponses, R"(["text", {"type": "text"}])", "here it is text.format"},
-    {"text.grammar text.regex", kOpenAi | kMessages, R"([""])", kNoForm},
-    {"text.json_schema text.schema", kOpenAi | kMessages, R"([false, ""])", kNoForm},
-    {"response_mime_type", kAll, R"(["text/plain"])", kNoForm},
+    {"text.grammar text.regex text.json_schema text.schema", kOpenAi | kMessages, R"([false, ""])", kOtherForm},
+    {"response_mime_type", kAll, R"(["text/plain"])", "use response_format json_object"},
+    {"guided_json guided_json_object guided_regex guided_choice guided_grammar json_schema", kAll,
+     R"([false, "", []])", kSpelling},
+    {"structured_outputs", kAll, "[false, {}]", kSpelling},
+    {"output_format", kMessages, R"([{"type": "text"}])", kSpelling},
 
     // Samplers.
     {"mirostat mirostat_mode", kAll, "[0, false]", kNoSampler},
@@ -183,7 +188,7 @@ constexpr Rule kRules[] = {
     {"max_completion_tokens", kChat, "[-1]", kSpelling},
     {"max_output_tokens", kResponses, "[-1]", kSpelling},
     {"stop_sequences", kMessages, "[[]]", kSpelling},
-    {"response_format", kChat, R"(["text", {"type": "text"}])", kSpelling},
+    {"response_format", kOpenAi, R"(["text", {"type": "text"}])", kSpelling},
     {"tool_choice", kTalks, R"(["auto"])", kSpelling},
     {"parallel_tool_calls", kChat | kResponses, "[true]", kSpelling},
     {"top_logprobs", kChat | kResponses, "[0]", kSpelling},

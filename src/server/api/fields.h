@@ -1,6 +1,6 @@
 // Fields that would change the answer and are not understood.
 //
-// A client that asks for a grammar, another sampler or a second message and gets an answer as if it had not,
+// A client that asks for another sampler or a second message and gets an answer as if it had not,
 // cannot know. So everything of this kind that OpenAI's and Anthropic's APIs or other servers (vLLM, SGLang,
 // llama.cpp, TGI, Ollama, OpenRouter) know is refused by its name, unless its value says "off", as of clients
 // that send all of their settings. Names in camel case are the same fields. What only says how an answer is

@@ -1,7 +1,7 @@
 #include "server/api/openai_parse.h"
 
 #include "sampling/stop.h"
-#include "server/api/fields.h"
+#include "server/api/answer_forms.h"
 #include "server/api/thinking.h"
 #include "service/conversation_policy.h"
 
@@ -102,20 +102,6 @@ void read_tool_choice(const Field& choice, ToolSet& tools, Request& request) {
     }
 }
 
-void read_response_format(const Field& format, Request& request) {
-    auto type = format["type"];
-    if (type.string() == "json_object")
-        request.json_object = true;
-    else if (type.string() == "json_schema")
-        type.refuse("json_schema is not supported; json_object is");
-    else if (type.string() != "text")
-        type.refuse("expected text or json_object");
-    // Other servers take a schema, a grammar and so on beside the type.
-    for (const auto& [name, value] : format.object().items())
-        if (name != "type" && !value.is_null())
-            format.member(name, value).refuse("not supported: nothing constrains what the model writes");
-}
-
 void read_chat_logprobs(const Field& body, Request& request) {
     bool wanted = body["logprobs"].boolean_or(false);
     auto top = body["top_logprobs"];
@@ -187,7 +173,7 @@ ChatRequest parse_chat(const HttpRequest& http, const ModelInfo& model) {
     chat.tools = read_tools(body["tools"], model.chat.format);
     read_tool_choice(body["tool_choice"], chat.tools, request);
     request.parallel_tool_calls = body["parallel_tool_calls"].boolean_or(true);
-    if (auto format = body["response_format"]) read_response_format(format, request);
+    request.form = read_answer_form(body, Dialect::chat);
     chat.model = body["model"].string_or(model.id);
     chat.stream = body["stream"].boolean_or(false);
     chat.include_usage = read_include_usage(body);
@@ -207,6 +193,7 @@ CompletionRequest parse_completion(const HttpRequest& http, const ModelInfo& mod
     base.raw = true;
     check_fields(body, Dialect::completions);
     read_common(body, http, model, base);
+    base.form = read_answer_form(body, Dialect::completions);
     if (auto suffix = body["suffix"]; suffix && !suffix.string().empty())
         suffix.refuse("filling in the middle is not supported");
     if (auto best = body["best_of"]; best && best.integer(1, kMaxChoices) != base.n)

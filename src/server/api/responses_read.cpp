@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "server/api/fields.h"
+#include "server/api/answer_forms.h"
 #include "server/api/responses_tools.h"
 #include "server/api/thinking.h"
 #include "service/conversation_policy.h"
@@ -237,27 +237,20 @@ ordered_json read_reasoning(const Field& body, ResponsesRequest& result) {
     return repeated;
 }
 
-// Other servers take a schema, a grammar and so on as further members.
+// Other servers know further members.
 void refuse_others(const Field& object, std::initializer_list<std::string_view> known) {
     for (const auto& [name, value] : object.object().items())
         if (!value.is_null() && std::find(known.begin(), known.end(), name) == known.end())
-            object.member(name, value).refuse("not supported: nothing constrains what the model writes");
+            object.member(name, value)
+                .refuse(fmt::format("not supported; there are {}", fmt::join(known, " and ")));
 }
 
-ordered_json read_text(const Field& body, Request& request) {
+// What `text` says besides the answer's form.
+ordered_json read_text(const Field& body) {
     ordered_json repeated = {{"format", {{"type", "text"}}}};
     const Field text = body["text"];
     if (!text) return repeated;
-    if (const Field format = text["format"]) {
-        const Field type = format["type"];
-        if (type.string() == "json_schema")
-            type.refuse("json_schema is not supported; json_object is, with the schema in the instructions");
-        if (type.string() != "text" && type.string() != "json_object")
-            type.refuse("expected text or json_object");
-        refuse_others(format, {"type"});
-        request.json_object = type.string() == "json_object";
-        repeated["format"]["type"] = type.string();
-    }
+    if (const Field format = text["format"]) repeated["format"] = format.json();
     refuse_others(text, {"format", "verbosity"});
     if (const Field verbosity = text["verbosity"]) repeated["verbosity"] = verbosity.string();
     return repeated;
@@ -295,6 +288,7 @@ ResponsesRequest read_responses_request(const ordered_json& json, const ModelInf
     if (info.remove_client_noise) remove_client_noise(request.conversation);
     request.priority = read_priority(body);
     request.chat = info.chat;
+    request.form = read_answer_form(body, Dialect::responses);
 
     const Field include = body["include"];
     result.encrypted_reasoning = includes(include, "reasoning.encrypted_content");
@@ -329,7 +323,7 @@ ResponsesRequest read_responses_request(const ordered_json& json, const ModelInf
         {"presence_penalty", static_cast<double>(sampling.presence_penalty)},
         {"frequency_penalty", static_cast<double>(sampling.frequency_penalty)},
         {"top_logprobs", std::max(request.generation.top_logprobs, 0)},
-        {"text", read_text(body, request)},
+        {"text", read_text(body)},
         {"tool_choice", choice ? choice.json() : ordered_json("auto")},
         {"tools", std::move(tools.repeated)},
         {"truncation", "disabled"},

@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "sampling/stop.h"
+include "server/api/fields.h"
 #include "server/api/answer_forms.h"
 #include "server/api/anthropic_tools.h"
+#include "server/api/fields.h"
 #include "server/api/thinking.h"
 #include "service/conversation_policy.h"
 #include "text/chat_json.h"

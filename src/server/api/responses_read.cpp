@@ -4,7 +4,9 @@
 #include <utility>
 #include <vector>
 
+include "server/api/fields.h"
 #include "server/api/answer_forms.h"
+#include "server/api/fields.h"
 #include "server/api/responses_tools.h"
 #include "server/api/thinking.h"
 #include "service/conversation_policy.h"

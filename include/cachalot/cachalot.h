@@ -303,6 +303,13 @@ typedef struct cachalot_request_options {
     const char* space;                /* states are shared only within a space; NULL: the one called "" */
     cachalot_event_callback on_event; /* NULL: nobody, and cachalot_wait() tells how it ended */
     void* on_event_user;              /* passed to it */
+
+    /* The form that the answer has behind its reasoning, unless it is calls; at most one. NULL and 0: none. */
+    const char* json_schema; /* it is JSON that this JSON schema describes */
+    const char* regex;       /* it matches this regular expression, as a whole */
+    const char* grammar;     /* it is a text of this grammar, in GBNF or in Lark's notation */
+    int32_t json_object;     /* 1: it is a JSON object; 0 */
+    int32_t reserved;        /* 0 */
 } cachalot_request_options;
 
 /* Sets the options that are named above. `size` is sizeof(cachalot_request_options). NULL is allowed. Of a

@@ -4,6 +4,7 @@
 #include "capi/conversation.h"
 #include "capi/engine.h"
 #include "capi/sized.h"
+#include "text/chat_json.h"
 
 struct cachalot_request {
     std::shared_ptr<cachalot::capi::Answer> answer;
@@ -83,11 +84,34 @@ void read_generation(const cachalot_request_options& o, GenerationOptions& gener
     generation.stops = strings(o.stops, o.stop_count, "stops");
 }
 
+nlohmann::ordered_json schema_of(const char* text) {
+    try {
+        return parse_json(text, "json_schema");
+    } catch (const Error& e) {
+        invalid("{}", e.what());
+    }
+}
+
+AnswerForm read_form(const cachalot_request_options& o) {
+    using Kind = AnswerForm::Kind;
+    if (o.reserved != 0) invalid("options.reserved is {}, not 0", o.reserved);
+    const bool object = flag(o.json_object, "json_object");
+    const int given = (o.json_schema != nullptr) + (o.regex != nullptr) + (o.grammar != nullptr) + object;
+    if (given > 1)
+        invalid("json_schema, regex, grammar and json_object exclude each other; {} are given", given);
+    if (o.json_schema) return {Kind::json_schema, schema_of(o.json_schema), {}, {}, "json_schema"};
+    if (o.regex) return {Kind::regex, {}, o.regex, {}, "regex"};
+    if (o.grammar) return {Kind::ebnf, {}, o.grammar, {}, "grammar"};
+    if (object) return {Kind::json_object, {}, {}, {}, "json_object"};
+    return {};
+}
+
 server::Request read_request(const cachalot_request_options& o, const server::Service& service) {
     server::Request request;
     read_prompt(o, service.info().chat.format, request);
     request.generation.sampling = service.info().sampling;
     read_generation(o, request.generation);
+    request.form = read_form(o);
     request.max_tokens_given = o.max_tokens >= 0;
     if (o.space) request.tenant = o.space;
     return request;

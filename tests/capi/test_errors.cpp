@@ -326,6 +326,13 @@ TEST_F(CapiErrors, OptionsOfAnAnswerAreNamed) {
     EXPECT_THAT(refused([](auto& o) { o.stop_count = 1; }), HasSubstr("stops"));
     EXPECT_THAT(refused([](auto& o) { o.ignore_eos = 3; }), HasSubstr("ignore_eos"));
     EXPECT_THAT(refused([](auto& o) { o.size = 3; }), HasSubstr("options.size"));
+    EXPECT_THAT(refused([](auto& o) { o.json_object = 2; }), HasSubstr("json_object"));
+    EXPECT_THAT(refused([](auto& o) { o.reserved = 1; }), HasSubstr("reserved"));
+    EXPECT_THAT(refused([](auto& o) { o.json_schema = "{"; }), HasSubstr("json_schema"));
+    EXPECT_THAT(refused([](auto& o) { o.json_schema = R"({"type": "thing"})"; }), HasSubstr("json_schema"));
+    EXPECT_THAT(refused([](auto& o) { o.regex = "(a"; }), HasSubstr("regex: "));
+    EXPECT_THAT(refused([](auto& o) { o.grammar = "root ::="; }), HasSubstr("grammar: "));
+    EXPECT_THAT(refused([](auto& o) { o.regex = o.grammar = "a"; }), HasSubstr("exclude each other"));
 }
 
 TEST_F(CapiErrors, TokensOutsideTheVocabularyAreRefused) {

@@ -91,6 +91,30 @@ TEST_F(CapiRequests, StopStringsEndTheContent) {
     EXPECT_EQ(events.stop, stop);
 }
 
+TEST_F(CapiRequests, AnswersHaveTheFormThatIsAskedFor) {
+    const std::string messages = one_message("Who are you?");
+    auto options = request_options();
+    options.messages = messages.c_str();
+    options.max_tokens = 300;
+    options.temperature = 1.5f;
+    options.json_schema =
+        R"({"type": "object", "properties": {"a": {"enum": ["x", "y"]}, "b": {"type": "boolean"}},
+        "required": ["a", "b"], "additionalProperties": false})";
+    const auto object = nlohmann::json::parse(answer(engine.get(), options).content);
+    EXPECT_EQ(object.size(), 2u) << object;
+    EXPECT_TRUE(object["a"] == "x" || object["a"] == "y") << object;
+    EXPECT_TRUE(object["b"].is_boolean()) << object;
+    options.json_schema = nullptr;
+    options.regex = "[ab]{3}(c|d)";
+    const auto text = answer(engine.get(), options).content;
+    ASSERT_EQ(text.size(), 4u) << text;
+    EXPECT_EQ(text.find_first_not_of("ab"), 3u) << text;
+    options.regex = nullptr;
+    options.grammar = "root ::= \"one\" | \"two\"";
+    const auto choice = answer(engine.get(), options).content;
+    EXPECT_TRUE(choice == "one" || choice == "two") << choice;
+}
+
 TEST_F(CapiRequests, AnswersSideBySideAreThoseOfEachAlone) {
     const std::vector<std::string> prompts = {one_message("What is 7 + 5?"),
                                               one_message("Name three colours."),

@@ -80,8 +80,8 @@ AnswerForm named_schema(const Field& named) {
     return form;
 }
 
-// OpenAI's `response_format` and what Responses and Anthropic made of it. `flat`: a schema and what belongs to
-// it stand beside the type.
+// OpenAI's `response_format` and what Responses and Anthropic made of it. `flat`: a schema and what belongs
+// to it stand beside the type.
 AnswerForm typed_form(const Field& field, bool flat) {
     if (field.is_string() && field.string() == "text") return {};
     const Field type = field["type"];

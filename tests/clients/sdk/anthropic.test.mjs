@@ -246,7 +246,7 @@ describe('messages of a scripted model', {timeout: 120_000}, () => {
         await assert.rejects(anthropic.messages.create({model: 'x', max_tokens: 1, messages: []}), Anthropic.BadRequestError);
         await assert.rejects(create('x'.repeat(70_000)), e => e instanceof Anthropic.BadRequestError &&
             /^prompt is too long: \d+ tokens > 20000 maximum$/.test(e.error.error.message));
-        await assert.rejects(create('hello', {output_config: {format: {type: 'json_schema', schema: {type: 'object'}}}}),
+        await assert.rejects(create('hello', {output_config: {format: {type: 'json_schema', schema: {type: 'nothing'}}}}),
                              Anthropic.BadRequestError);
         await assert.rejects(create('break'), e => e instanceof Anthropic.InternalServerError &&
             e.error.error.type === 'api_error' && /^req_/.test(e.requestID));

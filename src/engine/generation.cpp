@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "sampling/form_constraint.h"
 #include "grammar/grammar_constraint.h"
+#include "sampling/form_constraint.h"
 #include "sampling/turn_constraint.h"
 
 namespace cachalot {
@@ -22,11 +22,9 @@ std::unique_ptr<TokenConstraint> form_constraint(const Tokenizer& tokenizer,
         fail("ignore_eos: an answer that has a form ends with it; leave out one of the two");
     auto form = std::make_unique<grammar::GrammarConstraint>(options.form->grammar, options.form->vocabulary,
                                                              std::vector<std::int32_t>{tokenizer.eos()});
-    for (const auto token : tokenizer.encode(options.begun, SpecialTokens::literal)) {
-        if (!form->takes(token))
-            fail("messages: the answer that is begun does not have the form that is asked for");
-        form->accept(token);
-    }
+    for (const auto token : tokenizer.encode(options.begun, SpecialTokens::literal)) form->accept(token);
+    const bool goes_on = form->complete() || !form->allows(tokenizer.eos());
+    if (!goes_on) fail("messages: the answer that is begun does not have the form that is asked for");
     FormRules rules{options.reasoning_end, {}};
     if (options.begun.empty()) rules.calls_start = options.calls_start;
     return std::make_unique<FormConstraint>(tokenizer, std::move(rules), std::move(form));

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "sampling/stop.h"
-include "server/api/fields.h"
 #include "server/api/answer_forms.h"
 #include "server/api/anthropic_tools.h"
 #include "server/api/fields.h"

@@ -1,7 +1,6 @@
 #include "server/api/openai_parse.h"
 
 #include "sampling/stop.h"
-include "server/api/fields.h"
 #include "server/api/answer_forms.h"
 #include "server/api/fields.h"
 #include "server/api/thinking.h"

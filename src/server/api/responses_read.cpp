@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-include "server/api/fields.h"
 #include "server/api/answer_forms.h"
 #include "server/api/fields.h"
 #include "server/api/responses_tools.h"

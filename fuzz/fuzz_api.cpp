@@ -1,6 +1,7 @@
 // JSON from a client to an answer, in each dialect: refused with status 400 or answered, never 500.
 //
-// Input: one byte that chooses the endpoint, then the body. The model answers at once, always the same.
+// Input: one byte that chooses the endpoint, then the body. The form of an answer is compiled; the model answers
+// at once, always the same.
 #include <cstdint>
 #include <string>
 
@@ -8,6 +9,7 @@
 #include "server/api/anthropic.h"
 #include "server/api/openai.h"
 #include "server/api/responses.h"
+#include "service/prepared_prompt.h"
 
 using namespace cachalot;
 using namespace cachalot::server;
@@ -25,6 +27,7 @@ class Parrot final : public Service {
     bool ready() const override { return true; }
     // Events come after submit(), as from a worker.
     std::shared_ptr<Job> submit(Request request, Sink sink) override {
+        check_form(request);
         queued_.push_back([n = request.n, sink = std::move(sink)] { answer(n, sink); });
         return nullptr;
     }

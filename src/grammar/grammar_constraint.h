@@ -9,13 +9,11 @@
 #include <vector>
 
 #include "grammar/grammar.h"
+#include "grammar/position.h"
 #include "grammar/token_trie.h"
 #include "sampling/token_constraint.h"
 
 namespace cachalot::grammar {
-
-struct State;
-class Arena;
 
 // The answer's tokens are those accepted from the beginning. Tokens that end the answer may follow where the
 // text is complete, and once it cannot go on: after its end, or after a token that does not fit (another
@@ -39,12 +37,8 @@ class GrammarConstraint final : public TokenConstraint {
     bool complete() const;
 
   private:
-    struct Position {
-        std::shared_ptr<Arena> arena;
-        const State* state;
-    };
-
     bool ends(std::int32_t token) const;
+    bool may_end() const;
     std::vector<std::int32_t> find_forced() const;
 
     GrammarPtr grammar_;

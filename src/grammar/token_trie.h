@@ -20,7 +20,7 @@ class TokenTrie {
         std::uint32_t end;
         std::int32_t token;  // whose bytes are those on the way to this node; -1: none
         std::uint8_t byte;
-        std::uint8_t depth;  // bytes on the way, this one included; 255 also for more
+        std::uint16_t depth;  // bytes on the way, this one included
     };
 
     // Of text tokens with these bytes, and for all that is not a text token with no bytes.

@@ -1,0 +1,36 @@
+#include "grammar/forced_tokens.h"
+
+#include <string>
+
+#include "text/pretokenizer.h"
+#include "text/utf8.h"
+
+namespace cachalot::grammar {
+
+std::vector<std::int32_t> tokens_of_only_way(const Tokenizer& tokenizer, std::span<const std::int32_t> before,
+                                             std::string_view text) {
+    // Special tokens divide texts wherever they stand.
+    std::string whole;
+    for (const std::int32_t token : before) {
+        whole += tokenizer.bytes(token);
+        if (tokenizer.is_special(token)) whole.clear();
+    }
+    const std::size_t begin = whole.size();
+    whole += text;
+    // The pieces into which texts are cut first are final but for the last one.
+    const auto pieces = pretokenize(whole);
+    if (pieces.empty()) return {};
+    const std::size_t end = whole.size() - pieces.back().size();
+    if (end <= begin) return {};
+    std::vector<std::int32_t> tokens;
+    std::size_t at = 0;
+    bool divided = begin == 0;
+    for (const std::int32_t token : tokenizer.encode(std::string_view(whole).substr(0, end), SpecialTokens::literal)) {
+        if (at >= begin) tokens.push_back(token);
+        at += tokenizer.bytes(token).size();
+        divided = divided || at == begin;
+    }
+    return divided ? tokens : std::vector<std::int32_t>();
+}
+
+}  // namespace cachalot::grammar

@@ -1,7 +1,7 @@
 // JSON from a client to an answer, in each dialect: refused with status 400 or answered, never 500.
 //
-// Input: one byte that chooses the endpoint, then the body. The form of an answer is compiled; the model answers
-// at once, always the same.
+// Input: one byte that chooses the endpoint, then the body. The form of an answer is compiled; the model
+// answers at once, always the same.
 #include <cstdint>
 #include <string>
 

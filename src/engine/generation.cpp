@@ -25,7 +25,7 @@ std::unique_ptr<TokenConstraint> form_constraint(const Tokenizer& tokenizer,
     for (const auto token : tokenizer.encode(options.begun, SpecialTokens::literal)) form->accept(token);
     const bool goes_on = form->complete() || !form->allows(tokenizer.eos());
     if (!goes_on) fail("messages: the answer that is begun does not have the form that is asked for");
-    FormRules rules{options.reasoning_end, {}};
+    FormRules rules{options.reasoning_end, {}, options.rules.forbidden};
     if (options.begun.empty()) rules.calls_start = options.calls_start;
     return std::make_unique<FormConstraint>(tokenizer, std::move(rules), std::move(form));
 }
@@ -63,9 +63,12 @@ Generation::Generation(const Engine& engine, std::vector<std::int32_t> prompt, G
     constraints_.add(std::make_unique<TurnConstraint>(
         tokenizer_,
         TurnRules{options_.reasoning_end, options_.max_reasoning, options_.forced, options_.ignore_eos}));
+    TokenRules rules = options_.rules;
+    const bool formed = options_.form && options_.forced.empty();
+    if (formed) rules.forbidden.clear();  // only its reasoning must not read like calls
     constraints_.add(
-        std::make_unique<TokenFilter>(tokenizer_, options_.rules, tokenizer_.bytes(tokens_.back())));
-    if (options_.form && options_.forced.empty()) constraints_.add(form_constraint(tokenizer_, options_));
+        std::make_unique<TokenFilter>(tokenizer_, std::move(rules), tokenizer_.bytes(tokens_.back())));
+    if (formed) constraints_.add(form_constraint(tokenizer_, options_));
     if (options_.constraint) constraints_.add(options_.constraint());
 }
 

@@ -12,9 +12,10 @@ namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-TokenRules no_spelt_end() {
+TokenRules rules_of_reasoning(const FormRules& form) {
     TokenRules rules;
-    rules.forbidden = {std::string(kThinkEnd)};
+    rules.forbidden = form.forbidden;
+    rules.forbidden.emplace_back(kThinkEnd);
     return rules;
 }
 
@@ -22,7 +23,7 @@ TokenRules no_spelt_end() {
 
 FormConstraint::FormConstraint(const Tokenizer& tokenizer, FormRules rules,
                                std::unique_ptr<TokenConstraint> form)
-    : rules_(std::move(rules)), form_(std::move(form)), thought_(tokenizer, no_spelt_end()) {
+    : rules_(std::move(rules)), form_(std::move(form)), thought_(tokenizer, rules_of_reasoning(rules_)) {
     CACHALOT_CHECK(rules_.calls_start.size() < std::numeric_limits<std::uint16_t>::max());
     states_.push_back({rules_.reasoning_end.has_value(), true, !rules_.calls_start.empty(), 0});
 }

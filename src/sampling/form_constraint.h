@@ -3,9 +3,9 @@
 //     reasoning ──</think>──► form ────────────────► EOS
 //                      └────► a block of calls ────► ...
 //
-// Reasoning is free, but for one thing: it cannot end by the letters of `</think>`, since whoever reads the
-// text would take for the answer what follows. Behind the reasoning the answer keeps to the form until its
-// end. Where calls may be made it may begin with a block of calls instead, and is free from there on; the
+// Reasoning is free, but for texts that are forbidden there and the letters of `</think>`: whoever reads the
+// text would take for the answer what follows them. Behind the reasoning the answer keeps to the form until
+// its end. Where calls may be made it may begin with a block of calls instead, and is free from there on; the
 // block's beginning is a fixed row of tokens. As long as what is written may become either, both may go on.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "sampling/token_constraint.h"
@@ -24,6 +25,7 @@ namespace cachalot {
 struct FormRules {
     std::optional<std::int32_t> reasoning_end;  // that the form comes after; none: it comes at once
     std::vector<std::int32_t> calls_start;      // that may be written instead of the form; empty: nothing may
+    std::vector<std::string> forbidden = {};    // texts that the reasoning cannot have
 };
 
 class FormConstraint final : public TokenConstraint {

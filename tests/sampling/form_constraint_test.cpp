@@ -112,6 +112,17 @@ TEST(FormConstraint, LeavesReasoningFreeButForTheLettersOfItsEnd) {
     EXPECT_EQ(form.forced(), Tokens{id("x")});
 }
 
+TEST(FormConstraint, ForbidsTextsInTheReasoningOnly) {
+    auto form = constraint({kReasoned, {}, {"<tool"}}, {"<tool"});
+    form.accept(id("<"));
+    EXPECT_FALSE(form.allows(id("tool")));
+    EXPECT_FALSE(form.allows(id("<tool")));
+    form.accept(kReasoned);
+    EXPECT_TRUE(form.allows(id("<tool")));
+    form.accept(id("<tool"));
+    EXPECT_EQ(left(form), Tokens{kEnd});
+}
+
 TEST(FormConstraint, ABlockOfCallsMayStandInPlaceOfTheForm) {
     const Tokens block = {id("<"), id("tool"), id(">")};
     auto form = constraint({{}, block}, {"<x", "y"});

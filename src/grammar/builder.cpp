@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <utility>
 
@@ -146,10 +147,45 @@ void Builder::texts(NodeId from, NodeId to, std::vector<std::string> all) {
     }
 }
 
+template <class Write>
+void Builder::shared(NodeId from, NodeId to, const CharSet& set, bool json, Write write) {
+    const auto [found, fresh] = sets_.try_emplace({json, set.ranges()}, 0);
+    if (fresh) {
+        found->second = rule("characters");
+        write(begin(found->second), end(found->second));
+    }
+    call(from, to, found->second);
+}
+
 void Builder::characters(NodeId from, NodeId to, const CharSet& set) {
-    std::vector<ByteRanges> parts;
-    for (const CharRange& range : set.ranges()) cut(range.low, range.high, parts);
-    CharacterTree(*this, to).write(from, parts, 0);
+    const auto write_set = [&](NodeId first, NodeId last) {
+        std::vector<ByteRanges> parts;
+        for (const CharRange& range : set.ranges()) cut(range.low, range.high, parts);
+        CharacterTree(*this, last).write(first, parts, 0);
+    };
+    if (!set.empty() && set.ranges().back().high >= 0x80)
+        shared(from, to, set, false, write_set);
+    else
+        write_set(from, to);
+}
+
+void Builder::json_characters(NodeId from, NodeId to, const CharSet& set) {
+    static const CharSet kEscaped = {{0, 0x1F}, {'"', '"'}, {'\\', '\\'}};
+    const CharSet escaped = set.both(kEscaped), plain = set.without(kEscaped);
+    const auto write_set = [&](NodeId first, NodeId last) {
+        if (!plain.empty()) characters(first, last, plain);
+        std::vector<std::string> escapes;
+        for (const CharRange& range : escaped.ranges())
+            for (char32_t c = range.low; c <= range.high; ++c) {
+                const std::string text = nlohmann::json(std::string(1, static_cast<char>(c))).dump();
+                escapes.push_back(text.substr(1, text.size() - 2));
+            }
+        if (!escapes.empty()) texts(first, last, std::move(escapes));
+    };
+    if (!escaped.empty())
+        shared(from, to, set, true, write_set);
+    else
+        write_set(from, to);
 }
 
 GrammarPtr Builder::finish() { return std::make_shared<const Grammar>(Finisher(*this).program()); }

@@ -1,9 +1,11 @@
 // Builds an automaton piece by piece.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "grammar/char_set.h"
@@ -33,6 +35,8 @@ class Builder {
     void texts(NodeId from, NodeId to, std::vector<std::string> all);
     // One character of the set, in UTF-8.
     void characters(NodeId from, NodeId to, const CharSet& set);
+    // The same between the quotes of JSON, escaped where that is necessary.
+    void json_characters(NodeId from, NodeId to, const CharSet& set);
 
     // Throws GrammarError if no text is in the language, or if a rule begins with itself.
     GrammarPtr finish();
@@ -45,6 +49,9 @@ class Builder {
     };
 
     void add(NodeId from, Edge edge);
+    // Large sets are rules of their own, each once.
+    template <class Write>
+    void shared(NodeId from, NodeId to, const CharSet& set, bool json, Write write);
 
     Limits limits_;
     std::uint32_t nodes_ = 0;
@@ -52,6 +59,7 @@ class Builder {
     std::vector<Repeat> repeats_;
     std::vector<Rule> rules_;
     std::vector<std::string> names_;  // of rules
+    std::map<std::pair<bool, std::vector<CharRange>>, RuleId> sets_;
 };
 
 }  // namespace cachalot::grammar

@@ -1,6 +1,8 @@
 // Sets of characters (Unicode code points but surrogates), as sorted ranges.
 #pragma once
 
+#include <compare>
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -9,7 +11,7 @@ namespace cachalot::grammar {
 
 struct CharRange {
     char32_t low, high;  // both belong to it
-    bool operator==(const CharRange&) const = default;
+    auto operator<=>(const CharRange&) const = default;
 };
 
 class CharSet {

@@ -18,7 +18,8 @@
 // format, $ref, $defs, definitions, allOf, anyOf, oneOf (of alternatives that exclude each other), nullable.
 // `pattern` is a regular expression without assertions but ^ and $ (regex.h), and is searched for. `format`
 // is date-time, date, time, duration, email, hostname, ipv4, ipv6, uri or uuid; others are annotations, as
-// the standard has it. Annotations are ignored. Any other word is refused.
+// the standard has it. Annotations and words that the standard does not know are ignored. Its other words (not,
+// if, contains, uniqueItems, dependentRequired, ...) are refused.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -31,6 +32,10 @@ using Json = nlohmann::ordered_json;
 
 // Throws GrammarError naming the path in the schema ("#/properties/a/not: ...") and the remedy.
 GrammarPtr compile_json_schema(const Json& schema, const Limits& limits = {});
+
+// The same, but objects have any members besides those of `properties`, and arrays any items behind
+// `prefixItems`, if nothing else is said, as the standard has it.
+GrammarPtr compile_open_json_schema(const Json& schema, const Limits& limits = {});
 
 // Any JSON object ("JSON mode").
 GrammarPtr compile_json_object();

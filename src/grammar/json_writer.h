@@ -1,0 +1,64 @@
+// Writes shapes of JSON values into an automaton.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "grammar/builder.h"
+#include "grammar/json_shape.h"
+
+namespace cachalot::grammar {
+
+class JsonWriter {
+  public:
+    // `open`: as the standard has it, objects have any members besides those of "properties", and arrays any
+    // items behind "prefixItems", if nothing else is said; and the latter need not be complete.
+    JsonWriter(Builder& builder, SchemaSource& source, const Limits& limits, bool open);
+
+    // The rule of a value that satisfies the schemas. It is written by write_all().
+    RuleId rule_of(SchemaList schemas);
+    void write_all();
+
+  private:
+    struct Member {
+        std::string name;
+        bool required;
+        RuleId value;
+    };
+    struct Waiting {
+        RuleId rule;
+        SchemaList schemas;
+    };
+
+    void write_rule(RuleId rule, const SchemaList& schemas);
+    void write_shape(NodeId from, NodeId to, const Shape& shape);
+    void write_value(NodeId from, NodeId to, const Json& value);
+    void write_values(NodeId from, NodeId to, const Shape& shape);
+    void write_string(NodeId from, NodeId to, const Shape& shape);
+    void write_array(NodeId from, NodeId to, const Shape& shape);
+    void write_object(NodeId from, NodeId to, const Shape& shape);
+    std::optional<std::vector<Member>> members_of(const Shape& shape);
+    std::optional<RuleId> other_member(const Shape& shape, const std::vector<Member>& members);
+    void write_member(NodeId from, NodeId to, const Member& member);
+    void write_list(NodeId from, NodeId to, RuleId item, bool first, std::uint64_t least, std::uint64_t most);
+    CharAutomaton names_of(const Shape& shape);
+    RuleId after_comma(RuleId item);
+    bool is_closed(const Shape& shape) const;
+
+    Builder& builder_;
+    SchemaSource& source_;
+    Limits limits_;
+    Shapes shapes_;
+    bool open_;
+    RuleId blank_ = 0, character_ = 0;
+    std::map<SchemaList, RuleId> rules_;
+    std::deque<Waiting> waiting_;
+    std::map<RuleId, RuleId> after_comma_;
+};
+
+}  // namespace cachalot::grammar

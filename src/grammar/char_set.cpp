@@ -116,15 +116,16 @@ CharSet CharSet::both(const CharSet& other) const {
 
 CharSet CharSet::any_case() const {
     CharSet result = *this;
-    for (const CharRange& range : CharSet{{'a', 'z'}}.both(*this).ranges()) result.add(range.low - 32, range.high - 32);
-    for (const CharRange& range : CharSet{{'A', 'Z'}}.both(*this).ranges()) result.add(range.low + 32, range.high + 32);
+    const CharSet small = both({{'a', 'z'}}), large = both({{'A', 'Z'}});
+    for (const CharRange& range : small.ranges()) result.add(range.low - 32, range.high - 32);
+    for (const CharRange& range : large.ranges()) result.add(range.low + 32, range.high + 32);
     return result;
 }
 
 bool CharSet::has(char32_t c) const {
     const auto& all = ranges();
-    const auto after =
-        std::upper_bound(all.begin(), all.end(), c, [](char32_t value, const CharRange& r) { return value < r.low; });
+    const auto after = std::upper_bound(all.begin(), all.end(), c,
+                                        [](char32_t value, const CharRange& r) { return value < r.low; });
     return after != all.begin() && c <= std::prev(after)->high;
 }
 

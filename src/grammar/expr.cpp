@@ -1,5 +1,7 @@
 #include "grammar/expr.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace cachalot::grammar {
@@ -20,9 +22,15 @@ Expr Expr::repeated(Expr what, std::uint32_t least, std::uint32_t most) {
     return expr;
 }
 
+bool Expr::has_places() const {
+    return kind == begin || kind == end ||
+           std::any_of(parts.begin(), parts.end(), [](const Expr& part) { return part.has_places(); });
+}
+
 namespace {
 
-void write_repeat(Builder& builder, NodeId from, NodeId to, const Expr& expr, const std::vector<RuleId>& rules) {
+void write_repeat(Builder& builder, NodeId from, NodeId to, const Expr& expr,
+                  const std::vector<RuleId>& rules) {
     const Expr& what = expr.parts.front();
     if (expr.most == 0) return builder.skip(from, to);
     if (expr.most == 1 || (expr.most == kNoLimit && expr.least <= 1)) {

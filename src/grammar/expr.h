@@ -37,6 +37,8 @@ struct Expr {
     static Expr all_of(std::vector<Expr> parts);
     static Expr one_of(std::vector<Expr> parts);
     static Expr repeated(Expr what, std::uint32_t least, std::uint32_t most);
+
+    bool has_places() const;  // `begin` or `end` somewhere
 };
 
 // The most times that are counted.

@@ -17,6 +17,7 @@ std::vector<std::int32_t> tokens_of_only_way(const Tokenizer& tokenizer, std::sp
     }
     const std::size_t begin = whole.size();
     whole += text;
+    whole.resize(whole.size() - incomplete_utf8_suffix(whole));
     // The pieces into which texts are cut first are final but for the last one.
     const auto pieces = pretokenize(whole);
     if (pieces.empty()) return {};
@@ -25,7 +26,8 @@ std::vector<std::int32_t> tokens_of_only_way(const Tokenizer& tokenizer, std::sp
     std::vector<std::int32_t> tokens;
     std::size_t at = 0;
     bool divided = begin == 0;
-    for (const std::int32_t token : tokenizer.encode(std::string_view(whole).substr(0, end), SpecialTokens::literal)) {
+    for (const std::int32_t token :
+         tokenizer.encode(std::string_view(whole).substr(0, end), SpecialTokens::literal)) {
         if (at >= begin) tokens.push_back(token);
         at += tokenizer.bytes(token).size();
         divided = divided || at == begin;

@@ -1,17 +1,10 @@
 #include "grammar/regex.h"
 
-#include <algorithm>
-
 #include "grammar/builder.h"
 #include "grammar/char_automaton.h"
 
 namespace cachalot::grammar {
 namespace {
-
-bool has_places(const Expr& expr) {
-    return expr.kind == Expr::begin || expr.kind == Expr::end ||
-           std::any_of(expr.parts.begin(), expr.parts.end(), has_places);
-}
 
 // At the ends of a pattern that has to match the whole text they say nothing.
 void drop_outer_places(Expr& expr) {
@@ -29,7 +22,7 @@ GrammarPtr compile_regex(std::string_view pattern) {
     drop_outer_places(regex.main);
     Builder builder(limits);
     const RuleId whole = builder.rule("pattern");
-    if (regex.ahead.empty() && !has_places(regex.main))
+    if (regex.ahead.empty() && !regex.main.has_places())
         write(builder, builder.begin(whole), builder.end(whole), regex.main, {});
     else
         CharAutomaton::of(regex, CharAutomaton::Where::whole, limits.products)

@@ -48,7 +48,8 @@ std::optional<Decimal> Decimal::of(const nlohmann::ordered_json& number) {
 }
 
 std::strong_ordering Decimal::operator<=>(const Decimal& other) const {
-    if (negative != other.negative) return negative ? std::strong_ordering::less : std::strong_ordering::greater;
+    if (negative != other.negative)
+        return negative ? std::strong_ordering::less : std::strong_ordering::greater;
     return negative ? compare_sizes(other, *this) : compare_sizes(*this, other);
 }
 

@@ -1,5 +1,5 @@
-// Grammars come from clients: a grammar is refused with an Error, or its masks are what brute force says for every
-// token of a small vocabulary. The same for Lark's notation and regular expressions.
+// Grammars come from clients: a grammar is refused with an Error, or its masks are what brute force says for
+// every token of a small vocabulary. The same for Lark's notation and regular expressions.
 //
 // The input is a byte that chooses the notation, a text, a zero byte, then bytes that choose tokens.
 

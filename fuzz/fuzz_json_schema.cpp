@@ -1,5 +1,5 @@
-// Schemas come from clients: a schema is refused with an Error or compiled in a time that fits its size, and the
-// grammar it becomes never leads to a dead end: whatever follows the mask is JSON, and gets on.
+// Schemas come from clients: a schema is refused with an Error or compiled in a time that fits its size, and
+// the grammar it becomes never leads to a dead end: whatever follows the mask is JSON, and gets on.
 //
 // The input is a JSON text, a zero byte, then bytes that choose tokens.
 

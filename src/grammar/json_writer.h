@@ -1,6 +1,7 @@
 // Writes shapes of JSON values into an automaton.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -14,6 +15,11 @@
 #include "grammar/json_shape.h"
 
 namespace cachalot::grammar {
+
+// Less by a number, but not less than 0; without a limit it stays so.
+inline std::uint64_t less(std::uint64_t count, std::uint64_t by) {
+    return count == Shape::kAny ? count : count - std::min(count, by);
+}
 
 class JsonWriter {
   public:

@@ -22,7 +22,8 @@ std::size_t encode(char32_t c, std::array<std::uint8_t, 4>& out) {
     const auto byte = [](char32_t bits) { return static_cast<std::uint8_t>(bits); };
     if (c < 0x80) return out = {byte(c)}, 1;
     if (c < 0x800) return out = {byte(0xC0 | c >> 6), byte(0x80 | (c & 63))}, 2;
-    if (c < 0x10000) return out = {byte(0xE0 | c >> 12), byte(0x80 | (c >> 6 & 63)), byte(0x80 | (c & 63))}, 3;
+    if (c < 0x10000)
+        return out = {byte(0xE0 | c >> 12), byte(0x80 | (c >> 6 & 63)), byte(0x80 | (c & 63))}, 3;
     return out = {byte(0xF0 | c >> 18), byte(0x80 | (c >> 12 & 63)), byte(0x80 | (c >> 6 & 63)),
                   byte(0x80 | (c & 63))},
            4;
@@ -51,7 +52,8 @@ class CharacterTree {
     CharacterTree(Builder& builder, NodeId to) : builder_(builder), to_(to) {}
 
     void write(NodeId from, std::span<const ByteRanges> parts, std::size_t depth) {
-        for (const auto& [low, high, to] : edges(parts, depth)) builder_.range(from, to, static_cast<Symbol>(low), static_cast<Symbol>(high));
+        for (const auto& [low, high, to] : edges(parts, depth))
+            builder_.range(from, to, static_cast<Symbol>(low), static_cast<Symbol>(high));
     }
 
   private:
@@ -62,7 +64,8 @@ class CharacterTree {
         while (!parts.empty()) {
             const auto low = parts[0].low[depth], high = parts[0].high[depth];
             std::size_t count = 1;
-            while (count < parts.size() && parts[count].low[depth] == low && parts[count].high[depth] == high) ++count;
+            while (count < parts.size() && parts[count].low[depth] == low && parts[count].high[depth] == high)
+                ++count;
             const NodeId to = parts[0].length == depth + 1 ? to_ : node(edges(parts.first(count), depth + 1));
             if (!all.empty() && all.back()[2] == to && all.back()[1] + 1 == low)
                 all.back()[1] = high;
@@ -105,7 +108,8 @@ NodeId Builder::node() {
 
 void Builder::add(NodeId from, Edge edge) {
     if (edges_.size() >= 4 * limits_.nodes)
-        throw GrammarError(fmt::format("the grammar needs more than {} transitions; simplify it", 4 * limits_.nodes));
+        throw GrammarError(
+            fmt::format("the grammar needs more than {} transitions; simplify it", 4 * limits_.nodes));
     edges_.push_back({from, edge});
 }
 

@@ -14,9 +14,10 @@ using Node = CharAutomaton::Node;
 
 void check_size(std::size_t nodes, std::size_t most) {
     if (nodes > most)
-        throw GrammarError(fmt::format("the pattern, with the lengths and patterns that hold beside it, needs more than "
-                                       "{} states; simplify it",
-                                       most));
+        throw GrammarError(
+            fmt::format("the pattern, with the lengths and patterns that hold beside it, needs more than "
+                        "{} states; simplify it",
+                        most));
 }
 
 // A pattern as it is read, with places in the text still in it.
@@ -93,7 +94,8 @@ class CharAutomatonMaker {
     explicit CharAutomatonMaker(std::size_t most) : most_(most) {}
 
     template <class Key>
-    CharAutomaton make(Key begin, const std::function<void(const Key&, Node&, std::function<std::uint32_t(Key)>)>& fill) {
+    CharAutomaton make(
+        Key begin, const std::function<void(const Key&, Node&, std::function<std::uint32_t(Key)>)>& fill) {
         CharAutomaton automaton;
         std::map<Key, std::uint32_t> known;
         std::vector<Key> keys;

@@ -35,7 +35,8 @@ class CharAutomaton {
     static CharAutomaton both(const CharAutomaton& a, const CharAutomaton& b, std::size_t most);
 
     CharAutomaton inverted(std::size_t most) const;
-    bool empty() const;
+    bool empty() const;  // accepts nothing
+    std::size_t size() const { return nodes_.size(); }
     bool accepts(std::string_view text) const;
 
     enum class As {

@@ -50,7 +50,8 @@ void Finisher::collect_edges() {
         begin += std::exchange(node.edges, 0);
     }
     program_->edges.resize(added_.size());
-    for (const auto& [from, edge] : added_) program_->edges[nodes[from].first_edge + nodes[from].edges++] = edge;
+    for (const auto& [from, edge] : added_)
+        program_->edges[nodes[from].first_edge + nodes[from].edges++] = edge;
 }
 
 RuleId Finisher::called(const Edge& edge) const {
@@ -189,9 +190,10 @@ void Finisher::order_rules() {
             const RuleId next = calls.back();
             calls.pop_back();
             if (state[next] == entered)
-                throw GrammarError(fmt::format("rule \"{}\" begins with itself, through other rules; rewrite it as a "
-                                               "repetition",
-                                               names_[next]));
+                throw GrammarError(
+                    fmt::format("rule \"{}\" begins with itself, through other rules; rewrite it as a "
+                                "repetition",
+                                names_[next]));
             if (state[next] == left) continue;
             state[next] = entered;
             path.push_back({next, first_calls(next, seen)});

@@ -23,7 +23,7 @@ struct Limits {
     std::size_t nesting = 128;                        // of values in a schema, of brackets in a grammar
     std::size_t nodes = std::size_t{1} << 19;         // of the automaton
     std::size_t alternatives = std::size_t{1} << 14;  // looked at while allOf, anyOf and oneOf are combined
-    std::size_t products = std::size_t{1} << 14;  // states where patterns and lengths have to hold together
+    std::size_t products = std::size_t{1} << 14;      // states of patterns, and where they hold together
 };
 
 struct Program;

@@ -49,7 +49,8 @@ bool GrammarConstraint::may_end() const { return !positions_.back().state || com
 
 void GrammarConstraint::mask(std::span<float> logits) {
     const Position& at = positions_.back();
-    std::shared_ptr<const Mask> allowed = at.state ? grammar_->states().mask(at, *trie_) : std::make_shared<Mask>();
+    std::shared_ptr<const Mask> allowed =
+        at.state ? grammar_->states().mask(at, *trie_) : std::make_shared<Mask>();
     std::vector<std::pair<std::size_t, float>> kept;  // of the few that may follow
     const auto keep = [&](std::int32_t token) {
         const auto index = static_cast<std::size_t>(token);
@@ -66,10 +67,14 @@ void GrammarConstraint::mask(std::span<float> logits) {
     if (!any) return;  // somebody else forbids all of them
     for (std::size_t i = 0; i * 64 < logits.size(); ++i) {
         const auto part = logits.subspan(i * 64, std::min<std::size_t>(64, logits.size() - i * 64));
-        const std::uint64_t bits = i < allowed->bits.size() ? allowed->bits[i] : 0;
-        if (bits == ~std::uint64_t{0}) continue;
-        for (std::size_t k = 0; k < part.size(); ++k)
-            if ((bits >> k & 1) == 0) part[k] = kNever;
+        std::uint64_t barred = i < allowed->bits.size() ? ~allowed->bits[i] : ~std::uint64_t{0};
+        if (barred == ~std::uint64_t{0}) {
+            std::fill(part.begin(), part.end(), kNever);
+            continue;
+        }
+        if (part.size() < 64) barred &= (std::uint64_t{1} << part.size()) - 1;
+        for (; barred != 0; barred &= barred - 1)
+            part[static_cast<std::size_t>(std::countr_zero(barred))] = kNever;
     }
     for (const auto& [index, logit] : kept) logits[index] = logit;
 }

@@ -31,7 +31,7 @@ std::optional<Decimal> Decimal::of(const nlohmann::ordered_json& number) {
     }
     const auto point = std::min(text.find('.'), text.size());
     result.whole = text.substr(0, point);
-    result.fraction = point < text.size() ? text.substr(point + 1) : "";
+    if (point < text.size()) result.fraction = text.substr(point + 1);
     for (; exponent > 0; --exponent) {
         result.whole += result.fraction.empty() ? '0' : result.fraction.front();
         if (!result.fraction.empty()) result.fraction.erase(0, 1);
@@ -41,14 +41,15 @@ std::optional<Decimal> Decimal::of(const nlohmann::ordered_json& number) {
         if (!result.whole.empty()) result.whole.pop_back();
     }
     result.whole.erase(0, result.whole.find_first_not_of('0'));
-    if (result.whole.empty()) result.whole = "0";
+    if (result.whole.empty()) result.whole.assign(1, '0');
     result.fraction.erase(result.fraction.find_last_not_of('0') + 1);
     if (result.is_zero()) result.negative = false;
     return result;
 }
 
 std::strong_ordering Decimal::operator<=>(const Decimal& other) const {
-    if (negative != other.negative) return negative ? std::strong_ordering::less : std::strong_ordering::greater;
+    if (negative != other.negative)
+        return negative ? std::strong_ordering::less : std::strong_ordering::greater;
     return negative ? compare_sizes(other, *this) : compare_sizes(*this, other);
 }
 

@@ -20,7 +20,8 @@ bool is_below(const std::optional<Bound>& high, const std::optional<Bound>& low)
 
 bool share_value(const Shape& a, const Shape& b) {
     return std::any_of(a.values->begin(), a.values->end(), [&](const Json* value) {
-        return std::any_of(b.values->begin(), b.values->end(), [&](const Json* other) { return *value == *other; });
+        return std::any_of(b.values->begin(), b.values->end(),
+                           [&](const Json* other) { return *value == *other; });
     });
 }
 
@@ -32,8 +33,9 @@ void Shapes::check_exclusive(const Json& schema, const Json& alternatives) {
     for (const Json& one : alternatives) all.push_back(of({&resolved(one)}));
     if (have_distinct_member(all)) return;
     const auto fail = [&] {
-        source_.fail_at(schema, "oneOf", "its alternatives may overlap; use anyOf, or give each a required member with "
-                                         "a \"const\" of its own");
+        source_.fail_at(schema, "oneOf",
+                        "its alternatives may overlap; use anyOf, or give each a required member with "
+                        "a \"const\" of its own");
     };
     if (all.size() > kMostPairwise) fail();
     for (std::size_t i = 0; i < all.size(); ++i)
@@ -86,10 +88,12 @@ bool Shapes::exclusive(const Shape& a, const Shape& b, int depth) {
     if ((types & (JsonTypes::number | JsonTypes::integer)) != 0 && !is_below(a.numbers.high, b.numbers.low) &&
         !is_below(b.numbers.high, a.numbers.low))
         return false;
-    if ((types & JsonTypes::string) != 0 && a.most_length >= b.least_length && b.most_length >= a.least_length) {
+    if ((types & JsonTypes::string) != 0 && a.most_length >= b.least_length &&
+        b.most_length >= a.least_length) {
         if (a.patterns.empty() || b.patterns.empty()) return false;
         try {
-            if (!CharAutomaton::both(strings(a, kMostProducts), strings(b, kMostProducts), kMostProducts).empty())
+            if (!CharAutomaton::both(strings(a, kMostProducts), strings(b, kMostProducts), kMostProducts)
+                     .empty())
                 return false;
         } catch (const GrammarError&) {  // too many states to tell
             return false;

@@ -20,7 +20,8 @@ constexpr std::uint32_t kBoundedFractionDigits = 17;
 // Numbers without a sign.
 class SizeWriter {
   public:
-    SizeWriter(Builder& builder, const NumberRange& range, std::optional<Bound> low, std::optional<Bound> high)
+    SizeWriter(Builder& builder, const NumberRange& range, std::optional<Bound> low,
+               std::optional<Bound> high)
         : builder_(builder), range_(range), low_(std::move(low)), high_(std::move(high)) {
         most_whole_ = kIntegerDigits;
         if (low_) most_whole_ = std::max(most_whole_, digits(low_->value.whole));
@@ -56,7 +57,8 @@ class SizeWriter {
         return at < text.size() ? static_cast<std::uint32_t>(text[at] - '0') : 0;
     }
 
-    static int compared(int before, const std::optional<Bound>& bound, const Reading& reading, std::uint32_t digit) {
+    static int compared(int before, const std::optional<Bound>& bound, const Reading& reading,
+                        std::uint32_t digit) {
         if (before != 0 || !bound) return before;
         const std::string& of = reading.behind_point ? bound->value.fraction : bound->value.whole;
         if (!reading.behind_point && reading.digits >= of.size()) return 0;  // longer: their number decides
@@ -96,7 +98,8 @@ class SizeWriter {
 
     void fill(const Reading& at, NodeId node) {
         if (fits(at)) builder_.skip(node, to_);
-        const bool more = at.behind_point ? at.digits < most_fraction_ : !at.is_zero && at.digits < most_whole_;
+        const bool more =
+            at.behind_point ? at.digits < most_fraction_ : !at.is_zero && at.digits < most_whole_;
         for (std::uint32_t digit = 0; more && digit < 10; ++digit) read(node, at, digit);
         if (at.behind_point || most_fraction_ == 0) return;
         Reading behind = at;
@@ -148,7 +151,8 @@ void write_any(Builder& builder, NodeId from, NodeId to, bool integer) {
     builder.repeat(first, whole, digit, 0, (integer ? kIntegerDigits : kWholeDigits) - 1);
     builder.skip(whole, to);
     if (integer) return;
-    const NodeId point = builder.node(), fraction = builder.node(), sign = builder.node(), exponent = builder.node();
+    const NodeId point = builder.node(), fraction = builder.node(), sign = builder.node(),
+                 exponent = builder.node();
     builder.range(whole, point, '.', '.');
     builder.repeat(point, fraction, digit, 1, kFractionDigits);
     builder.skip(fraction, to);

@@ -16,9 +16,13 @@ GrammarPtr compile(const Json& schema, const Limits& limits, bool open) {
 
 }  // namespace
 
-GrammarPtr compile_json_schema(const Json& schema, const Limits& limits) { return compile(schema, limits, false); }
+GrammarPtr compile_json_schema(const Json& schema, const Limits& limits) {
+    return compile(schema, limits, false);
+}
 
-GrammarPtr compile_open_json_schema(const Json& schema, const Limits& limits) { return compile(schema, limits, true); }
+GrammarPtr compile_open_json_schema(const Json& schema, const Limits& limits) {
+    return compile(schema, limits, true);
+}
 
 GrammarPtr compile_json_object() {
     static const Json kObject = {{"type", "object"}};

@@ -18,8 +18,8 @@
 // format, $ref, $defs, definitions, allOf, anyOf, oneOf (of alternatives that exclude each other), nullable.
 // `pattern` is a regular expression without assertions but ^ and $ (regex.h), and is searched for. `format`
 // is date-time, date, time, duration, email, hostname, ipv4, ipv6, uri or uuid; others are annotations, as
-// the standard has it. Annotations and words that the standard does not know are ignored. Its other words (not,
-// if, contains, uniqueItems, dependentRequired, ...) are refused.
+// the standard has it. Annotations and words that the standard does not know are ignored. Its other words
+// (not, if, contains, uniqueItems, dependentRequired, ...) are refused.
 #pragma once
 
 #include <nlohmann/json.hpp>

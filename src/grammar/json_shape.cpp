@@ -11,16 +11,31 @@ namespace cachalot::grammar {
 namespace {
 
 // Words of the standard that say what no grammar of this kind can hold to.
-constexpr std::array<std::string_view, 19> kRefused = {
-    "not",           "if",          "then",           "else",        "contains",
-    "minContains",   "maxContains", "uniqueItems",    "dependentRequired", "dependentSchemas",
-    "dependencies",  "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "$recursiveRef",
-    "extends",       "disallow",    "divisibleBy",    "propertyDependencies"};
+constexpr std::array<std::string_view, 19> kRefused = {"not",
+                                                       "if",
+                                                       "then",
+                                                       "else",
+                                                       "contains",
+                                                       "minContains",
+                                                       "maxContains",
+                                                       "uniqueItems",
+                                                       "dependentRequired",
+                                                       "dependentSchemas",
+                                                       "dependencies",
+                                                       "unevaluatedProperties",
+                                                       "unevaluatedItems",
+                                                       "$dynamicRef",
+                                                       "$recursiveRef",
+                                                       "extends",
+                                                       "disallow",
+                                                       "divisibleBy",
+                                                       "propertyDependencies"};
 
 // Words that say nothing of a value by themselves.
 constexpr std::array<std::string_view, 17> kAnnotations = {
-    "$schema", "$id",     "$comment", "$anchor",    "$defs",     "definitions", "title",   "description", "default",
-    "examples", "example", "deprecated", "readOnly", "writeOnly", "$dynamicAnchor", "$vocabulary", "discriminator"};
+    "$schema",  "$id",         "$comment",       "$anchor",     "$defs",        "definitions",
+    "title",    "description", "default",        "examples",    "example",      "deprecated",
+    "readOnly", "writeOnly",   "$dynamicAnchor", "$vocabulary", "discriminator"};
 
 template <std::size_t N>
 bool is_one_of(const std::array<std::string_view, N>& all, std::string_view word) {
@@ -44,16 +59,11 @@ bool Shape::requires_member(std::string_view name) const {
     return std::find(required.begin(), required.end(), name) != required.end();
 }
 
-bool Shape::is_plain() const {
-    return !values && !numbers.low && !numbers.high && !numbers.multiple && least_length == 0 && most_length == kAny &&
-           patterns.empty() && arrays.empty() && least_items == 0 && most_items == kAny && objects.empty() &&
-           required.empty() && least_members == 0 && most_members == kAny && member_names.empty();
-}
-
 void Shapes::spend(const Json& schema, std::size_t steps) {
     work_ += steps;
-    if (work_ > limits_.alternatives * 64)
-        source_.fail_at(schema, "", "allOf, anyOf and oneOf are combined in too many ways; simplify the schema");
+    if (work_ > limits_.alternatives * 16)
+        source_.fail_at(schema, "",
+                        "allOf, anyOf and oneOf are combined in too many ways; simplify the schema");
 }
 
 // ---- Merging
@@ -79,7 +89,8 @@ std::vector<Shape> Shapes::of(const SchemaList& schemas) {
         const Json& alternatives = *work.alternatives.back();
         work.alternatives.pop_back();
         for (auto one = alternatives.rbegin(); one != alternatives.rend(); ++one) {
-            spend(alternatives, 16 + work.merged.size() + work.alternatives.size() + work.shape.required.size());
+            spend(alternatives,
+                  16 + work.merged.size() + work.alternatives.size() + work.shape.required.size());
             Work& branch = works.emplace_back(work);
             branch.open.push_back(&*one);
         }
@@ -277,7 +288,8 @@ void Shapes::merge_object(Work& work, const Json& schema) {
         if (const Json* patterns = object_at("patternProperties"))
             for (const auto& [text, member] : patterns->get_ref<const Json::object_t&>())
                 words->patterns.emplace_back(&pattern(*patterns, text), &member);
-        if (const auto others = schema.find("additionalProperties"); others != schema.end()) words->others = &*others;
+        if (const auto others = schema.find("additionalProperties"); others != schema.end())
+            words->others = &*others;
         known = std::move(words);
     }
     work.shape.objects.push_back(known);
@@ -315,7 +327,8 @@ const Json* Shapes::pure_alternatives(const Json& schema, const char** keyword) 
     if (!schema.is_object()) return nullptr;
     for (const char* word : {"anyOf", "oneOf"})
         if (const auto found = schema.find(word); found != schema.end() && says_only(schema, word)) {
-            if (!found->is_array() || found->empty()) source_.fail_at(schema, word, "is not a list of schemas");
+            if (!found->is_array() || found->empty())
+                source_.fail_at(schema, word, "is not a list of schemas");
             *keyword = word;
             return &*found;
         }
@@ -353,7 +366,8 @@ const CharAutomaton& Shapes::pattern(const Json& schema, const std::string& text
     if (const auto found = patterns_.find(text); found != patterns_.end()) return found->second;
     try {
         const Regex regex = parse_regex(text, {}, limits_.nesting);
-        return patterns_.emplace(text, CharAutomaton::of(regex, CharAutomaton::Where::anywhere, limits_.products))
+        return patterns_
+            .emplace(text, CharAutomaton::of(regex, CharAutomaton::Where::anywhere, limits_.products))
             .first->second;
     } catch (const GrammarError& error) {
         source_.fail_at(schema, "", fmt::format("\"{}\": {}", text, error.what()));
@@ -362,10 +376,13 @@ const CharAutomaton& Shapes::pattern(const Json& schema, const std::string& text
 
 CharAutomaton Shapes::strings(const Shape& shape, std::size_t most) const {
     std::optional<CharAutomaton> all;
-    const auto join = [&](const CharAutomaton& one) { all = all ? CharAutomaton::both(*all, one, most) : one; };
+    const auto join = [&](const CharAutomaton& one) {
+        all = all ? CharAutomaton::both(*all, one, most) : one;
+    };
     for (const CharAutomaton* pattern : shape.patterns) join(*pattern);
     if (!all || shape.least_length > 0 || shape.most_length != Shape::kAny) {
-        const auto longest = shape.most_length == Shape::kAny ? kNoLimit : static_cast<std::uint32_t>(shape.most_length);
+        const auto longest =
+            shape.most_length == Shape::kAny ? kNoLimit : static_cast<std::uint32_t>(shape.most_length);
         join(CharAutomaton::of_length(static_cast<std::uint32_t>(shape.least_length), longest, most));
     }
     return *all;
@@ -389,7 +406,8 @@ bool Shapes::fits(const Json& value, const Shape& shape) {
     if (value.is_string()) {
         const auto& text = value.get_ref<const std::string&>();
         std::uint64_t length = 0;
-        for (std::string_view left = text; !left.empty(); ++length) left.remove_prefix(decode_utf8(left).length);
+        for (std::string_view left = text; !left.empty(); ++length)
+            left.remove_prefix(decode_utf8(left).length);
         if (length < shape.least_length || length > shape.most_length) return false;
         return std::all_of(shape.patterns.begin(), shape.patterns.end(),
                            [&](const CharAutomaton* pattern) { return pattern->accepts(text); });

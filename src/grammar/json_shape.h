@@ -42,8 +42,9 @@ struct ObjectWords {
 struct Shape {
     static constexpr std::uint64_t kAny = std::numeric_limits<std::uint64_t>::max();
 
-    unsigned types = JsonTypes::any().is_any() ? 127 : 0;  // bits of JsonTypes; number is set without integer, too
-    std::optional<std::vector<const Json*>> values = {};   // enum, const
+    unsigned types =
+        JsonTypes::any().is_any() ? 127 : 0;  // bits of JsonTypes; number is set without integer, too
+    std::optional<std::vector<const Json*>> values = {};  // enum, const
     NumberRange numbers = {};
     std::uint64_t least_length = 0, most_length = kAny;  // of strings, in characters
     std::vector<const CharAutomaton*> patterns = {};
@@ -56,8 +57,11 @@ struct Shape {
 
     bool has(JsonTypes::Type type) const { return (types & type) != 0; }
     bool requires_member(std::string_view name) const;
-    // Nothing is said but, perhaps, the type.
-    bool is_plain() const;
+    bool has_any_array() const { return arrays.empty() && least_items == 0 && most_items == kAny; }
+    bool has_any_object() const {
+        return objects.empty() && required.empty() && least_members == 0 && most_members == kAny &&
+               member_names.empty();
+    }
 };
 
 class Shapes {
@@ -115,6 +119,7 @@ class Shapes {
     std::size_t work_ = 0;
     std::map<const Json*, std::shared_ptr<const ObjectWords>> objects_;
     std::map<std::string, CharAutomaton, std::less<>> patterns_;
+    std::size_t pattern_nodes_ = 0;  // of all patterns
     std::set<const Json*> exclusive_;
 };
 

@@ -13,10 +13,6 @@ std::uint32_t times(std::uint64_t count) {
     return count == Shape::kAny ? kNoLimit : static_cast<std::uint32_t>(count);
 }
 
-std::uint64_t less(std::uint64_t count, std::uint64_t by) {
-    return count == Shape::kAny ? count : count - std::min(count, by);
-}
-
 // Nothing, a space, or a line end and an indentation.
 RuleId write_blank(Builder& builder) {
     const RuleId space = builder.rule("space"), tab = builder.rule("tab"), blank = builder.rule("blank");
@@ -34,7 +30,8 @@ RuleId write_blank(Builder& builder) {
 void write_hex(Builder& builder, NodeId from, NodeId to, unsigned low, unsigned high) {
     const auto range = [&](unsigned first, unsigned last, char base, unsigned offset) {
         if (first <= last)
-            builder.range(from, to, static_cast<Symbol>(base + first - offset), static_cast<Symbol>(base + last - offset));
+            builder.range(from, to, static_cast<Symbol>(base + first - offset),
+                          static_cast<Symbol>(base + last - offset));
     };
     range(low, std::min(high, 9U), '0', 0);
     range(std::max(low, 10U), high, 'a', 10);
@@ -47,7 +44,8 @@ void write_unit(Builder& builder, NodeId from, NodeId to, unsigned low, unsigned
     for (unsigned first = low >> 4; first <= high >> 4; ++first) {
         const NodeId second = builder.node();
         write_hex(builder, from, second, first, first);
-        write_hex(builder, second, third, first == low >> 4 ? low & 15 : 0, first == high >> 4 ? high & 15 : 15);
+        write_hex(builder, second, third, first == low >> 4 ? low & 15 : 0,
+                  first == high >> 4 ? high & 15 : 15);
     }
     write_hex(builder, third, fourth, 0, 15);
     write_hex(builder, fourth, to, 0, 15);
@@ -121,11 +119,22 @@ void JsonWriter::write_shape(NodeId from, NodeId to, const Shape& shape) {
     if (shape.has(JsonTypes::integer) || shape.has(JsonTypes::number)) {
         NumberRange range = shape.numbers;
         range.integer = !shape.has(JsonTypes::number);
-        write_number(builder_, from, to, range);
+        builder_.call(from, to, number_rule(range));
     }
-    if (shape.has(JsonTypes::string)) write_string(from, to, shape);
-    if (shape.has(JsonTypes::array)) write_array(from, to, shape);
-    if (shape.has(JsonTypes::object)) write_object(from, to, shape);
+    if (shape.has(JsonTypes::string)) builder_.call(from, to, string_rule(shape));
+    // Arrays and objects of anything are written once, too.
+    const auto write = [&](std::optional<RuleId>& any, bool is_any, const auto& write_type) {
+        if (!is_any) return write_type(from, to);
+        if (!any) {
+            any = builder_.rule("any");
+            write_type(builder_.begin(*any), builder_.end(*any));
+        }
+        builder_.call(from, to, *any);
+    };
+    const auto array = [&](NodeId first, NodeId last) { write_array(first, last, shape); };
+    const auto object = [&](NodeId first, NodeId last) { write_object(first, last, shape); };
+    if (shape.has(JsonTypes::array)) write(any_array_, shape.has_any_array(), array);
+    if (shape.has(JsonTypes::object)) write(any_object_, shape.has_any_object(), object);
 }
 
 // ---- Values of a list
@@ -171,16 +180,36 @@ void JsonWriter::write_value(NodeId from, NodeId to, const Json& value) {
     builder_.text(close, to, value.is_array() ? "]" : "}");
 }
 
-// ---- Strings
+// ---- Strings and numbers
 
-void JsonWriter::write_string(NodeId from, NodeId to, const Shape& shape) {
-    if (shape.least_length > shape.most_length) return;
+RuleId JsonWriter::string_rule(const Shape& shape) {
+    const auto [found, fresh] =
+        strings_.try_emplace({shape.least_length, shape.most_length, shape.patterns}, 0);
+    if (!fresh) return found->second;
+    const RuleId rule = found->second = builder_.rule("string");
+    if (shape.least_length > shape.most_length) return rule;  // which nothing can satisfy
     const NodeId first = builder_.node(), last = builder_.node();
-    builder_.text(from, first, "\"");
-    builder_.text(last, to, "\"");
+    builder_.text(builder_.begin(rule), first, "\"");
+    builder_.text(last, builder_.end(rule), "\"");
     if (shape.patterns.empty())
-        return builder_.repeat(first, last, character_, times(shape.least_length), times(shape.most_length));
-    shapes_.strings(shape, limits_.products).write(builder_, first, last, CharAutomaton::As::json);
+        builder_.repeat(first, last, character_, times(shape.least_length), times(shape.most_length));
+    else
+        shapes_.strings(shape, limits_.products).write(builder_, first, last, CharAutomaton::As::json);
+    return rule;
+}
+
+RuleId JsonWriter::number_rule(const NumberRange& range) {
+    std::string key = fmt::format("{} {} {}", range.integer, range.multiple, range.scale);
+    for (const auto& bound : {range.low, range.high})
+        key += !bound ? std::string(" any")
+                      : fmt::format(" {}{}.{} {}", bound->value.negative ? "-" : "", bound->value.whole,
+                                    bound->value.fraction, bound->exclusive);
+    const auto [found, fresh] = numbers_.try_emplace(std::move(key), 0);
+    if (fresh) {
+        found->second = builder_.rule("number");
+        write_number(builder_, builder_.begin(found->second), builder_.end(found->second), range);
+    }
+    return found->second;
 }
 
 // ---- Arrays
@@ -198,7 +227,8 @@ RuleId JsonWriter::after_comma(RuleId item) {
 }
 
 // So many more items; `first`: none stands before them.
-void JsonWriter::write_list(NodeId from, NodeId to, RuleId item, bool first, std::uint64_t least, std::uint64_t most) {
+void JsonWriter::write_list(NodeId from, NodeId to, RuleId item, bool first, std::uint64_t least,
+                            std::uint64_t most) {
     if (least > most) return;
     if (!first) return builder_.repeat(from, to, after_comma(item), times(least), times(most));
     if (least == 0) builder_.skip(from, to);
@@ -240,178 +270,11 @@ void JsonWriter::write_array(NodeId from, NodeId to, const Shape& shape) {
         at = next;
     }
     const auto rest = shapes_.item(shape, prefix);
-    if (most <= prefix || !rest || (!says_rest && !open_ && prefix > 0)) return may_end(std::min<std::uint64_t>(most, prefix));
+    if (most <= prefix || !rest || (!says_rest && !open_ && prefix > 0))
+        return may_end(std::min<std::uint64_t>(most, prefix));
     if (prefix == 0 && shape.least_items == 0) builder_.skip(at, close);
     const std::uint64_t least = std::max(less(shape.least_items, prefix), std::uint64_t{prefix == 0});
     if (prefix > 0 || most > 0) write_list(at, end, rule_of(*rest), prefix == 0, least, less(most, prefix));
-}
-
-// ---- Objects
-
-// Whether there are no members but those with a name in the schema.
-bool JsonWriter::is_closed(const Shape& shape) const {
-    bool named = !shape.required.empty();
-    for (const auto& object : shape.objects) {
-        if (object->others || !object->patterns.empty()) return false;
-        named |= object->properties != nullptr;
-    }
-    return named && !open_;
-}
-
-// Nothing if the object cannot be.
-std::optional<std::vector<JsonWriter::Member>> JsonWriter::members_of(const Shape& shape) {
-    std::vector<Member> members;
-    std::set<std::string_view> known;
-    const std::set<std::string_view> required(shape.required.begin(), shape.required.end());
-    std::optional<CharAutomaton> names;
-    if (!shape.member_names.empty()) names = names_of(shape);
-    const auto add = [&](const std::string& name) {
-        if (!known.insert(name).second) return true;
-        const auto schemas = shapes_.member(shape, name);
-        const bool possible = schemas && (!names || names->accepts(name));
-        if (possible) members.push_back({name, required.contains(name), rule_of(*schemas)});
-        return possible || !required.contains(name);
-    };
-    for (const auto& object : shape.objects)
-        if (object->properties)
-            for (const auto& [name, schema] : object->properties->get_ref<const Json::object_t&>())
-                if (!add(name)) return std::nullopt;
-    for (const std::string& name : shape.required)
-        if (!add(name)) return std::nullopt;
-    return members;
-}
-
-void JsonWriter::write_member(NodeId from, NodeId to, const Member& member) {
-    const NodeId colon = builder_.node(), value = builder_.node();
-    builder_.text(from, colon, Json(member.name).dump() + ":");
-    builder_.skip(colon, value);
-    builder_.text(colon, value, " ");
-    builder_.call(value, to, member.value);
-}
-
-void JsonWriter::write_object(NodeId from, NodeId to, const Shape& shape) {
-    const auto members = members_of(shape);
-    if (!members) return;
-    const NodeId begin = builder_.node(), inside = builder_.node(), end = builder_.node(), close = builder_.node();
-    builder_.text(from, begin, "{");
-    builder_.call(begin, inside, blank_);
-    builder_.call(end, close, blank_);
-    builder_.text(close, to, "}");
-    // Two ways through the members: nothing is written yet, and something is.
-    std::optional<NodeId> fresh = inside, begun;
-    std::size_t required = 0;
-    for (const Member& member : *members) {
-        required += member.required;
-        const NodeId next = builder_.node();
-        if (fresh && begun) {
-            const RuleId rule = builder_.rule("member");
-            write_member(builder_.begin(rule), builder_.end(rule), member);
-            builder_.call(*fresh, next, rule);
-            builder_.call(*begun, next, after_comma(rule));
-        } else if (fresh) {
-            write_member(*fresh, next, member);
-        } else {
-            const NodeId comma = builder_.node(), blank = builder_.node();
-            builder_.text(*begun, comma, ",");
-            builder_.call(comma, blank, blank_);
-            write_member(blank, next, member);
-        }
-        if (begun && !member.required) builder_.skip(*begun, next);
-        if (member.required) fresh.reset();
-        begun = next;
-    }
-    const bool counted = shape.least_members > 0 || shape.most_members != Shape::kAny;
-    const bool optional = required < members->size();
-    if (counted && optional && (shape.least_members > required || shape.most_members < members->size()))
-        source_.fail_at(source_.root(), "", "minProperties and maxProperties are supported only where no member of "
-                                            "\"properties\" is optional");
-    if (shape.most_members < required) return;
-    const std::uint64_t least = optional ? 0 : less(shape.least_members, required);
-    const std::uint64_t most = optional ? Shape::kAny : less(shape.most_members, required);
-    const auto other = is_closed(shape) ? std::nullopt : other_member(shape, *members);
-    if (fresh && least == 0) builder_.skip(*fresh, close);
-    if (other) {
-        if (fresh && most > 0) write_list(*fresh, end, *other, true, std::max<std::uint64_t>(least, 1), most);
-        if (begun) write_list(*begun, end, *other, false, least, most);
-    } else if (begun && least == 0) {
-        builder_.skip(*begun, end);
-    }
-}
-
-CharAutomaton JsonWriter::names_of(const Shape& shape) {
-    std::vector<const Json*> schemas = shape.member_names;
-    for (const Json*& schema : schemas) schema = &shapes_.resolved(*schema);
-    const auto shapes = shapes_.of(schemas);
-    if (shapes.size() != 1)
-        source_.fail_at(*shape.member_names[0], "", "alternatives are not supported in propertyNames; use a pattern");
-    const Shape& names = shapes[0];
-    if (!names.has(JsonTypes::string)) return CharAutomaton::of_texts({}, limits_.products);
-    if (!names.values) return shapes_.strings(names, limits_.products);
-    std::vector<std::string> texts;
-    for (const Json* value : *names.values)
-        if (value->is_string() && shapes_.fits(*value, names)) texts.push_back(value->get<std::string>());
-    return CharAutomaton::of_texts(texts, limits_.products);
-}
-
-// The rule of a member with a name that is not in the schema; nothing if there can be none.
-std::optional<RuleId> JsonWriter::other_member(const Shape& shape, const std::vector<Member>& members) {
-    const std::size_t most = limits_.products;
-    std::vector<std::string> taken;
-    for (const Member& member : members) taken.push_back(member.name);
-    for (const auto& object : shape.objects)
-        for (const auto& [name, schema] : object->by_name) taken.emplace_back(name);
-    CharAutomaton free = CharAutomaton::of_texts(taken, most).inverted(most);
-    if (!shape.member_names.empty()) free = CharAutomaton::both(free, names_of(shape), most);
-    // Each pattern holds or not: the names are divided, and each part has the schemas that hold for it.
-    struct Part {
-        CharAutomaton names;
-        std::set<const CharAutomaton*> holding;
-    };
-    std::vector<Part> parts;
-    parts.push_back({std::move(free), {}});
-    for (const auto& object : shape.objects)
-        for (const auto& [pattern, schema] : object->patterns) {
-            std::vector<Part> next;
-            for (const Part& part : parts) {
-                Part with{CharAutomaton::both(part.names, *pattern, most), part.holding};
-                Part without{CharAutomaton::both(part.names, pattern->inverted(most), most), part.holding};
-                with.holding.insert(pattern);
-                for (Part* one : {&with, &without})
-                    if (!one->names.empty()) next.push_back(std::move(*one));
-            }
-            parts = std::move(next);
-            if (parts.size() > 64) source_.fail_at(source_.root(), "", "too many patternProperties overlap");
-        }
-    const RuleId rule = builder_.rule("other member");
-    bool any = false;
-    for (const Part& part : parts) {
-        SchemaList schemas;
-        bool possible = true;
-        for (const auto& object : shape.objects) {
-            bool known = false;
-            for (const auto& [pattern, schema] : object->patterns)
-                if (part.holding.contains(pattern)) schemas.push_back(schema), known = true;
-            if (known) continue;
-            if (object->others) schemas.push_back(object->others);
-            // Where only patterns are given, other names are no more wanted than beside "properties".
-            else if (!open_ && (object->properties || !object->patterns.empty()))
-                possible = possible && std::any_of(shape.objects.begin(), shape.objects.end(), [](const auto& one) {
-                               return one->others != nullptr;
-                           });
-        }
-        for (const Json* schema : schemas) possible = possible && !(schema->is_boolean() && !schema->get<bool>());
-        if (!possible || part.names.empty()) continue;
-        any = true;
-        const NodeId name = builder_.node(), last = builder_.node(), colon = builder_.node(), value = builder_.node();
-        builder_.text(builder_.begin(rule), name, "\"");
-        part.names.write(builder_, name, last, CharAutomaton::As::json);
-        builder_.text(last, colon, "\":");
-        builder_.skip(colon, value);
-        builder_.text(colon, value, " ");
-        builder_.call(value, builder_.end(rule), rule_of(schemas));
-    }
-    if (!any) return std::nullopt;
-    return rule;
 }
 
 }  // namespace cachalot::grammar

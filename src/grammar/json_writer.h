@@ -1,11 +1,13 @@
 // Writes shapes of JSON values into an automaton.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -13,6 +15,11 @@
 #include "grammar/json_shape.h"
 
 namespace cachalot::grammar {
+
+// Less by a number, but not less than 0; without a limit it stays so.
+inline std::uint64_t less(std::uint64_t count, std::uint64_t by) {
+    return count == Shape::kAny ? count : count - std::min(count, by);
+}
 
 class JsonWriter {
   public:
@@ -39,11 +46,13 @@ class JsonWriter {
     void write_shape(NodeId from, NodeId to, const Shape& shape);
     void write_value(NodeId from, NodeId to, const Json& value);
     void write_values(NodeId from, NodeId to, const Shape& shape);
-    void write_string(NodeId from, NodeId to, const Shape& shape);
+    RuleId number_rule(const NumberRange& range);
+    RuleId string_rule(const Shape& shape);
     void write_array(NodeId from, NodeId to, const Shape& shape);
     void write_object(NodeId from, NodeId to, const Shape& shape);
     std::optional<std::vector<Member>> members_of(const Shape& shape);
-    std::optional<RuleId> other_member(const Shape& shape, const std::vector<Member>& members);
+    // The rule of a member with a name that is not in the schema; none if there can be no such member.
+    std::vector<RuleId> other_members(const Shape& shape, const std::vector<Member>& members);
     void write_member(NodeId from, NodeId to, const Member& member);
     void write_list(NodeId from, NodeId to, RuleId item, bool first, std::uint64_t least, std::uint64_t most);
     CharAutomaton names_of(const Shape& shape);
@@ -59,6 +68,11 @@ class JsonWriter {
     std::map<SchemaList, RuleId> rules_;
     std::deque<Waiting> waiting_;
     std::map<RuleId, RuleId> after_comma_;
+    // What is the same in many places is written once.
+    using StringWords = std::tuple<std::uint64_t, std::uint64_t, std::vector<const CharAutomaton*>>;
+    std::map<StringWords, RuleId> strings_;
+    std::map<std::string, RuleId> numbers_;
+    std::optional<RuleId> any_array_, any_object_;
 };
 
 }  // namespace cachalot::grammar

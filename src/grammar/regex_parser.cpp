@@ -14,8 +14,9 @@ constexpr std::size_t kMostConditions = 8;
 
 const CharSet kDigits = {{'0', '9'}};
 const CharSet kWord = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-const CharSet kSpace = {{'\t', '\r'},       {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
-                        {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+const CharSet kSpace = {{'\t', '\r'},     {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680},
+                        {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F},
+                        {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
 const CharSet kLineEnds = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 
 std::optional<unsigned> hex_digit(char32_t c) {
@@ -27,8 +28,10 @@ std::optional<unsigned> hex_digit(char32_t c) {
 
 class RegexParser {
   public:
-    RegexParser(std::string_view pattern, RegexFlags flags, std::size_t nesting) : flags_(flags), nesting_(nesting) {
-        if (pattern.size() > kLongestPattern) fail_here(fmt::format("is longer than {} bytes", kLongestPattern));
+    RegexParser(std::string_view pattern, RegexFlags flags, std::size_t nesting)
+        : flags_(flags), nesting_(nesting) {
+        if (pattern.size() > kLongestPattern)
+            fail_here(fmt::format("is longer than {} bytes", kLongestPattern));
         if (!is_valid_utf8(pattern)) fail_here("is not valid UTF-8");
         while (!pattern.empty()) {
             const Utf8Char c = decode_utf8(pattern);
@@ -54,7 +57,9 @@ class RegexParser {
 
     bool done() const { return at_ == text_.size(); }
     char32_t peek() const { return done() ? 0 : text_[at_]; }
-    bool starts(std::u32string_view what) const { return std::u32string_view(text_).substr(at_).starts_with(what); }
+    bool starts(std::u32string_view what) const {
+        return std::u32string_view(text_).substr(at_).starts_with(what);
+    }
     bool take(std::u32string_view what) {
         if (!starts(what)) return false;
         at_ += what.size();
@@ -194,7 +199,8 @@ class RegexParser {
             }
             ++at_;
             const CharSet high = member();
-            if (!single(high) || *single(high) < *single(low)) fail_here("has a range whose ends do not fit together");
+            if (!single(high) || *single(high) < *single(low))
+                fail_here("has a range whose ends do not fit together");
             set.add(*single(low), *single(high));
         }
         ++at_;
@@ -281,7 +287,8 @@ class RegexParser {
         for (const std::string_view key : {"General_Category=", "gc="})
             if (name.starts_with(key)) name = name.substr(key.size());
         const auto set = unicode_category(name);
-        if (!set) fail_here(fmt::format("names the property \"{}\"; only general categories are supported", name));
+        if (!set)
+            fail_here(fmt::format("names the property \"{}\"; only general categories are supported", name));
         return inverted ? set->inverted() : *set;
     }
 

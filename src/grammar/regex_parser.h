@@ -19,7 +19,7 @@ struct Regex {
 };
 
 struct RegexFlags {
-    bool any_case = false;   // i, of ASCII letters
+    bool any_case = false;    // i, of ASCII letters
     bool dot_is_all = false;  // s
 };
 

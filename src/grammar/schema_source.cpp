@@ -12,10 +12,12 @@ constexpr std::size_t kValueBytes = 4;  // that a value takes at least, with wha
 // Throws GrammarError as soon as there is too much.
 void measure(const Json& value, const Limits& limits, std::size_t depth, std::size_t& bytes) {
     if (depth > limits.nesting)
-        throw GrammarError(fmt::format("the schema is nested more than {} levels deep; use $defs", limits.nesting));
+        throw GrammarError(
+            fmt::format("the schema is nested more than {} levels deep; use $defs", limits.nesting));
     bytes += kValueBytes + (value.is_string() ? value.get_ref<const std::string&>().size() : 0);
     if (bytes > limits.source_bytes)
-        throw GrammarError(fmt::format("the schema has more than {} bytes; make it smaller", limits.source_bytes));
+        throw GrammarError(
+            fmt::format("the schema has more than {} bytes; make it smaller", limits.source_bytes));
     if (value.is_object()) {
         for (const auto& [key, member] : value.get_ref<const Json::object_t&>()) {
             bytes += key.size();
@@ -35,7 +37,8 @@ std::string percent_decoded(std::string_view text) {
             result += static_cast<char>(byte);
             i += 2;
         } else if (text[i] == '%' && i + 3 == text.size() &&
-                   std::from_chars(&text[i + 1], text.data() + text.size(), byte, 16).ptr == text.data() + text.size()) {
+                   std::from_chars(&text[i + 1], text.data() + text.size(), byte, 16).ptr ==
+                       text.data() + text.size()) {
             result += static_cast<char>(byte);
             i += 2;
         } else {
@@ -47,7 +50,8 @@ std::string percent_decoded(std::string_view text) {
 
 std::string pointer_step(std::string_view name) {
     std::string step = "/";
-    for (const char c : name) step += c == '~' ? std::string("~0") : c == '/' ? std::string("~1") : std::string(1, c);
+    for (const char c : name)
+        step += c == '~' ? std::string("~0") : c == '/' ? std::string("~1") : std::string(1, c);
     return step;
 }
 
@@ -98,7 +102,8 @@ const Json* SchemaSource::child(const Json& parent, const std::string& name) {
     if (!parent.is_object()) return nullptr;
     const auto [members, fresh] = members_.try_emplace(&parent);
     if (fresh)
-        for (const auto& [key, value] : parent.get_ref<const Json::object_t&>()) members->second.emplace(key, &value);
+        for (const auto& [key, value] : parent.get_ref<const Json::object_t&>())
+            members->second.emplace(key, &value);
     const auto found = members->second.find(name);
     return found == members->second.end() ? nullptr : found->second;
 }
@@ -113,7 +118,8 @@ const Json& SchemaSource::target(const Json& schema) {
             fail_at(schema, "$ref", "only references within the schema are supported: \"#\" or \"#/...\"");
         std::vector<std::string> steps;
         try {
-            for (Json::json_pointer pointer(percent_decoded(text.substr(1))); !pointer.empty(); pointer.pop_back())
+            for (Json::json_pointer pointer(percent_decoded(text.substr(1))); !pointer.empty();
+                 pointer.pop_back())
                 steps.push_back(pointer.back());
         } catch (const Json::exception&) {
             targets_.erase(text);

@@ -1,6 +1,7 @@
 #include "grammar/states.h"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 #include <tuple>
 
@@ -29,19 +30,18 @@ std::optional<Symbol> only_symbol(const Program& program, const State& state) {
     return only;
 }
 
-std::shared_ptr<const Mask> smallest(std::vector<std::int32_t> allowed, std::size_t vocabulary) {
+// In whichever form takes less memory.
+std::shared_ptr<const Mask> smallest(std::vector<std::uint64_t> bits, std::size_t count) {
     auto mask = std::make_shared<Mask>();
-    std::sort(allowed.begin(), allowed.end());
-    if (allowed.size() < vocabulary / 32) {
-        mask->few = std::move(allowed);
-        mask->few.shrink_to_fit();
+    if (count >= 2 * bits.size()) {
+        mask->bits = std::move(bits);
         return mask;
     }
-    mask->bits.resize((vocabulary + 63) / 64);
-    for (const auto token : allowed) {
-        const auto index = static_cast<std::size_t>(token);
-        mask->bits[index / 64] |= std::uint64_t{1} << index % 64;
-    }
+    mask->few.reserve(count);
+    for (std::size_t i = 0; i < bits.size(); ++i)
+        for (std::uint64_t left = bits[i]; left != 0; left &= left - 1)
+            mask->few.push_back(
+                static_cast<std::int32_t>(i * 64 + static_cast<std::size_t>(std::countr_zero(left))));
     return mask;
 }
 
@@ -55,13 +55,15 @@ bool Mask::has(std::int32_t token) const {
 
 std::size_t Arena::PlaceHash::operator()(const Place& place) const {
     const std::uint64_t stack = place.stack->id;
-    return ((std::uint64_t{place.node} << 32 | stack) + place.count * 0x9E3779B9U) * 0x9E3779B97F4A7C15U >> 16;
+    return ((std::uint64_t{place.node} << 32 | stack) + place.count * 0x9E3779B9U) * 0x9E3779B97F4A7C15U >>
+           16;
 }
 
 void Arena::spend(std::size_t steps) {
     work_ += steps;
     if (work_ > kMostWork)
-        throw GrammarError("the grammar reads its text in too many ways; make its parts easier to tell apart");
+        throw GrammarError(
+            "the grammar reads its text in too many ways; make its parts easier to tell apart");
 }
 
 // ---- Steps
@@ -152,7 +154,8 @@ void Arena::follow_edges(const Place& place, std::vector<Place>& open) {
                 if (place.count >= least) open.push_back(behind);
                 if (place.count >= most) break;
                 // Without a limit above it is enough to know that the lower one is reached.
-                const std::uint32_t count = most == kNoLimit ? std::min(place.count + 1, least) : place.count + 1;
+                const std::uint32_t count =
+                    most == kNoLimit ? std::min(place.count + 1, least) : place.count + 1;
                 call(rule, {place.node, count, place.stack});
             }
         }
@@ -166,7 +169,8 @@ bool Arena::enters_first(const Call& a, const Call& b) const {
 
 void Arena::call(RuleId rule, Frame frame) {
     calls_.push_back({rule, frame});
-    std::push_heap(calls_.begin(), calls_.end(), [&](const Call& a, const Call& b) { return enters_first(b, a); });
+    std::push_heap(calls_.begin(), calls_.end(),
+                   [&](const Call& a, const Call& b) { return enters_first(b, a); });
 }
 
 void Arena::enter_rules() {
@@ -175,7 +179,8 @@ void Arena::enter_rules() {
         const RuleId rule = calls_.front().rule;
         std::vector<Frame> frames;
         while (!calls_.empty() && calls_.front().rule == rule) {
-            std::pop_heap(calls_.begin(), calls_.end(), [&](const Call& a, const Call& b) { return enters_first(b, a); });
+            std::pop_heap(calls_.begin(), calls_.end(),
+                          [&](const Call& a, const Call& b) { return enters_first(b, a); });
             const Frame frame = calls_.back().frame;
             calls_.pop_back();
             // Coming back to a place from which there is only the way back: it is left out, and stacks of
@@ -216,8 +221,12 @@ std::shared_ptr<const Mask> Arena::mask(const State* state, const TokenTrie& tri
     work_ = 0;
     const auto& nodes = trie.nodes();
     std::vector<const State*> path(trie.longest() + 1, state);  // by depth
-    std::vector<std::int32_t> allowed;
-    std::size_t looks = 0;
+    std::vector<std::uint64_t> allowed((trie.vocabulary() + 63) / 64);
+    const auto word = [&](std::int32_t token) -> std::uint64_t& {
+        return allowed[static_cast<std::size_t>(token) / 64];
+    };
+    const auto bit = [](std::int32_t token) { return std::uint64_t{1} << token % 64; };
+    std::size_t count = 0, looks = 0;
     for (std::size_t i = 0; i < nodes.size();) {
         const TokenTrie::Node& node = nodes[i];
         const State* to = step(path[node.depth - std::size_t{1}], program_.classes[node.byte]);
@@ -227,15 +236,19 @@ std::shared_ptr<const Mask> Arena::mask(const State* state, const TokenTrie& tri
             continue;
         }
         path[node.depth] = to;
-        if (node.token >= 0) allowed.push_back(node.token);
+        if (node.token >= 0) {
+            word(node.token) |= bit(node.token);
+            ++count;
+        }
         ++i;
     }
-    std::vector<std::int32_t> more;
     for (const auto& [first, other] : trie.doubles())
-        if (std::find(allowed.begin(), allowed.end(), first) != allowed.end()) more.push_back(other);
-    allowed.insert(allowed.end(), more.begin(), more.end());
+        if ((word(first) & bit(first)) != 0) {
+            word(other) |= bit(other);
+            ++count;
+        }
     of = &trie;
-    known = smallest(std::move(allowed), trie.vocabulary());
+    known = smallest(std::move(allowed), count);
     mask_bytes_ += sizeof(Mask) + known->bits.size() * 8 + known->few.size() * 4;
     return known;
 }

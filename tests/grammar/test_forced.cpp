@@ -49,7 +49,8 @@ TEST(Forced, NoneWhereThereIsAChoice) {
     EXPECT_TRUE(constraint.forced().empty());
 }
 
-// Texts are cut at random places by forced tokens and others; all of it together has to be the tokens of the whole.
+// Texts are cut at random places by forced tokens and others; all of it together has to be the tokens of the
+// whole.
 TEST(Forced, NeverDivideOtherwiseThanTheTokenizer) {
     std::mt19937 random(3);
     const std::vector<std::string> words = {"alpha", " beta",  "12345",  ", ",         "\n\n",  "  ",

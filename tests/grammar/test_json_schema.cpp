@@ -47,6 +47,10 @@ TEST(JsonSchema, OtherMembers) {
         "additionalProperties": {"type": "integer"}, "minProperties": 1, "maxProperties": 2})"),
                     {R"({"a":1})", R"({"a":1,"bc":2})"},
                     {"{}", R"({"abc":1})", R"({"A":1})", R"({"a":1,"b":2,"c":3})"});
+    expect_language(schema(R"({"type": "object", "properties": {"a": true}, "additionalProperties": true,
+        "maxProperties": 2})"),
+                    {"{}", R"({"a":1})", R"({"a":1,"b":2})", R"({"b":2})"},
+                    {R"({"a":1,"b":2,"c":3})", R"({"b":1,"c":2,"d":3})"});
     expect_language(schema(R"({"type": "object", "propertyNames": {"enum": ["p", "q"]}, "required": ["p"]})"),
                     {R"({"p":1})"}, {"{}", R"({"q":1})"});
 }

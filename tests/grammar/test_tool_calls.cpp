@@ -232,8 +232,8 @@ std::string sample(ToolCallConstraint& constraint, std::mt19937& random) {
             const bool closes = random() % 3 == 0;
             for (const char* end : {"<", "\"", "}", "]"})
                 if (closes && fits(end)) chosen = *tokenizer().find(end);
-            if (text.ends_with('<') && fits("/") && random() % 2 == 0) chosen = *tokenizer().find("/");
             if (logits[kMark] == 1.0F) chosen = kMark;
+            if (text.ends_with('<') && fits("/") && random() % 2 == 0) chosen = *tokenizer().find("/");
             next = {chosen};
         }
         for (const auto token : next) {

@@ -163,6 +163,29 @@ std::vector<RuleId> Finisher::first_calls(RuleId rule, std::vector<std::uint32_t
     return calls;
 }
 
+std::vector<bool> Finisher::reached_rules() const {
+    std::vector<bool> rules(program_->rules.size()), seen(program_->nodes.size());
+    std::vector<NodeId> open;
+    const auto reach = [&](RuleId rule) {
+        if (!rules[rule]) open.push_back(program_->rules[rule].begin);
+        rules[rule] = true;
+    };
+    reach(0);
+    while (!open.empty()) {
+        const NodeId at = open.back();
+        open.pop_back();
+        if (seen[at]) continue;
+        seen[at] = true;
+        const auto& node = program_->nodes[at];
+        for (std::uint32_t i = 0; i < node.edges; ++i) {
+            const Edge& edge = program_->edges[node.first_edge + i];
+            open.push_back(edge.to);
+            if (edge.kind == Edge::call || edge.kind == Edge::repeat) reach(called(edge));
+        }
+    }
+    return rules;
+}
+
 // Depth first, without recursion. A rule that is met again while it is open begins with itself.
 void Finisher::order_rules() {
     auto& rules = program_->rules;
@@ -173,9 +196,10 @@ void Finisher::order_rules() {
         RuleId rule;
         std::vector<RuleId> calls;
     };
+    const std::vector<bool> reached = reached_rules();
     auto number = static_cast<std::uint32_t>(rules.size());
     for (RuleId root = 0; root < rules.size(); ++root) {
-        if (state[root] != fresh) continue;
+        if (state[root] != fresh || !reached[root]) continue;
         state[root] = entered;
         std::vector<Visit> path;
         path.push_back({root, first_calls(root, seen)});

@@ -26,6 +26,7 @@ class Finisher {
 
     bool is_empty(const Edge& edge) const;
     RuleId called(const Edge& edge) const;
+    std::vector<bool> reached_rules() const;
     std::vector<RuleId> first_calls(RuleId rule, std::vector<std::uint32_t>& seen) const;
 
     std::unique_ptr<Program> program_;

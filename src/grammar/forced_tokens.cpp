@@ -7,8 +7,9 @@
 
 namespace cachalot::grammar {
 
-std::vector<std::int32_t> tokens_of_only_way(const Tokenizer& tokenizer, std::span<const std::int32_t> before,
-                                             std::string_view text) {
+std::optional<std::vector<std::int32_t>> tokens_of_only_way(const Tokenizer& tokenizer,
+                                                            std::span<const std::int32_t> before,
+                                                            std::string_view text, bool ends) {
     // Special tokens divide texts wherever they stand.
     std::string whole;
     for (const std::int32_t token : before) {
@@ -17,12 +18,14 @@ std::vector<std::int32_t> tokens_of_only_way(const Tokenizer& tokenizer, std::sp
     }
     const std::size_t begin = whole.size();
     whole += text;
-    whole.resize(whole.size() - incomplete_utf8_suffix(whole));
-    // The pieces into which texts are cut first are final but for the last one.
-    const auto pieces = pretokenize(whole);
-    if (pieces.empty()) return {};
-    const std::size_t end = whole.size() - pieces.back().size();
-    if (end <= begin) return {};
+    std::size_t end = whole.size();
+    if (!ends) {
+        // The pieces into which texts are cut first are final but for the last one.
+        whole.resize(whole.size() - incomplete_utf8_suffix(whole));
+        const auto pieces = pretokenize(whole);
+        end = pieces.empty() ? 0 : whole.size() - pieces.back().size();
+    }
+    if (end <= begin) return std::vector<std::int32_t>();
     std::vector<std::int32_t> tokens;
     std::size_t at = 0;
     bool divided = begin == 0;
@@ -32,7 +35,8 @@ std::vector<std::int32_t> tokens_of_only_way(const Tokenizer& tokenizer, std::sp
         at += tokenizer.bytes(token).size();
         divided = divided || at == begin;
     }
-    return divided ? tokens : std::vector<std::int32_t>();
+    if (!divided) return std::nullopt;
+    return tokens;
 }
 
 }  // namespace cachalot::grammar

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -11,9 +12,10 @@
 namespace cachalot::grammar {
 
 // A model has learnt texts as the tokenizer divides them. So `text` is divided together with the tokens
-// before it. Its last tokens, which would be others if the text went on, are left out; and there are none at
-// all where the tokenizer would not have divided between these tokens and `text`.
-std::vector<std::int32_t> tokens_of_only_way(const Tokenizer& tokenizer, std::span<const std::int32_t> before,
-                                             std::string_view text);
+// before it. Its last tokens, which would be others if the text went on, are left out unless a special token
+// follows (`ends`). Nothing where the tokenizer would not have divided between the tokens before and `text`.
+std::optional<std::vector<std::int32_t>> tokens_of_only_way(const Tokenizer& tokenizer,
+                                                            std::span<const std::int32_t> before,
+                                                            std::string_view text, bool ends);
 
 }  // namespace cachalot::grammar

@@ -18,20 +18,17 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr std::size_t kLongestWay = 512;   // bytes that are forced at once
 constexpr std::size_t kContextTokens = 8;  // that may decide how what follows is divided
 
-std::vector<Symbol> symbols_of(std::string_view bytes) {
-    std::vector<Symbol> symbols;
-    symbols.reserve(bytes.size());
-    for (const char c : bytes) symbols.push_back(static_cast<unsigned char>(c));
-    return symbols;
-}
-
 }  // namespace
 
 GrammarConstraint::GrammarConstraint(GrammarPtr grammar, std::shared_ptr<const TokenTrie> trie,
-                                     std::vector<std::int32_t> end_tokens)
-    : grammar_(std::move(grammar)), trie_(std::move(trie)), end_tokens_(std::move(end_tokens)) {
-    CACHALOT_CHECK(!end_tokens_.empty());
-    positions_.push_back(grammar_->states().begin());
+                                     std::vector<std::int32_t> end_tokens, std::vector<std::int32_t> marks,
+                                     std::span<const Symbol> begun)
+    : grammar_(std::move(grammar)),
+      trie_(std::move(trie)),
+      end_tokens_(std::move(end_tokens)),
+      marks_(std::move(marks)) {
+    CACHALOT_CHECK(!end_tokens_.empty() && kFirstMark + marks_.size() <= kSymbols);
+    positions_.push_back(grammar_->states().next(grammar_->states().begin(), begun));
 }
 
 GrammarConstraint::~GrammarConstraint() = default;
@@ -43,6 +40,14 @@ bool GrammarConstraint::complete() const {
 
 bool GrammarConstraint::ends(std::int32_t token) const {
     return std::find(end_tokens_.begin(), end_tokens_.end(), token) != end_tokens_.end();
+}
+
+std::vector<Symbol> GrammarConstraint::symbols_of(std::int32_t token) const {
+    if (const auto mark = std::find(marks_.begin(), marks_.end(), token); mark != marks_.end())
+        return {static_cast<Symbol>(kFirstMark + (mark - marks_.begin()))};
+    std::vector<Symbol> symbols;
+    for (const char c : trie_->bytes(token)) symbols.push_back(static_cast<unsigned char>(c));
+    return symbols;
 }
 
 bool GrammarConstraint::may_end() const { return !positions_.back().state || complete(); }
@@ -57,6 +62,10 @@ void GrammarConstraint::mask(std::span<float> logits) {
         if (index < logits.size() && logits[index] > kNever) kept.emplace_back(index, logits[index]);
     };
     if (may_end()) std::for_each(end_tokens_.begin(), end_tokens_.end(), keep);
+    for (std::size_t i = 0; i < marks_.size() && at.state; ++i) {
+        const auto symbol = static_cast<Symbol>(kFirstMark + i);
+        if (grammar_->states().next(at, {&symbol, 1}).state) keep(marks_[i]);
+    }
     if (allowed->bits.empty()) std::for_each(allowed->few.begin(), allowed->few.end(), keep);
     bool any = !kept.empty();
     for (std::size_t i = 0; i < allowed->bits.size() && !any; ++i)
@@ -84,12 +93,12 @@ bool GrammarConstraint::allows(std::int32_t token) const {
     if (ends(token)) return may_end();
     const Position& at = positions_.back();
     if (!at.state || token < 0 || static_cast<std::size_t>(token) >= trie_->vocabulary()) return false;
-    const auto symbols = symbols_of(trie_->bytes(token));
+    const auto symbols = symbols_of(token);
     return !symbols.empty() && grammar_->states().next(at, symbols).state;
 }
 
 void GrammarConstraint::accept(std::int32_t token) {
-    const auto symbols = symbols_of(trie_->bytes(token));
+    const auto symbols = symbols_of(token);
     const Position at = positions_.back();
     // A token that is no text, such as the end, is not in the language, so that nothing follows it.
     positions_.push_back(symbols.empty() || !at.state ? Position{at.arena, nullptr}
@@ -116,10 +125,24 @@ std::vector<std::int32_t> GrammarConstraint::find_forced() const {
     if (!at.state || !trie_->tokenizer()) return {};
     const auto way = grammar_->states().only_way(at, kLongestWay);
     if (way.empty()) return {};
-    std::string text;
-    for (const Symbol symbol : way) text += static_cast<char>(symbol);
-    const std::size_t context = std::min(kContextTokens, tokens_.size());
-    return tokens_of_only_way(*trie_->tokenizer(), std::span(tokens_).last(context), text);
+    std::vector<std::int32_t> tokens;
+    std::string text;  // between two marks
+    auto before = std::span(tokens_).last(std::min(kContextTokens, tokens_.size()));
+    for (const Symbol symbol : way) {
+        if (symbol < kFirstMark) {
+            text += static_cast<char>(symbol);
+            continue;
+        }
+        const auto part = tokens_of_only_way(*trie_->tokenizer(), before, text, true);
+        if (!part) return tokens;
+        tokens.insert(tokens.end(), part->begin(), part->end());
+        tokens.push_back(marks_[symbol - std::size_t{kFirstMark}]);
+        text.clear();
+        before = {};
+    }
+    if (const auto part = tokens_of_only_way(*trie_->tokenizer(), before, text, false))
+        tokens.insert(tokens.end(), part->begin(), part->end());
+    return tokens;
 }
 
 }  // namespace cachalot::grammar

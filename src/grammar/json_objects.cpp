@@ -19,7 +19,6 @@ constexpr std::size_t kMostParts = 64;  // into which patterns divide names
 
 }  // namespace
 
-// Whether there are no members but those with a name in the schema.
 bool JsonWriter::is_closed(const Shape& shape) const {
     bool named = !shape.required.empty();
     for (const auto& object : shape.objects) {
@@ -29,7 +28,6 @@ bool JsonWriter::is_closed(const Shape& shape) const {
     return named && !open_;
 }
 
-// Nothing if the object cannot be.
 std::optional<std::vector<JsonWriter::Member>> JsonWriter::members_of(const Shape& shape) {
     std::vector<Member> members;
     std::set<std::string_view> known;
@@ -40,7 +38,7 @@ std::optional<std::vector<JsonWriter::Member>> JsonWriter::members_of(const Shap
         if (!known.insert(name).second) return true;
         const auto schemas = shapes_.member(shape, name);
         const bool possible = schemas && (!names || names->accepts(name));
-        if (possible) members.push_back({name, required.contains(name), rule_of(*schemas)});
+        if (possible) members.push_back({name, required.contains(name), *schemas});
         return possible || !required.contains(name);
     };
     for (const auto& object : shape.objects)
@@ -57,7 +55,7 @@ void JsonWriter::write_member(NodeId from, NodeId to, const Member& member) {
     builder_.text(from, colon, Json(member.name).dump() + ":");
     builder_.skip(colon, value);
     builder_.text(colon, value, " ");
-    builder_.call(value, to, member.value);
+    builder_.call(value, to, rule_of(member.schemas));
 }
 
 void JsonWriter::write_object(NodeId from, NodeId to, const Shape& shape) {

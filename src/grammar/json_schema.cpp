@@ -10,7 +10,10 @@ namespace {
 GrammarPtr compile(const Json& schema, const Limits& limits, bool open) {
     SchemaSource source(schema, limits);
     Builder builder(limits);
-    JsonWriter(builder, source, limits, open).write_all();
+    const RuleId whole = builder.rule("#");
+    JsonWriter writer(builder, source, limits, open);
+    builder.call(builder.begin(whole), builder.end(whole), writer.rule_of({&schema}));
+    writer.write_all();
     return builder.finish();
 }
 

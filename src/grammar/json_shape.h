@@ -24,7 +24,7 @@
 
 namespace cachalot::grammar {
 
-// Schemas that all hold. Sorted, so that equal lists are the same place in the grammar.
+// Schemas that all hold.
 using SchemaList = std::vector<const Json*>;
 
 // What one schema says of arrays and of objects.

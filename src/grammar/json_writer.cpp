@@ -72,19 +72,18 @@ RuleId write_character(Builder& builder) {
 
 JsonWriter::JsonWriter(Builder& builder, SchemaSource& source, const Limits& limits, bool open)
     : builder_(builder), source_(source), limits_(limits), shapes_(source, limits), open_(open) {
-    const RuleId whole = builder_.rule("#");
     blank_ = write_blank(builder_);
     character_ = write_character(builder_);
-    builder_.call(builder_.begin(whole), builder_.end(whole), rule_of({&source.root()}));
 }
 
 RuleId JsonWriter::rule_of(SchemaList schemas) {
     for (const Json*& schema : schemas) schema = &shapes_.resolved(*schema);
     std::erase_if(schemas, [](const Json* schema) { return schema->is_object() && schema->empty(); });
     std::erase_if(schemas, [](const Json* schema) { return schema->is_boolean() && schema->get<bool>(); });
-    std::sort(schemas.begin(), schemas.end());
-    schemas.erase(std::unique(schemas.begin(), schemas.end()), schemas.end());
-    const auto [found, fresh] = rules_.try_emplace(schemas, 0);
+    SchemaList key = schemas;  // the order does not matter but for that of members
+    std::sort(key.begin(), key.end());
+    key.erase(std::unique(key.begin(), key.end()), key.end());
+    const auto [found, fresh] = rules_.try_emplace(std::move(key), 0);
     if (fresh) {
         found->second = builder_.rule(schemas.empty() ? "any value" : "value");
         waiting_.push_back({found->second, std::move(schemas)});

@@ -23,6 +23,12 @@ inline std::uint64_t less(std::uint64_t count, std::uint64_t by) {
 
 class JsonWriter {
   public:
+    struct Member {
+        std::string name;
+        bool required;
+        SchemaList schemas;
+    };
+
     // `open`: as the standard has it, objects have any members besides those of "properties", and arrays any
     // items behind "prefixItems", if nothing else is said; and the latter need not be complete.
     JsonWriter(Builder& builder, SchemaSource& source, const Limits& limits, bool open);
@@ -31,33 +37,33 @@ class JsonWriter {
     RuleId rule_of(SchemaList schemas);
     void write_all();
 
+    // Parts of it, for those who write values in a form of their own.
+    Shapes& shapes() { return shapes_; }
+    void write_shape(NodeId from, NodeId to, const Shape& shape);
+    // The members with a name in the schema, in order; nothing if there is no such object.
+    std::optional<std::vector<Member>> members_of(const Shape& shape);
+    // Whether there are no others.
+    bool is_closed(const Shape& shape) const;
+
   private:
-    struct Member {
-        std::string name;
-        bool required;
-        RuleId value;
-    };
     struct Waiting {
         RuleId rule;
         SchemaList schemas;
     };
 
     void write_rule(RuleId rule, const SchemaList& schemas);
-    void write_shape(NodeId from, NodeId to, const Shape& shape);
     void write_value(NodeId from, NodeId to, const Json& value);
     void write_values(NodeId from, NodeId to, const Shape& shape);
     RuleId number_rule(const NumberRange& range);
     RuleId string_rule(const Shape& shape);
     void write_array(NodeId from, NodeId to, const Shape& shape);
     void write_object(NodeId from, NodeId to, const Shape& shape);
-    std::optional<std::vector<Member>> members_of(const Shape& shape);
     // The rule of a member with a name that is not in the schema; none if there can be no such member.
     std::vector<RuleId> other_members(const Shape& shape, const std::vector<Member>& members);
     void write_member(NodeId from, NodeId to, const Member& member);
     void write_list(NodeId from, NodeId to, RuleId item, bool first, std::uint64_t least, std::uint64_t most);
     CharAutomaton names_of(const Shape& shape);
     RuleId after_comma(RuleId item);
-    bool is_closed(const Shape& shape) const;
 
     Builder& builder_;
     SchemaSource& source_;

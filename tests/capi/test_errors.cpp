@@ -331,7 +331,7 @@ TEST_F(CapiErrors, OptionsOfAnAnswerAreNamed) {
     EXPECT_THAT(refused([](auto& o) { o.json_schema = "{"; }), HasSubstr("json_schema"));
     EXPECT_THAT(refused([](auto& o) { o.json_schema = R"({"type": "thing"})"; }), HasSubstr("json_schema"));
     EXPECT_THAT(refused([](auto& o) { o.regex = "(a"; }), HasSubstr("regex: "));
-    EXPECT_THAT(refused([](auto& o) { o.grammar = "root ::="; }), HasSubstr("grammar: "));
+    EXPECT_THAT(refused([](auto& o) { o.grammar = "root ::= (\"a\""; }), HasSubstr("grammar: "));
     EXPECT_THAT(refused([](auto& o) { o.regex = o.grammar = "a"; }), HasSubstr("exclude each other"));
 }
 

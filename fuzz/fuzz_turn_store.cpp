@@ -23,7 +23,8 @@ struct Store {
             turn->calls.push_back({"call_1", "f", "{}"});
             TurnStore(folder.path(), {}).store("tenant", turn);
         }
-        // What a process has stored itself, it remembers elsewhere: only a store that is opened later finds it.
+        // What a process has stored itself, it remembers elsewhere: only a store that is opened later finds
+        // it.
         CACHALOT_CHECK(TurnStore(folder.path(), {}).find("tenant", "call_1"));
         database.emplace((folder.path() / "turns.db").string(), Sqlite::Open::write);
         Statement select(*database, "SELECT space FROM calls");

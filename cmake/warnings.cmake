@@ -1,12 +1,12 @@
 # Flags that every target shares, carried by an interface library so that they are stated once.
 add_library(cachalot_warnings INTERFACE)
-target_compile_options(cachalot_warnings INTERFACE
+target_compile_options(cachalot_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wno-unused-parameter -Wno-sign-compare
   -Wno-missing-field-initializers
   # Numerics: every kernel is compared with a scalar reference, so the compiler may not reassociate or contract.
-  -ffp-contract=off -fno-math-errno)
+  -ffp-contract=off -fno-math-errno>)
 if(CACHALOT_WERROR)
-  target_compile_options(cachalot_warnings INTERFACE -Werror)
+  target_compile_options(cachalot_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
 if(CACHALOT_SANITIZE)
   target_compile_options(cachalot_warnings INTERFACE -fsanitize=${CACHALOT_SANITIZE} -fno-sanitize-recover=all

@@ -31,14 +31,16 @@ class Stream {
 
     virtual ~Stream() = default;
 
-    // Work that may read and write memory of the device. It may throw: on the host, to the caller of run();
-    // elsewhere nothing that the stream was given after it runs, until synchronize() has thrown the
-    // exception.
+    // Work that may read and write memory of the device, if Device::shares_memory(); else it may only keep
+    // books. It may throw: on the host, to the caller of run(); elsewhere nothing that the stream was given
+    // after it runs, until synchronize() has thrown the exception.
     virtual void run(Work work) = 0;
 
     // Each side is memory of the device or of the host. Memory of the host stays as it is until the copy was
     // made.
     virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
+
+    virtual void zero(std::byte* to, std::size_t bytes) = 0;  // memory of the device
 
     virtual std::shared_ptr<Event> record() = 0;
     virtual void wait(const std::shared_ptr<Event>& event) = 0;  // what follows runs after it
@@ -65,6 +67,9 @@ class Device {
     virtual std::optional<std::uint64_t> free_memory() const = 0;
 
     virtual std::unique_ptr<Stream> make_stream() = 0;
+
+    // True where the host can look behind addresses of the device, in work of a stream.
+    virtual bool shares_memory() const { return true; }
 
     // True where giving work to a stream is slow, so that the boxes of a pass are recorded once and given
     // again for others.

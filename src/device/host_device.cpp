@@ -18,6 +18,9 @@ class HostStream final : public Stream {
     void copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
         if (bytes > 0) std::memcpy(to, from, bytes);
     }
+    void zero(std::byte* to, std::size_t bytes) override {
+        if (bytes > 0) std::memset(to, 0, bytes);
+    }
     std::shared_ptr<Event> record() override { return std::make_shared<Past>(); }
     void wait(const std::shared_ptr<Event>& /*event*/) override {}
     void synchronize() override {}

@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "device/cuda_device.h"
 #include "experts/streaming_engram_store.h"
 #include "experts/streaming_expert_store.h"
 #include "file/shared_queue.h"
 #include "kernels/observing_primitives.h"
 #include "kernels/tracing_primitives.h"
 #include "layers/host_backend.h"
+#include "layers/make_cuda_backend.h"
 
 namespace cachalot {
 namespace {
@@ -27,6 +29,15 @@ void check_decoder_prefill(const EngineOptions& o, const Config& config) {
     if (!o.route_trace.empty()) fail("decoder-prefill: a trace of routes needs all layers of all tokens");
 }
 
+// What a card cannot do yet.
+void check_card(const EngineOptions& o, const Config& config) {
+    check_cuda_model(config, o.layers.value_or(all_layers(config)));
+    constexpr const char* kRemedy = "not possible on a card yet; use --device cpu";
+    if (o.drafter) fail("a drafter: {}", kRemedy);
+    if (o.expert_cache) fail("a cache of experts: {}", kRemedy);
+    if (o.observer) fail("the inputs of products (imatrix): {}", kRemedy);
+}
+
 EngineOptions checked(EngineOptions o, const Model& model) {
     const Config& config = model.config;
     if (o.threads < 0 || o.threads > 1024) fail("threads: {} is out of range (0 to 1024)", o.threads);
@@ -41,6 +52,7 @@ EngineOptions checked(EngineOptions o, const Model& model) {
     if (o.drafter && o.layers != std::nullopt && *o.layers != all_layers(config))
         fail("a drafter: not supported for a part of the layers");
     if (o.engram_cache && !config.engram.present()) fail("a cache of Engram rows: the model has no tables");
+    if (o.device && card_of(*o.device)) check_card(o, config);
     return o;
 }
 
@@ -100,9 +112,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       kv_pool_(std::make_shared<KvPool>(
           KvLayout(model_->config, options_.kv, range_, options_.drafter ? model_->draft.get() : nullptr),
           options_.device ? options_.device : make_host_device())),
-      backend_(std::make_unique<HostBackend>(*primitives_, model_->config, model_->weights, *stores_.experts,
-                                             stores_.engram.get(), kv_pool_, range_, options_.trace,
-                                             options_.drafter ? model_->draft.get() : nullptr)) {
+      backend_(make_backend()) {
     if (options_.drafter) {
         const DraftModel& drafter = *model_->draft;
         if (!drafter.files().empty())
@@ -115,6 +125,14 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
     }
     if (!options_.route_trace.empty())
         recorder_ = std::make_unique<RouteRecorder>(options_.route_trace, ExpertRecords(*model_).header());
+}
+
+std::unique_ptr<Backend> Engine::make_backend() {
+    if (card_of(*kv_pool_->device()))
+        return make_cuda_backend(*primitives_, model_->config, model_->weights, kv_pool_, options_.trace);
+    return std::make_unique<HostBackend>(*primitives_, model_->config, model_->weights, *stores_.experts,
+                                         stores_.engram.get(), kv_pool_, range_, options_.trace,
+                                         options_.drafter ? model_->draft.get() : nullptr);
 }
 
 std::string Engine::problem() const {

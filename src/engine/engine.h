@@ -44,7 +44,8 @@ struct EngineOptions {
     std::optional<std::uint64_t> engram_cache;
     std::string route_trace;                 // file to write the choices of the routers to; empty: none
     std::optional<LayerRange> layers;        // a part of the model; none: all
-    std::shared_ptr<Device> device;          // whose memory states and activations are in; null: the host's
+    // Whose memory states and activations are in; null: the host's. A card (device/cuda_device.h) computes.
+    std::shared_ptr<Device> device;
     ActivationObserver* observer = nullptr;  // sees the inputs of every product; must outlive the engine
     // Of the tokens of a prompt the last so many go through all layers, the others only through those that
     // they leave rows in (Config::context_layers_end()). 0: all go through all layers.
@@ -132,6 +133,7 @@ class Engine {
     void observe_layers(LayerObserver observer) { backend_->observe(std::move(observer)); }
 
   private:
+    std::unique_ptr<Backend> make_backend();
     void check_files() const;
 
     std::shared_ptr<const Model> model_;

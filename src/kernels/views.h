@@ -16,6 +16,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/device_function.h"
+
 namespace cachalot {
 
 inline constexpr int kKvQuantGroup = 64;   // values of fp8_kv that share a scale
@@ -30,7 +32,7 @@ struct RowFormat {
 
     bool operator==(const RowFormat&) const = default;
 
-    std::int64_t bytes() const {
+    CACHALOT_BOTH std::int64_t bytes() const {
         switch (kind) {
             case Kind::fp8_kv:
                 return (size - rotary + 2 * rotary + (size - rotary) / kKvQuantGroup + 7) / 8 * 8;
@@ -49,8 +51,12 @@ struct RingView {
     std::int64_t capacity = 0;
     std::int64_t row_bytes = 0;
 
-    std::byte* row(std::int64_t position) const { return data + position % capacity * row_bytes; }
-    float* floats(std::int64_t position) const { return reinterpret_cast<float*>(row(position)); }
+    CACHALOT_BOTH std::byte* row(std::int64_t position) const {
+        return data + position % capacity * row_bytes;
+    }
+    CACHALOT_BOTH float* floats(std::int64_t position) const {
+        return reinterpret_cast<float*>(row(position));
+    }
 };
 
 // Rows by index. Row j is of the tokens j * ratio .. j * ratio + ratio - 1 and lies in the page of the last
@@ -63,11 +69,15 @@ struct PagedView {
     std::int64_t row_bytes = 0;
     std::int64_t offset = 0;  // of the first row in each page, bytes
 
-    static std::int64_t page_of(std::int64_t row, int ratio) { return ((row + 1) * ratio - 1) >> kPageShift; }
+    CACHALOT_BOTH static std::int64_t page_of(std::int64_t row, int ratio) {
+        return ((row + 1) * ratio - 1) >> kPageShift;
+    }
     // The first row of a page, or of a later one if the page has none.
-    static std::int64_t first_of(std::int64_t page, int ratio) { return (page << kPageShift) / ratio; }
+    CACHALOT_BOTH static std::int64_t first_of(std::int64_t page, int ratio) {
+        return (page << kPageShift) / ratio;
+    }
 
-    std::byte* row(std::int64_t index) const {
+    CACHALOT_BOTH std::byte* row(std::int64_t index) const {
         const auto page = page_of(index, ratio);
         return pages[page] + offset + (index - first_of(page, ratio)) * row_bytes;
     }

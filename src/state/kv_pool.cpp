@@ -1,7 +1,5 @@
 #include "state/kv_pool.h"
 
-#include <cstring>
-
 #include "base/error.h"
 
 namespace cachalot {
@@ -88,9 +86,7 @@ void KvPages::extend(std::int64_t written, std::int64_t length, Stream& stream) 
         ids_.push_back(pages.allocate());
         addresses_.push_back(pages.address(ids_.back()));
         // Rows end with padding that nobody writes, and a state is the same bytes wherever it was computed.
-        stream.run([page = addresses_.back(), bytes = static_cast<std::size_t>(pages.block_bytes())] {
-            std::memset(page, 0, bytes);
-        });
+        stream.zero(addresses_.back(), static_cast<std::size_t>(pages.block_bytes()));
     }
 }
 
@@ -102,9 +98,7 @@ void KvPages::truncate(std::int64_t pages) noexcept {
 }
 
 KvSlab::KvSlab(const std::shared_ptr<KvPool>& pool) : KvSlab(pool, Unfilled()) {
-    pool_->stream().run([to = address(), bytes = static_cast<std::size_t>(pool_->slabs().block_bytes())] {
-        std::memset(to, 0, bytes);
-    });
+    pool_->stream().zero(address(), static_cast<std::size_t>(pool_->slabs().block_bytes()));
 }
 
 KvSlab::KvSlab(const KvSlab& other) : KvSlab(other.pool_, Unfilled()) {

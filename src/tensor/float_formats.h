@@ -15,11 +15,15 @@
 #include <cstdint>
 #include <limits>
 
+#include "base/device_function.h"
+
 namespace cachalot {
 
-static inline float bf16_to_f32(std::uint16_t h) { return std::bit_cast<float>(std::uint32_t(h) << 16); }
+static inline CACHALOT_BOTH float bf16_to_f32(std::uint16_t h) {
+    return std::bit_cast<float>(std::uint32_t(h) << 16);
+}
 
-static inline std::uint16_t f32_to_bf16(float f) {
+static inline CACHALOT_BOTH std::uint16_t f32_to_bf16(float f) {
     auto bits = std::bit_cast<std::uint32_t>(f);
     if ((bits & 0x7fffffffu) > 0x7f800000u)
         return static_cast<std::uint16_t>((bits >> 16) | 0x40);  // keep NaN
@@ -27,9 +31,9 @@ static inline std::uint16_t f32_to_bf16(float f) {
     return static_cast<std::uint16_t>(bits >> 16);
 }
 
-static inline float round_to_bf16(float f) { return bf16_to_f32(f32_to_bf16(f)); }
+static inline CACHALOT_BOTH float round_to_bf16(float f) { return bf16_to_f32(f32_to_bf16(f)); }
 
-static inline float f16_to_f32(std::uint16_t h) {
+static inline CACHALOT_BOTH float f16_to_f32(std::uint16_t h) {
     std::uint32_t sign = std::uint32_t(h & 0x8000) << 16, exponent = (h >> 10) & 31, mantissa = h & 0x3ff;
     if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
     if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24
@@ -39,7 +43,7 @@ static inline float f16_to_f32(std::uint16_t h) {
     return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
-static inline std::uint16_t f32_to_f16(float f) {
+static inline CACHALOT_BOTH std::uint16_t f32_to_f16(float f) {
     auto bits = std::bit_cast<std::uint32_t>(f);
     auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000);
     bits &= 0x7fffffffu;
@@ -53,12 +57,12 @@ static inline std::uint16_t f32_to_f16(float f) {
     return sign | static_cast<std::uint16_t>((bits >> 13) - (112u << 10));
 }
 
-static inline float e8m0_to_f32(std::uint8_t e) {
+static inline CACHALOT_BOTH float e8m0_to_f32(std::uint8_t e) {
     if (e == 0xff) return std::numeric_limits<float>::quiet_NaN();
     return e == 0 ? 0x1p-127f : std::bit_cast<float>(std::uint32_t(e) << 23);
 }
 
-static inline float e4m3_to_f32(std::uint8_t b) {
+static inline CACHALOT_BOTH float e4m3_to_f32(std::uint8_t b) {
     if ((b & 0x7f) == 0x7f) return std::numeric_limits<float>::quiet_NaN();
     // The exponent field lands 120 below its place; the multiplication puts it right for subnormals, too.
     float magnitude = std::bit_cast<float>(std::uint32_t(b & 0x7f) << 20) * 0x1p120f;
@@ -66,7 +70,7 @@ static inline float e4m3_to_f32(std::uint8_t b) {
 }
 
 // Saturates at +-448. NaN gives 0x7f.
-static inline std::uint8_t f32_to_e4m3(float f) {
+static inline CACHALOT_BOTH std::uint8_t f32_to_e4m3(float f) {
     auto bits = std::bit_cast<std::uint32_t>(f);
     auto sign = static_cast<std::uint8_t>((bits >> 24) & 0x80);
     bits &= 0x7fffffffu;
@@ -82,10 +86,17 @@ static inline std::uint8_t f32_to_e4m3(float f) {
 
 inline constexpr float kE2m1[8] = {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f};
 
-static inline float e2m1_to_f32(std::uint8_t code) { return (code & 8) ? -kE2m1[code & 7] : kE2m1[code & 7]; }
+static inline CACHALOT_BOTH float e2m1_to_f32(std::uint8_t code) {
+#ifdef __CUDA_ARCH__  // no table; the product puts the exponent right, of the subnormal value, too
+    const float magnitude = std::bit_cast<float>(std::uint32_t(code & 7) << 22) * 0x1p126f;
+#else
+    const float magnitude = kE2m1[code & 7];
+#endif
+    return (code & 8) ? -magnitude : magnitude;
+}
 
 // Nearest code, ties to the even one, saturating at +-6.
-static inline std::uint8_t f32_to_e2m1(float f) {
+static inline CACHALOT_BOTH std::uint8_t f32_to_e2m1(float f) {
     float a = std::fabs(f);
     std::uint8_t code;
     if (a <= 0.25f)
@@ -109,12 +120,14 @@ static inline std::uint8_t f32_to_e2m1(float f) {
 
 // The exponent e of the smallest power of two 2^e >= v, for normal v > 0. Taken from the bits: ceil(log2f())
 // is wrong next to powers of two.
-static inline int ceil_log2(float v) {
+static inline CACHALOT_BOTH int ceil_log2(float v) {
     auto bits = std::bit_cast<std::uint32_t>(v);
     return static_cast<int>((bits >> 23) & 255) - 127 + ((bits & 0x7fffff) != 0);
 }
 
 // 2^e as a float for -126 <= e <= 127.
-static inline float exp2i(int e) { return std::bit_cast<float>(static_cast<std::uint32_t>(e + 127) << 23); }
+static inline CACHALOT_BOTH float exp2i(int e) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(e + 127) << 23);
+}
 
 }  // namespace cachalot

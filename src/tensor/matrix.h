@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/device_function.h"
 #include "tensor/dtype.h"
 
 namespace cachalot {
@@ -27,8 +28,8 @@ struct Matrix {
     std::int64_t scale_stride = 0;  // bytes from one row of scales to the next
     int fp8_block = 128;            // f8_e4m3: rows and columns that share a scale, 128 or 32
 
-    const std::byte* row(std::int64_t r) const { return data + r * stride; }
-    const std::uint8_t* row_scales(std::int64_t r) const {
+    CACHALOT_BOTH const std::byte* row(std::int64_t r) const { return data + r * stride; }
+    CACHALOT_BOTH const std::uint8_t* row_scales(std::int64_t r) const {
         return scales + (dtype == DType::f8_e4m3 ? r / fp8_block : r) * scale_stride;
     }
     // Rows of scales, where they are apart.

@@ -102,6 +102,9 @@ class FakeDevice final : public Device, public std::enable_shared_from_this<Fake
         void copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
             if (bytes > 0) run([=] { std::memcpy(to, from, bytes); });
         }
+        void zero(std::byte* to, std::size_t bytes) override {
+            if (bytes > 0) run([=] { std::memset(to, 0, bytes); });
+        }
         std::shared_ptr<Event> record() override {
             return std::make_shared<FakeEvent>(device_, queue_, queue_->given);
         }

@@ -33,7 +33,7 @@ test:
 	@ctest --preset release -j $(jobs)
 
 format:
-	@git ls-files '*.h' '*.cpp' '*.inl' | xargs clang-format -i
+	@git ls-files '*.h' '*.cpp' '*.inl' '*.cu' '*.cuh' | xargs clang-format -i
 
 clean:
 	@rm -rf build

@@ -166,7 +166,7 @@ cachalot_status cachalot_open(const char* path, const cachalot_options* options,
         auto opened = std::make_unique<cachalot_engine>();
         opened->opened = cachalot::server::open_service(service_options(path, read));
         opened->name = opened->opened->service->info().id;
-        opened->kernels = opened->opened->engine.primitives().kernels();
+        opened->kernels = opened->opened->engine.kernels();
         *engine = opened.release();
     });
 }

@@ -187,7 +187,7 @@ void print_json(const Engine& engine, const MachineLimits& limits, const TokenCo
                 const std::vector<Row>& rows) {
     nlohmann::ordered_json result = {{"machine",
                                       {{"processor", cpu_features().name},
-                                       {"backend", engine.primitives().name()},
+                                       {"backend", engine.processor()},
                                        {"read_bytes_per_second", limits.read_bytes_per_second},
                                        {"float_ops_per_second", limits.float_ops_per_second},
                                        {"int8_ops_per_second", limits.int8_ops_per_second}}},
@@ -200,7 +200,7 @@ void print_json(const Engine& engine, const MachineLimits& limits, const TokenCo
 
 void print_table(const Engine& engine, const MachineLimits& limits, const TokenCost& cost,
                  const std::vector<Row>& rows) {
-    print_line(fmt::format("{}, {}", cpu_features().name, engine.primitives().name()));
+    print_line(fmt::format("{}, {}", cpu_features().name, engine.processor()));
     print_line(fmt::format("limits    memory {}/s, float32 {:.0f} Gop/s, int8 {:.0f} Gop/s",
                            human_bytes(static_cast<std::uint64_t>(limits.read_bytes_per_second)),
                            limits.float_ops_per_second / 1e9, limits.int8_ops_per_second / 1e9));

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/command_line.h"
 #include "cli/option_value.h"
+#include "engine/choose_device.h"
 #include "experts/engram_budget.h"
 #include "file/json.h"
 #include "file/text_file.h"
@@ -19,6 +20,11 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
     app.add_option("-m,--model", path, "GGUF file (of a split model the first part) or release directory")
         ->type_name("PATH");
     if (!engine) return;
+    app.add_option("--device", device,
+                   "the processor that computes: cpu, cuda (the first card of NVIDIA) or cuda:N; "
+                   "auto: the first card if it can compute the model and has room for it, else the processor")
+        ->check(checked_by(check_device_name))
+        ->capture_default_str();
     app.add_option("-t,--threads", threads, "threads; 0: one per core")
         ->check(CLI::Range(0, 1024))
         ->type_name("N");

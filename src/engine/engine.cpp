@@ -135,6 +135,15 @@ std::unique_ptr<Backend> Engine::make_backend() {
                                          options_.drafter ? model_->draft.get() : nullptr);
 }
 
+std::string Engine::processor() const {
+    return card_of(*kv_pool_->device()) ? kv_pool_->device()->name() : primitives_->name();
+}
+
+std::string Engine::kernels() const {
+    const CudaCard* card = card_of(*kv_pool_->device());
+    return card ? fmt::format("cuda {}.{}", card->compute / 10, card->compute % 10) : primitives_->kernels();
+}
+
 std::string Engine::problem() const {
     auto problem = watch_->problem();
     return problem.empty() && draft_watch_ ? draft_watch_->problem() : problem;

@@ -42,8 +42,8 @@ struct EngineOptions {
     // With Engram tables: bytes for rows of them that are kept, while the others are read from disk; none:
     // the tables are mapped.
     std::optional<std::uint64_t> engram_cache;
-    std::string route_trace;                 // file to write the choices of the routers to; empty: none
-    std::optional<LayerRange> layers;        // a part of the model; none: all
+    std::string route_trace;           // file to write the choices of the routers to; empty: none
+    std::optional<LayerRange> layers;  // a part of the model; none: all
     // Whose memory states and activations are in; null: the host's. A card (device/cuda_device.h) computes.
     std::shared_ptr<Device> device;
     ActivationObserver* observer = nullptr;  // sees the inputs of every product; must outlive the engine
@@ -75,6 +75,10 @@ class Engine {
     Primitives& primitives() { return *primitives_; }
     const Primitives& primitives() const { return *primitives_; }
     Backend& backend() { return *backend_; }
+    // Of the processor that computes. "cpu avx2 x2", "cuda:0 NVIDIA H200": for people.
+    std::string processor() const;
+    // "cpu avx2", "cuda 9.0": engines with the same compute the same numbers.
+    std::string kernels() const;
     const EngineOptions& options() const { return options_; }
     std::int64_t context() const { return options_.context; }
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/human_bytes.h"
 #include "base/memory_limit.h"
+#include "engine/choose_device.h"
 #include "engine/memory_plan.h"
 #include "experts/cache_floor.h"
 #include "experts/engram_budget.h"
@@ -209,12 +210,16 @@ Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& 
     options.kv = o.kv;
     options.context = o.context;
     options.decoder_prefill = decoder_prefill_tokens(o, model->config);
-    options.drafter = uses_drafter(o, *model);
+    options.device = choose_device(o, *model);
+    options.drafter = !options.device && uses_drafter(o, *model);
     options.route_trace = o.route_trace;
     options.observer = o.observer;
     options.log = o.log;
     options.trace = o.trace;
-    choose_experts(o, *model, options);
+    if (options.device)
+        options.chunk = o.chunk > 0 ? o.chunk : kResidentChunk;
+    else
+        choose_experts(o, *model, options);
     Engine engine(std::move(model), options);
     const int wanted = o.threads > 0 ? o.threads : available_cores();
     if (const int missing = wanted - engine.primitives().threads(); missing > 0)

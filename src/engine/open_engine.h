@@ -25,8 +25,9 @@ using NoteSink = std::function<void(const std::string& note)>;
 
 // Options have the meaning, and in messages the names, that they have on the command line.
 struct OpenEngineOptions {
-    std::string path;  // GGUF file or release directory; see find_model()
-    int threads = 0;   // 0: one per available core
+    std::string path;             // GGUF file or release directory; see find_model()
+    std::string device = "auto";  // "auto", "cpu", "cuda" or "cuda:N"; see choose_device()
+    int threads = 0;              // 0: one per available core
     CpuOptions::Numa numa = CpuOptions::Numa::automatic;
     Precision precision = Precision::fast;
     KvPrecision kv = KvPrecision::reference;

@@ -15,7 +15,7 @@ ChainKey state_fingerprint(const Engine& engine, const Hash128& model) {
     const auto& o = engine.options();
     auto text = fmt::format("states {};activations {};rows {};kernels {};model {}", kFormat,
                             o.precision == Precision::exact ? "exact" : "fast",
-                            o.kv == KvPrecision::f32 ? "f32" : "reference", engine.primitives().kernels(),
+                            o.kv == KvPrecision::f32 ? "f32" : "reference", engine.kernels(),
                             hex(model));
     if (o.layers && *o.layers != all_layers(engine.model().config))
         text += fmt::format(";layers {} to {}", o.layers->first, o.layers->last);

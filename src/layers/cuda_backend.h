@@ -26,8 +26,8 @@ namespace cachalot {
 
 class CudaBackend final : public Backend {
   public:
-    // The pool's device is a card. Copies the weights there; throws as CudaWeights does. The host's primitives
-    // run sample(). All but the pool outlive the backend.
+    // The pool's device is a card. Copies the weights there; throws as CudaWeights does. The host's
+    // primitives run sample(). All but the pool outlive the backend.
     CudaBackend(Primitives& host, const Config& config, const Weights& weights,
                 const std::shared_ptr<KvPool>& pool, Trace* trace = nullptr);
 

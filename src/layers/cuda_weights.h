@@ -1,5 +1,5 @@
-// The weights of a model in the memory of a card, as they lie in the files. Boxes name a weight as it is known
-// on the host and get the same weight on the card.
+// The weights of a model in the memory of a card, as they lie in the files. Boxes name a weight as it is
+// known on the host and get the same weight on the card.
 #pragma once
 
 #include <unordered_map>

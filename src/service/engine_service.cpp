@@ -6,13 +6,24 @@
 
 #include "base/background.h"
 #include "base/memory_limit.h"
+#include "device/cuda_device.h"
 #include "service/engine_job.h"
 
 namespace cachalot::server {
 namespace {
 
+// Of a card what the weights have left, but for activations and what else passes need; and as much as the
+// host can hold, where the rings of states at rest lie.
+std::int64_t memory_for_states(const Engine& engine) {
+    const Device& device = *engine.kv_pool()->device();
+    const auto free = card_of(device) ? device.free_memory() : std::nullopt;
+    return free ? static_cast<std::int64_t>(std::min(*free / 4 * 3, memory_limit().total / 2))
+                : default_kv_memory();
+}
+
 SchedulerOptions with_memory(SchedulerOptions options, const Engine& engine) {
-    if (options.memory == 0) options.memory = std::max(default_kv_memory(), Scheduler::least_memory(engine));
+    if (options.memory == 0)
+        options.memory = std::max(memory_for_states(engine), Scheduler::least_memory(engine));
     return options;
 }
 

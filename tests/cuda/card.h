@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -86,7 +88,8 @@ inline const cuda::Grids& grids_on_card() {
     return grids;
 }
 
-// No number differs by more than `tolerance` times the largest magnitude of what is expected, and each is one.
+// No number differs by more than `tolerance` times the largest magnitude of what is expected, and each is
+// one.
 inline void expect_near(std::span<const float> actual, std::span<const float> expected, double tolerance) {
     ASSERT_EQ(actual.size(), expected.size());
     double largest = 0, most = 0;

@@ -23,7 +23,6 @@ using test::RandomData;
 using Kind = RowFormat::Kind;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
 struct Shape {
     int ratio = 0;
     bool overlap = false, indexer = false, rounds = false;
@@ -32,7 +31,6 @@ struct Shape {
 constexpr int D = 128, kKey = 64, kRotary = 64, kHeads = 11, kIndexHeads = 6, kWindow = 40, kTop = 16;
 constexpr std::int64_t kTokens = 768;  // of a sequence, at most
 constexpr int kPages = kTokens / 256, kSequences = 2;
-
 // Where the rows of the layer lie: on the host in rings that hold all tokens, on the card in rings as they
 // are, or, where bytes are to be compared, in those of the host.
 struct Places {
@@ -225,7 +223,7 @@ class Card {
           frequencies_(w.frequencies) {}
 
     void begin(const Pass& p) {
-        int longest = std::max(p.count[0], p.count[1]);
+        const int longest = std::max(p.count[0], p.count[1]);
         std::int64_t scratch = 0;
         for (int i = 0; i < 5; ++i) {
             const RowRing& r = places_.rings[i];
@@ -365,7 +363,6 @@ TEST_P(CardAttention, IsThatOfTheReference) {
     std::int64_t length[kSequences] = {};
     const int passes[][kSequences] = {{1, 200}, {3, 1}, {130, 66}, {1, 1}, {65, 64}, {2, 300}, {300, 1}};
     for (const auto& counts : passes) {
-        SCOPED_TRACE(length[0]);
         Pass p(shape, length, counts, random);
         card.begin(p);
         card.remember(p);

@@ -3,11 +3,11 @@
 //   q [rows, heads, D], keys: window rows, compressed rows -> out [rows, heads, D]
 //   out_h = sum over keys of p_h k / (sum of p_h + exp(sink_h)), p_h = exp(q_h . k / sqrt(D))
 //
-// A block computes kHeads heads of one row (grid: heads / kHeads, rows; 256 threads). It goes through the keys
-// kTile at a time: all threads decode them to shared memory, each warp takes the scores of some pairs of head
-// and key, then each thread adds its dims of the values, for all heads. The maximum of the scores so far is
-// subtracted, and what was added before is scaled when it grows, so any number of keys takes the same memory.
-// The order of the sums depends on nothing but the number of keys.
+// A block computes kHeads heads of one row (grid: heads / kHeads, rows; 256 threads). It goes through the
+// keys kTile at a time: all threads decode them to shared memory, each warp takes the scores of some pairs of
+// head and key, then each thread adds its dims of the values, for all heads. The maximum of the scores so far
+// is subtracted, and what was added before is scaled when it grows, so any number of keys takes the same
+// memory. The order of the sums depends on nothing but the number of keys.
 #include "device/cuda_error.h"
 #include "kernels/cuda/attend.h"
 #include "kernels/cuda/row_format.cuh"

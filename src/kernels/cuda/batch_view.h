@@ -29,8 +29,8 @@ struct BatchView {
     int longest = 0;                                    // rows of the sequence that has most
 };
 
-// A ring of a layer (state/row_ring.h). What does not fit into it beside the old rows that are still needed is
-// computed in a larger one, in the sequence's scratch memory.
+// A ring of a layer (state/row_ring.h). What does not fit into it beside the old rows that are still needed
+// is computed in a larger one, in the sequence's scratch memory.
 struct RingPlace {
     std::int64_t offset = 0;  // in the slab, bytes
     std::int64_t row_bytes = 0;

@@ -4,13 +4,13 @@
 //   scores:   I[row, j] = sum over heads of relu(q_h . k_j) * w_h / sqrt(n * heads), for the visible keys j
 //   select:   the top_k best of each row, ascending; of equal ones those that come first
 //
-// Scores: a block holds the queries of a row in shared memory (heads x n floats, 32 KB in V4) and works on keys
-// j = 4 * block + warp, + 4 * blocks, ...; a warp decodes a key, and each lane multiplies it with heads lane,
-// lane + 32. The order in which heads are added is fixed. grid: (most_visible / 64, at most 64; rows).
+// Scores: a block holds the queries of a row in shared memory (heads x n floats, 32 KB in V4) and works on
+// keys j = 4 * block + warp, + 4 * blocks, ...; a warp decodes a key, and each lane multiplies it with heads
+// lane, lane + 32. The order in which heads are added is fixed. grid: (most_visible / 64, at most 64; rows).
 //
-// Select: a block for each row finds the top_k-th best score by its digits, 8 bits at a time from the highest:
-// floats are mapped to integers of the same order. Then it goes through the scores in order and writes the
-// number of each that is better, and of those that are equal as many as are left.
+// Select: a block for each row finds the top_k-th best score by its digits, 8 bits at a time from the
+// highest: floats are mapped to integers of the same order. Then it goes through the scores in order and
+// writes the number of each that is better, and of those that are equal as many as are left.
 #include "device/cuda_error.h"
 #include "kernels/cuda/choose.h"
 #include "kernels/cuda/row_format.cuh"

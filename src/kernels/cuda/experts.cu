@@ -2,10 +2,10 @@
 //
 //   x [rows, H] ─ gate, up [I, H] ─► inner [rows, top_k + 1, I] ─ down [H, I] ─► y [rows, H]
 //
-// Slot s of a row is its choice s; the last slot is the shared expert. A warp computes one row of gate and the
-// same row of up for one slot (grid: I / 8, slots, rows), then one row of y, slot after slot, so that the sum
-// over the slots has the order of the choices (grid: H / 8, rows). Experts that several rows chose are read
-// once for each of them.
+// Slot s of a row is its choice s; the last slot is the shared expert. A warp computes one row of gate and
+// the same row of up for one slot (grid: I / 8, slots, rows), then one row of y, slot after slot, so that the
+// sum over the slots has the order of the choices (grid: H / 8, rows). Experts that several rows chose are
+// read once for each of them.
 #include "device/cuda_error.h"
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/experts.h"

@@ -185,8 +185,8 @@ CACHALOT_BOTH inline void q6_k(const std::uint8_t* row, std::int64_t g, float* o
     }
 }
 
-// Patterns: value i of one is step times the magnitude that its digit i stands for, which is kBits wide; bit i
-// of `signs` set: it is negative.
+// Patterns: value i of one is step times the magnitude that its digit i stands for, which is kBits wide; bit
+// i of `signs` set: it is negative.
 template <int kBits, class Magnitude>
 CACHALOT_BOTH void put_pattern(unsigned pattern, unsigned signs, float step, float* out,
                                const Magnitude& magnitude) {

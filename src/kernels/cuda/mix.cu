@@ -6,9 +6,9 @@
 //   spread:  X_k = post[k] out + sum over j of comb[j][k] X_j
 //
 // A mix is two kernels. One takes the products of v with the rows of fn, and its sum of squares, a block for
-// each (grid: 25 or 5, rows; 256 threads): fn is a megabyte and a half in V4-Flash, more than one multiprocessor can read
-// in time. The other has a block for each row: its last warp makes comb doubly stochastic while the others
-// collapse the streams.
+// each (grid: 25 or 5, rows; 256 threads): fn is a megabyte and a half in V4-Flash, more than one
+// multiprocessor can read in time. The other has a block for each row: its last warp makes comb doubly
+// stochastic while the others collapse the streams.
 #include "device/cuda_error.h"
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/formats.h"
@@ -46,8 +46,8 @@ __global__ void __launch_bounds__(kThreads) mix_dots_kernel(const __grid_constan
     if (threadIdx.x == 0) c.dots[row * MixCall::kDots + j] = sum;
 }
 
-// c[j][k] in lane 4j + k, of the first half of a warp: softmax over k, then alternating normalisation, columns
-// last.
+// c[j][k] in lane 4j + k, of the first half of a warp: softmax over k, then alternating normalisation,
+// columns last.
 __device__ float sinkhorn(float c, int iterations, float eps) {
     const auto over_k = [](float v) {
         v += __shfl_xor_sync(kAllLanes, v, 1);

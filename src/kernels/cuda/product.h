@@ -10,8 +10,8 @@
 namespace cachalot::cuda {
 
 // y[row, 0..w.rows) = w x[row] for each projection, in one launch; at most kMostProjections. Activations stay
-// float32. Columns are a multiple of 32; addresses are of the card, the Projections and the Matrices that they
-// name are of the host.
+// float32. Columns are a multiple of 32; addresses are of the card, the Projections and the Matrices that
+// they name are of the host.
 inline constexpr std::size_t kMostProjections = 16;
 void project(std::span<const Projection> projections, int rows, const Grids& grids, CudaStreamHandle stream);
 

@@ -7,8 +7,8 @@
 //
 // All kernels have a block for each row (grid: rows), which holds the row in shared memory. Groups are pooled
 // in a kernel of their own, behind the one that fills the rings, since a group may have rows of many blocks.
-// Without overlap a group has `ratio` tokens of n channels; with it twice as many: the first n channels of the
-// tokens of the group before, and the last n of its own.
+// Without overlap a group has `ratio` tokens of n channels; with it twice as many: the first n channels of
+// the tokens of the group before, and the last n of its own.
 #include "device/cuda_error.h"
 #include "kernels/cuda/remember.h"
 #include "kernels/cuda/row_format.cuh"

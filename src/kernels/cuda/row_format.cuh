@@ -81,7 +81,8 @@ __device__ inline float row_element(const RowFormat& format, const std::byte* ro
     return e4m3_to_f32(bytes[i]) * e8m0_to_f32(bytes[plain + 2 * format.rotary + i / kKvQuantGroup]);
 }
 
-// x[0, n), in shared memory: rounded as encode_row(fp4_key) and reading it again would. A warp for each group.
+// x[0, n), in shared memory: rounded as encode_row(fp4_key) and reading it again would. A warp for each
+// group.
 __device__ inline void round_fp4(float* x, int n) {
     for (int g = warp(); g < n / kKeyQuantGroup; g += warps()) {
         const int first = g * kKeyQuantGroup;

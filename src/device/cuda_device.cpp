@@ -18,7 +18,9 @@ constexpr int kOldestCompute = 80;  // as in src/kernels/cuda
 const char* remedy(cudaError_t status) {
     switch (status) {
         case cudaErrorInsufficientDriver:
-            return "the driver is older than the CUDA that this program was built with: update the driver";
+            return "there is no driver of NVIDIA, or one that is older than the CUDA that this program was "
+                   "built "
+                   "with: install a newer one";
         case cudaErrorNoKernelImageForDevice:
         case cudaErrorInvalidDeviceFunction:
         case cudaErrorUnsupportedPtxVersion:

@@ -129,7 +129,8 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
 
 std::unique_ptr<Backend> Engine::make_backend() {
     if (card_of(*kv_pool_->device()))
-        return make_cuda_backend(*primitives_, model_->config, model_->weights, kv_pool_, options_.trace);
+        return make_cuda_backend(*primitives_, model_->config, model_->weights, kv_pool_, options_.precision,
+                                 options_.trace);
     return std::make_unique<HostBackend>(*primitives_, model_->config, model_->weights, *stores_.experts,
                                          stores_.engram.get(), kv_pool_, range_, options_.trace,
                                          options_.drafter ? model_->draft.get() : nullptr);

@@ -9,6 +9,8 @@
 #include "kernels/cuda/product.h"
 #include "kernels/cuda/route.h"
 #include "kernels/cuda/rows.h"
+#include "kernels/cuda/stream_experts.h"
+#include "kernels/cuda/stream_product.h"
 #include "layers/make_cuda_backend.h"
 #include "layers/rope.h"
 
@@ -16,6 +18,8 @@ namespace cachalot {
 namespace {
 
 constexpr int kMostRecordedRows = 64;
+// Passes of so many rows stream weights; a few rows at a time, since activations lie in shared memory.
+constexpr int kMostStreamedRows = 16, kStreamedTogether = cuda::kMostStreamedTogether;
 constexpr int kMostRows = 32768;  // a grid has at most 65535 blocks in two of its directions
 
 // Tokens that a sequence may have in passes of the same class. There are few, since each is another graph.
@@ -44,16 +48,19 @@ void check_cuda_model(const Config& c, const LayerRange& range) {
 }
 
 std::unique_ptr<Backend> make_cuda_backend(Primitives& host, const Config& config, const Weights& weights,
-                                           const std::shared_ptr<KvPool>& pool, Trace* trace) {
-    return std::make_unique<CudaBackend>(host, config, weights, pool, trace);
+                                           const std::shared_ptr<KvPool>& pool, Precision precision,
+                                           Trace* trace) {
+    return std::make_unique<CudaBackend>(host, config, weights, pool, precision, trace);
 }
 
 CudaBackend::CudaBackend(Primitives& host, const Config& config, const Weights& weights,
-                         const std::shared_ptr<KvPool>& pool, Trace* trace)
+                         const std::shared_ptr<KvPool>& pool, Precision precision, Trace* trace)
     : host_(host),
       config_(config),
       weights_(weights),
       pool_(pool),
+      card_(*card_of(*pool->device())),
+      precision_(precision),
       trace_(trace),
       stream_(pool_->stream()),
       on_card_(weights, pool_->device(), stream_),
@@ -183,8 +190,19 @@ void CudaBackend::project(std::span<const Projection> projections, int rows) {
     std::vector<Projection> on_card(projections.begin(), projections.end());
     std::vector<Matrix> matrices;
     matrices.reserve(on_card.size());
-    for (Projection& p : on_card) p.weight = &matrices.emplace_back(on_card_.matrix(*p.weight));
-    cuda::project(on_card, rows, on_card_.grids(), handle());
+    for (Projection& p : on_card) {
+        p.weight = &matrices.emplace_back(on_card_.matrix(*p.weight));
+        p.float_inputs |= precision_ == Precision::exact;
+    }
+    if (rows > kMostStreamedRows || !cuda::can_stream(on_card, std::min(rows, kStreamedTogether), card_))
+        return cuda::project(on_card, rows, on_card_.grids(), handle());
+    for (int first = 0; first < rows; first += kStreamedTogether) {
+        cuda::project_streamed(on_card, std::min(kStreamedTogether, rows - first), card_, handle());
+        for (Projection& p : on_card) {
+            p.x += kStreamedTogether * p.x_stride;
+            p.y += kStreamedTogether * p.y_stride;
+        }
+    }
 }
 
 void CudaBackend::embed() {
@@ -222,8 +240,8 @@ void CudaBackend::expert_input(int l) {
         const Config& c = config_;
         const LayerWeights& w = layer(l);
         mix(w.expert_mix, w.expert_norm);
-        const Projection router{&w.router, a_.x.address(), c.hidden_size, a_.router_logits.address(),
-                                c.experts};
+        Projection router{&w.router, a_.x.address(), c.hidden_size, a_.router_logits.address(), c.experts};
+        router.float_inputs = true;  // near ties are common
         project({&router, 1}, rows());
         RouteCall route;
         route.rows = rows();
@@ -256,7 +274,21 @@ void CudaBackend::experts(int l) {
         call.limit = c.swiglu_limit[size(l)];
         call.shared_limit = c.swiglu_limit_shared[size(l)];
         call.grids = on_card_.grids();
-        cuda::experts(call, handle());
+        const ExpertWeights layout = on_card_.expert(layer(l).experts.front());
+        if (precision_ == Precision::fast && call.rows <= kMostStreamedRows &&
+            cuda::can_stream_experts(layout, call.shared, std::min(call.rows, kStreamedTogether), call.top_k,
+                                     card_)) {
+            for (int left = rows(); left > 0; left -= kStreamedTogether) {
+                call.rows = std::min(left, kStreamedTogether);
+                cuda::experts_streamed(call, layout, card_, handle());
+                call.x += call.rows * c.hidden_size;
+                call.y += call.rows * c.hidden_size;
+                call.ids += call.rows * c.experts_per_token;
+                call.weights += call.rows * c.experts_per_token;
+            }
+        } else {
+            cuda::experts(call, handle());
+        }
         spread();
     });
     if (observer_) show(l);

@@ -6,7 +6,8 @@
 // a graph, and replayed: the kernels find tokens and positions where those of the pass before were. There is
 // one graph for each number of rows and each class of depth, which shapes the grids.
 //
-// Activations are float32, whatever the precision that was asked for.
+// Passes of few rows stream weights that they can (kernels/cuda/stream.cuh), with activations that are
+// rounded to int8 unless Precision::exact was asked for; all other products keep activations in float32.
 #pragma once
 
 #include <functional>
@@ -17,7 +18,7 @@
 #include "base/trace.h"
 #include "device/cuda_device.h"
 #include "device/cuda_graph.h"
-#include "kernels/primitives.h"
+#include "kernels/cpu/cpu_options.h"
 #include "layers/backend.h"
 #include "layers/cuda_batch.h"
 #include "layers/cuda_weights.h"
@@ -29,7 +30,7 @@ class CudaBackend final : public Backend {
     // The pool's device is a card. Copies the weights there; throws as CudaWeights does. The host's
     // primitives run sample(). All but the pool outlive the backend.
     CudaBackend(Primitives& host, const Config& config, const Weights& weights,
-                const std::shared_ptr<KvPool>& pool, Trace* trace = nullptr);
+                const std::shared_ptr<KvPool>& pool, Precision precision, Trace* trace = nullptr);
 
     PassOutput pass(const Batch& batch, const std::function<void()>& issue) override;
     void embed() override;
@@ -112,6 +113,8 @@ class CudaBackend final : public Backend {
     const Config& config_;
     const Weights& weights_;
     const std::shared_ptr<KvPool> pool_;
+    const CudaCard& card_;
+    const Precision precision_;
     Trace* const trace_;
     Stream& stream_;
     const CudaWeights on_card_;

@@ -10,7 +10,8 @@ void check_cuda_model(const Config& /*config*/, const LayerRange& /*range*/) {
 
 std::unique_ptr<Backend> make_cuda_backend(Primitives& /*host*/, const Config& /*config*/,
                                            const Weights& /*weights*/,
-                                           const std::shared_ptr<KvPool>& /*pool*/, Trace* /*trace*/) {
+                                           const std::shared_ptr<KvPool>& /*pool*/, Precision /*precision*/,
+                                           Trace* /*trace*/) {
     CACHALOT_CHECK(!"a program with CUDA");
 }
 

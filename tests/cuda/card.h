@@ -21,6 +21,8 @@
 
 namespace cachalot::test {
 
+inline std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
 inline const std::shared_ptr<Device>& card() {
     static const std::shared_ptr<Device> device = make_cuda_device(0);
     return device;

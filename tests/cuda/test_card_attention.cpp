@@ -19,10 +19,10 @@ using test::card_stream;
 using test::expect_near;
 using test::OnCard;
 using test::RandomData;
+using test::size;
 
 using Kind = RowFormat::Kind;
 
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 struct Shape {
     int ratio = 0;
     bool overlap = false, indexer = false, rounds = false;

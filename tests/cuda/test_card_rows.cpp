@@ -15,8 +15,7 @@ using test::MatrixOnCard;
 using test::OnCard;
 using test::RandomData;
 using test::RandomMatrix;
-
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+using test::size;
 
 TEST(CardRows, AnglesAreThoseOfTheHostAtAnyDepth) {
     CACHALOT_NEEDS_CARD();

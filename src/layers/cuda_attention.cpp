@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/attend.h"
+#include "kernels/cuda/attend_split.h"
 #include "kernels/cuda/choose.h"
 #include "kernels/cuda/remember.h"
 #include "kernels/cuda/rows.h"
@@ -52,6 +53,14 @@ std::int64_t CudaBackend::scratch_bytes(int longest) const {
         most = std::max(most, divide_scratch(all, longest));
     }
     return most;
+}
+
+// That a row of the pass may see.
+std::int64_t CudaBackend::most_keys(int l) const {
+    const LayerShape& shape = config_.shape(l);
+    const std::int64_t rows = shape.ratio ? depth_ / shape.ratio : 0;
+    return config_.sliding_window +
+           (shape.index_source >= 0 ? std::min<std::int64_t>(rows, config_.index_top_k) : rows);
 }
 
 void CudaBackend::copy_rings(int l, bool open) {
@@ -199,7 +208,10 @@ void CudaBackend::attend(int l) {
         if (shape.index_source >= 0) call.selected = a_.selected.address();
         call.top_k = c.index_top_k;
         call.sinks = on_card_.floats(layer(l).attention.sinks);
-        cuda::attend(call, handle());
+        if (rounds_inputs() && cuda::can_split(call))
+            cuda::attend_split(call, most_keys(l), a_.attend_parts.address(), handle());
+        else
+            cuda::attend(call, handle());
         copy_rings(l, false);
     });
 }

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "kernels/cuda/attend.h"
+#include "kernels/cuda/attend_split.h"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/mix.h"
 #include "kernels/cuda/product.h"
@@ -79,6 +80,10 @@ const float* CudaBackend::frequencies(bool compressed) const {
     return frequencies_.address() + (compressed ? config_.rope_dim / 2 : 0);
 }
 
+bool CudaBackend::rounds_inputs() const {
+    return precision_ == Precision::fast && rows() <= kMostStreamedRows;
+}
+
 RotaryView CudaBackend::rotary(bool compressed) const {
     return {a_.cosine[compressed].address(), a_.sine[compressed].address(), config_.rope_dim / 2};
 }
@@ -126,6 +131,11 @@ void CudaBackend::make_room() {
     room(a_.index_q, n * c.index_heads * c.index_head_dim);
     room(a_.index_weights, n * c.index_heads);
     if (visible > c.index_top_k) room(a_.scores, n * visible);
+    if (rounds_inputs()) {
+        std::int64_t parts = 0;
+        for (int l = 0; l < c.layers; ++l) parts = std::max(parts, cuda::parts_of_keys(most_keys(l)));
+        room(a_.attend_parts, n * c.heads * parts * (c.head_dim + 2));
+    }
     room(a_.selected, n * c.index_top_k);
     room(a_.router_logits, n * c.experts);
     room(a_.expert_weights, n * c.experts_per_token);
@@ -275,7 +285,7 @@ void CudaBackend::experts(int l) {
         call.shared_limit = c.swiglu_limit_shared[size(l)];
         call.grids = on_card_.grids();
         const ExpertWeights layout = on_card_.expert(layer(l).experts.front());
-        if (precision_ == Precision::fast && call.rows <= kMostStreamedRows &&
+        if (rounds_inputs() &&
             cuda::can_stream_experts(layout, call.shared, std::min(call.rows, kStreamedTogether), call.top_k,
                                      card_)) {
             for (int left = rows(); left > 0; left -= kStreamedTogether) {

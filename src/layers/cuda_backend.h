@@ -64,7 +64,7 @@ class CudaBackend final : public Backend {
         Buffer<float> streams{device}, x{device}, out{device}, dots{device}, post{device}, comb{device};
         Buffer<float> q_low{device}, q{device}, attended{device}, kv{device}, output_low{device};
         Buffer<float> pool_kv{device}, pool_gate{device}, index_kv{device}, index_gate{device};
-        Buffer<float> index_q{device}, index_weights{device}, scores{device};
+        Buffer<float> index_q{device}, index_weights{device}, scores{device}, attend_parts{device};
         Buffer<std::int32_t> selected{device};
         Buffer<float> router_logits{device}, expert_weights{device}, expert_inner{device};
         Buffer<std::int32_t> expert_ids{device};  // [layers, rows, k]
@@ -90,6 +90,7 @@ class CudaBackend final : public Backend {
 
     CudaStreamHandle handle() const { return cuda_handle(stream_); }
     int rows() const { return batch_.view().rows; }
+    bool rounds_inputs() const;  // whether kernels for few rows are used, whose results are not exact
     const LayerWeights& layer(int l) const { return weights_.layers[static_cast<std::size_t>(l)]; }
     const LayerLayout& layout(int l) const { return pool_->layout().layer(l); }
     RotaryView rotary(bool compressed) const;
@@ -106,6 +107,7 @@ class CudaBackend final : public Backend {
         cuda::RingPlace window, kv, score, index_kv, index_score;
     };
     Rings rings(int layer) const;
+    std::int64_t most_keys(int layer) const;
     std::int64_t scratch_bytes(int longest) const;
     void copy_rings(int layer, bool open);
 

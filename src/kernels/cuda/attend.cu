@@ -10,6 +10,7 @@
 // memory. The order of the sums depends on nothing but the number of keys.
 #include "device/cuda_error.h"
 #include "kernels/cuda/attend.h"
+#include "kernels/cuda/attend_keys.cuh"
 #include "kernels/cuda/row_format.cuh"
 
 namespace cachalot::cuda {
@@ -19,37 +20,6 @@ constexpr int kThreads = 256, kHeads = 8, kTile = 16;
 constexpr int kDims = kMostHeadDim / kThreads;  // most of a thread
 
 extern __shared__ float memory[];
-
-// What a row sees.
-struct Keys {
-    const AttendCall& call;
-    RingView window;
-    PagedView compressed;
-    const std::int32_t* selected;  // null: all
-    std::int64_t oldest;           // position of the first in the window
-    std::int64_t windows, count;   // in the window, in all
-
-    __device__ Keys(const AttendCall& c, std::int64_t row) : call(c) {
-        const std::int64_t position = c.batch.positions[row];
-        const Sequence& s = c.batch.sequences[c.batch.sequence[row]];
-        window = c.window.view(s);
-        oldest = max(std::int64_t(0), position - c.window_size + 1);
-        windows = position + 1 - oldest;
-        count = windows;
-        selected = nullptr;
-        if (c.ratio == 0) return;
-        compressed = c.compressed.view(s);
-        const std::int64_t visible = (position + 1) / c.ratio;
-        const bool chosen = c.selected && visible > c.top_k;
-        if (chosen) selected = c.selected + row * c.top_k;
-        count += chosen ? c.top_k : visible;
-    }
-    __device__ float element(std::int64_t key, int i) const {
-        if (key < windows) return row_element(call.window_format, window.row(oldest + key), i);
-        const std::int64_t at = key - windows;
-        return row_element(call.compressed_format, compressed.row(selected ? selected[at] : at), i);
-    }
-};
 
 __global__ void __launch_bounds__(kThreads) attend_kernel(const __grid_constant__ AttendCall c) {
     const std::int64_t row = blockIdx.y;
@@ -69,7 +39,8 @@ __global__ void __launch_bounds__(kThreads) attend_kernel(const __grid_constant_
     for (std::int64_t first = 0; first < seen.count; first += kTile) {
         const int tile = static_cast<int>(min(std::int64_t(kTile), seen.count - first));
         __syncthreads();
-        for (int i = thread; i < tile * D; i += kThreads) keys[i] = seen.element(first + i / D, i % D);
+        for (int i = thread; i < tile * D; i += kThreads)
+            keys[i] = row_element(seen.format(first + i / D), seen.row(first + i / D), i % D);
         __syncthreads();
         for (int pair = warp(); pair < heads * kTile; pair += warps()) {
             const int h = pair / kTile, k = pair % kTile;

@@ -7,10 +7,10 @@
 // of down: so all blocks have the same work, whichever experts were chosen. Slot s of a row is its choice s;
 // the last slot is the shared expert, whose weights are known before the choice is, so it comes first.
 //
-//   inner: a unit is a row of gate and the same row of up, of one slot of one row of x, through the ring one after the
-//          other, or together where they are short
-//   output: a unit is kTogether rows of y; through the ring go these rows of down of one slot after the other,
-//          whose products are added in the lanes
+//   inner:   a unit is a row of gate and the same row of up, of one slot of one row of x, through the ring
+//            one after the other, or together where they are short
+//   output:  a unit is kTogether rows of y; through the ring go these rows of down of one slot after the
+//            other, whose products are added in the lanes
 //
 // Lane i computes groups of 32 columns i, i + 32, ...; then the lanes are summed. Experts that several rows
 // chose are read for each of them; the second time from the cache.
@@ -71,7 +71,7 @@ struct InnerUnit {
 };
 
 template <DType kType>
-__global__ void __launch_bounds__(kThreads) inner_streamed_kernel(const __grid_constant__ Call call) {
+__global__ void __launch_bounds__(kThreads, 2) inner_streamed_kernel(const __grid_constant__ Call call) {
     extern __shared__ __align__(128) std::byte memory[];
     __shared__ __align__(8) std::uint64_t barriers[kWarps * kSlots];
     const ExpertsCall& c = call.c;
@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(kThreads) inner_streamed_kernel(const __grid_c
 __device__ int rows_of_piece(int bytes) { return min(kTogether, kSlotBytes / bytes); }
 
 template <DType kType>
-__global__ void __launch_bounds__(kThreads) output_streamed_kernel(const __grid_constant__ Call call) {
+__global__ void __launch_bounds__(kThreads, 2) output_streamed_kernel(const __grid_constant__ Call call) {
     extern __shared__ __align__(128) std::byte memory[];
     __shared__ __align__(8) std::uint64_t barriers[kWarps * kSlots];
     const ExpertsCall& c = call.c;

@@ -81,24 +81,93 @@ __device__ float times_bf16(const uint4& w, const float4& low, const float4& hig
            odd(w.z) * high.y + even(w.w) * high.z + odd(w.w) * high.w;
 }
 
+// The inputs of a block's run, in shared memory: kRows rows of each.
 template <int kRows>
-__global__ void __launch_bounds__(kWarps* kWarp) project_streamed_kernel(const __grid_constant__ Parts all) {
+struct Inputs {
+    std::byte* rounded;
+    float* floats;
+    int base, columns;  // number of the first input
+
+    __device__ RoundedRow rounded_row_of(int input, int r) const {
+        return rounded_row(rounded_at(input, r), columns);
+    }
+    __device__ const float4* floats_of(int input, int r) const {
+        return reinterpret_cast<const float4*>(floats + ((input - base) * kRows + r) * columns);
+    }
+    __device__ std::byte* rounded_at(int input, int r) const {
+        return rounded + ((input - base) * kRows + r) * rounded_row_bytes(columns);
+    }
+    // Of all threads of the block.
+    __device__ void fill(const Parts& all) {
+        const int thread = static_cast<int>(threadIdx.x), threads = kWarps * kWarp;
+        for (int i = 0; i < all.count; ++i) {
+            const Part& p = all.part[i];
+            const bool new_input = i == 0 || all.part[i - 1].input != p.input;
+            if (!new_input || p.input < base || p.input >= base + all.inputs) continue;
+            for (int r = 0; r < kRows; ++r) {
+                const float* x = p.x + r * p.x_stride;
+                if (all.any_rounded)
+                    round_row<ColumnOrder::plain>(x, columns, rounded_at(p.input, r), thread, threads);
+                // Pieces of 8: the first halves, then the second ones, so that lanes read neighbouring
+                // pieces.
+                auto* to = reinterpret_cast<float4*>(floats + ((p.input - base) * kRows + r) * columns);
+                for (int k = thread; all.any_float && k < columns / 4; k += threads)
+                    to[k % 2 * (columns / 8) + k / 2] = reinterpret_cast<const float4*>(x)[k];
+            }
+        }
+    }
+};
+
+// Adds the lane's share of columns [first, first + columns) of a row of weights, which begin at `w`.
+template <int kRows>
+__device__ void add_products(const Part& p, const std::byte* w, int first, int columns,
+                             const Inputs<kRows>& x, float (&sum)[kRows]) {
+    if (p.rounded) {
+#pragma unroll 2
+        for (int g = lane(); g < columns / 32; g += kWarp) {
+            const Group<DType::q8_0> group(w, g);
+            const int at = first / 32 + g;
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+                const RoundedRow row = x.rounded_row_of(p.input, r);
+                sum[r] += group.times(row.first(at), row.second(at)) * row.scales[at];
+            }
+        }
+    } else {
+#pragma unroll 2
+        for (int c = lane(); c < columns / 8; c += kWarp) {
+            const uint4 eight = reinterpret_cast<const uint4*>(w)[c];
+            const int at = first / 8 + c;
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+                const float4* row = x.floats_of(p.input, r);
+                sum[r] += times_bf16(eight, row[at], row[x.columns / 8 + at]);
+            }
+        }
+    }
+}
+
+template <int kRows>
+__global__ void __launch_bounds__(kWarps* kWarp, 2)
+    project_streamed_kernel(const __grid_constant__ Parts all) {
     extern __shared__ __align__(128) std::byte memory[];
     __shared__ __align__(8) std::uint64_t barriers[kWarps * kSlots];
     const Layout layout(all, kRows);
-    std::byte* const rounded = memory + layout.ring;
-    auto* const floats = reinterpret_cast<float*>(rounded + layout.rounded);
-    const int first = all.first_unit[blockIdx.x], last = all.first_unit[blockIdx.x + 1], K = all.columns;
+    const int first = all.first_unit[blockIdx.x], last = all.first_unit[blockIdx.x + 1];
+    const auto row_of = [](const Part& p, int unit) {
+        return std::int64_t(unit - p.first_unit) * p.together;
+    };
+    const auto rows_of = [](const Part& p, std::int64_t row) {
+        return min(std::int64_t(p.together), p.rows - row);
+    };
 
     Ring<kSlots> ring(memory + warp() * kSlots * kSlotBytes, barriers + warp() * kSlots, kSlotBytes);
     Cursor asks(all, first + warp()), takes = asks;
     const auto ask = [&] {
         while (!ring.full() && asks.unit < last) {
             const Part& p = all.part[asks.part];
-            const std::int64_t row = std::int64_t(asks.unit - p.first_unit) * p.together;
-            const std::int64_t bytes = p.pieces > 1
-                                           ? p.row_bytes / p.pieces
-                                           : p.row_bytes * min(std::int64_t(p.together), p.rows - row);
+            const std::int64_t row = row_of(p, asks.unit);
+            const std::int64_t bytes = p.pieces > 1 ? p.row_bytes / p.pieces : p.row_bytes * rows_of(p, row);
             if (lane() == 0) {
                 ring.expect(static_cast<unsigned>(bytes));
                 ring.copy(0, p.weights + row * p.row_bytes + asks.piece * bytes,
@@ -111,62 +180,19 @@ __global__ void __launch_bounds__(kWarps* kWarp) project_streamed_kernel(const _
     ask();
     wait_for_inputs();
     let_next_begin();
-
-    // The inputs of the block's run.
-    const int base = first < last ? all.part[Cursor(all, first).part].input : 0;
-    const auto rounded_of = [&](int input, int r) {
-        return rounded + ((input - base) * kRows + r) * rounded_row_bytes(K);
-    };
-    const auto floats_of = [&](int input, int r) { return floats + ((input - base) * kRows + r) * K; };
-    for (int i = 0; i < all.count; ++i) {
-        const Part& p = all.part[i];
-        const bool new_input = i == 0 || all.part[i - 1].input != p.input;
-        if (!new_input || p.input < base || p.input >= base + all.inputs) continue;
-        for (int r = 0; r < kRows; ++r) {
-            const float* x = p.x + r * p.x_stride;
-            if (all.any_rounded)
-                round_row<ColumnOrder::plain>(x, K, rounded_of(p.input, r), static_cast<int>(threadIdx.x),
-                                              kWarps * kWarp);
-            // Pieces of 8: the first halves, then the second ones, so that lanes read neighbouring pieces.
-            for (int k = static_cast<int>(threadIdx.x); all.any_float && k < K / 4; k += kWarps * kWarp)
-                reinterpret_cast<float4*>(floats_of(p.input, r))[k % 2 * (K / 8) + k / 2] =
-                    reinterpret_cast<const float4*>(x)[k];
-        }
-    }
+    Inputs<kRows> x{memory + layout.ring, reinterpret_cast<float*>(memory + layout.ring + layout.rounded),
+                    first < last ? all.part[Cursor(all, first).part].input : 0, all.columns};
+    x.fill(all);
     __syncthreads();
 
     float sum[kRows] = {};
     for (; takes.unit < last; takes.next(all)) {
         const Part& p = all.part[takes.part];
         const std::byte* slot = ring.take();
-        const std::int64_t row = std::int64_t(takes.unit - p.first_unit) * p.together;
-        const int rows = static_cast<int>(min(std::int64_t(p.together), p.rows - row));
-        const int columns = K / p.pieces, first_column = takes.piece * columns;
+        const std::int64_t row = row_of(p, takes.unit);
+        const int rows = static_cast<int>(rows_of(p, row)), columns = all.columns / p.pieces;
         for (int i = 0; i < rows; ++i) {
-            const std::byte* w = slot + i * p.row_bytes;
-            if (p.rounded) {
-#pragma unroll 2
-                for (int g = lane(); g < columns / 32; g += kWarp) {
-                    const Group<DType::q8_0> group(w, g);
-#pragma unroll
-                    for (int r = 0; r < kRows; ++r) {
-                        const RoundedRow x = rounded_row(rounded_of(p.input, r), K);
-                        const int at = first_column / 32 + g;
-                        sum[r] += group.times(x.first(at), x.second(at)) * x.scales[at];
-                    }
-                }
-            } else {
-#pragma unroll 2
-                for (int c = lane(); c < columns / 8; c += kWarp) {
-                    const uint4 eight = reinterpret_cast<const uint4*>(w)[c];
-#pragma unroll
-                    for (int r = 0; r < kRows; ++r) {
-                        const auto* x = reinterpret_cast<const float4*>(floats_of(p.input, r));
-                        const int at = first_column / 8 + c;
-                        sum[r] += times_bf16(eight, x[at], x[K / 8 + at]);
-                    }
-                }
-            }
+            add_products(p, slot + i * p.row_bytes, takes.piece * columns, columns, x, sum);
             if (takes.piece + 1 < p.pieces) continue;  // the row goes on in the next slot
 #pragma unroll
             for (int r = 0; r < kRows; ++r) {

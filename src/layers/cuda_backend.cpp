@@ -204,7 +204,7 @@ void CudaBackend::project(std::span<const Projection> projections, int rows) {
         p.weight = &matrices.emplace_back(on_card_.matrix(*p.weight));
         p.float_inputs |= precision_ == Precision::exact;
     }
-    if (rows > kMostStreamedRows || !cuda::can_stream(on_card, std::min(rows, kStreamedTogether), card_))
+    if (!rounds_inputs() || !cuda::can_stream(on_card, std::min(rows, kStreamedTogether), card_))
         return cuda::project(on_card, rows, on_card_.grids(), handle());
     for (int first = 0; first < rows; first += kStreamedTogether) {
         cuda::project_streamed(on_card, std::min(kStreamedTogether, rows - first), card_, handle());

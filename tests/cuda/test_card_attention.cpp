@@ -48,8 +48,8 @@ struct Places {
         for (int i = 0; i < 5; ++i) {
             if (i > 0 && s.ratio == 0) break;
             if (i > 2 && !s.indexer) break;
-            const std::int64_t keep = all_tokens ? kTokens : i == 0 ? kWindow - 1 : groups * s.ratio - 1;
-            rings[i] = {slab_bytes, row_bytes[i], keep, 0};
+            const std::int64_t keep = i == 0 ? kWindow - 1 : groups * s.ratio - 1;
+            rings[i] = {slab_bytes, row_bytes[i], keep, all_tokens ? kTokens : 0};
             slab_bytes += rings[i].bytes();
         }
         if (s.ratio == 0) return;

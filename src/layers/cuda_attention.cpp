@@ -208,7 +208,7 @@ void CudaBackend::attend(int l) {
         if (shape.index_source >= 0) call.selected = a_.selected.address();
         call.top_k = c.index_top_k;
         call.sinks = on_card_.floats(layer(l).attention.sinks);
-        if (rounds_inputs() && cuda::can_split(call))
+        if (splits_attention() && cuda::can_split(call))
             cuda::attend_split(call, most_keys(l), a_.attend_parts.address(), handle());
         else
             cuda::attend(call, handle());

@@ -90,6 +90,7 @@ class CudaBackend final : public Backend {
 
     CudaStreamHandle handle() const { return cuda_handle(stream_); }
     int rows() const { return batch_.view().rows; }
+    bool splits_attention() const;
     bool rounds_inputs() const;  // whether kernels for few rows are used, whose results are not exact
     const LayerWeights& layer(int l) const { return weights_.layers[static_cast<std::size_t>(l)]; }
     const LayerLayout& layout(int l) const { return pool_->layout().layer(l); }

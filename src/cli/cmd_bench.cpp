@@ -19,7 +19,7 @@ namespace {
 struct BenchOptions {
     ModelOptions model;
     std::vector<std::int64_t> prefill = {512}, decode = {32}, depths = {0};
-    std::vector<int> parallel = {1};
+    std::vector<int> parallel = {1}, rows;
     int repetitions = 3;
     bool json = false;
 };
@@ -50,6 +50,19 @@ struct Row {
         const double middle = tokens_per_second();
         return std::sqrt(
             mean([&](const Repetition& r) { return std::pow(r.tokens_per_second - middle, 2); }));
+    }
+};
+
+// Passes of several rows of one sequence, as drafts are verified.
+struct Passes {
+    int rows;
+    std::int64_t depth;
+    std::vector<double> seconds;  // of a pass, by repetition
+    std::vector<double> of_one;   // the same as a multiple of a pass of one row, in the same repetition
+
+    static double median(std::vector<double> values) {
+        std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
+        return values[values.size() / 2];
     }
 };
 
@@ -132,14 +145,54 @@ Row measure(Engine& engine, const ReadingTarget& memory, const KvCheckpoint& sta
             experts, engram};
 }
 
+// Seconds of a pass over the next `rows` tokens.
+double time_passes(Engine& engine, const KvCheckpoint& start, std::int64_t passes, int rows, int run) {
+    auto state = engine.new_state();
+    state.restore(start);
+    const auto tokens = varied_tokens(passes * rows, engine.model().config.vocab_size, run);
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::size_t done = 0; done < tokens.size(); done += static_cast<std::size_t>(rows)) {
+        Batch batch;
+        batch.add(state, std::span(tokens).subspan(done, static_cast<std::size_t>(rows)), RowsKind::verify,
+                  Batch::Logits::all);
+        engine.step(batch);
+    }
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() /
+           static_cast<double>(passes);
+}
+
+// All numbers of rows in turns, since what a machine has to give changes.
+std::vector<Passes> measure_passes(Engine& engine, const KvCheckpoint& start, const BenchOptions& o) {
+    std::vector<Passes> all;
+    for (int rows : o.rows) all.push_back({rows, start.length, {}, {}});
+    const std::int64_t passes = std::max<std::int64_t>(1, o.decode.front());
+    for (int i = -1; i < o.repetitions; ++i) {  // the first run warms up
+        const double one = time_passes(engine, start, passes, 1, i + 1);
+        for (auto& p : all) {
+            const double seconds = p.rows == 1 ? one : time_passes(engine, start, passes, p.rows, i + 1);
+            if (i < 0) continue;
+            p.seconds.push_back(seconds);
+            p.of_one.push_back(seconds / one);
+        }
+    }
+    return all;
+}
+
+struct Measured {
+    std::vector<Row> rows;
+    std::vector<Passes> passes;
+};
+
 // At each depth, which is filled once, all that was asked for.
-std::vector<Row> measure_all(Engine& engine, const ReadingTarget& memory, const BenchOptions& o) {
+Measured measure_all(Engine& engine, const ReadingTarget& memory, const BenchOptions& o) {
     std::int64_t most = 0;
     for (auto n : o.prefill) most = std::max(most, n);
     for (auto n : o.decode) most = std::max(most, n);
+    for (int n : o.rows) most = std::max(most, n * std::max<std::int64_t>(1, o.decode.front()));
     auto depths = o.depths;
     std::sort(depths.begin(), depths.end());
-    std::vector<Row> rows;
+    Measured measured;
+    auto& rows = measured.rows;
     auto state = engine.new_state();
     for (auto depth : depths) {
         if (depth < 0 || depth + most > engine.context())
@@ -158,8 +211,10 @@ std::vector<Row> measure_all(Engine& engine, const ReadingTarget& memory, const 
             for (int parallel : o.parallel)
                 if (n > 0)
                     rows.push_back(measure(engine, memory, start, "decode", n, parallel, o.repetitions));
+        if (!o.rows.empty())
+            for (auto& passes : measure_passes(engine, start, o)) measured.passes.push_back(passes);
     }
-    return rows;
+    return measured;
 }
 
 nlohmann::ordered_json row_json(const Row& r, int threads) {
@@ -183,8 +238,16 @@ nlohmann::ordered_json row_json(const Row& r, int threads) {
     return row;
 }
 
+nlohmann::ordered_json passes_json(const Passes& p) {
+    return {{"rows", p.rows},
+            {"depth", p.depth},
+            {"seconds", Passes::median(p.seconds)},
+            {"of_one_row", Passes::median(p.of_one)},
+            {"each", p.of_one}};
+}
+
 void print_json(const Engine& engine, const MachineLimits& limits, const TokenCost& cost,
-                const std::vector<Row>& rows) {
+                const Measured& measured) {
     nlohmann::ordered_json result = {{"machine",
                                       {{"processor", cpu_features().name},
                                        {"backend", engine.primitives().name()},
@@ -194,8 +257,21 @@ void print_json(const Engine& engine, const MachineLimits& limits, const TokenCo
                                      {"bytes_per_token", cost.bytes},
                                      {"operations_per_token", cost.operations},
                                      {"model", engine.model().checkpoint->source()}};
-    for (const auto& r : rows) result["rows"].push_back(row_json(r, engine.primitives().threads()));
+    for (const auto& r : measured.rows) result["rows"].push_back(row_json(r, engine.primitives().threads()));
+    for (const auto& p : measured.passes) result["passes"].push_back(passes_json(p));
     print_line(result.dump(2));
+}
+
+void print_passes(const std::vector<Passes>& passes) {
+    if (passes.empty()) return;
+    print_line(fmt::format("{:<8} {:>7} {:>8} {:>12} {:>14} {:>18}", "pass of", "rows", "depth", "median",
+                           "of one row", "least to most"));
+    for (const Passes& p : passes) {
+        const auto [least, most] = std::minmax_element(p.of_one.begin(), p.of_one.end());
+        print_line(fmt::format("{:<8} {:>7} {:>8} {:>9.3f} ms {:>14.2f} {:>10.2f} to {:.2f}", "", p.rows,
+                               p.depth, 1e3 * Passes::median(p.seconds), Passes::median(p.of_one), *least,
+                               *most));
+    }
 }
 
 void print_table(const Engine& engine, const MachineLimits& limits, const TokenCost& cost,
@@ -230,7 +306,8 @@ void print_table(const Engine& engine, const MachineLimits& limits, const TokenC
 void bench(const BenchOptions& o) {
     Engine engine = o.model.engine();
     const ReadingTarget memory;  // from the beginning, so that it is known to be in the peak
-    auto rows = measure_all(engine, memory, o);
+    auto measured = measure_all(engine, memory, o);
+    auto& rows = measured.rows;
     o.model.write_profile();
     const auto limits = measure_limits(engine.primitives(), engine.options().isa, memory);
     const auto cost = token_cost(engine.model().config, engine.model().weights);
@@ -247,7 +324,9 @@ void bench(const BenchOptions& o) {
                            ? one.tokens_per_second * static_cast<double>(cost.bytes) / one.reading
                            : one.tokens_per_second * static_cast<double>(cost.operations) / peak;
             });
-    o.json ? print_json(engine, limits, cost, rows) : print_table(engine, limits, cost, rows);
+    if (o.json) return print_json(engine, limits, cost, measured);
+    print_table(engine, limits, cost, rows);
+    print_passes(measured.passes);
 }
 
 }  // namespace
@@ -281,6 +360,13 @@ void add_bench(CLI::App& app) {
         ->check(CLI::Range(1, 256))
         ->delimiter(',')
         ->capture_default_str()
+        ->type_name("N,..");
+    command
+        ->add_option("--rows", o->rows,
+                     "also time passes over so many tokens of one sequence, as drafts are verified; as many "
+                     "passes as tokens of an answer")
+        ->check(CLI::Range(1, 256))
+        ->delimiter(',')
         ->type_name("N,..");
     command->add_option("-r,--repetitions", o->repetitions, "measurements of each")
         ->check(CLI::Range(1, 1000))

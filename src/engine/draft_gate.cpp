@@ -32,6 +32,7 @@ void DraftRecord::judged(int accepted_now, int proposed_now) {
     right_ += accepted_now;
     seen_ +=
         accepted_now + (accepted_now < proposed_now);  // nothing is known of what follows the first mistake
+    streak_ = std::min(accepted_now + (accepted_now == proposed_now ? streak_ : 0), kLongestDraft);
     accepted += accepted_now;
     proposed += proposed_now;
     ++drafts;
@@ -72,7 +73,7 @@ int DraftGate::length(std::span<const double> survival, int sequences, int besid
 }
 
 int DraftGate::length(const DraftRecord& record, int sequences, int beside, int most) const {
-    return length(survival_of(record.acceptance(), most), sequences, beside);
+    return length(survival_of(record.acceptance(), std::min(most, record.reach())), sequences, beside);
 }
 
 }  // namespace cachalot

@@ -6,6 +6,7 @@
 // draft is tried again after a while.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -19,6 +20,9 @@ class DraftRecord {
 
     // The probability that the next drafted token is right if all before it were.
     double acceptance() const { return right_ / seen_; }
+    // So many tokens are worth a try: few until some were right, since nothing is known of the text yet, and
+    // after that twice as many as were right without a mistake between them.
+    int reach() const { return std::max(kFirstReach, 2 * streak_); }
 
     std::int64_t proposed = 0, accepted = 0;  // tokens, so far
     std::int64_t drafts = 0;                  // that were verified
@@ -26,7 +30,9 @@ class DraftRecord {
   private:
     void forget(double part);
     static constexpr double kPriorRight = 1.5, kPriorSeen = 2;
+    static constexpr int kFirstReach = 2;
     double right_ = kPriorRight, seen_ = kPriorSeen;
+    int streak_ = 0;  // tokens that were right since the last mistake
 };
 
 class DraftGate {
@@ -38,7 +44,7 @@ class DraftGate {
     // that costs more than it brings. survival [tokens]: the probability that a token and all before it are
     // right. `beside`: rows of prompts in the same pass, which make every token dearer.
     int length(std::span<const double> survival, int sequences, int beside) const;
-    // The same for up to `most` tokens, by what is known of the sequence.
+    // The same for up to `most` tokens, by what is known of the sequence, and within its reach.
     int length(const DraftRecord& record, int sequences, int beside, int most) const;
 
   private:

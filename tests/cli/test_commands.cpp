@@ -224,6 +224,20 @@ TEST_F(Commands, BenchPrintsItsRows) {
     }
     auto text = run("bench -p 16 -n 4 -r 1 --parallel 1,3").out;
     for (auto part : {"tokens/s", "per token", "MB", "Mop", "%"}) EXPECT_THAT(text, HasSubstr(part));
+    EXPECT_THAT(text, testing::Not(HasSubstr("of one row")));
+}
+
+TEST_F(Commands, BenchTimesPassesOfSeveralRows) {
+    const auto passes = json::parse(run("bench -p 0 -n 4 -d 0,20 -r 2 --rows 1,3 --json").out)["passes"];
+    ASSERT_EQ(passes.size(), 4u);
+    for (const auto& pass : passes) {
+        EXPECT_GT(pass["seconds"], 0);
+        EXPECT_EQ(pass["each"].size(), 2u);
+        if (pass["rows"] == 1) EXPECT_EQ(pass["of_one_row"], 1);
+    }
+    EXPECT_EQ(passes[3]["rows"], 3);
+    EXPECT_EQ(passes[3]["depth"], 20);
+    EXPECT_THAT(run("bench -p 0 -n 4 -r 1 --rows 2").out, HasSubstr("of one row"));
 }
 
 TEST_F(Commands, ProfilesSayWhereTheTimeGoes) {

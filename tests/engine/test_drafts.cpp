@@ -92,7 +92,7 @@ TEST(DraftGate, DraftsSoonerBesidePrompts) {
 }
 
 TEST(DraftGate, TriesAtFirstAndAgainAfterAWhile) {
-    EXPECT_EQ(DraftGate().length(DraftRecord(), 1, 0, 5), 5);
+    EXPECT_EQ(DraftGate().length(DraftRecord(), 1, 0, 5), 2);
     DraftGate gate = measured(1, 0.4);
     DraftRecord record = right_in(0);
     ASSERT_EQ(gate.length(record, 1, 0, 5), 0);
@@ -100,6 +100,22 @@ TEST(DraftGate, TriesAtFirstAndAgainAfterAWhile) {
     for (; gate.length(record, 1, 0, 5) == 0 && skipped < 10'000; ++skipped) record.skipped();
     EXPECT_GT(skipped, 20);
     EXPECT_LT(skipped, 1000);
+}
+
+// A text of which nothing is known costs few rows; one that goes on as drafted soon gets the longest drafts.
+TEST(DraftGate, DraftsGetLongerWhileTheyAreRight) {
+    const auto gate = measured(1, 0.01);
+    DraftRecord record;
+    std::vector<int> lengths;
+    for (int i = 0; i < 4; ++i) {
+        lengths.push_back(gate.length(record, 1, 0, 12));
+        record.judged(lengths.back(), lengths.back());
+    }
+    EXPECT_EQ(lengths, (std::vector{2, 4, 12, 12}));
+    record.judged(7, 12);
+    EXPECT_EQ(gate.length(record, 1, 0, 12), 12);
+    record.judged(1, 12);
+    EXPECT_EQ(gate.length(record, 1, 0, 12), 2);
 }
 
 TEST(DraftGate, NoticesWhatChanges) {

@@ -151,25 +151,33 @@ class CpuPrimitives::Attention {
     float *largest_, *sum_, *rescale_;  // [rows, heads] each, [heads]
 };
 
+// All calls are divided at once, so that threads wait for each other once. Few rows are divided by heads, too,
+// and of few heads several rows are taken together: each part decodes the keys again, which is little beside
+// using them for many queries.
 void CpuPrimitives::attend(std::span<const AttendCall> calls) {
+    struct Part {
+        const AttendCall* call;
+        int row, rows, head, heads;
+    };
+    std::vector<Part> all;
+    std::int64_t work = 0;
     for (const auto& c : calls) {
-        // Few rows are divided by heads, too, and of few heads several rows are taken together: each part
-        // decodes the keys again, which is little beside using them for many queries.
-        const int head_block =
-            c.rows < 2 * pool_.size() ? (c.heads + pool_.size() - 1) / pool_.size() : c.heads;
-        const int row_block = c.rows < 8 * pool_.size() ? 1 : std::clamp(kQueries / c.heads, 1, 16);
-        const int parts = (c.heads + head_block - 1) / head_block;
+        const int together = std::clamp(kQueries / c.heads, 1, 16);
+        const bool few = c.rows<8 * pool_.size(), by_heads = together> 1 ? few : c.rows < 2 * pool_.size();
+        const int heads = by_heads ? (c.heads + pool_.size() - 1) / pool_.size() : c.heads;
+        for (int row = 0; row < c.rows; row += together)
+            for (int head = 0; head < c.heads; head += heads)
+                all.push_back(
+                    {&c, row, std::min(together, c.rows - row), head, std::min(heads, c.heads - head)});
         const std::int64_t keys = c.window_size + visible_rows(c, c.rows - 1).count;
-        const std::int64_t blocks = (c.rows + row_block - 1) / row_block;
-        each(blocks * parts, c.rows * keys * c.heads * c.window_format.size,
-             [&](std::int64_t item, int thread) {
-                 const auto row = static_cast<int>(item / parts) * row_block,
-                            head = static_cast<int>(item % parts) * head_block;
-                 Attention(kernels_, scratch_[static_cast<std::size_t>(thread)], c, row,
-                           std::min(row_block, c.rows - row), head, std::min(head_block, c.heads - head))
-                     .run();
-             });
+        work += c.rows * keys * c.heads * c.window_format.size;
     }
+    each(std::ssize(all), work, [&](std::int64_t i, int thread) {
+        const Part& part = all[static_cast<std::size_t>(i)];
+        Attention(kernels_, scratch_[static_cast<std::size_t>(thread)], *part.call, part.row, part.rows,
+                  part.head, part.heads)
+            .run();
+    });
 }
 
 }  // namespace cachalot::cpu

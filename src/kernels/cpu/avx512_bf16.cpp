@@ -7,8 +7,8 @@
 namespace cachalot::cpu {
 
 const Table* avx512_bf16_table() {
-    static constexpr Table table = make_table("avx512_bf16");
-    return &table;
+    static constexpr Table pairs = make_table("avx512_bf16"), halves = make_table<ByHalves>("avx512_bf16");
+    return __builtin_cpu_is("intel") ? &halves : &pairs;
 }
 
 }  // namespace cachalot::cpu

@@ -45,8 +45,11 @@ struct Header {
 
 // ---- float types
 
+struct UsualRules {};  // for denormals
 struct FloatType {
     using Vector = F;
+    using Rules = UsualRules;
+    static constexpr bool kSimple = true;  // unpacking a vector costs next to nothing
     static constexpr int kStep = kLanes;
     static const float* inputs(const Activations& a) { return a.x; }
     static std::int64_t stride(const Activations& a) { return a.stride; }
@@ -68,6 +71,7 @@ struct FromBf16 : FloatType {
 };
 template <int kBlock>  // columns that share a scale
 struct FromE4m3 : FloatType {
+    static constexpr bool kSimple = false;
     static F vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
         return load_e4m3(row + k) * broadcast(cachalot::e8m0_to_f32(scales[k / kBlock]));
     }
@@ -77,6 +81,8 @@ struct FromE4m3 : FloatType {
 // BF16 by activations that were rounded to it.
 struct Bf16Pairs {
     using Vector = B;
+    using Rules = UsualRules;
+    static constexpr bool kSimple = true;
     static constexpr int kStep = B::kWidth;
     static const std::uint16_t* inputs(const Activations& a) { return a.b; }
     static std::int64_t stride(const Activations& a) { return a.b_stride; }
@@ -88,10 +94,36 @@ struct Bf16Pairs {
 // same bits.
 template <int kBlock>
 struct E4m3Pairs : Bf16Pairs {
+    static constexpr bool kSimple = false;
     static B vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
+#if defined(CACHALOT_SIMD_HAS_E4M3_TO_BF16)
+        if (fits_bf16(scales[k / kBlock])) return e4m3_to_bf16(row + k, scales[k / kBlock]);
+#endif
         using From = FromE4m3<kBlock>;
         return round_to_bf16(From::vector(row, scales, k), From::vector(row, scales, k + kLanes));
     }
+};
+#endif
+
+// The format that one row of activations is multiplied by.
+template <class Format>
+struct OfOneRow {
+    using Type = Format;
+};
+#if defined(CACHALOT_SIMD_HAS_HALVES)
+// Pairs that are taken apart for more than one row of activations: on Intel's processors a product of pairs
+// takes as long as four of single numbers.
+template <class Pairs>
+struct ByHalves : Pairs {
+    using Vector = Halves;
+    using Rules = FlushDenormals;
+    static Halves vector(const std::byte* row, const std::uint8_t* scales, std::int64_t k) {
+        return halves(Pairs::vector(row, scales, k));
+    }
+};
+template <class Pairs>
+struct OfOneRow<ByHalves<Pairs>> {
+    using Type = Pairs;
 };
 #endif
 

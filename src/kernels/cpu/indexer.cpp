@@ -3,9 +3,9 @@
 // rounded to FP4 as well, are rows of activations: the products are those of weights, by integers, and exact.
 // Twice an E2M1 value is an integer, and what is left are powers of two.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "base/error.h"
 #include "kernels/cpu/cpu_primitives.h"
@@ -30,13 +30,38 @@ Matrix key_matrix(const IndexCall& c, std::int64_t first, std::int64_t count) {
     return m;
 }
 
-// The `most` of order[0 .. count) with the best scores, ascending; of equal ones the lower.
-void choose(const float* score, std::int32_t* order, std::int64_t count, int most, std::int32_t* chosen) {
-    std::nth_element(order, order + most - 1, order + count, [&](std::int32_t a, std::int32_t b) {
-        return score[a] != score[b] ? score[a] > score[b] : a < b;
-    });
-    std::sort(order, order + most);
-    std::copy_n(order, most, chosen);
+// Floats as integers of the same order; there is no NaN.
+std::uint32_t sortable(float x) {
+    const auto bits = std::bit_cast<std::uint32_t>(x + 0.0f);  // -0 is 0
+    return bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u);
+}
+
+// The `most` of row(0) < .. < row(count - 1) with the best scores, ascending; of equal ones the lower. The
+// lowest score that is chosen is found digit by digit, since comparisons of scores are mispredicted.
+template <class Row>
+void choose(const float* score, const Row& row, std::int64_t count, int most, std::int32_t* chosen) {
+    constexpr int kDigits = 3, kBits = 11;  // 33 bits
+    CACHALOT_CHECK(count >= most);
+    std::uint32_t lowest = 0, known = 0;  // of the score, and which of its bits
+    std::int64_t left = most;             // to be chosen among scores with those bits
+    for (int digit = kDigits - 1; digit >= 0; --digit) {
+        const int shift = digit * kBits;
+        std::int32_t times[1 << kBits] = {};
+        for (std::int64_t i = 0; i < count; ++i)
+            if (const auto s = sortable(score[row(i)]); (s & known) == lowest)
+                ++times[s >> shift & ((1 << kBits) - 1)];
+        std::uint32_t value = (1 << kBits) - 1;
+        for (; times[value] < left; --value) left -= times[value];
+        lowest |= value << shift;
+        known |= std::uint32_t((1 << kBits) - 1) << shift;
+    }
+    for (std::int64_t i = 0, n = 0; n < most; ++i) {
+        const auto s = sortable(score[row(i)]);
+        const bool equal = s == lowest && left > 0;
+        chosen[n] = static_cast<std::int32_t>(row(i));
+        left -= equal;
+        n += s > lowest || equal;
+    }
 }
 
 // Writes the rows of the blocks that are visible; returns how many.
@@ -78,9 +103,8 @@ void CpuPrimitives::choose_blocks(const Candidates& c, const float* score, std::
         best[b] = *std::max_element(first, std::min(first + c.block_size, score + visible));
     }
     best[count - 1] = std::numeric_limits<float>::infinity();
-    auto* order = reinterpret_cast<std::int32_t*>(scratch.keys.reserve(static_cast<std::size_t>(count)));
-    std::iota(order, order + count, 0);
-    choose(best, order, count, c.most, blocks);
+    choose(
+        best, [](std::int64_t i) { return i; }, count, c.most, blocks);
 }
 
 void CpuPrimitives::index(std::span<const IndexCall> calls) {
@@ -131,7 +155,7 @@ void CpuPrimitives::index_one(const IndexCall& c) {
     const std::int64_t most = (c.start + c.rows) / c.ratio;  // visible to the last row
     float* scores = index_scores_.reserve(static_cast<std::size_t>(c.rows * most));
     const std::int64_t pages = PagedView::page_of(most - 1, c.ratio) + 1;
-    each(pages, query_rows * most * n, [&](std::int64_t p, int thread) {
+    auto score_page = [&](std::int64_t p, int thread) {
         const std::int64_t first = PagedView::first_of(p, c.ratio);
         const std::int64_t count = std::min(PagedView::first_of(p + 1, c.ratio), most) - first;
         const Matrix keys = key_matrix(c, first, count);
@@ -148,25 +172,35 @@ void CpuPrimitives::index_one(const IndexCall& c) {
                                       c.heads, static_cast<int>(count), count,
                                       scores + (r + i) * most + first);
         }
+    };
+    // A page takes few queries a microsecond, and claiming an item a tenth of that.
+    constexpr std::int64_t kEnoughWork = 1'000'000;
+    const std::int64_t work = query_rows * most * n,
+                       parts = std::clamp(work / kEnoughWork, std::min<std::int64_t>(pages, 4 * pool_.size()),
+                                          pages);
+    each(parts, work, [&](std::int64_t i, int thread) {
+        for (auto p = i * pages / parts; p < (i + 1) * pages / parts; ++p) score_page(p, thread);
     });
     each(c.rows, c.rows * most * 4, [&](std::int64_t r, int thread) {
         std::int64_t visible = (c.start + r + 1) / c.ratio;
         float* score = scores + r * most;
         for (std::int64_t i = 0; i < visible; ++i)
             if (std::isnan(score[i])) score[i] = -std::numeric_limits<float>::infinity();  // broken weights
-        auto& scratch = scratch_[static_cast<std::size_t>(thread)].values;
-        auto* order = reinterpret_cast<std::int32_t*>(scratch.reserve(static_cast<std::size_t>(visible)));
-        std::int64_t count = visible;
-        std::iota(order, order + visible, 0);
+        std::int32_t* chosen = c.selected + r * c.top_k;
+        ThreadScratch& scratch = scratch_[static_cast<std::size_t>(thread)];
         if (c.candidates.restrict(visible)) {
             std::int32_t* blocks = c.candidates.blocks + r * c.candidates.most;
-            if (c.make_candidates)
-                choose_blocks(c.candidates, score, visible, blocks,
-                              scratch_[static_cast<std::size_t>(thread)]);
-            else
-                count = rows_of(c.candidates, blocks, visible, order);
+            if (!c.make_candidates) {
+                auto* rows = reinterpret_cast<std::int32_t*>(scratch.values.reserve(
+                    static_cast<std::size_t>(c.candidates.most) * c.candidates.block_size));
+                const auto count = rows_of(c.candidates, blocks, visible, rows);
+                return choose(
+                    score, [rows](std::int64_t i) { return rows[i]; }, count, c.top_k, chosen);
+            }
+            choose_blocks(c.candidates, score, visible, blocks, scratch);
         }
-        choose(score, order, count, c.top_k, c.selected + r * c.top_k);
+        choose(
+            score, [](std::int64_t i) { return i; }, visible, c.top_k, chosen);
     });
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "kernels/cpu/table.h"
 #include "kernels/reference/rows.h"
@@ -406,11 +407,12 @@ void round_to_bf16(const float* x, std::int64_t n, std::uint16_t* b) {
 constexpr void (*round_to_bf16)(const float*, std::int64_t, std::uint16_t*) = nullptr;
 #endif
 
+template <template <class> class HowPaired = std::type_identity_t>
 constexpr cachalot::cpu::Table make_table(const char* name) {
-    return {name,           matmul, quantize,     round_to_bf16, rms_norm,
-            sum_of_squares, scores, index_scores, accumulate,    softmax_step,
-            pool,           swiglu, mix,          collapse,      spread,
-            decode_row,     add,    add_gated,    float_peak,    int8_peak};
+    return {name,       matmul<HowPaired>, quantize,   round_to_bf16, rms_norm, sum_of_squares,
+            scores,     index_scores,      accumulate, softmax_step,  pool,     swiglu,
+            mix,        collapse,          spread,     decode_row,    add,      add_gated,
+            float_peak, int8_peak};
 }
 
 }  // namespace

@@ -49,26 +49,28 @@ void code_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const A
             a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
                 exact_rows<FromCodes<Format>>(w, first, last, part, count, to, y_stride);
             });
-    if (rows == 1) {
 #if defined(CACHALOT_SIMD_HAS_ROWS)
-        if constexpr (HasRow<Format>) first = integer_row<RowOf<Format>>(w, first, last, a, y);
+    if constexpr (HasRow<Format>) first = integer_row<RowOf<Format>>(w, first, last, a, rows, y, y_stride);
+    if (first == last) return;
 #endif
+    if (rows == 1)
         return integer_rows<Format>(w, first, last, a, std::integral_constant<int, 1>(), y, y_stride);
-    }
     by_row_blocks<kRowBlock>(a, rows, y, y_stride, [&](const Activations& part, int count, float* to) {
         integer_rows<Format>(w, first, last, part, count, to, y_stride);
     });
 }
 
-template <int kBlock>
+template <template <class> class HowPaired, int kBlock>
 void fp8_matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows,
                 float* y, std::int64_t y_stride) {
 #if defined(CACHALOT_SIMD_HAS_BF16)
-    if (a.b) return float_matmul<E4m3Pairs<kBlock>>(w, first, last, a, rows, y, y_stride);
+    if (a.b) return float_matmul<HowPaired<E4m3Pairs<kBlock>>>(w, first, last, a, rows, y, y_stride);
 #endif
     float_matmul<FromE4m3<kBlock>>(w, first, last, a, rows, y, y_stride);
 }
 
+// HowPaired<Pairs>: by what products of pairs of bfloat16 are computed, Pairs or ByHalves<Pairs>.
+template <template <class> class HowPaired = std::type_identity_t>
 void matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a, int rows, float* y,
             std::int64_t y_stride) {
     switch (w.dtype) {
@@ -76,12 +78,12 @@ void matmul(const Matrix& w, std::int64_t first, std::int64_t last, const Activa
         case DType::f16: return float_matmul<FromF16>(w, first, last, a, rows, y, y_stride);
         case DType::bf16:
 #if defined(CACHALOT_SIMD_HAS_BF16)
-            if (a.b) return float_matmul<Bf16Pairs>(w, first, last, a, rows, y, y_stride);
+            if (a.b) return float_matmul<HowPaired<Bf16Pairs>>(w, first, last, a, rows, y, y_stride);
 #endif
             return float_matmul<FromBf16>(w, first, last, a, rows, y, y_stride);
         case DType::f8_e4m3:
-            if (w.fp8_block == 32) return fp8_matmul<32>(w, first, last, a, rows, y, y_stride);
-            return fp8_matmul<128>(w, first, last, a, rows, y, y_stride);
+            if (w.fp8_block == 32) return fp8_matmul<HowPaired, 32>(w, first, last, a, rows, y, y_stride);
+            return fp8_matmul<HowPaired, 128>(w, first, last, a, rows, y, y_stride);
         case DType::mxfp4: return code_matmul<Mxfp4>(w, first, last, a, rows, y, y_stride);
         case DType::fp4_pairs: return code_matmul<Fp4Pairs>(w, first, last, a, rows, y, y_stride);
         case DType::q8_0: return code_matmul<Q8_0>(w, first, last, a, rows, y, y_stride);

@@ -1,6 +1,6 @@
 // Products of quantised weights with one row of activations, as in decode, where memory must not wait for
-// arithmetic. Included by products.inl where there are structs that compute terms along rows
-// (rows_avx512.inl).
+// arithmetic, or with a few, as where a draft is verified. Included by products.inl where there are structs
+// that compute terms along rows (rows_avx512.inl).
 //
 // The problem: kLanes rows of weights side by side, as in strips.inl, are read at half of the memory's speed,
 // since a processor follows long runs, and a row of a matrix is soon at its end. The choice: weights are read
@@ -29,7 +29,7 @@ struct PackedRow {
     alignas(64) std::int8_t q[kMostRowColumns];
     typename Row::Inputs x[kMostRowColumns / kRowStep];
 
-    PackedRow(const Activations& a, std::int64_t columns) {
+    void pack(const Activations& a, std::int64_t columns) {
         std::int64_t group = 0;
         for (std::int64_t k = 0; k < columns; k += kRowStep) {
             std::int8_t inputs[kRowStep];
@@ -44,13 +44,14 @@ struct PackedRow {
     }
 };
 
-// Each row of `w`, whose columns are a multiple of kRowStep, is kTogether rows of the weights, one after the
-// other. first .. last are a multiple of kLanes.
-template <class Row, int kTogether>
-void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const PackedRow<Row>& x, float* y) {
+// NX rows of activations. Each row of `w`, whose columns are a multiple of kRowStep, is kTogether rows of the
+// weights, one after the other. first .. last are a multiple of kLanes. x: [NX]
+template <class Row, int kTogether, int NX>
+void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const PackedRow<Row>* x, float* y,
+                 std::int64_t y_stride) {
     constexpr int kStepBytes = 2 * Row::kBytes;
     const std::int64_t steps = w.columns / kRowStep;
-    alignas(64) float terms[kMostRowColumns / kRowStep][kLanes][kRowStep / 32];
+    alignas(64) float terms[NX][kMostRowColumns / kRowStep][kLanes][kRowStep / 32];
     const std::byte* at = w.row(first);
     const std::byte* const end = w.row(last) - kStepBytes;  // what follows is another thread's
     typename Row::Unpacked next = Row::unpack(at);
@@ -67,27 +68,30 @@ void integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const P
                 }
                 const typename Row::Unpacked now = next;
                 next = Row::unpack(at);
-                _mm512_store_ps(terms[c][i], Row::terms(now, x.q + c * kRowStep, x.x[c]));
+                for (int j = 0; j < NX; ++j)
+                    _mm512_store_ps(terms[j][c][i], Row::terms(now, x[j].q + c * kRowStep, x[j].x[c]));
             }
         }
-        F sums[kTogether];
-        for (F& sum : sums) sum = broadcast(0);
-        for (std::int64_t c = 0; c < steps; ++c) {
-            F turned[kRowStep / 32];
-            turn_rows(terms[c], turned);
-            for (int g = 0; g < kRowStep / 32; ++g) {
-                F& sum = sums[g * kTogether / (kRowStep / 32)];
-                sum = sum + turned[g];
+        for (int j = 0; j < NX; ++j) {
+            F sums[kTogether];
+            for (F& sum : sums) sum = broadcast(0);
+            for (std::int64_t c = 0; c < steps; ++c) {
+                F turned[kRowStep / 32];
+                turn_rows(terms[j][c], turned);
+                for (int g = 0; g < kRowStep / 32; ++g) {
+                    F& sum = sums[g * kTogether / (kRowStep / 32)];
+                    sum = sum + turned[g];
+                }
             }
+            store_rows(sums, y + j * y_stride + n * kTogether);
         }
-        store_rows(sums, y + n * kTogether);
     }
 }
 
 // Computes what rows of [first, last) it can; returns the first that is left.
-template <class Row>
+template <class Row, int NX>
 std::int64_t integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a,
-                         float* y) {
+                         float* y, std::int64_t y_stride) {
     // Rows that are half a step lie side by side in pairs.
     const int together = w.columns == kChunk && w.stride == Row::kBytes && first % 2 == 0 ? 2 : 1;
     const Matrix wide = {w.dtype, w.rows / together, w.columns * together, w.data, w.stride * together};
@@ -95,12 +99,26 @@ std::int64_t integer_row(const Matrix& w, std::int64_t first, std::int64_t last,
     const std::int64_t begin = first / together, end = begin + (last - first) / together / kLanes * kLanes;
     if (begin == end) return first;
     for (std::int64_t b = 0; b < 2 * kRowAhead; b += 64) __builtin_prefetch(wide.row(begin) + b, 0, 1);
-    const PackedRow<Row> packed(a, w.columns);
+    PackedRow<Row> packed[NX];
+    for (int j = 0; j < NX; ++j) packed[j].pack(a.from_row(j), w.columns);
     if (together == 2)
-        integer_row<Row, 2>(wide, begin, end, packed, y);
+        integer_row<Row, 2, NX>(wide, begin, end, packed, y, y_stride);
     else
-        integer_row<Row, 1>(wide, begin, end, packed, y);
+        integer_row<Row, 1, NX>(wide, begin, end, packed, y, y_stride);
     return end * together;
+}
+
+// The same for a number of rows that is known when it runs.
+template <class Row>
+std::int64_t integer_row(const Matrix& w, std::int64_t first, std::int64_t last, const Activations& a,
+                         int rows, float* y, std::int64_t y_stride) {
+    if (rows == 1) return integer_row<Row, 1>(w, first, last, a, y, y_stride);
+    if (rows == 2) return integer_row<Row, 2>(w, first, last, a, y, y_stride);
+    if constexpr (Row::kMostInputs >= 3)
+        if (rows == 3) return integer_row<Row, 3>(w, first, last, a, y, y_stride);
+    if constexpr (Row::kMostInputs >= 4)
+        if (rows == 4) return integer_row<Row, 4>(w, first, last, a, y, y_stride);
+    return first;
 }
 
 template <class Format>

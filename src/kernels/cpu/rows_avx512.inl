@@ -3,6 +3,7 @@
 // for each format, with
 //
 //     Inputs              what it wants to know of sixteen groups of activations besides q
+//     kMostInputs         rows of activations from which on strips are faster, less one
 //     kBytes              of 256 columns of weights
 //     kOffset             of its codes here
 //     kFactors            what its sums of groups, times scales, are times the true ones, where that saves
@@ -183,6 +184,7 @@ inline __m512i lookup_high(__m512i table, __m512i a) { return lookup_low(table, 
 // Blocks of an exponent and sixteen bytes, whose low nibbles are the first half of a group.
 struct Mxfp4Row {
     using Inputs = OffsetInputs;
+    static constexpr int kMostInputs = 4;
     static constexpr int kBytes = 136, kOffset = 12;
     static constexpr const float (&kFactors)[8] = kAllTimes2;
     static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }
@@ -248,6 +250,7 @@ struct Mxfp4Row {
 // Blocks of a scale and 32 bytes.
 struct Q8_0Row {
     using Inputs = OffsetInputs;
+    static constexpr int kMostInputs = 4;
     static constexpr int kBytes = 272, kOffset = 128;
     static constexpr const float (&kFactors)[8] = kAllTimes1;
     static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }

@@ -22,6 +22,7 @@ struct alignas(64) Iq2xxsCodes {
 // to lie beside two digits, a byte names two numbers, and one more permutation each has their codes.
 struct Iq2xxsRow {
     using Inputs = OffsetInputs;
+    static constexpr int kMostInputs = 4;
     static constexpr int kBytes = 66, kOffset = 43;
     static constexpr const float (&kFactors)[8] = kAllTimes8;
     static void pack(const std::int8_t* q, std::int8_t* packed) {
@@ -78,6 +79,7 @@ struct Iq2xxsRow {
 // As above, but magnitudes come one pattern after the other, and signs are given to the activations.
 struct Iq2xxsRow {
     using Inputs = OffsetInputs;
+    static constexpr int kMostInputs = 4;
     static constexpr int kBytes = 66, kOffset = 0;
     static constexpr const float (&kFactors)[8] = kAllTimes8;
     static void pack(const std::int8_t* q, std::int8_t* packed) { pack_quarters(q, packed); }

@@ -4,6 +4,7 @@
 // Of 32 bytes the low nibbles are an even group, the high ones, which stay where they are, an odd one.
 struct Q4kRow {
     using Inputs = MinimumInputs<1>;
+    static constexpr int kMostInputs = 3;
     static constexpr int kBytes = 144, kOffset = 0;
     static constexpr float kFactors[8] = {1, 16, 1, 16, 1, 16, 1, 16};
     static void pack(const std::int8_t* q, std::int8_t* packed) {
@@ -63,6 +64,7 @@ struct Q4kRow {
 // of its own.
 struct Q2kRow {
     using Inputs = MinimumInputs<2>;
+    static constexpr int kMostInputs = 2;
     static constexpr int kBytes = 84, kOffset = 0;
     static constexpr float kFactors[8] = {1, 4, 1, 4, 1, 4, 1, 4};
     static void pack(const std::int8_t* q, std::int8_t* packed) {

@@ -11,19 +11,21 @@ using namespace cachalot::server;
 
 namespace {
 
+// A store with one turn, and the database behind it.
 struct Store {
     fuzz::Folder folder;
-    TurnStore store{folder.path(), {}};
     std::optional<Sqlite> database;
     std::vector<std::byte> space;
 
     Store() {
-        auto turn = std::make_shared<RememberedTurn>();
-        turn->calls.push_back({"call_1", "f", "{}"});
-        store.store("tenant", turn);
-        store.flush();
-        CACHALOT_CHECK(store.find("tenant", "call_1"));
-        store.flush();
+        {
+            auto turn = std::make_shared<RememberedTurn>();
+            turn->calls.push_back({"call_1", "f", "{}"});
+            TurnStore(folder.path(), {}).store("tenant", turn);
+        }
+        // What a process has stored itself, it remembers elsewhere: only a store that is opened later finds
+        // it.
+        CACHALOT_CHECK(TurnStore(folder.path(), {}).find("tenant", "call_1"));
         database.emplace((folder.path() / "turns.db").string(), Sqlite::Open::write);
         Statement select(*database, "SELECT space FROM calls");
         CACHALOT_CHECK(select.step());

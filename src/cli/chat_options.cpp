@@ -38,8 +38,12 @@ std::optional<Effort> effort_of(const std::string& mode) {
 
 }  // namespace
 
-std::string draft_text(std::int64_t drafted, std::int64_t accepted) {
-    return fmt::format("drafts    {} tokens, {} of them written", drafted, accepted);
+std::string draft_text(const DraftFigures& drafts) {
+    const double length = static_cast<double>(drafts.drafted) / static_cast<double>(drafts.drafts);
+    std::string text = fmt::format("drafts    {} of {:.1f} tokens, {:.1f} of them written", drafts.drafts,
+                                   length, drafts.mean_accepted());
+    if (drafts.gain > 0) text += fmt::format(", about {:.2f} times as fast", drafts.gain);
+    return text;
 }
 
 void AnswerOptions::add_to(CLI::App& app) {

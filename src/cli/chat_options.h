@@ -6,8 +6,8 @@
 
 namespace cachalot::cli {
 
-// "drafts    120 tokens, 80 of them written"
-std::string draft_text(std::int64_t drafted, std::int64_t accepted);
+// "drafts    30 of 4.0 tokens, 2.7 of them written, 1.31 times as fast"
+std::string draft_text(const DraftFigures& drafts);
 
 struct AnswerOptions {
     std::string system, think = "off";

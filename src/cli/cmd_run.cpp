@@ -33,7 +33,8 @@ std::atomic<bool> interrupted{false};
 struct Work {
     Timings timings;
     std::size_t answer_tokens;
-    std::int64_t kv_bytes, drafted, accepted;
+    std::int64_t kv_bytes;
+    DraftFigures drafts;
 };
 
 nlohmann::ordered_json timings_json(const Work& work, const Engine& engine) {
@@ -45,8 +46,10 @@ nlohmann::ordered_json timings_json(const Work& work, const Engine& engine) {
                                      {"prefill_tokens_per_second", rate(t.prefill_tokens, t.prefill_seconds)},
                                      {"decode_seconds", t.decode_seconds},
                                      {"decode_tokens_per_second", rate(t.decode_tokens, t.decode_seconds)},
-                                     {"drafted_tokens", work.drafted},
-                                     {"accepted_tokens", work.accepted}};
+                                     {"drafts", work.drafts.drafts},
+                                     {"drafted_tokens", work.drafts.drafted},
+                                     {"accepted_tokens", work.drafts.accepted}};
+    if (work.drafts.gain > 0) result["draft_gain"] = work.drafts.gain;
     if (const auto stats = engine.expert_stats()) result["expert_cache"] = expert_cache_json(*stats);
     if (const auto stats = engine.engram_stats()) result["engram_cache"] = engram_json(*stats);
     return result;
@@ -59,7 +62,7 @@ void print_stats(const Work& work, const Engine& engine) {
         t.prefill_tokens, t.prefill_seconds, j["prefill_tokens_per_second"].get<double>(), work.answer_tokens,
         t.decode_seconds, j["decode_tokens_per_second"].get<double>(),
         human_bytes(static_cast<std::uint64_t>(work.kv_bytes)));
-    if (work.drafted > 0) say_line(draft_text(work.drafted, work.accepted));
+    if (work.drafts.drafts > 0) say_line(draft_text(work.drafts));
     if (const auto stats = engine.expert_stats()) say_line(expert_cache_text(*stats));
     if (const auto stats = engine.engram_stats()) say_line(engram_text(*stats));
 }
@@ -156,8 +159,7 @@ void run_chat(const RunOptions& o, const Conversation& conversation, GenerationO
     if (!o.json) callbacks.on_event = [&](const CompletionEvent& event) { return printer.on_event(event); };
     auto result = session.answer(conversation, o.answer.chat(), std::move(generation), callbacks);
     printer.finish();
-    const Work work{result.timings, result.completion_tokens, result.kv_bytes, result.drafted,
-                    result.accepted};
+    const Work work{result.timings, result.completion_tokens, result.kv_bytes, result.drafts};
     if (o.json) {
         nlohmann::ordered_json calls = nlohmann::ordered_json::array();
         for (const auto& call : result.completion.tool_calls) calls.push_back(call_json(call));
@@ -204,8 +206,8 @@ void run_raw(const RunOptions& o, const std::string& prompt, GenerationOptions o
     };
     const auto run = run_sequence(scheduler, sequence, callbacks);
     show(run.held_back);
-    const Work work{run.timings, generation.completion_tokens(), sequence->bytes(), sequence->drafted(),
-                    sequence->accepted()};
+    Work work{run.timings, generation.completion_tokens(), sequence->bytes(), sequence->drafts()};
+    work.drafts.gain = scheduler.drafts().gain;
     if (o.json)
         print_line(nlohmann::ordered_json{{"text", text},
                                           {"reasoning", ""},

@@ -108,13 +108,17 @@ void ModelOptions::add_draft_to(CLI::App& app) {
                    "The answer is the same")
         ->check(one_of({std::begin(kDraftModes), std::end(kDraftModes)}))
         ->capture_default_str();
+    add_draft_model_to(app);
+    app.add_option("--draft-max", draft_max, "most tokens of a draft")
+        ->check(CLI::Range(1, kLongestDraft))
+        ->capture_default_str();
+}
+
+void ModelOptions::add_draft_model_to(CLI::App& app) {
     app.add_option("--draft-model", draft_model,
                    "a folder or GGUF file with the drafter; nano-dspark is one for nano. "
                    "Default: the one inside the model, if there is one")
         ->type_name("PATH");
-    app.add_option("--draft-max", draft_max, "most tokens of a draft")
-        ->check(CLI::Range(1, kLongestDraft))
-        ->capture_default_str();
 }
 
 KvPrecision ModelOptions::kv_precision() const {

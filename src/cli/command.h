@@ -41,6 +41,7 @@ struct ModelOptions : OpenEngineOptions {
 
     // For commands that write.
     void add_draft_to(CLI::App& app);
+    void add_draft_model_to(CLI::App& app);  // a part of it
 
     KvPrecision kv_precision() const;
 

@@ -292,7 +292,7 @@ class Chat {
                                last_.cached_tokens, rate(t.prefill_tokens, t.prefill_seconds)));
         print_line(fmt::format("answer    {} tokens, {:.1f} tokens/s", last_.completion_tokens,
                                rate(t.decode_tokens, t.decode_seconds)));
-        if (last_.drafted > 0) print_line(draft_text(last_.drafted, last_.accepted));
+        if (last_.drafts.drafts > 0) print_line(draft_text(last_.drafts));
         if (const auto experts = engine_.expert_stats()) print_lines(expert_cache_text(*experts));
         if (const auto engram = engine_.engram_stats()) print_lines(engram_text(*engram));
     }

@@ -112,8 +112,8 @@ ChatResult ChatSession::answer(const Conversation& conversation, ChatOptions cha
     if (!answer.stopped()) answer.feed(run.held_back);
     result.timings = run.timings;
     result.kv_bytes = sequence->bytes();
-    result.drafted = sequence->drafted();
-    result.accepted = sequence->accepted();
+    result.drafts = sequence->drafts();
+    result.drafts.gain = scheduler_.drafts().gain;
     result.cached_tokens = static_cast<std::size_t>(sequence->cached());
     if (!answer.stopped()) answer.finish(generation.reason() != FinishReason::eos);
     result.completion = answer.completion();

@@ -16,8 +16,8 @@ struct ChatResult {
     Completion completion;
     std::string finish_reason;  // "stop", "length", "tool_calls", "cancelled"
     std::size_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
-    std::int64_t kv_bytes = 0;               // of the answer's state at its end
-    std::int64_t drafted = 0, accepted = 0;  // tokens that were drafted, and those of them that were written
+    std::int64_t kv_bytes = 0;  // of the answer's state at its end
+    DraftFigures drafts;
     Timings timings;
 };
 

@@ -71,6 +71,11 @@ int DraftGate::length(std::span<const double> survival, int sequences, int besid
     return length;
 }
 
+double DraftGate::gain(double drafted, double accepted) const {
+    const double pass = fixed_ + each_ * (1 + drafted);
+    return known() && pass > 0 ? (1 + accepted) * (fixed_ + each_) / pass : 0;
+}
+
 int DraftGate::length(const DraftRecord& record, int sequences, int beside, int most) const {
     return length(survival_of(record.acceptance(), most), sequences, beside);
 }

@@ -41,6 +41,10 @@ class DraftGate {
     // The same for up to `most` tokens, by what is known of the sequence.
     int length(const DraftRecord& record, int sequences, int beside, int most) const;
 
+    // How many times as fast a sequence that writes alone is where drafts have so many tokens, of which so
+    // many are written; 0 if the cost of a row is not known.
+    double gain(double drafted, double accepted) const;
+
   private:
     bool known() const { return each_ >= 0; }
 

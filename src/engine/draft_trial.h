@@ -15,6 +15,7 @@ class DraftTrial {
 
     // How much faster tokens are with drafts than without, as far as is known; 1 if it is not.
     double gain() const;
+    bool known() const { return plain_.passes >= kEnough && drafted_.passes >= kEnough; }
 
   private:
     struct Way {
@@ -22,7 +23,6 @@ class DraftTrial {
         int passes = 0;
     };
     void begin(int sequences);
-    bool known() const { return plain_.passes >= kEnough && drafted_.passes >= kEnough; }
 
     static constexpr int kEnough = 3, kCold = 2, kLookAgain = 32, kLongest = 1024;  // passes
     Way plain_, drafted_;

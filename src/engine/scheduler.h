@@ -70,10 +70,10 @@ enum class Priority { interactive, normal, background };
 
 struct SequenceOptions {
     Priority priority = Priority::normal;
-    std::string space;        // prefixes are shared only within one
-    std::int64_t header = 0;  // the token where the last answer's header begins; 0: there is none
-    bool all_logits = false;  // of the prompt's tokens, too; they are all evaluated
-    bool draft = true;        // if the scheduler does
+    std::string space;                  // prefixes are shared only within one
+    std::int64_t header = 0;            // the token where the last answer's header begins; 0: there is none
+    bool all_logits = false;            // of the prompt's tokens, too; they are all evaluated
+    int longest_draft = kLongestDraft;  // tokens, if the scheduler drafts
 };
 
 // An answer for the scheduler to write.
@@ -84,9 +84,8 @@ class Sequence {
 
     const Generation& generation() const { return generation_; }
     std::int64_t cached() const { return cached_; }  // tokens of the prompt that were known when it started
-    std::int64_t cached_on_disk() const { return on_disk_; }    // those of them that had to be read from disk
-    std::int64_t drafted() const { return drafts_.proposed; }   // tokens that were verified
-    std::int64_t accepted() const { return drafts_.accepted; }  // tokens of them that were written
+    std::int64_t cached_on_disk() const { return on_disk_; }  // those of them that had to be read from disk
+    DraftFigures drafts() const { return {drafts_.drafts, drafts_.proposed, drafts_.accepted}; }
     std::int64_t bytes() const { return bytes_; }  // of its state after its last pass, shared pages included
 
     // When it began to be read, and the ends of the passes that gave its first and its newest token; so far.
@@ -207,10 +206,8 @@ class Scheduler {
     std::int64_t rows() const { return rows_; }  // of the last pass
     std::int64_t running_bytes() const;          // of their states, shared pages counted for each
     std::int64_t preemptions() const { return preemptions_; }
-    std::int64_t drafted() const { return drafted_; }    // tokens that were verified, of all sequences
-    std::int64_t accepted() const { return accepted_; }  // tokens of them that were written
-    // How much faster answers are with drafts of the drafter; 1 if that is not known.
-    double draft_gain() const { return trial_.gain(); }
+    DraftFigures drafts() const;      // of all sequences
+    const char* drafts_from() const;  // "off", "lookup", "dspark" or "mtp"
     // Tokens of prompts that were found, of all sequences that have started.
     std::int64_t hits_in_memory() const { return hits_in_memory_; }
     std::int64_t hits_on_disk() const { return hits_on_disk_; }
@@ -277,6 +274,7 @@ class Scheduler {
 
     // scheduler_drafting.cpp
     void draft(std::vector<Part>& parts);
+    int most_beside(const Sequence& sequence, int most) const;
     int longest_draft(const Sequence& sequence) const;
     void force(Part& part) const;
     void look_up(Part& part, const Company& company);
@@ -298,7 +296,7 @@ class Scheduler {
     std::vector<SequenceEvent> events_;
     std::int64_t passes_ = 0, submitted_ = 0, rows_ = 0, preemptions_ = 0;
     std::int64_t hits_in_memory_ = 0, hits_on_disk_ = 0;
-    std::int64_t drafted_ = 0, accepted_ = 0;
+    DraftFigures drafts_;
     std::unique_ptr<ModelDrafter> drafter_;  // null: it is not used
     DraftGate gate_;
     DraftTrial trial_;

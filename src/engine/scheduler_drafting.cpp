@@ -33,8 +33,7 @@ void Scheduler::draft(std::vector<Part>& parts) {
     std::erase_if(writers, [](const Part* part) { return part->sequence->in_doubt(); });
     for (Part* part : writers) force(*part);
     std::erase_if(writers, [&](const Part* part) {
-        return part->forced || options_.drafting == Drafting::off || !part->sequence->options_.draft ||
-               longest_draft(*part->sequence) == 0;
+        return part->forced || options_.drafting == Drafting::off || longest_draft(*part->sequence) == 0;
     });
     if (drafter_)
         ask_drafter(writers, company);
@@ -49,17 +48,37 @@ void Scheduler::draft(std::vector<Part>& parts) {
 }
 
 // The last token that is written is not evaluated, so it need not be drafted.
-int Scheduler::longest_draft(const Sequence& s) const {
+int Scheduler::most_beside(const Sequence& s, int most) const {
     const auto context = engine_.context() - s.state_->length() - 1;
     const auto left = static_cast<std::int64_t>(s.generation_.left()) - 1;
-    return static_cast<int>(
-        std::clamp(std::min(context, left), std::int64_t{0}, std::int64_t{options_.longest_draft}));
+    return static_cast<int>(std::clamp(std::min(context, left), std::int64_t{0}, std::int64_t{most}));
+}
+
+int Scheduler::longest_draft(const Sequence& s) const {
+    return most_beside(s, std::min(options_.longest_draft, s.options_.longest_draft));
 }
 
 void Scheduler::force(Part& part) const {
     part.draft = part.sequence->generation_.forced();
     part.forced = !part.draft.empty();
-    part.draft.resize(std::min(part.draft.size(), static_cast<std::size_t>(longest_draft(*part.sequence))));
+    const int most = most_beside(*part.sequence, options_.longest_draft);
+    part.draft.resize(std::min(part.draft.size(), static_cast<std::size_t>(most)));
+}
+
+const char* Scheduler::drafts_from() const {
+    if (drafter_) return engine_.drafter()->kind == DrafterKind::mtp ? "mtp" : "dspark";
+    return options_.drafting == Drafting::off ? "off" : "lookup";
+}
+
+DraftFigures Scheduler::drafts() const {
+    DraftFigures all = drafts_;
+    if (drafter_) {
+        all.gain = trial_.known() ? trial_.gain() : 0;
+    } else if (all.drafts > 0) {
+        const auto drafts = static_cast<double>(all.drafts);
+        all.gain = gate_.gain(static_cast<double>(all.drafted) / drafts, all.mean_accepted());
+    }
+    return all;
 }
 
 void Scheduler::look_up(Part& part, const Company& company) {

@@ -80,8 +80,7 @@ void Scheduler::settle(const Part& part, std::span<float> logits, Outcome outcom
     if (!part.draft.empty() && !part.forced) {
         s.drafts_.judged(accepted, static_cast<int>(part.draft.size()));
         judge(part, accepted);
-        drafted_ += static_cast<std::int64_t>(part.draft.size());
-        accepted_ += accepted;
+        drafts_.add({1, std::ssize(part.draft), accepted});
     }
     const auto end = static_cast<std::int64_t>(generation.evaluated());
     if (end < s.state_->length()) s.state_->rollback(end);

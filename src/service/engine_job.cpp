@@ -55,6 +55,7 @@ void EngineJob::submit_choice() {
     place.space = request_.tenant;
     place.header = static_cast<std::int64_t>(prompt_.header);
     place.all_logits = scored_ && number == 0;
+    place.longest_draft = request_.longest_draft;
     choices_.push_back(std::make_shared<Choice>(
         *this, number, Generation(shop_.engine, prompt_.tokens, std::move(options)), std::move(place)));
     shop_.scheduler.submit(choices_.back());
@@ -156,9 +157,9 @@ RequestTimings EngineJob::timings() const {
         times.started = std::min(times.started, choice->times().started);
         times.first_token = std::min(times.first_token, choice->times().first_token);
         times.last_token = std::max(times.last_token, choice->times().last_token);
-        all.drafted += choice->drafted();
-        all.accepted += choice->accepted();
+        all.drafts.add(choice->drafts());
     }
+    all.drafts.gain = shop_.scheduler.drafts().gain;
     using Seconds = std::chrono::duration<double>;
     all.prompt_seconds = Seconds(times.first_token - times.started).count();
     all.answer_seconds = Seconds(times.last_token - times.first_token).count();

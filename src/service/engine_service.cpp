@@ -62,6 +62,7 @@ class SchedulingService : public EngineService {
         info_.chat = options.chat;
         info_.chat.format = chat_format_of(engine.model().tokenizer, options.chat.format);
         info_.remove_client_noise = options.remove_client_noise;
+        info_.draft = shop_.scheduler.drafts_from();
     }
 
     ~SchedulingService() override {
@@ -169,8 +170,7 @@ class SchedulingService : public EngineService {
         if (on_pass_ && scheduler.rows() > 0)
             on_pass_({scheduler.rows(), scheduler.running_bytes(), shop_.engine.kv_memory().bytes(),
                       scheduler.memory(), scheduler.preemptions(), scheduler.prefixes().evictions(),
-                      scheduler.drafted(), scheduler.accepted(), scheduler.hits_in_memory(),
-                      scheduler.hits_on_disk()});
+                      scheduler.drafts(), scheduler.hits_in_memory(), scheduler.hits_on_disk()});
     }
 
     // What the work for a job runs into ends that job only.

@@ -95,10 +95,14 @@ struct Metrics::Impl {
     prometheus::Counter& preemptions =
         counters("num_preemptions_total", "Running requests that went back to the queue for want of memory.")
             .Add({});
+    prometheus::Counter& drafts =
+        counters("spec_decode_num_drafts_total", "Drafts that were verified.").Add({});
     prometheus::Counter& drafted =
         counters("spec_decode_num_draft_tokens_total", "Tokens that were drafted and verified.").Add({});
     prometheus::Counter& accepted =
         counters("spec_decode_num_accepted_tokens_total", "Drafted tokens that were written.").Add({});
+    prometheus::Gauge& draft_gain =
+        gauge("spec_decode_gain", "How many times as fast answers are as without drafts; 0: not known.");
     prometheus::Counter& evictions =
         counters("prefix_cache_evictions_total", "Kept prefixes that were given up for want of memory.")
             .Add({});
@@ -369,8 +373,10 @@ void Metrics::pass(const PassReport& report) {
         m.cache_usage.Set(
             std::min(static_cast<double>(report.running_bytes) / static_cast<double>(report.memory), 1.0));
     m.preemptions.Increment(static_cast<double>(report.preemptions) - m.preemptions.Value());
-    m.drafted.Increment(static_cast<double>(report.drafted) - m.drafted.Value());
-    m.accepted.Increment(static_cast<double>(report.accepted) - m.accepted.Value());
+    m.drafts.Increment(static_cast<double>(report.drafts.drafts) - m.drafts.Value());
+    m.drafted.Increment(static_cast<double>(report.drafts.drafted) - m.drafted.Value());
+    m.accepted.Increment(static_cast<double>(report.drafts.accepted) - m.accepted.Value());
+    m.draft_gain.Set(report.drafts.gain);
     m.evictions.Increment(static_cast<double>(report.evictions) - m.evictions.Value());
     m.memory_hits.Increment(static_cast<double>(report.hits_in_memory) - m.memory_hits.Value());
     m.disk_hits.Increment(static_cast<double>(report.hits_on_disk) - m.disk_hits.Value());

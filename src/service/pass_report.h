@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "engine/drafting.h"
+
 namespace cachalot::server {
 
 struct PassReport {
@@ -11,7 +13,7 @@ struct PassReport {
     std::int64_t held_bytes = 0;                  // of all states, those that are only kept included
     std::int64_t memory = 0;                      // the most that they may take
     std::int64_t preemptions = 0, evictions = 0;  // so far
-    std::int64_t drafted = 0, accepted = 0;       // tokens that were drafted and of them written, so far
+    DraftFigures drafts = {};
     std::int64_t hits_in_memory = 0, hits_on_disk = 0;  // tokens of prompts that were found, so far
 };
 

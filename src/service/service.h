@@ -60,8 +60,9 @@ struct Request {
     bool hide_reasoning = false;  // the client does not want to see it
 
     GenerationOptions generation;
-    bool max_tokens_given = false;  // else the answer may fill the context
-    int n = 1;                      // choices
+    bool max_tokens_given = false;      // else the answer may fill the context
+    int n = 1;                          // choices
+    int longest_draft = kLongestDraft;  // tokens; the operator's limit holds, too
 
     std::string tenant;  // cache namespace
     std::string id;      // that the client was given, for the log
@@ -81,9 +82,9 @@ struct Usage {
 
 // What a request took at the model; time in the queue does not count.
 struct RequestTimings {
-    double prompt_seconds = 0;               // until the first token
-    double answer_seconds = 0;               // from then on, until the last one
-    std::int64_t drafted = 0, accepted = 0;  // tokens that were drafted, and those of them that were written
+    double prompt_seconds = 0;  // until the first token
+    double answer_seconds = 0;  // from then on, until the last one
+    DraftFigures drafts;
 };
 
 struct Event {
@@ -131,6 +132,7 @@ struct ModelInfo {
     SamplingOptions sampling = {};
     ChatOptions chat = {};
     bool remove_client_noise = true;  // conversation_policy.h
+    std::string draft = "off";        // where drafts come from: "off", "lookup", "dspark" or "mtp"
 };
 
 class Service {

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -62,6 +64,40 @@ TEST_F(Commands, DraftsOfTheMtpBlockChangeNoText) {
     }
     expect_error(answer + beside + " --draft dspark", "--draft dspark: ");
     expect_error(answer + " --draft mtp", "has no such drafter");
+}
+
+// What the drafter says behind a position, for those who compare it with another implementation.
+TEST_F(Commands, LogitsOfDrafts) {
+    const std::string tokens =
+        "logits --exact --kv f32 --tokens 0,671,6102,294,8760,344 --out " + path("draft.f32");
+    const std::string dspark = tokens + " --draft-model nano-dspark --draft 3 --json";
+    const auto base = run(dspark);
+    ASSERT_EQ(base.status, 0) << base.err;
+    const auto said = json::parse(base.out);
+    EXPECT_EQ(said["position"], 3);
+    EXPECT_EQ(said["newest"], 8760);
+    EXPECT_EQ(said["tokens"].size(), 5u);
+    EXPECT_EQ(said["confidences"].size(), 5u);
+    const std::string before = read_text_file(path("draft.f32"));
+    EXPECT_EQ(run(dspark + " --biased").out, base.out);
+    const std::string after = read_text_file(path("draft.f32"));
+    const auto row = after.size() / 5;
+    EXPECT_EQ(before.size(), after.size());
+    EXPECT_NE(before, after);
+    // The drafted token is the likeliest after the bias.
+    for (std::size_t i = 0; i < 5; ++i) {
+        std::vector<float> logits(row / 4);
+        std::memcpy(logits.data(), after.data() + i * row, row);
+        EXPECT_EQ(std::ranges::max_element(logits) - logits.begin(), said["tokens"][i]);
+    }
+    const std::string mtp = tokens + " --draft-model " CACHALOT_TEST_DATA "/nano-mtp --draft 3";
+    EXPECT_EQ(run(mtp).status, 0);
+    EXPECT_EQ(std::filesystem::file_size(path("draft.f32")), 3 * row);
+    expect_error(mtp + " --biased", "no bias");
+    expect_error(tokens + " --draft 3", "has no drafter");
+    expect_error(tokens + " --draft-model nano-dspark --draft 5", "--draft 5: ");
+    expect_usage(tokens + " --biased", "--draft POSITION");
+    expect_usage(dspark + " --step", "--step");
 }
 
 }  // namespace

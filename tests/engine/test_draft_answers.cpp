@@ -158,7 +158,7 @@ TEST_P(DraftedAnswersOfEach, AreThoseOfOneTokenAfterTheOther) {
             const auto answers = together(scheduler, here, requests);
             for (std::size_t i = 0; i < answers.size(); ++i)
                 EXPECT_EQ(answers[i], expected[i]) << "seed " << seed << ", request " << i;
-            (own ? accepted : looked_up) += scheduler.accepted();
+            (own ? accepted : looked_up) += scheduler.drafts().accepted;
             preempted += scheduler.preemptions();
         }
     }
@@ -202,9 +202,9 @@ TEST_F(DraftedAnswers, DraftBesidePrompts) {
         scheduler.step();
         ++passes;
     }
-    EXPECT_GT(writer->drafted(), 0);
+    EXPECT_GT(writer->drafts().drafted, 0);
     EXPECT_EQ(writer->generation().completion_tokens(),
-              static_cast<std::size_t>(1 + passes + writer->accepted()));
+              static_cast<std::size_t>(1 + passes + writer->drafts().accepted));
     while (scheduler.busy()) scheduler.step();
     EXPECT_EQ(test::tokens_of(*writer), test::alone(engine, prompt, 60));
     EXPECT_EQ(test::tokens_of(*reader), test::alone(engine, lengthy(900), 2));
@@ -227,9 +227,32 @@ TEST_F(DraftedAnswers, ForcedTokensAreEvaluatedTogether) {
         scheduler.step();  // the rest, and one that is chosen
         EXPECT_EQ(sequence->generation().completion_tokens(), 11u);
         EXPECT_EQ(scheduler.rows(), 10);
-        EXPECT_EQ(sequence->drafted(), 0);
+        EXPECT_EQ(sequence->drafts().drafted, 0);
         while (scheduler.busy()) scheduler.step();
         EXPECT_EQ(test::tokens_of(*sequence), alone(engine, request).tokens);
+    }
+}
+
+// A request may ask for shorter drafts than the scheduler makes, or for none. The text stays the same.
+TEST_F(DraftedAnswers, ARequestLimitsItsDrafts) {
+    Engine engine(test::nano(), test::exact());
+    SchedulerOptions options;
+    options.drafting = Drafting::lookup;
+    const auto piece = test::part(text, 0, 60);
+    const Request request{test::joined(piece, piece), test::greedy(40)};
+    for (const int longest : {0, 1, 3, kLongestDraft}) {
+        Scheduler scheduler(engine, options);
+        SequenceOptions how;
+        how.longest_draft = longest;
+        auto sequence = std::make_shared<Sequence>(Generation(engine, request.prompt, request.how), how);
+        scheduler.submit(sequence);
+        while (scheduler.busy()) scheduler.step();
+        const DraftFigures drafts = sequence->drafts();
+        EXPECT_EQ(drafts.drafts > 0, longest > 0);
+        EXPECT_LE(drafts.drafted, drafts.drafts * longest);
+        EXPECT_LE(drafts.accepted, drafts.drafted);
+        EXPECT_EQ(scheduler.drafts().accepted, drafts.accepted);
+        EXPECT_EQ(test::tokens_of(*sequence), alone(engine, request).tokens) << longest;
     }
 }
 

@@ -146,7 +146,7 @@ class Drafts : public test::SchedulerTest {
                 all[i].logprobs.push_back(event.logprobs->chosen.logprob);
             }
         for (std::size_t i = 0; i < all.size(); ++i) all[i].tokens = test::tokens_of(*sequences[i]);
-        if (accepted) *accepted = scheduler.accepted();
+        if (accepted) *accepted = scheduler.drafts().accepted;
         return all;
     }
 
@@ -228,7 +228,7 @@ TEST_F(Drafts, AnEndTokenBehindTheEndDoesNotCount) {
             if (stop == 0) {
                 ASSERT_EQ(generation.reason(), FinishReason::eos);
                 whole = generation.completion_tokens();
-                EXPECT_EQ(scheduler.accepted() > 0, drafting == Drafting::lookup);
+                EXPECT_EQ(scheduler.drafts().accepted > 0, drafting == Drafting::lookup);
             } else {
                 EXPECT_EQ(generation.completion_tokens(), stop);
                 EXPECT_EQ(generation.reason(), stop == whole ? FinishReason::eos : FinishReason::cancelled);

@@ -286,6 +286,21 @@ TEST(Metrics, FollowsPasses) {
     EXPECT_TRUE(has("cachalot_prefix_cache_evictions_total{model_name=\"nano\"} 5\n"));
 }
 
+TEST(Metrics, CountsDrafts) {
+    Metrics metrics("nano");
+    auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };
+    PassReport report;
+    report.drafts = {2, 9, 5, 0};
+    metrics.pass(report);
+    EXPECT_TRUE(has("cachalot_spec_decode_gain{model_name=\"nano\"} 0\n"));
+    report.drafts = {3, 14, 8, 1.25};
+    metrics.pass(report);
+    EXPECT_TRUE(has("cachalot_spec_decode_num_drafts_total{model_name=\"nano\"} 3\n"));
+    EXPECT_TRUE(has("cachalot_spec_decode_num_draft_tokens_total{model_name=\"nano\"} 14\n"));
+    EXPECT_TRUE(has("cachalot_spec_decode_num_accepted_tokens_total{model_name=\"nano\"} 8\n"));
+    EXPECT_TRUE(has("cachalot_spec_decode_gain{model_name=\"nano\"} 1.25\n"));
+}
+
 TEST(Metrics, UnderLlamacppNames) {
     Metrics metrics("nano", "cachalot_", true);
     auto has = [&](const char* line) { return metrics.text().find(line) != std::string::npos; };

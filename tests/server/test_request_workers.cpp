@@ -26,7 +26,7 @@ class Held {
             end_.get_future().wait();
         };
     }
-    bool begun() { return begun_.get_future().wait_for(5s) == std::future_status::ready; }
+    bool begun() { return begun_.get_future().wait_for(60s) == std::future_status::ready; }
     void end() { end_.set_value(); }
 
   private:
@@ -42,7 +42,7 @@ TEST(RequestWorkers, SmallBodiesDoNotWaitForLargeOnes) {
     for (int i = 0; i < 5; ++i) ASSERT_TRUE(workers.post(kLarge, [] {}));
     std::promise<void> done;
     ASSERT_TRUE(workers.post(10, [&] { done.set_value(); }));
-    EXPECT_EQ(done.get_future().wait_for(5s), std::future_status::ready);
+    EXPECT_EQ(done.get_future().wait_for(60s), std::future_status::ready);
     large.end();
 }
 
@@ -61,7 +61,7 @@ TEST(RequestWorkers, TheSmallestAndTheOldestTakeTurns) {
         }));
     }
     first.end();
-    ASSERT_EQ(done.get_future().wait_for(5s), std::future_status::ready);
+    ASSERT_EQ(done.get_future().wait_for(60s), std::future_status::ready);
     EXPECT_EQ(order, (std::vector<std::size_t>{50, 10, 40, 20, 30}));
 }
 
@@ -92,7 +92,7 @@ TEST(RequestWorkers, OutliveWorkThatFails) {
     for (int i = 0; i < 10; ++i) workers.post(1, [] { throw std::runtime_error("x"); });
     std::promise<void> done;
     ASSERT_TRUE(workers.post(1, [&] { done.set_value(); }));
-    EXPECT_EQ(done.get_future().wait_for(5s), std::future_status::ready);
+    EXPECT_EQ(done.get_future().wait_for(60s), std::future_status::ready);
 }
 
 TEST(RequestWorkers, NeedOneThreadAtLeast) {

@@ -24,8 +24,7 @@ void add(std::optional<RequestTimings>& all, const std::optional<RequestTimings>
     RequestTimings& sum = all ? *all : all.emplace();
     sum.prompt_seconds = std::max(sum.prompt_seconds, timings->prompt_seconds);
     sum.answer_seconds = std::max(sum.answer_seconds, timings->answer_seconds);
-    sum.drafted += timings->drafted;
-    sum.accepted += timings->accepted;
+    sum.drafts.add(timings->drafts);
 }
 
 // Events come on the service's thread, possibly before submit() has returned. The mutex is never held for

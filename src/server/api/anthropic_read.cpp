@@ -212,6 +212,7 @@ AnthropicRequest read_anthropic_request(const ordered_json& json, const ModelInf
     check_fields(body, Dialect::messages);
     result.stream = body["stream"].boolean_or(false);
     request.generation.sampling = read_sampling(body, info);
+    request.longest_draft = read_longest_draft(body, info);
     request.generation.stops = read_stops(body["stop_sequences"]);
     request.generation.max_tokens = body["max_tokens"].integer(1, kMaxTokensLimit);
     request.max_tokens_given = true;

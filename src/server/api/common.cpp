@@ -87,6 +87,24 @@ std::string non_empty(const Field& field) {
     return field.string();
 }
 
+int read_longest_draft(const Field& body, const ModelInfo& model) {
+    std::int64_t most = kLongestDraft;
+    for (const char* name : {"draft_max", "speculative.n_max"})
+        most = std::min(most, body[name].integer_or(most, 0, kMaxTokensLimit));
+    const Field draft = body["draft"];
+    if (!draft || (draft.is_boolean() && draft.boolean())) return static_cast<int>(most);
+    const std::string mode = draft.is_boolean() ? "off" : draft.string();
+    if (std::ranges::find(kDraftModes, mode) == std::end(kDraftModes))
+        draft.refuse(fmt::format("expected true, false or one of {}", fmt::join(kDraftModes, ", ")));
+    if (mode == "off") return 0;
+    if (mode != "auto" && mode != model.draft)
+        draft.refuse(
+            model.draft == "off"
+                ? std::string("this server makes no drafts; it was started with --draft off")
+                : fmt::format("the drafts of this server come from {}; auto asks for them", model.draft));
+    return static_cast<int>(most);
+}
+
 Priority read_priority(const Field& body) {
     if (const auto number = body["priority"].integer_or(0, INT32_MIN, INT32_MAX); number != 0)
         return number < 0 ? Priority::interactive : Priority::background;

@@ -34,6 +34,10 @@ std::string non_empty(const Field& field);
 // Without a seed, or with -1, a new one is drawn.
 SamplingOptions read_sampling(const Field& body, const ModelInfo& model);
 
+// The longest draft (docs/speculation.md): `draft` is true, false, "auto", "off" or where the server's drafts
+// come from; `draft_max` and llama.cpp's `speculative.n_max` limit the tokens.
+int read_longest_draft(const Field& body, const ModelInfo& model);
+
 // How urgent the request is: OpenAI's service_tier "priority" or "flex", or a number below or above zero in
 // `priority`, which wins; as in other servers the lowest number comes first.
 Priority read_priority(const Field& body);

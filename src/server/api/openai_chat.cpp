@@ -34,8 +34,11 @@ void add_timings(ordered_json& answer, const Usage& usage, const std::optional<R
     json["cache_n"] = usage.cached_tokens;
     add("prompt", usage.prompt_tokens - usage.cached_tokens, timings->prompt_seconds);
     add("predicted", usage.completion_tokens, timings->answer_seconds);
-    json["draft_n"] = timings->drafted;
-    json["draft_n_accepted"] = timings->accepted;
+    const DraftFigures& drafts = timings->drafts;
+    json["drafts"] = drafts.drafts;
+    json["draft_n"] = drafts.drafted;
+    json["draft_n_accepted"] = drafts.accepted;
+    if (drafts.gain > 0) json["draft_gain"] = std::round(drafts.gain * 100) / 100;
 }
 
 std::string LastChunk::hold(ordered_json chunk) {

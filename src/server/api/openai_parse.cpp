@@ -17,6 +17,7 @@ constexpr std::size_t kMaxPrompts = 64;
 void read_common(const Field& body, const HttpRequest& http, const ModelInfo& model, Request& request) {
     auto& generation = request.generation;
     generation.sampling = read_sampling(body, model);
+    request.longest_draft = read_longest_draft(body, model);
     request.n = static_cast<int>(body["n"].integer_or(1, 1, kMaxChoices));
     if (auto stop = body["stop"]) {
         generation.stops = stop.string_or_array();

@@ -300,6 +300,7 @@ ResponsesRequest read_responses_request(const ordered_json& json, const ModelInf
     result.stream = body["stream"].boolean_or(false);
     request.parallel_tool_calls = body["parallel_tool_calls"].boolean_or(true);
     request.generation.sampling = read_sampling(body, info);
+    request.longest_draft = read_longest_draft(body, info);
     const Field max_tokens = body["max_output_tokens"];
     if (const auto limit = read_token_limit(max_tokens, 1)) {
         request.generation.max_tokens = *limit;

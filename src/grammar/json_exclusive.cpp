@@ -92,9 +92,7 @@ bool Shapes::exclusive(const Shape& a, const Shape& b, int depth) {
         b.most_length >= a.least_length) {
         if (a.patterns.empty() || b.patterns.empty()) return false;
         try {
-            if (!CharAutomaton::both(strings(a, kMostProducts), strings(b, kMostProducts), kMostProducts)
-                     .empty())
-                return false;
+            if (!CharAutomaton::both(strings(a), strings(b), kMostProducts).empty()) return false;
         } catch (const GrammarError&) {  // too many states to tell
             return false;
         }

@@ -117,7 +117,7 @@ CharAutomaton JsonWriter::names_of(const Shape& shape) {
                         "alternatives are not supported in propertyNames; use a pattern");
     const Shape& names = shapes[0];
     if (!names.has(JsonTypes::string)) return CharAutomaton::of_texts({}, limits_.products);
-    if (!names.values) return shapes_.strings(names, limits_.products);
+    if (!names.values) return shapes_.strings(names);
     std::vector<std::string> texts;
     for (const Json* value : *names.values)
         if (value->is_string() && shapes_.fits(*value, names)) texts.push_back(value->get<std::string>());

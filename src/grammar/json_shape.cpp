@@ -366,15 +366,16 @@ const CharAutomaton& Shapes::pattern(const Json& schema, const std::string& text
     if (const auto found = patterns_.find(text); found != patterns_.end()) return found->second;
     try {
         const Regex regex = parse_regex(text, {}, limits_.nesting);
-        return patterns_
-            .emplace(text, CharAutomaton::of(regex, CharAutomaton::Where::anywhere, limits_.products))
-            .first->second;
+        CharAutomaton made = CharAutomaton::of(regex, CharAutomaton::Where::anywhere, nodes_left());
+        pattern_nodes_ += made.size();
+        return patterns_.emplace(text, std::move(made)).first->second;
     } catch (const GrammarError& error) {
         source_.fail_at(schema, "", fmt::format("\"{}\": {}", text, error.what()));
     }
 }
 
-CharAutomaton Shapes::strings(const Shape& shape, std::size_t most) const {
+CharAutomaton Shapes::strings(const Shape& shape) {
+    const std::size_t most = nodes_left();
     std::optional<CharAutomaton> all;
     const auto join = [&](const CharAutomaton& one) {
         all = all ? CharAutomaton::both(*all, one, most) : one;
@@ -385,6 +386,7 @@ CharAutomaton Shapes::strings(const Shape& shape, std::size_t most) const {
             shape.most_length == Shape::kAny ? kNoLimit : static_cast<std::uint32_t>(shape.most_length);
         join(CharAutomaton::of_length(static_cast<std::uint32_t>(shape.least_length), longest, most));
     }
+    pattern_nodes_ += all->size();
     return *all;
 }
 

@@ -6,6 +6,7 @@
 // exponential; there is a budget.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -88,7 +89,7 @@ class Shapes {
     void check_exclusive(const Json& schema, const Json& alternatives);
 
     const CharAutomaton& pattern(const Json& schema, const std::string& text);
-    CharAutomaton strings(const Shape& shape, std::size_t most) const;
+    CharAutomaton strings(const Shape& shape);
 
   private:
     struct Work {
@@ -107,6 +108,10 @@ class Shapes {
     void merge_object(Work& work, const Json& schema);
     void merge_types(Work& work, const Json& schema);
     void merge_multiple(Shape& shape, const Json& schema, const Json& value);
+    std::size_t nodes_left() const {
+        const std::size_t all = 2 * limits_.products;
+        return std::min(limits_.products, all - std::min(pattern_nodes_, all));
+    }
     void spend(const Json& schema, std::size_t steps);
 
     bool exclusive(const std::vector<Shape>& a, const std::vector<Shape>& b, int depth);
@@ -119,7 +124,7 @@ class Shapes {
     std::size_t work_ = 0;
     std::map<const Json*, std::shared_ptr<const ObjectWords>> objects_;
     std::map<std::string, CharAutomaton, std::less<>> patterns_;
-    std::size_t pattern_nodes_ = 0;  // of all patterns
+    std::size_t pattern_nodes_ = 0;  // of all automata so far
     std::set<const Json*> exclusive_;
 };
 

@@ -193,7 +193,7 @@ RuleId JsonWriter::string_rule(const Shape& shape) {
     if (shape.patterns.empty())
         builder_.repeat(first, last, character_, times(shape.least_length), times(shape.most_length));
     else
-        shapes_.strings(shape, limits_.products).write(builder_, first, last, CharAutomaton::As::json);
+        shapes_.strings(shape).write(builder_, first, last, CharAutomaton::As::json);
     return rule;
 }
 

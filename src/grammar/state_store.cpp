@@ -46,11 +46,11 @@ StateStore::StateStore(const Program& program) : program_(program) {
 
 // Two counts are as good as equal if for as many times more as a token can hold they are on the same side of
 // both limits.
-std::uint32_t StateStore::settled_count(const Frame& frame) const {
+std::uint32_t StateStore::settled_count(const Frame& frame, std::size_t reach) const {
     if (frame.count == 0) return 0;
     const Edge& edge = program_.edges[program_.nodes[frame.node].first_edge];
     const Repeat& repeat = program_.repeats[edge.what];
-    const std::uint64_t furthest = frame.count + kReach;
+    const std::uint64_t furthest = frame.count + reach;
     if (furthest < repeat.least) return 0;
     if (frame.count >= repeat.least && furthest < repeat.most) return repeat.least;
     return frame.count;
@@ -58,21 +58,21 @@ std::uint32_t StateStore::settled_count(const Frame& frame) const {
 
 const Stack* StateStore::stack(std::vector<Frame> frames) {
     sort_unique(frames, [](const Frame& f) { return std::tuple(f.node, f.count, id_of(f.under)); });
-    Stack sought{std::move(frames), 0, nullptr};
+    Stack sought{std::move(frames), 0, {}};
     if (const auto found = known_stacks_.find(&sought); found != known_stacks_.end()) return *found;
     sought.id = static_cast<std::uint32_t>(stacks_.size());
     Stack* made = &stacks_.emplace_back(std::move(sought));
     bytes_ += sizeof(Stack) + kOverhead + made->frames.size() * sizeof(Frame);
     known_stacks_.insert(made);
-    made->settled = made;
-    if (counts_) {
+    made->settled.fill(made);
+    for (std::size_t i = 0; counts_ && i < kReaches.size(); ++i) {
         std::vector<Frame> settled = made->frames;
         for (Frame& frame : settled) {
             if (frame.node == kBottom) continue;
-            frame.count = settled_count(frame);
-            frame.under = frame.under->settled;
+            frame.count = settled_count(frame, kReaches[i]);
+            frame.under = frame.under->settled[i];
         }
-        if (settled != made->frames) made->settled = stack(std::move(settled));
+        if (settled != made->frames) made->settled[i] = stack(std::move(settled));
     }
     return made;
 }

@@ -1,6 +1,7 @@
 // Stacks and states (states.h), each of which exists once.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "grammar/program.h"
+#include "grammar/token_trie.h"
 
 namespace cachalot::grammar {
 
@@ -27,12 +29,9 @@ inline constexpr NodeId kBottom = ~NodeId{0};
 struct Stack {
     std::vector<Frame> frames;  // sorted
     std::uint32_t id;           // greater than those of the stacks under it
-    // With counts that tokens of up to kReach bytes cannot tell apart made equal.
-    const Stack* settled;
+    // With counts that texts of up to kReaches[i] bytes cannot tell apart made equal.
+    std::array<const Stack*, 2> settled;
 };
-
-// Tokens are rarely longer. Masks of a vocabulary with longer ones are not shared between counts.
-inline constexpr std::size_t kReach = 128;
 
 struct Item {
     NodeId node;  // from which something is read
@@ -61,7 +60,7 @@ class StateStore {
     std::size_t bytes() const { return bytes_; }
 
   private:
-    std::uint32_t settled_count(const Frame& frame) const;
+    std::uint32_t settled_count(const Frame& frame, std::size_t reach) const;
 
     template <class T, class Parts>
     struct ByParts {

@@ -30,9 +30,19 @@ std::optional<Symbol> only_symbol(const Program& program, const State& state) {
     return only;
 }
 
+void set_bit(std::vector<std::uint64_t>& bits, std::int32_t token) {
+    bits[static_cast<std::size_t>(token) / 64] |= std::uint64_t{1} << token % 64;
+}
+
+bool has_bit(const std::vector<std::uint64_t>& bits, std::int32_t token) {
+    return (bits[static_cast<std::size_t>(token) / 64] >> token % 64 & 1) != 0;
+}
+
 // In whichever form takes less memory.
-std::shared_ptr<const Mask> smallest(std::vector<std::uint64_t> bits, std::size_t count) {
+std::shared_ptr<const Mask> smallest(std::vector<std::uint64_t> bits) {
     auto mask = std::make_shared<Mask>();
+    std::size_t count = 0;
+    for (const auto word : bits) count += static_cast<std::size_t>(std::popcount(word));
     if (count >= 2 * bits.size()) {
         mask->bits = std::move(bits);
         return mask;
@@ -46,12 +56,6 @@ std::shared_ptr<const Mask> smallest(std::vector<std::uint64_t> bits, std::size_
 }
 
 }  // namespace
-
-bool Mask::has(std::int32_t token) const {
-    if (bits.empty()) return std::binary_search(few.begin(), few.end(), token);
-    const auto index = static_cast<std::size_t>(token);
-    return index / 64 < bits.size() && (bits[index / 64] >> index % 64 & 1) != 0;
-}
 
 std::size_t Arena::PlaceHash::operator()(const Place& place) const {
     const std::uint64_t stack = place.stack->id;
@@ -206,27 +210,18 @@ void Arena::enter_rules() {
 
 // ---- Masks
 
-// What is the same for all tokens of the vocabulary has one mask.
-const State* Arena::settled(const State* state, const TokenTrie& trie) {
-    if (trie.longest() > kReach) return state;
+const State* Arena::settled(const State* state, std::size_t part) {
     std::vector<Item> items = state->items;
-    for (Item& item : items) item.stack = item.stack->settled;
+    for (Item& item : items) item.stack = item.stack->settled[part];
     return items == state->items ? state : store_.state(std::move(items), state->ends);
 }
 
-std::shared_ptr<const Mask> Arena::mask(const State* state, const TokenTrie& trie) {
-    state = settled(state, trie);
-    auto& [of, known] = masks_[state];
-    if (of == &trie && known) return known;
-    work_ = 0;
-    const auto& nodes = trie.nodes();
+// Adds the tokens of one of the trees.
+void Arena::walk(const State* state, const TokenTrie& trie, std::size_t part,
+                 std::vector<std::uint64_t>& bits) {
+    const auto& nodes = trie.nodes(part);
     std::vector<const State*> path(trie.longest() + 1, state);  // by depth
-    std::vector<std::uint64_t> allowed((trie.vocabulary() + 63) / 64);
-    const auto word = [&](std::int32_t token) -> std::uint64_t& {
-        return allowed[static_cast<std::size_t>(token) / 64];
-    };
-    const auto bit = [](std::int32_t token) { return std::uint64_t{1} << token % 64; };
-    std::size_t count = 0, looks = 0;
+    std::size_t looks = 0;
     for (std::size_t i = 0; i < nodes.size();) {
         const TokenTrie::Node& node = nodes[i];
         const State* to = step(path[node.depth - std::size_t{1}], program_.classes[node.byte]);
@@ -236,21 +231,41 @@ std::shared_ptr<const Mask> Arena::mask(const State* state, const TokenTrie& tri
             continue;
         }
         path[node.depth] = to;
-        if (node.token >= 0) {
-            word(node.token) |= bit(node.token);
-            ++count;
-        }
+        if (node.token >= 0) set_bit(bits, node.token);
         ++i;
     }
+}
+
+// Most tokens are short, and for them many states are alike that differ for long ones: so a mask is made of
+// two, of which the larger part is often known.
+std::shared_ptr<const Mask> Arena::mask(const State* state, const TokenTrie& trie) {
+    const State* whole = trie.longest() > kReaches.back() ? state : settled(state, kReaches.size() - 1);
+    auto& [trie_of_whole, known] = masks_[whole];
+    if (trie_of_whole == &trie && known) return known;
+    work_ = 0;
+    const State* near = settled(state, 0);
+    auto& [trie_of_short, of_short] = short_masks_[near];
+    if (trie_of_short != &trie || !of_short) {
+        std::vector<std::uint64_t> bits((trie.vocabulary() + 63) / 64);
+        walk(near, trie, 0, bits);
+        of_short = kept(std::move(bits));
+        trie_of_short = &trie;
+    }
+    std::vector<std::uint64_t> bits = of_short->bits;
+    if (bits.empty()) bits.resize((trie.vocabulary() + 63) / 64);
+    for (const auto token : of_short->few) set_bit(bits, token);
+    walk(whole, trie, 1, bits);
     for (const auto& [first, other] : trie.doubles())
-        if ((word(first) & bit(first)) != 0) {
-            word(other) |= bit(other);
-            ++count;
-        }
-    of = &trie;
-    known = smallest(std::move(allowed), count);
-    mask_bytes_ += sizeof(Mask) + known->bits.size() * 8 + known->few.size() * 4;
+        if (has_bit(bits, first)) set_bit(bits, other);
+    known = kept(std::move(bits));
+    trie_of_whole = &trie;
     return known;
+}
+
+std::shared_ptr<const Mask> Arena::kept(std::vector<std::uint64_t> bits) {
+    auto mask = smallest(std::move(bits));
+    mask_bytes_ += sizeof(Mask) + mask->bits.size() * 8 + mask->few.size() * 4;
+    return mask;
 }
 
 // ---- Arenas

@@ -37,12 +37,10 @@
 
 namespace cachalot::grammar {
 
-// The tokens that may follow.
+// The tokens that may follow, in one of two forms.
 struct Mask {
     std::vector<std::uint64_t> bits;  // [vocabulary / 64]; empty if `few` has them
     std::vector<std::int32_t> few;
-
-    bool has(std::int32_t token) const;
 };
 
 // All states of one generation. Used under the lock of States.
@@ -83,7 +81,9 @@ class Arena {
     void follow_edges(const Place& place, std::vector<Place>& open);
     void call(RuleId rule, Frame frame);
     bool enters_first(const Call& a, const Call& b) const;
-    const State* settled(const State* state, const TokenTrie& trie);
+    const State* settled(const State* state, std::size_t part);
+    void walk(const State* state, const TokenTrie& trie, std::size_t part, std::vector<std::uint64_t>& bits);
+    std::shared_ptr<const Mask> kept(std::vector<std::uint64_t> bits);
     void spend(std::size_t steps);
     std::size_t bytes() const { return store_.bytes() + mask_bytes_; }
 
@@ -91,7 +91,9 @@ class Arena {
     StateStore store_;
     std::size_t adopted_bytes_ = 0, mask_bytes_ = 0;
     std::size_t work_ = 0;  // of what is asked for at the moment, in steps
-    std::unordered_map<const State*, std::pair<const TokenTrie*, std::shared_ptr<const Mask>>> masks_;
+    // Of short tokens, and of all, by the state with its counts settled for them.
+    using Masks = std::unordered_map<const State*, std::pair<const TokenTrie*, std::shared_ptr<const Mask>>>;
+    Masks short_masks_, masks_;
 
     // Of the set of places that is being closed.
     std::vector<Item> items_;

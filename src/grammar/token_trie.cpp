@@ -13,36 +13,45 @@ constexpr std::size_t kLongest = 0xFFFF;
 
 TokenTrie::TokenTrie(std::vector<std::string_view> bytes, const Tokenizer* tokenizer)
     : bytes_(std::move(bytes)), tokenizer_(tokenizer) {
-    std::vector<std::int32_t> sorted;
+    std::array<std::vector<std::int32_t>, kReaches.size()> sorted;
     for (std::size_t id = 0; id < bytes_.size(); ++id) {
-        if (bytes_[id].empty()) continue;
-        CACHALOT_CHECK(bytes_[id].size() <= kLongest);
-        longest_ = std::max(longest_, bytes_[id].size());
-        sorted.push_back(static_cast<std::int32_t>(id));
+        const std::size_t size = bytes_[id].size();
+        if (size == 0) continue;
+        CACHALOT_CHECK(size <= kLongest);
+        longest_ = std::max(longest_, size);
+        std::size_t part = 0;
+        while (part + 1 < kReaches.size() && size > kReaches[part]) ++part;
+        sorted[part].push_back(static_cast<std::int32_t>(id));
     }
-    std::sort(sorted.begin(), sorted.end(), [&](std::int32_t a, std::int32_t b) {
-        return std::pair(this->bytes(a), a) < std::pair(this->bytes(b), b);
-    });
+    for (std::size_t part = 0; part < kReaches.size(); ++part) {
+        std::sort(sorted[part].begin(), sorted[part].end(), [&](std::int32_t a, std::int32_t b) {
+            return std::pair(this->bytes(a), a) < std::pair(this->bytes(b), b);
+        });
+        build(nodes_[part], sorted[part]);
+    }
+}
+
+void TokenTrie::build(std::vector<Node>& nodes, const std::vector<std::int32_t>& sorted) {
     std::vector<std::size_t> path;  // the nodes on the way of the token before
     std::string_view before;
     for (const std::int32_t id : sorted) {
-        const std::string_view text = this->bytes(id);
+        const std::string_view text = bytes(id);
         if (text == before) {
-            doubles_.emplace_back(nodes_.back().token, id);
+            doubles_.emplace_back(nodes.back().token, id);
             continue;
         }
         const auto differs = std::mismatch(before.begin(), before.end(), text.begin(), text.end()).first;
         const auto common = static_cast<std::size_t>(differs - before.begin());
         for (; path.size() > common; path.pop_back())
-            nodes_[path.back()].end = static_cast<std::uint32_t>(nodes_.size());
+            nodes[path.back()].end = static_cast<std::uint32_t>(nodes.size());
         for (std::size_t i = common; i < text.size(); ++i) {
-            path.push_back(nodes_.size());
-            nodes_.push_back({0, -1, static_cast<std::uint8_t>(text[i]), static_cast<std::uint16_t>(i + 1)});
+            path.push_back(nodes.size());
+            nodes.push_back({0, -1, static_cast<std::uint8_t>(text[i]), static_cast<std::uint16_t>(i + 1)});
         }
-        nodes_.back().token = id;
+        nodes.back().token = id;
         before = text;
     }
-    for (const std::size_t node : path) nodes_[node].end = static_cast<std::uint32_t>(nodes_.size());
+    for (const std::size_t node : path) nodes[node].end = static_cast<std::uint32_t>(nodes.size());
 }
 
 std::string_view TokenTrie::bytes(std::int32_t token) const {

@@ -1,6 +1,7 @@
 // The vocabulary as a tree of bytes: tokens that begin alike are looked at together.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +12,11 @@
 #include "text/tokenizer.h"
 
 namespace cachalot::grammar {
+
+// The tokens are in two trees, of short ones and of long ones. Nearly all are short, and what they can be does
+// not depend on what lies further ahead than they reach (state_store.h). The last reach is that of any token
+// in the vocabularies of this family; a longer one makes masks slower, and not wrong.
+inline constexpr std::array<std::size_t, 2> kReaches = {16, 128};
 
 // Immutable, shared between threads.
 class TokenTrie {
@@ -26,18 +32,21 @@ class TokenTrie {
     // Of text tokens with these bytes, and for all that is not a text token with no bytes.
     TokenTrie(std::vector<std::string_view> bytes, const Tokenizer* tokenizer);
 
-    const std::vector<Node>& nodes() const { return nodes_; }
+    // Of tokens of up to kReaches[part] bytes that no earlier part has; the last part has all others.
+    const std::vector<Node>& nodes(std::size_t part) const { return nodes_[part]; }
     std::size_t vocabulary() const { return bytes_.size(); }
     std::size_t longest() const { return longest_; }  // token, in bytes
     // Empty for tokens that are not text.
     std::string_view bytes(std::int32_t token) const;
-    // Further tokens with the same bytes as the first of a pair, which is in the tree.
+    // Further tokens with the same bytes as the first of a pair, which is in a tree.
     const std::vector<std::pair<std::int32_t, std::int32_t>>& doubles() const { return doubles_; }
     const Tokenizer* tokenizer() const { return tokenizer_; }  // null: none, in tests
 
   private:
     std::vector<std::string_view> bytes_;  // [vocabulary]
-    std::vector<Node> nodes_;
+    void build(std::vector<Node>& nodes, const std::vector<std::int32_t>& sorted);
+
+    std::array<std::vector<Node>, kReaches.size()> nodes_;
     std::vector<std::pair<std::int32_t, std::int32_t>> doubles_;
     std::size_t longest_ = 0;
     const Tokenizer* tokenizer_;

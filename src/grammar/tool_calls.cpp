@@ -179,7 +179,7 @@ class ToolWriter {
             const auto most = no_most ? kNoLimit : static_cast<std::uint32_t>(shape.most_length);
             return builder_.repeat(from, to, unbarred_, static_cast<std::uint32_t>(shape.least_length), most);
         }
-        CharAutomaton::both(shapes.strings(shape, most_), no_sentinel_, most_)
+        CharAutomaton::both(shapes.strings(shape), no_sentinel_, most_)
             .write(builder_, from, to, CharAutomaton::As::utf8);
     }
 

@@ -194,13 +194,17 @@ RC_GTEST_PROP(Regex, AgreesWithItsDefinition, (std::uint32_t seed)) {
 }
 
 TEST(Mask, CountsOfAnySizeShareMasksAndAreExact) {
-    std::vector<std::string> vocabulary = {"b", "ab", "abab", "ba"};
-    for (const std::size_t length : {1, 2, 3, 100, 127, 128}) vocabulary.emplace_back(length, 'a');
     Random random(7);
-    for (const char* pattern : {"(?:ab?){150,400}", "(?:a|ab){0,300}b", "a{129}", "(?:a{3}){100,}b"}) {
-        SCOPED_TRACE(pattern);
-        const auto grammar = compile_regex(pattern);
-        for (int round = 0; round < 4; ++round) check_masks(grammar, vocabulary, random, 40);
+    for (const std::size_t longest : {128, 200}) {
+        std::vector<std::string> vocabulary = {"b", "ab", "abab", "ba"};
+        for (const std::size_t length : {1, 2, 3, 16, 17, 100, 127}) vocabulary.emplace_back(length, 'a');
+        vocabulary.emplace_back(longest, 'a');
+        for (const char* pattern :
+             {"(?:ab?){150,400}", "(?:a|ab){0,300}b", "a{129}", "(?:a{3}){100,}b", "a{33}b?"}) {
+            SCOPED_TRACE(pattern);
+            const auto grammar = compile_regex(pattern);
+            for (int round = 0; round < 4; ++round) check_masks(grammar, vocabulary, random, 40);
+        }
     }
 }
 

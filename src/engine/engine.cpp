@@ -184,12 +184,13 @@ std::span<float> Engine::prefill(KvState& state, std::span<const std::int32_t> t
     std::span<float> logits;
     for (std::size_t done = 0; done < tokens.size();) {
         const std::size_t left = tokens.size() - done, context = context_rows(state, left);
-        const auto count = std::min(static_cast<std::size_t>(options_.chunk), context ? context : left);
+        const auto count = std::min(static_cast<std::size_t>(options_.chunk), left);
+        const auto ahead = std::min(context, count);
+        const auto part = tokens.subspan(done, count);
         Batch batch;
-        if (context)
-            batch.add_context(state, tokens.subspan(done, count));
-        else
-            batch.add(state, tokens.subspan(done, count), RowsKind::prompt);
+        if (ahead < count)
+            batch.add(state, part.subspan(ahead), RowsKind::prompt, Batch::Logits::last, ahead);
+        if (ahead > 0) batch.add_context(state, part.first(ahead), ahead < count ? 0 : -1);
         logits = step(batch).logits;
         done += count;
         if (progress && !progress(static_cast<std::int64_t>(done))) return {};

@@ -138,7 +138,8 @@ std::vector<Scheduler::Part> Scheduler::share_rows() const {
         cut_at_stop(*part);
         left -= part->rows;
     }
-    std::stable_partition(parts.begin(), parts.end(), [](const Part& part) { return !part.context; });
+    std::stable_partition(parts.begin(), parts.end(),
+                          [](const Part& part) { return part.context < part.rows; });
     return parts;
 }
 
@@ -158,11 +159,8 @@ void Scheduler::cut_at_stop(Part& part) const {
     const auto context = s.options_.all_logits ? 0
                                                : static_cast<std::int64_t>(engine_.context_rows(
                                                      *s.state_, static_cast<std::size_t>(until_stop)));
-    part.context = context > 0;
-    if (part.context)
-        part.rows = std::min(part.rows, context);
-    else if (until_stop < part.rows - kRollback)
-        part.rows = until_stop;
+    if (until_stop < part.rows - kRollback) part.rows = until_stop;
+    part.context = std::min(part.rows, context);
 }
 
 void Scheduler::evaluate(const std::vector<Part>& parts) {
@@ -172,20 +170,27 @@ void Scheduler::evaluate(const std::vector<Part>& parts) {
         const auto& [s, rows, draft, forced, confidences, context] = part;
         const auto pending = s->generation_.pending();
         CACHALOT_CHECK(s->state_->length() + size(pending) == size(s->tokens()));
-        const auto known = pending.first(static_cast<std::size_t>(rows));
-        if (context) {
-            batch.add_context(*s->state_, known);
+        const auto ahead = static_cast<std::size_t>(context);
+        const auto known = pending.first(static_cast<std::size_t>(rows)).subspan(ahead);
+        if (known.empty()) {
+            batch.add_context(*s->state_, pending.first(ahead));
             continue;
         }
         if (draft.empty()) {
             batch.add(*s->state_, known, s->rows_kind(),
-                      s->options_.all_logits ? Batch::Logits::all : Batch::Logits::last);
+                      s->options_.all_logits ? Batch::Logits::all : Batch::Logits::last, ahead);
             continue;
         }
         tokens.assign(known.begin(), known.end());
         tokens.insert(tokens.end(), draft.begin(), draft.end());
         batch.add(*s->state_, tokens, RowsKind::verify, Batch::Logits::all);
     }
+    for (std::size_t i = 0; i < parts.size(); ++i)  // in front of what has been added
+        if (const auto& part = parts[i]; part.context > 0 && part.context < part.rows)
+            batch.add_context(
+                *part.sequence->state_,
+                part.sequence->generation_.pending().first(static_cast<std::size_t>(part.context)),
+                static_cast<int>(i));
     rows_ = batch.rows();
     PassOutput output;
     const auto begin = std::chrono::steady_clock::now();

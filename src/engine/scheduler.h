@@ -224,7 +224,7 @@ class Scheduler {
         std::vector<std::int32_t> draft;      // and tokens that may follow them, ...
         bool forced = false;                  // or have to
         std::vector<float> confidences = {};  // of a draft by the drafter: of its tokens
-        bool context = false;                 // the rows leave the last layers out
+        std::int64_t context = 0;             // so many of the rows, the first, leave the last layers out
     };
     struct Company {
         int writers, beside;  // sequences that write, rows of prompts beside them

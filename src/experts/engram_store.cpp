@@ -4,7 +4,7 @@ namespace cachalot {
 
 void append_rows(const EngramHash& hash, int table, const Batch& batch, std::vector<std::int64_t>& out) {
     for (const auto& s : batch.sequences())
-        hash.rows(table, s.state->recent().last(hash.history()), batch.tokens_of(s), out);
+        hash.rows(table, batch.tokens_before(s, hash.history()), batch.tokens_of(s), out);
 }
 
 MappedEngramStore::MappedEngramStore(const Config& config, const Weights& weights, EngramHash hash)

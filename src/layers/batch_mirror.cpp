@@ -16,6 +16,7 @@ void send(std::span<const T> from, Buffer<T>& to, Stream& stream) {
 void BatchMirror::load(const Batch& batch, Stream& stream) {
     rows_ = all_rows_ = batch.rows();
     context_rows_ = batch.context_rows();
+    context_left_ = false;
     wanted_rows_ = batch.wanted().size();
     here_.clear();
     page_list_.clear();
@@ -25,8 +26,10 @@ void BatchMirror::load(const Batch& batch, Stream& stream) {
     }
     std::byte* const* pages = pages_.reserve(page_list_.size());
     for (const BatchRows& s : batch.sequences()) {
-        here_.push_back({s.start, s.state->context_end(), s.state->draft_begin(), s.first, s.count,
-                         s.state->slab().address(), pages});
+        const bool behind_context = s.ahead > 0 && s.kind != RowsKind::draft;
+        here_.push_back({s.start, behind_context ? s.start : s.state->context_end(),
+                         behind_context ? s.start : s.state->draft_begin(), s.first, s.count,
+                         behind_context ? s.ahead : 0, s.context_of, s.state->slab().address(), pages});
         pages += s.state->pages().size();
     }
     sequences_left_ = here_.size();

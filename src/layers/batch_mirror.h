@@ -9,12 +9,14 @@
 
 namespace cachalot {
 
-// The rows of one sequence, and where its state lies.
+// The rows of one entry of Batch::sequences(), and where their state lies.
 struct SequenceRows {
     std::int64_t start;        // position of the first row
-    std::int64_t context_end;  // KvState::context_end()
+    std::int64_t context_end;  // KvState::context_end(), with the context of this pass
     std::int64_t draft_begin;  // KvState::draft_begin()
     std::int32_t first, count;
+    std::int32_t ahead;       // rows of context in front of these, in this pass
+    std::int32_t context_of;  // see BatchRows
     std::byte* slab;
     std::byte* const* pages;
 };
@@ -30,7 +32,9 @@ class BatchMirror {
     void leave_context() {
         rows_ -= context_rows_;
         sequences_left_ = sequences_beyond_context_;
+        context_left_ = true;
     }
+    bool context_left() const { return context_left_; }
 
     // How many there are is known to the host, too.
     int rows() const { return rows_; }
@@ -45,6 +49,7 @@ class BatchMirror {
     static std::size_t count(int n) { return static_cast<std::size_t>(n); }
 
     int rows_ = 0, all_rows_ = 0, context_rows_ = 0;
+    bool context_left_ = false;
     std::size_t sequences_left_ = 0, sequences_beyond_context_ = 0, wanted_rows_ = 0;
     Buffer<std::int32_t> tokens_;        // [rows]
     Buffer<std::int64_t> positions_;     // [rows]

@@ -12,6 +12,8 @@
 // host_backend.cpp, host_attention.cpp and host_drafting.cpp.
 #include "layers/forward.h"
 
+#include <ranges>
+
 namespace cachalot {
 
 namespace {
@@ -44,9 +46,11 @@ PassOutput run(Backend& backend, const LayerRange& range, const Batch& batch) {
 }  // namespace
 
 PassOutput forward(Backend& backend, const LayerRange& range, const Batch& batch) {
-    for (const auto& s : batch.sequences()) s.state->extend(s.count);
+    // Context is behind what follows it.
+    const auto sequences = std::views::reverse(batch.sequences());
+    for (const auto& s : sequences) s.state->extend(s.ahead + s.count);
     const PassOutput output = run(backend, range, batch);
-    for (const auto& s : batch.sequences()) s.state->advance(batch.tokens_of(s), s.context);
+    for (const auto& s : sequences) s.state->advance(batch.tokens_of(s), s.context);
     return output;
 }
 

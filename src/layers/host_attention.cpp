@@ -23,23 +23,36 @@ void each_ring(const LayerLayout& layout, Open& open, const Use& use) {
 }  // namespace
 
 void HostBackend::open_rings(int l) {
-    open_.resize(batch_.sequences().size());
+    const auto sequences = batch_.sequences();
+    open_.resize(sequences.size());
     std::size_t next = 0;
-    for (std::size_t i = 0; const SequenceRows& s : batch_.sequences())
-        each_ring(layout(l), open_[i++], [&](const RowRing& ring, RingView& view) {
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+        const SequenceRows& s = sequences[i];
+        OpenRings& open = open_[i];
+        if (s.context_of >= 0) {  // opened before, as context is behind
+            open = open_[static_cast<std::size_t>(s.context_of)];
+            open.count = 0;
+            continue;
+        }
+        const std::int64_t ahead = batch_.context_left() ? 0 : s.ahead;
+        open.start = s.start - ahead;
+        open.count = s.count + ahead;
+        each_ring(layout(l), open, [&](const RowRing& ring, RingView& view) {
             if (next == a_.rings.size()) a_.rings.emplace_back(a_.device);
             auto* scratch = a_.rings[next++].reserve(
-                static_cast<std::size_t>(ring.scratch_rows(s.count) * ring.row_bytes));
-            view = ring.open(s.slab, s.start, s.count, scratch);
+                static_cast<std::size_t>(ring.scratch_rows(open.count) * ring.row_bytes));
+            view = ring.open(s.slab, open.start, open.count, scratch);
         });
+    }
 }
 
 void HostBackend::close_rings(int l, std::size_t first_sequence) {
     const auto sequences = batch_.sequences();
     for (std::size_t i = first_sequence; i < sequences.size(); ++i) {
-        const SequenceRows& s = sequences[i];
-        each_ring(layout(l), open_[i], [&](const RowRing& ring, const RingView& view) {
-            ring.close(s.slab, view, s.start, s.count);
+        OpenRings& open = open_[i];
+        if (open.count == 0) continue;
+        each_ring(layout(l), open, [&](const RowRing& ring, const RingView& view) {
+            ring.close(sequences[i].slab, view, open.start, open.count);
         });
     }
 }
@@ -119,8 +132,10 @@ void HostBackend::remember(int l) {
         float* latent = keys_of_rows ? room(a_.latents, config_.head_dim) : nullptr;
         float* key = keys_of_rows ? room(a_.keys, config_.index_head_dim) : nullptr;
         int new_rows = 0;
-        for (std::size_t i = 0; const SequenceRows& s : batch_.sequences()) {
-            const OpenRings& open = open_[i++];
+        const auto sequences = batch_.sequences();
+        for (std::size_t i = sequences.size(); i-- > 0;) {  // context before what follows it
+            const SequenceRows& s = sequences[i];
+            const OpenRings& open = open_[i];
             latents.push_back({s.start, s.count, a_.kv.address() + std::int64_t(s.first) * config_.head_dim,
                                w.kv_norm.data(), config_.norm_eps, rope_.rows(shape.ratio != 0, s.first),
                                layout_.window_format(), open.window});

@@ -55,8 +55,10 @@ class HostBackend final : public Backend {
     }
 
   private:
-    // The rings of one sequence while a chunk is computed (state/row_ring.h).
+    // The rings of one sequence while a chunk is computed (state/row_ring.h), and the rows that they were
+    // opened for. Context and what follows it share them.
     struct OpenRings {
+        std::int64_t start = 0, count = 0;
         RingView window, kv, score, index_kv, index_score;
     };
 
@@ -112,7 +114,8 @@ class HostBackend final : public Backend {
     BatchMirror batch_;
     RopeTables rope_;
     Activations a_;
-    std::vector<OpenRings> open_;  // [sequences], between remember and attend
+    // [sequences], between remember and attend; of context that the rest follows, a copy with count 0
+    std::vector<OpenRings> open_;
     const bool replays_;
     std::vector<Stream::Work> recorded_;  // the boxes of a pass, if the device replays them
     LayerObserver observer_;

@@ -78,6 +78,39 @@ TEST_P(DecoderPrefill, AnyChunkGivesTheSame) {
     EXPECT_EQ(copy(engine.prefill(state, prompt)), expected);
 }
 
+// A prompt takes as many passes as if all of it went through all layers, so that no expert is read twice.
+TEST_P(DecoderPrefill, TakesNoMorePasses) {
+    struct Cost {
+        int passes = 0;
+        std::uint64_t read = 0;  // bytes of experts
+    };
+    const auto cost = [&](int whole, std::size_t tokens, bool scheduled) {
+        auto o = options(whole, 512);
+        o.expert_cache = ExpertBudget("25%", "a cache");
+        Engine engine(model(), o);
+        Cost all;
+        engine.observe_layers([&](const LayerView& view) { all.passes += view.layer == 0; });
+        const auto prompt = part(text, 0, tokens);
+        if (scheduled) {
+            Scheduler scheduler(engine, {});
+            scheduler.submit(sequence(engine, prompt, 1));
+            while (scheduler.busy()) scheduler.step();
+        } else {
+            auto state = engine.new_state();
+            engine.prefill(state, prompt);
+        }
+        all.read = engine.expert_stats()->prompt.bytes_read;
+        return all;
+    };
+    for (const bool scheduled : {false, true})
+        for (const std::size_t tokens : {500u, 900u}) {
+            const Cost some = cost(kWhole, tokens, scheduled), exact = cost(0, tokens, scheduled);
+            EXPECT_EQ(some.passes, exact.passes) << tokens << scheduled;
+            EXPECT_LE(some.read, exact.read) << tokens << scheduled;
+            EXPECT_GT(some.read, 0u);
+        }
+}
+
 // The rows that the last layers read of the whole prompt are exact, and so is what they make of a prompt
 // whose last tokens are all that their windows reach.
 TEST_P(DecoderPrefill, IsCloseToExact) {

@@ -22,8 +22,7 @@ constexpr const char* kMembers[] = {"messages",      "tools",   "thinking_mode",
 
 // As DeepSeek's encoder takes it: no words of clients.
 Effort read_effort(const Field& effort) {
-    if (effort.is_number() && effort.json().is_number_integer())
-        return static_cast<Effort>(effort.integer(kLeastEffort, kMostEffort));
+    if (effort.is_number()) return static_cast<Effort>(effort.integer(kLeastEffort, kMostEffort));
     const auto named = named_effort(effort.is_string() ? effort.string() : "");
     if (!named) effort.refuse("expected low, high, max or an integer from 1 to 100");
     return *named;

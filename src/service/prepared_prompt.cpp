@@ -85,6 +85,9 @@ void complete_conversation(Request& request) {
     const bool v41 = request.chat.format == ChatFormat::v41;
     if (v41) refuse_unreadable(request.conversation);
     apply_policy(request.conversation, request.chat.format);
+    for (Message& message : request.conversation.messages)  // asks for nothing
+        if (message.response_format == nlohmann::ordered_json{{"type", "text"}})
+            message.response_format = nullptr;
     auto& format = request.conversation.response_format;
     if (request.json_object && format.is_null()) format = {{"type", v41 ? "json_object" : "object"}};
 }

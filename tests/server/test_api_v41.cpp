@@ -237,9 +237,54 @@ TEST(ApiV41, ImagesAreRefusedByName) {
                 HasSubstr("[Unsupported input_audio]"));
 }
 
+// As languages with one type of number write them.
+TEST(ApiV41, WholeNumbersAreIntegers) {
+    const auto effort = [](const char* dialect, const char* members) {
+        return read(dialect, members).chat.effort;
+    };
+    for (const char* dialect : kDialects) {
+        for (const char* members :
+             {R"({"reasoning_effort": 50.0})", R"({"effort": 5e1})", R"({"thinking_level": 50.0})",
+              R"({"output_config": {"effort": 50.0}})", R"({"think": 50.0})",
+              R"({"chat_template_kwargs": {"reasoning_effort": 50.0}})",
+              R"({"reasoning": {"effort": 50.0}})"})
+            EXPECT_EQ(effort(dialect, members), static_cast<Effort>(50)) << dialect << members;
+        for (const char* wrong : {"50.5", "0.0", "101.0", "1e300"})
+            EXPECT_THAT(refusal(dialect, fmt::format(R"({{"reasoning_effort": {}}})", wrong)),
+                        testing::StartsWith("reasoning_effort: expected an integer from 1 to 100, found"))
+                << dialect << wrong;
+        EXPECT_EQ(read(dialect, R"({"reasoning": {"max_tokens": 32.0}})").generation.max_reasoning, 32);
+        EXPECT_EQ(read(dialect, R"({"thinking": {"type": "enabled", "budget_tokens": 32.0}, "top_k": 7.0})")
+                      .generation.sampling.top_k,
+                  7);
+        EXPECT_EQ(read(dialect, R"({"seed": 9.0})").generation.sampling.seed, 9u);
+        const std::string limit = std::string(dialect) == "responses" ? "max_output_tokens" : "max_tokens";
+        EXPECT_EQ(read(dialect, "{\"" + limit + "\": 33.0}").generation.max_tokens, 33);
+    }
+    EXPECT_EQ(read("chat", R"({"n": 2.0})").n, 2);
+}
+
 TEST(ApiV41, JsonModeIsNamedAsTheModelKnowsIt) {
     EXPECT_THAT(prompt("chat", R"({"response_format": {"type": "json_object"}})"),
                 HasSubstr("schema to reply:\n{\"type\": \"json_object\"}<｜User｜>"));
+}
+
+// The format of a system message is a part of the prompt, as the model was trained: whatever is asked for, a
+// schema, too. Nothing enforces it.
+TEST(ApiV41, FormatsOfSystemMessagesAreWrittenWhereTheyStand) {
+    const auto with = [](const std::string& format) {
+        return prompt("chat", fmt::format(R"({{"messages": [{{"role": "user", "content": "1"}},
+            {{"role": "system", "content": "S", "response_format": {}}}, {{"role": "user", "content": "2"}}]}})",
+                                          format));
+    };
+    const std::string schema =
+        R"({"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}})";
+    EXPECT_THAT(with(schema), HasSubstr("<｜System｜>S\n\n## Response Format:\n\nYou MUST strictly adhere to "
+                                        "the following schema to reply:\n" +
+                                        schema + "<｜User｜>2"));
+    EXPECT_THAT(with(R"({"type": "text"})"), HasSubstr("<｜System｜>S<｜User｜>2"));
+    EXPECT_THAT(refusal("chat", R"({"response_format": {"type": "json_schema", "json_schema": {}}})"),
+                testing::StartsWith("response_format.type: "));
 }
 
 // Through a server: what the model calls "files::read" comes back in two parts, and under its own name if it

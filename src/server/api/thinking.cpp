@@ -26,7 +26,6 @@ void turn_off(const Field& off, Reader& r) {
 void read_effort(const Field& effort, Reader& r) {
     auto& chat = r.request.chat;
     if (effort.is_number()) {
-        if (!effort.json().is_number_integer()) effort.wrong("a word or an integer from 1 to 100");
         chat.effort = static_cast<Effort>(effort.integer(kLeastEffort, kMostEffort));
         chat.thinking = true;
         return;

@@ -6,12 +6,13 @@
 
 namespace cachalot {
 
-EngramHash::EngramHash(const EngramConfig& config, std::vector<std::int32_t> classes)
+EngramHash::EngramHash(const EngramConfig& config, std::vector<std::int32_t> classes,
+                       const std::string& source)
     : config_(config), classes_(std::move(classes)) {
     const std::int32_t count = classes_.empty() ? 0 : 1 + *std::ranges::max_element(classes_);
     if (config_.classes > 0 && count != config_.classes)
-        fail("the vocabulary has {} classes of tokens, but the Engram tables were made for {}", count,
-             config_.classes);
+        fail("{}: the vocabulary has {} classes of tokens, but the Engram tables were made for {}", source,
+             count, config_.classes);
     padding_ = classes_.at(static_cast<std::size_t>(config_.pad_token));
 }
 

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "model/engram_config.h"
@@ -18,8 +19,9 @@ class EngramHash {
   public:
     EngramHash() = default;  // of a model without tables
 
-    // `classes` [vocab]: of each token. Throws Error if there are more than the configuration says.
-    EngramHash(const EngramConfig& config, std::vector<std::int32_t> classes);
+    // `classes` [vocab]: of each token. Throws Error, about `source`, if there are not so many as the
+    // configuration says.
+    EngramHash(const EngramConfig& config, std::vector<std::int32_t> classes, const std::string& source);
 
     // Tokens that count besides the newest one.
     std::size_t history() const { return static_cast<std::size_t>(config_.longest - 1); }

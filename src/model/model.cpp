@@ -21,7 +21,7 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
     if (config.engram.present()) {
         auto classes = engram_classes(tokenizer);
         checkpoint->check_engram(classes);
-        hash = EngramHash(config.engram, std::move(classes));
+        hash = EngramHash(config.engram, std::move(classes), checkpoint->source());
     }
     Weights weights = bind_weights(*checkpoint);
     auto draft = beside.drafter.empty() ? load_draft_model(*checkpoint, weights)

@@ -288,6 +288,17 @@ TEST_F(ModelV41, TensorsOfLayersThatTheConfigurationDoesNotNameAreRefused) {
     }
 }
 
+TEST_F(ModelV41, TablesOfAnotherVocabularyAreRefused) {
+    json text = tiny41();
+    text["text_config"]["engram_compressed_vocab_size"] = 6971;
+    const TempDir copy;
+    for (const auto& entry : std::filesystem::directory_iterator(release()))
+        std::filesystem::copy(entry.path(), copy.path() / entry.path().filename());
+    std::ofstream(copy.path() / "config.json") << text;
+    EXPECT_THAT(error_of([&] { Model::load(copy.path()); }),
+                testing::AllOf(testing::StartsWith(copy.path().string()), HasSubstr("has 6972 classes")));
+}
+
 TEST_F(ModelV41, TablesOfAnotherShapeAreRefused) {
     json text = tiny41();
     text["text_config"]["engram_head_dim"] = 64;

@@ -71,13 +71,20 @@ void synth(const SynthOptions& o) {
         for (int l = 0; l < config.layers; ++l)
             config.layer_shapes[static_cast<std::size_t>(l)].hash = l < o.hash_layers;
     if (o.vocab) config.vocab_size = o.vocab;
-    const bool full = o.engram == "full";
+    const bool full = o.engram == "full", small = o.engram.empty() || o.engram == "small";
     if (config.is_v41() && config.engram.present()) {
         // The real tables are larger than all but the experts.
         constexpr std::int64_t kSmallEngram = 16'000;
         EngramConfig& engram = config.engram;
         engram.classes = std::min(engram.classes, config.vocab_size);
-        set_engram(config, full ? engram.primes.front() : std::min(engram.primes.front(), kSmallEngram));
+        const std::int64_t row = static_cast<std::int64_t>(engram.layers.size()) * engram.rows_per_token() *
+                                 (engram.row_size + engram.row_size / kEngramBlock);
+        const std::int64_t rows = full ? engram.primes.front()
+                                  : small
+                                      ? kSmallEngram
+                                      : static_cast<std::int64_t>(parse_bytes(o.engram, "--engram")) / row;
+        if (rows < 2) fail("--engram {}: tables have rows of {} bytes at least", o.engram, 2 * row);
+        set_engram(config, std::min(engram.primes.front(), rows));
     }
 
     if (o.release) {
@@ -142,9 +149,12 @@ void add_synth(CLI::App& app) {
         ->type_name("KIND,..");
     command
         ->add_option("--engram", o->engram,
-                     "tables of V4.1: small (a thousandth of their rows, as usual), or full: all their rows "
-                     "(203 GB), which are zeros and take no space where files can have holes")
-        ->check(one_of({"small", "full"}))
+                     "tables of V4.1: small (a thousandth of their rows, as usual), a size (10GB) that they "
+                     "take about, or full: all their rows (203 GB), which are zeros and take no space where "
+                     "files can have holes")
+        ->check(checked_by([](const std::string& text) {
+            if (text != "small" && text != "full") parse_bytes(text, "--engram");
+        }))
         ->type_name("SIZE");
     command->add_option("--experts", o->experts, "experts of a layer")
         ->check(CLI::Range(1, 4096))

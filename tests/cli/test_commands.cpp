@@ -205,6 +205,20 @@ TEST_F(Commands, SynthLeavesHolesForFullTables) {
     EXPECT_EQ(run("run --raw -p hello -n 2 -m " + file).status, 0);
 }
 
+TEST_F(Commands, SynthWritesTablesOfAnySize) {
+    const auto file = path("s.gguf");
+    const auto size = [&](const std::string& engram) {
+        const auto o = run("synth --force " + file + " --like v41-tiny --engram " + engram);
+        EXPECT_EQ(o.status, 0) << o.err;
+        EXPECT_THAT(o.out, Not(HasSubstr("holes")));
+        return static_cast<double>(std::filesystem::file_size(file));
+    };
+    EXPECT_NEAR(size("900KB") - size("300KB"), 600e3, 20e3);
+    EXPECT_EQ(run("run --raw -p hello -n 2 -m " + file).status, 0);
+    expect_error("synth --force " + file + " --like v41-tiny --engram 10", "--engram 10");
+    expect_usage("synth --force " + file + " --like v41-tiny --engram large", "large");
+}
+
 TEST_F(Commands, BenchPrintsItsRows) {
     auto result = json::parse(run("bench -p 16 -n 4 -d 0,20 -r 1 --json").out);
     ASSERT_EQ(result["rows"].size(), 4u);

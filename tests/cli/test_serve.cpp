@@ -287,6 +287,59 @@ TEST_F(Serve, RunChatAndServeSayTheSame) {
             }
 }
 
+// Who says nothing of sampling gets what the model's files recommend, and without a word of theirs V4.1's
+// own: the same text as who asks for it, with the same seed, and another than without.
+TEST_F(Serve, SamplesAsTheModelRecommends) {
+    struct Case {
+        const char* config;  // generation_config.json
+        double temperature, top_p;
+    };
+    for (const auto& [config, temperature, top_p] :
+         {Case{R"({"temperature": 0.7, "top_p": 0.4})", 0.7, 0.4}, Case{"{}", 1.0, 0.95}}) {
+        const auto model = path("model");
+        std::filesystem::remove_all(model);
+        std::filesystem::copy(CACHALOT_TEST_DATA "/tiny41", model);
+        std::ofstream(model + "/generation_config.json") << config;
+        start_with_model({"-m", model, "--kv-dir", "off", "--ctx", "512"});
+        const nlohmann::json asked = {{"temperature", temperature}, {"top_p", top_p}},
+                             plain = {{"temperature", 1.0}, {"top_p", 1.0}};
+        const auto say = [&](const char* target, const char* field, const char* limit, nlohmann::json body) {
+            body[field] = nlohmann::json::array({{{"role", "user"}, {"content", "Hello"}}});
+            body[limit] = 48;
+            body["seed"] = 3;
+            body["thinking"] = {{"type", "disabled"}};
+            Client client(port_);
+            client.send(post(target, body.dump()));
+            const auto answer = nlohmann::json::parse(client.response().body);
+            const auto& message = answer.contains("choices")   ? answer["choices"][0]["message"]["content"]
+                                  : answer.contains("content") ? answer["content"][0]["text"]
+                                                               : answer["output"][0]["content"][0]["text"];
+            EXPECT_GT(message.get<std::string>().size(), 20u);
+            return message.get<std::string>();
+        };
+        std::string served;
+        for (const auto& [target, field, limit] :
+             {std::tuple("/v1/chat/completions", "messages", "max_tokens"),
+              std::tuple("/v1/responses", "input", "max_output_tokens"),
+              std::tuple("/v1/messages", "messages", "max_tokens")}) {
+            served = say(target, field, limit, nlohmann::json::object());
+            EXPECT_EQ(served, say(target, field, limit, asked)) << target << config;
+            EXPECT_NE(served, say(target, field, limit, plain)) << target << config;
+        }
+        for (const char* command : {"run", "chat"}) {
+            std::ofstream(path("stdin")) << (command == std::string("run") ? "Hello" : "Hello\n");
+            const auto line = fmt::format(
+                "XDG_CACHE_HOME='{}' '{}' {} -m '{}' --ctx 512 --seed 3 -n 48 --think off <'{}' >'{}' 2>'{}'",
+                path("cache"), CACHALOT_PROGRAM, command, model, path("stdin"), path("stdout"),
+                path("stderr2"));
+            ASSERT_EQ(std::system(line.c_str()), 0) << read_text_file(path("stderr2"));
+            EXPECT_THAT(read_text_file(path("stdout")), HasSubstr(served)) << command << config;
+        }
+        signal(SIGTERM);
+        EXPECT_EQ(exit_status(), 0);
+    }
+}
+
 // Everything that happens is in the file, and nothing of what users say, nor keys.
 TEST_F(Serve, LogsToAFileForItsOwner) {
     start({"--log-file", path("log"), "--log-json", "--log-level", "trace", "--api-key", "me=sk-valid-123"});

@@ -20,6 +20,7 @@
 #include <optional>
 
 #include "engine/model_size.h"
+#include "kernels/cpu/cpu_options.h"
 #include "state/kv_state.h"
 
 namespace cachalot {
@@ -31,6 +32,7 @@ struct PlanRequest {
     // For routed experts, and for rows of Engram tables. As much as all of them take: they stay in memory.
     // None: as is best.
     std::optional<std::uint64_t> expert_cache = {}, engram_cache = {};
+    Precision precision = Precision::fast;
 };
 
 // Bytes, unless said otherwise.
@@ -61,11 +63,14 @@ struct MemoryPlan {
 std::int64_t states_bytes(const Config& config, KvPrecision kv, std::int64_t context);
 
 // Of intermediate results, for each token of a pass.
-std::uint64_t pass_row_bytes(const Config& config);
+std::uint64_t pass_row_bytes(const ModelSize& size, Precision precision = Precision::fast);
+
+// Of the program, the tokenizer, and what is in memory of a model besides matrices.
+std::uint64_t program_bytes(const ModelSize& size);
 
 // Tokens of a pass over a prompt.
 constexpr int kResidentChunk = 512;
-int streaming_chunk(const Config& config, std::uint64_t available);
+int streaming_chunk(const ModelSize& size, std::uint64_t available, Precision precision = Precision::fast);
 
 MemoryPlan plan_memory(const ModelSize& size, const PlanRequest& request);
 inline MemoryPlan plan_memory(const Model& model, const PlanRequest& request) {

@@ -17,12 +17,28 @@ std::uint64_t read_anywhere(std::int64_t bytes) {
     return ((static_cast<std::uint64_t>(bytes) + kBlock - 2) / kBlock + 1) * kBlock;
 }
 
+// What is the same however the weights are stored.
+void add_small_weights(ModelSize& size) {
+    for (const TensorSpec& spec : model_tensors(size.config))
+        if (spec.kind == TensorSpec::Kind::floats || spec.kind == TensorSpec::Kind::integers)
+            size.small_weights += 4 * static_cast<std::uint64_t>(spec.rows * spec.columns);
+}
+
+void add_type(ModelSize& size, const TensorSpec& spec, const Matrix& m) {
+    using Role = TensorSpec::Role;
+    if (spec.role == Role::experts || spec.role == Role::shared_experts) size.expert_types.insert(m.dtype);
+    if (spec.role == Role::dense) size.dense_types.insert(m.dtype);
+}
+
 }  // namespace
 
 ModelSize size_of(const Model& model) {
     ModelSize size{model.config, weight_bytes(model.config, model.weights),
                    token_cost(model.config, model.weights)};
     size.experts = ExpertRecords(model).header();
+    add_small_weights(size);
+    each_matrix(model.config, model.weights,
+                [&](const TensorSpec& spec, const Matrix& m) { add_type(size, spec, m); });
     if (model.config.engram.present()) {
         size.engram_buffers = StreamingEngramStore::buffer_bytes(model);
         size.smallest_engram_cache = StreamingEngramStore::smallest_cache(model);
@@ -43,7 +59,9 @@ ModelSize size_of(const Config& config, const TypeOf& type) {
     experts.top_k = config.experts_per_token;
     std::uint64_t all = 0;  // experts of a layer have three parts, which follow each other in the table
     int parts = 0;
+    add_small_weights(size);
     each_matrix(config, type, [&](const TensorSpec& spec, const Matrix& m) {
+        add_type(size, spec, m);
         if (spec.role != TensorSpec::Role::experts) return;
         all += read_anywhere(m.rows * m.stride) + read_anywhere(m.scale_rows() * m.scale_stride);
         if (++parts < 3 * config.experts) return;

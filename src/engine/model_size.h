@@ -1,6 +1,8 @@
 // What a plan has to know of a model, whether its files are there or not.
 #pragma once
 
+#include <set>
+
 #include "experts/route_trace.h"
 #include "model/cost.h"
 #include "model/model.h"
@@ -13,7 +15,9 @@ struct ModelSize {
     TokenCost token;
     std::uint64_t engram_buffers = 0;         // bytes through which rows of Engram tables are read from disk
     std::uint64_t smallest_engram_cache = 0;  // bytes
-    RouteHeader experts;                      // with the bytes that an expert takes in a slot of the cache
+    std::uint64_t small_weights = 0;          // bytes of those that are copied to memory
+    std::set<DType> expert_types = {}, dense_types = {};  // of matrices; of shared experts, too, experts
+    RouteHeader experts = {};  // with the bytes that an expert takes in a slot of the cache
 };
 
 ModelSize size_of(const Model& model);

@@ -30,6 +30,7 @@ MemoryPlan plan_for(const OpenEngineOptions& o, const Model& model) {
     const auto context = o.context > 0 ? std::min(o.context, longest) : longest;
     const auto states = std::max(o.states, states_bytes(model.config, o.kv, context));
     PlanRequest request{memory_limit().available, states, o.chunk};
+    request.precision = o.precision;
     const WeightBytes weights = weight_bytes(model.config, model.weights);
     if (o.expert_cache == "off") {
         request.expert_cache = weights.routed_experts;
@@ -118,9 +119,10 @@ void choose_experts(const OpenEngineOptions& o, const Model& model, EngineOption
     if (o.expert_cache == "off" && heat_named)
         fail("--expert-heat is read by a cache of experts, and --expert-cache is off");
     choose_caches(o, model, options);
-    options.chunk = o.chunk > 0            ? o.chunk
-                    : options.expert_cache ? streaming_chunk(model.config, memory_limit().available)
-                                           : kResidentChunk;
+    options.chunk = o.chunk > 0 ? o.chunk
+                    : options.expert_cache
+                        ? streaming_chunk(size_of(model), memory_limit().available, o.precision)
+                        : kResidentChunk;
     if (options.expert_cache) {
         options.expert_heat = heat_file(o, model);
         options.expert_packs = expert_packs(o, model);

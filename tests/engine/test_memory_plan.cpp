@@ -46,12 +46,12 @@ TEST(MemoryPlan, ExpertsGetWhatIsLeft) {
 }
 
 TEST(MemoryPlan, LongPassesWithACacheIfThereIsMemoryForThem) {
-    const auto& config = nano().config;
+    const auto size = size_of(nano());
     EXPECT_EQ(plan_memory(nano(), {std::uint64_t(64) << 30, 0}).chunk, 512);
-    EXPECT_EQ(streaming_chunk(config, std::uint64_t(64) << 30), 4096);
-    EXPECT_EQ(streaming_chunk(config, 8 * 2048 * pass_row_bytes(config)), 2048);
-    EXPECT_EQ(streaming_chunk(config, 8 * 2048 * pass_row_bytes(config) - 1), 1024);
-    EXPECT_EQ(streaming_chunk(config, 0), 512);
+    EXPECT_EQ(streaming_chunk(size, std::uint64_t(64) << 30), 4096);
+    EXPECT_EQ(streaming_chunk(size, 8 * 2048 * pass_row_bytes(size)), 2048);
+    EXPECT_EQ(streaming_chunk(size, 8 * 2048 * pass_row_bytes(size) - 1), 1024);
+    EXPECT_EQ(streaming_chunk(size, 0), 512);
     const auto chosen = plan_memory(nano(), {100'000'000, 0, 64});
     EXPECT_EQ(chosen.chunk, 64);
     EXPECT_LT(chosen.buffers, plan_memory(nano(), {100'000'000, 0}).buffers);
@@ -186,18 +186,34 @@ std::int64_t heap_bytes() {
     return static_cast<std::int64_t>(info.uordblks + info.hblkhd);
 }
 
-// A token of a pass takes what the plan says, within a tenth.
+// A token of a pass takes what the plan says, within a twentieth, whatever the types of the weights and
+// however many experts there are.
 TEST(MemoryPlan, BuffersTakeWhatIsPlanned) {
     if (heap_bytes() == 0) GTEST_SKIP() << "the heap is not glibc's";
+    struct Case {
+        const char* name;
+        int experts = 0;  // 0: as in that shape
+        DType routed = DType::mxfp4, dense = DType::q8_0;
+        Precision precision = Precision::fast;
+    };
     test::TemporaryFolder folder;
-    for (const char* name : {"tiny", "v41-tiny"}) {
-        SCOPED_TRACE(name);
-        const Config config = known_config(name);
-        const auto path = folder.path() / (std::string(name) + ".gguf");
-        write_synthetic(config, {}, path);
+    for (const Case& c :
+         {Case{"tiny"}, Case{"v41-tiny"}, Case{"tiny", 4}, Case{"v41-tiny", 4}, Case{"v41-tiny", 64},
+          Case{"v41-tiny", 0, DType::q2_k}, Case{"tiny", 0, DType::f16},
+          Case{"v41-tiny", 0, DType::bf16, DType::bf16}, Case{"v41-tiny", 0, DType::mxfp4, DType::f32},
+          Case{"v41-tiny", 0, DType::mxfp4, DType::q8_0, Precision::exact}}) {
+        SCOPED_TRACE(fmt::format("{}, {} experts, {}, {}, {}", c.name, c.experts, cachalot::name(c.routed),
+                                 cachalot::name(c.dense), static_cast<int>(c.precision)));
+        Config config = known_config(c.name);
+        if (c.experts) config.experts = c.experts;
+        SyntheticOptions synthetic;
+        synthetic.gate_up = synthetic.down = c.routed;
+        synthetic.dense = c.dense;
+        const auto path = folder.path() / (std::string(c.name) + ".gguf");
+        write_synthetic(config, synthetic, path);
         const auto model = Model::load(path);
         auto growth = [&](int rows) {  // of an engine that has evaluated a pass of so many tokens
-            EngineOptions options{2};
+            EngineOptions options{2, c.precision};
             options.chunk = rows;
             Engine engine(model, options);
             auto state = engine.new_state();
@@ -207,8 +223,11 @@ TEST(MemoryPlan, BuffersTakeWhatIsPlanned) {
             engine.prefill(state, ids);
             return heap_bytes() - before - engine.kv_memory().bytes();
         };
-        const double row = static_cast<double>(growth(1280) - growth(256)) / 1024;
-        EXPECT_NEAR(row, static_cast<double>(pass_row_bytes(config)), 0.1 * row);
+        const auto planned = static_cast<double>(pass_row_bytes(size_of(*model), c.precision));
+        for (const int rows : {256, 512}) {
+            const double row = static_cast<double>(growth(rows + 512) - growth(rows)) / 512;
+            EXPECT_NEAR(row, planned, 0.05 * row) << rows;
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 #include "base/aligned.h"
 #include "base/thread_pool.h"
 #include "kernels/cpu/cpu_options.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/table.h"
 #include "kernels/primitives.h"
 
@@ -86,7 +87,7 @@ class CpuPrimitives final : public Primitives {
     static constexpr std::int64_t kSmallWork =
         20'000;  // a few microseconds, as long as waking a thread takes
 
-    Form form_for(const Matrix& w) const;  // of activations
+    Form form_for(const Matrix& w) const { return form_of(w.dtype, precision_, kernels_); }
     Activations round_rows(Form form, const float* x, std::int64_t stride, std::int64_t columns, int rows,
                            Rounded& out);
     void index_one(const IndexCall& call);

@@ -101,13 +101,14 @@ class CpuPrimitives::ExpertPass {
     CpuPrimitives& b_;
     const ExpertsCall& c_;
     std::int64_t hidden_, slots_, places_, inner_ = 0;
+    ExpertScratch scratch() const { return {places_, hidden_, inner_, {needed_[0], needed_[1], needed_[2]}}; }
     std::vector<std::int64_t> order_, place_;   // [slots_] slots by expert, stable; the place of each slot
     std::vector<std::int32_t> experts_, rows_;  // those chosen, ascending, and by how many rows
     bool needed_[3] = {};                       // the inputs, in each form
     bool needs(Form form) const { return needed_[static_cast<int>(form)]; }
-    Activations input_;  // x_
-    float *x_ = nullptr, *gate_ = nullptr, *up_ = nullptr,
-          *result_ = nullptr;  // [places_, hidden_ or inner_]
+    Activations input_;   // x_
+    float* x_ = nullptr;  // [places_, hidden_] where an expert needs floats
+    float *gate_ = nullptr, *up_ = nullptr, *result_ = nullptr;  // [places_, inner_] two, and hidden_
 };
 
 CpuPrimitives::ExpertPass::ExpertPass(CpuPrimitives& primitives, const ExpertsCall& call)
@@ -148,10 +149,11 @@ CpuPrimitives::ExpertPass::ExpertPass(CpuPrimitives& primitives, const ExpertsCa
 
 // So that an expert's rows lie together; as floats only where an expert needs floats.
 void CpuPrimitives::ExpertPass::gather() {
-    x_ = b_.hidden_.reserve(static_cast<std::size_t>(places_ * (hidden_ + 2 * inner_)));
-    gate_ = x_ + places_ * hidden_;
+    const ExpertScratch sizes = scratch();
+    x_ = b_.hidden_.reserve(static_cast<std::size_t>(sizes.inputs() + sizes.gates_and_ups()));
+    gate_ = x_ + sizes.inputs();
     up_ = gate_ + places_ * inner_;
-    result_ = b_.partial_.reserve(static_cast<std::size_t>(places_ * hidden_));
+    result_ = b_.partial_.reserve(static_cast<std::size_t>(sizes.results()));
     input_ = b_.expert_input_.reserve(x_, hidden_, hidden_, places_, needs(Form::int8), needs(Form::bf16));
     b_.each(c_.rows, places_ * hidden_, [&](std::int64_t row, int) {  // rounded once, then copied
         const float* from = c_.x + row * hidden_;

@@ -131,11 +131,11 @@ void CpuPrimitives::engram(const EngramParams& p, const float* kv, float* stream
     });
 }
 
-Form CpuPrimitives::form_for(const Matrix& w) const {
-    if (precision_ != Precision::fast) return Form::f32;
-    switch (w.dtype) {
+Form form_of(DType type, Precision precision, const Table& table) {
+    if (precision != Precision::fast) return Form::f32;
+    switch (type) {
         case DType::f8_e4m3:
-        case DType::bf16: return kernels_.round_to_bf16 ? Form::bf16 : Form::f32;
+        case DType::bf16: return table.round_to_bf16 ? Form::bf16 : Form::f32;
         case DType::mxfp4:
         case DType::fp4_pairs:
         case DType::q8_0:

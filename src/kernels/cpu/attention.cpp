@@ -151,9 +151,9 @@ class CpuPrimitives::Attention {
     float *largest_, *sum_, *rescale_;  // [rows, heads] each, [heads]
 };
 
-// All calls are divided at once, so that threads wait for each other once. Few rows are divided by heads, too,
-// and of few heads several rows are taken together: each part decodes the keys again, which is little beside
-// using them for many queries.
+// All calls are divided at once, so that threads wait for each other once. Few rows are divided by heads,
+// too, and of few heads several rows are taken together: each part decodes the keys again, which is little
+// beside using them for many queries.
 void CpuPrimitives::attend(std::span<const AttendCall> calls) {
     struct Part {
         const AttendCall* call;

@@ -63,7 +63,8 @@ class FloatRows<Decoded, kRows> {
     const std::byte* data_[kRows];
 };
 
-// Activations as a format wants them: x(r, v) is vector v of row r, counted from the columns that take() names.
+// Activations as a format wants them: x(r, v) is vector v of row r, counted from the columns that take()
+// names.
 template <class Format>
 class FloatInputs {
   public:
@@ -116,8 +117,8 @@ class FloatInputs<ByHalves<Pairs>> {
 };
 #endif
 
-// Calls body(constant) for 0 .. kCount - 1. Compilers keep arrays in registers whose places are constants from
-// the beginning; of loops that are unrolled later they do not.
+// Calls body(constant) for 0 .. kCount - 1. Compilers keep arrays in registers whose places are constants
+// from the beginning; of loops that are unrolled later they do not.
 template <int kCount, class Body>
 [[gnu::always_inline]] inline void unrolled(const Body& body) {
     [&]<int... kAll>(std::integer_sequence<int, kAll...>) __attribute__((always_inline)) {
@@ -162,9 +163,9 @@ template <int kMost, class Part>
     }
 }
 
-// The same sums for rows of activations and `block` <= kFloatBlock rows of weights; sums: [rows][kFloatBlock].
-// `together` rows of weights meet all rows of activations before the next ones. Not inlined, so that nothing
-// else is computed by Format's rules for denormals.
+// The same sums for rows of activations and `block` <= kFloatBlock rows of weights; sums:
+// [rows][kFloatBlock]. `together` rows of weights meet all rows of activations before the next ones. Not
+// inlined, so that nothing else is computed by Format's rules for denormals.
 template <class Format, class Weights>
 [[gnu::noinline]] void add_block(const Weights& weights, const FloatInputs<Format>& x, int rows, int block,
                                  int together, int vectors, bool fresh, F* sums) {

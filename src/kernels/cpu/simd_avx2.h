@@ -66,9 +66,9 @@ inline F load_bf16(const std::byte* p) {
     __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16))};
 }
-// The seven bits below the sign, moved seven up, are an F16 of 2^-8 the value (subnormals included); NaN codes
-// give 480. The sign comes with a copy of itself, which is removed. As float32 small values would be denormal,
-// for which a product can take a hundred cycles.
+// The seven bits below the sign, moved seven up, are an F16 of 2^-8 the value (subnormals included); NaN
+// codes give 480. The sign comes with a copy of itself, which is removed. As float32 small values would be
+// denormal, for which a product can take a hundred cycles.
 inline F load_e4m3(const std::byte* p) {
     const __m128i wide = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
     const __m128i half = _mm_and_si128(_mm_slli_epi16(wide, 7), _mm_set1_epi16(-0x4080));

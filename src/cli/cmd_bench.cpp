@@ -8,6 +8,7 @@
 
 #include "base/cpu_features.h"
 #include "base/error.h"
+#include "cli/bench_drafts.h"
 #include "cli/command.h"
 #include "cli/expert_cache_report.h"
 #include "measure/machine_limits.h"
@@ -22,6 +23,7 @@ struct BenchOptions {
     std::vector<int> parallel = {1};
     int repetitions = 3;
     bool json = false;
+    DraftBench drafts;
 };
 
 struct Repetition {
@@ -228,6 +230,17 @@ void print_table(const Engine& engine, const MachineLimits& limits, const TokenC
 }
 
 void bench(const BenchOptions& o) {
+    if (o.drafts.asked() != (o.model.draft != "off"))
+        wrong_usage(
+            "with --draft MODE texts are answered, with and without drafts: -f or --messages names them");
+    if (o.drafts.asked()) {
+        DraftBench drafts = o.drafts;
+        drafts.tokens = o.decode;
+        drafts.repetitions = o.repetitions;
+        drafts.json = o.json;
+        bench_drafts(o.model, drafts);
+        return o.model.write_profile();
+    }
     Engine engine = o.model.engine();
     const ReadingTarget memory;  // from the beginning, so that it is known to be in the peak
     auto rows = measure_all(engine, memory, o);
@@ -287,6 +300,11 @@ void add_bench(CLI::App& app) {
         ->capture_default_str()
         ->type_name("N");
     command->add_flag("--json", o->json, "print the result as JSON");
+    o->model.add_draft_to(*command, "off");
+    o->drafts.add_to(*command);
+    for (const char* text : {"--file", "--messages"})
+        for (const char* of_others : {"--prefill", "--depth", "--parallel"})
+            command->get_option(text)->excludes(command->get_option(of_others));
     command->callback([o] { bench(*o); });
 }
 

@@ -47,6 +47,9 @@ Subject subject_of(const PlanOptions& o) {
     } else {
         if (!o.model.path.empty())
             wrong_usage("--like plans for a model that is not there, and -m names one");
+        if (!o.model.draft_model.empty())
+            wrong_usage(
+                "--like plans for a model that is not there, and --draft-model names a drafter of one");
         config = known_config(o.like);
         subject.name = o.recipe.empty() ? o.like + ", as released" : o.like;
     }
@@ -55,6 +58,7 @@ Subject subject_of(const PlanOptions& o) {
         subject.name += ", with the recipe " + o.recipe;
     }
     subject.size = subject.model && o.recipe.empty() ? size_of(*subject.model) : size_of(config, types);
+    if (subject.model) subject.size.drafter = drafter_size(*subject.model);
     return subject;
 }
 
@@ -118,6 +122,7 @@ nlohmann::ordered_json plan_json(const MemoryPlan& plan, const std::optional<Spe
           {"dense", plan.dense},
           {"shared_experts", plan.shared_experts},
           {"routed_experts", plan.routed_experts},
+          {"drafter", plan.drafter},
           {"engram_tables", plan.engram_on_disk() ? 0 : plan.engram},
           {"engram_tables_on_disk", plan.engram_on_disk() ? plan.engram : 0},
           {"engram_cache", plan.engram_cache},
@@ -146,6 +151,7 @@ void print_plan(const MemoryPlan& plan, const MemoryLimit& limit, const PlanOpti
     row("embedding", plan.embedding);
     row("dense weights", plan.dense);
     row("shared experts", plan.shared_experts);
+    if (plan.drafter) row("drafter", plan.drafter);
     row(fmt::format("attention states of {} x {} tokens", o.parallel, o.context), plan.states);
     row(fmt::format("buffers, for passes of {} tokens", plan.chunk), plan.buffers);
     row("left free", plan.spare);
@@ -180,7 +186,10 @@ void show_plan(PlanOptions o) {
     request.available =
         o.memory.empty() ? limit.available : static_cast<std::uint64_t>(parse_bytes(o.memory, "--memory"));
     request.chunk = o.model.chunk;
-    request.states = o.parallel * states_bytes(config, o.model.kv_precision(), o.context);
+    request.drafter = subject.model && uses_drafter(o.model, *subject.model);
+    request.sequences = o.parallel;
+    request.states = o.parallel * states_bytes(config, o.model.kv_precision(), o.context,
+                                               request.drafter ? subject.model->draft.get() : nullptr);
     const MemoryPlan plan = plan_memory(subject.size, request);
     const auto speed = estimate(subject, plan, o);
     if (o.json)
@@ -216,6 +225,7 @@ void add_plan(CLI::App& app) {
         ->capture_default_str()
         ->type_name("N");
     o->model.add_kv_to(*command);
+    o->model.add_draft_mode_to(*command);
     command
         ->add_option("--chunk", o->model.chunk,
                      "tokens of a prompt that are evaluated together; 0: as run and serve choose")

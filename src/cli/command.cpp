@@ -58,6 +58,7 @@ void ModelOptions::add_to(CLI::App& app, bool engine) {
     app.add_option("--expert-heat", expert_heat,
                    "where to remember which experts are used: "
                    "the next start reads those into its cache while the disk is idle. "
+                   "What is learnt of drafts is kept beside it. "
                    "A file, off, or auto: one for each model in the user's cache folder")
         ->capture_default_str()
         ->type_name("FILE");
@@ -98,8 +99,15 @@ void ModelOptions::add_decoder_prefill_to(CLI::App& app, const std::string& othe
         ->type_name("N|exact|auto");
 }
 
-void ModelOptions::add_draft_to(CLI::App& app) {
-    draft = "auto";
+void ModelOptions::add_draft_to(CLI::App& app, const std::string& otherwise) {
+    add_draft_mode_to(app, otherwise);
+    app.add_option("--draft-max", draft_max, "most tokens of a draft")
+        ->check(CLI::Range(1, kLongestDraft))
+        ->capture_default_str();
+}
+
+void ModelOptions::add_draft_mode_to(CLI::App& app, const std::string& otherwise) {
+    draft = otherwise;
     app.add_option("--draft", draft,
                    "verify several drafted tokens in one pass. "
                    "dspark, mtp: drafts of the model's drafter of that kind; "
@@ -109,9 +117,6 @@ void ModelOptions::add_draft_to(CLI::App& app) {
         ->check(one_of({std::begin(kDraftModes), std::end(kDraftModes)}))
         ->capture_default_str();
     add_draft_model_to(app);
-    app.add_option("--draft-max", draft_max, "most tokens of a draft")
-        ->check(CLI::Range(1, kLongestDraft))
-        ->capture_default_str();
 }
 
 void ModelOptions::add_draft_model_to(CLI::App& app) {
@@ -141,7 +146,10 @@ CommandFiles ModelOptions::files() const {
     files.inputs.push_back(default_pack_path(resolved_path()).string());
     if (!engram.empty()) files.inputs.push_back(engram.string());
     if (!draft_model.empty()) files.inputs.push_back(find_model(draft_model));
-    if (expert_heat != "off" && expert_heat != "auto") files.outputs.push_back(expert_heat);
+    if (expert_heat != "off" && expert_heat != "auto") {
+        files.outputs.push_back(expert_heat);
+        files.outputs.push_back(calibration_path(expert_heat));
+    }
     return files;
 }
 

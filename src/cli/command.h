@@ -40,8 +40,10 @@ struct ModelOptions : OpenEngineOptions {
     void add_decoder_prefill_to(CLI::App& app, const std::string& otherwise = "auto");
 
     // For commands that write.
-    void add_draft_to(CLI::App& app);
-    void add_draft_model_to(CLI::App& app);  // a part of it
+    void add_draft_to(CLI::App& app, const std::string& otherwise = "auto");
+    // Parts of it: --draft and --draft-model, or the latter alone.
+    void add_draft_mode_to(CLI::App& app, const std::string& otherwise = "auto");
+    void add_draft_model_to(CLI::App& app);
 
     KvPrecision kv_precision() const;
 

@@ -21,6 +21,7 @@ class BlockDrafter final : public ModelDrafter {
     explicit BlockDrafter(Engine& engine) : ModelDrafter(engine) {}
 
     std::vector<Draft> propose(std::span<const Request> requests) override;
+    int passes(std::size_t) const override { return 1; }
 
   private:
     void markov_bias(std::size_t n, const float* embeddings, float* bias);

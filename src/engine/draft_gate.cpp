@@ -11,6 +11,7 @@ namespace {
 constexpr double kPassKept = 0.98;     // of the weight of earlier passes, with each pass
 constexpr double kRecordKept = 0.95;   // of what is known of a sequence's drafts, with each draft
 constexpr double kSkippedKept = 0.99;  // the same with each draft that was not made
+constexpr double kNewestDraft = 0.1;   // weight of the newest pass of the drafter
 constexpr double kLeastSpread = 0.05;  // variance of the rows from which a slope can be told
 
 std::vector<double> survival_of(double acceptance, int most) {
@@ -52,6 +53,18 @@ void DraftGate::passed(int rows, double seconds) {
     if (spread > kLeastSpread)
         each_ = std::max(0.0, (rows_seconds_ / weight_ - mean_rows * mean_seconds) / spread);
     if (known()) fixed_ = std::max(0.0, mean_seconds - each_ * mean_rows);
+}
+
+void DraftGate::drafted(int passes, double seconds) {
+    if (passes < 1) return;
+    const double one = seconds / passes;
+    drafting_ = drafting_ > 0 ? drafting_ * (1 - kNewestDraft) + one * kNewestDraft : one;
+}
+
+bool DraftGate::pays(double alive, int sequences, int beside) const {
+    if (!known()) return true;
+    const double token = (fixed_ + each_ * (sequences + beside)) / sequences;
+    return alive * token > (each_ + drafting_ / sequences) * kLeastGain;
 }
 
 int DraftGate::length(std::span<const double> survival, int sequences, int beside) const {

@@ -34,6 +34,13 @@ class DraftGate {
     // What a pass took that read no prompt.
     void passed(int rows, double seconds);
 
+    // What so many passes of a drafter took.
+    void drafted(int passes, double seconds);
+
+    // Whether one more pass of the drafter pays, for a token that is right with a probability of `alive` at
+    // most: the time that it saves against that of the pass and of the row in which it is verified.
+    bool pays(double alive, int sequences, int beside) const;
+
     // The number of tokens that one of `sequences` that write should verify so that all write fastest; 0 if
     // that costs more than it brings. survival [tokens]: the probability that a token and all before it are
     // right. `beside`: rows of prompts in the same pass, which make every token dearer.
@@ -51,6 +58,7 @@ class DraftGate {
     // Sums of what was measured, each weighed less the longer it is ago.
     double weight_ = 0, rows_ = 0, seconds_ = 0, rows_rows_ = 0, rows_seconds_ = 0;
     double fixed_ = 0, each_ = -1;  // seconds; each_ < 0: not known yet
+    double drafting_ = 0;           // seconds of a pass of the drafter, the newest weigh most
 };
 
 }  // namespace cachalot

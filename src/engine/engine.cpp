@@ -135,6 +135,11 @@ PassOutput Engine::draft(const Batch& batch) {
     return output;
 }
 
+void Engine::expect(std::vector<std::int32_t> tokens) {
+    std::erase_if(tokens, [&](std::int32_t t) { return t < 0 || t >= model_->config.vocab_size; });
+    stores_.experts->expect(tokens);
+}
+
 PassOutput Engine::step(const Batch& batch) {
     check_files();  // what is missing of a mapped file would end the program when it is touched
     for (const auto& s : batch.sequences()) {

@@ -10,9 +10,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "base/trace.h"
+#include "engine/draft_calibration.h"
 #include "engine/route_recorder.h"
 #include "experts/engram_store.h"
 #include "experts/expert_budget.h"
@@ -49,6 +51,8 @@ struct EngineOptions {
     // Of the tokens of a prompt the last so many go through all layers, the others only through those that
     // they leave rows in (Config::context_layers_end()). 0: all go through all layers.
     int decoder_prefill = 0;
+    // What the drafter's confidences are worth is kept there, by whoever drafts; none: nowhere.
+    std::optional<CalibrationFile> draft_calibration = {};
     bool drafter = false;  // states remember what the model's drafter needs, if it has one; see draft()
     Log log = {};          // of what goes wrong in the engine and what is made with it
 };
@@ -109,6 +113,10 @@ class Engine {
     //   MTP:    of each sequence one row (Batch::add_draft): the newest token, and in the passes that follow
     //           those that were drafted, one after the other.
     PassOutput draft(const Batch& batch);
+
+    // These tokens may be evaluated in the next pass or the one after it: what they need for certain is read
+    // from disk meanwhile, as far as nobody waits for something else. Tokens out of range are left out.
+    void expect(std::vector<std::int32_t> tokens);
 
     // Of so many tokens that `state` is going to read before something is written or kept, how many, the
     // first ones, are rows of context; none if they would not be worth a pass.

@@ -75,6 +75,16 @@ std::string Generation::accept(std::span<float> logits) {
     return released.text;
 }
 
+int Generation::verify(std::span<const std::int32_t> draft, std::span<float> logits,
+                       const std::function<void(std::string text)>& chosen) {
+    const std::size_t vocab = logits.size() / (1 + draft.size());
+    for (std::size_t row = 0;; ++row) {
+        chosen(finished() ? std::string() : accept(logits.subspan(row * vocab, vocab)));
+        if (finished() || row == draft.size() || tokens_.back() != draft[row]) return static_cast<int>(row);
+        mark_evaluated(1);
+    }
+}
+
 std::int32_t Generation::choose(std::span<float> logits) {
     if (const auto given = forced(); !given.empty()) return given.front();
     constraints_.mask(logits);

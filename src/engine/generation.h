@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -84,6 +85,12 @@ class Generation {
     // Chooses the next token from the logits [vocab] of the last token (which are changed), and returns the
     // text that may be shown now: often empty, never a part of a character or of a stop string.
     std::string accept(std::span<float> logits);
+
+    // Chooses tokens from logits [1 + draft, vocab], of the last token and of those that were drafted behind
+    // it: the first, and more as long as what is chosen is what was drafted. Tells the text of each; of an
+    // answer that has ended already one without text. Returns how many drafted tokens were chosen.
+    int verify(std::span<const std::int32_t> draft, std::span<float> logits,
+               const std::function<void(std::string text)>& chosen);
 
     // Ends the answer from outside.
     std::string cancel();

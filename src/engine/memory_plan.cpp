@@ -13,10 +13,19 @@ constexpr int kLongestChunk = 4096;
 constexpr std::uint64_t kSpareShare = 20;                      // one part in so many stays free
 constexpr std::uint64_t kEngramShare = 100, kMostOfRoom = 16;  // one part in so many; see the header
 
+// Of a drafter's passes: its rows with their logits, and for each sequence logits to choose from.
+std::uint64_t draft_buffer_bytes(const DraftModel& drafter, int sequences) {
+    const auto logits = static_cast<std::uint64_t>(drafter.config.vocab_size) * sizeof(float);
+    const int rows = drafter.kind == DrafterKind::dspark ? drafter.block_size() : 1;
+    return static_cast<std::uint64_t>(sequences) *
+           (static_cast<std::uint64_t>(rows) * (pass_row_bytes(drafter.config) + logits) + logits);
+}
+
 }  // namespace
 
-std::int64_t states_bytes(const Config& config, KvPrecision kv, std::int64_t context) {
-    const KvLayout layout(config, kv);
+std::int64_t states_bytes(const Config& config, KvPrecision kv, std::int64_t context,
+                          const DraftModel* drafter) {
+    const KvLayout layout(config, kv, all_layers(config), drafter);
     return layout.bytes_at(context) + layout.growth(0, 0);
 }
 
@@ -74,10 +83,13 @@ MemoryPlan plan_memory(const ModelSize& size, const PlanRequest& request) {
     plan.shared_experts = size.weights.shared_experts;
     plan.routed_experts = size.weights.routed_experts;
     plan.engram = size.weights.engram;
+    const DraftModel* drafter = request.drafter ? size.drafter.model.get() : nullptr;
+    if (drafter) plan.drafter = size.drafter.weights;
     plan.states = static_cast<std::uint64_t>(request.states);
     auto set_chunk = [&](int chunk) {
         plan.chunk = request.chunk > 0 ? request.chunk : chunk;
         plan.buffers = kProgram + static_cast<std::uint64_t>(plan.chunk) * pass_row_bytes(config);
+        if (drafter) plan.buffers += draft_buffer_bytes(*drafter, request.sequences);
     };
     set_chunk(kResidentChunk);
     plan.spare = request.available / kSpareShare;

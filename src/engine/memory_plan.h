@@ -31,17 +31,20 @@ struct PlanRequest {
     // For routed experts, and for rows of Engram tables. As much as all of them take: they stay in memory.
     // None: as is best.
     std::optional<std::uint64_t> expert_cache = {}, engram_cache = {};
+    bool drafter = false;  // the model's is used, if it has one
+    int sequences = 1;     // that are written at once
 };
 
 // Bytes, unless said otherwise.
 struct MemoryPlan {
     std::uint64_t available = 0;
     std::uint64_t embedding = 0, dense = 0, shared_experts = 0, routed_experts = 0;  // weights
+    std::uint64_t drafter = 0;                                                       // its weights
     std::uint64_t engram = 0;          // tables; on disk they need no memory
     std::uint64_t engram_cache = 0;    // of rows of tables that stay on disk
     std::uint64_t engram_buffers = 0;  // through which they are read; 0: they stay in memory
     std::uint64_t states = 0;          // attention states
-    std::uint64_t buffers = 0;         // intermediate results, the tokenizer, the program
+    std::uint64_t buffers = 0;         // intermediate results, the drafter's too, the tokenizer, the program
     std::uint64_t spare = 0;           // left to others
     std::uint64_t expert_cache = 0;    // of slots for routed experts; 0: all are mapped
     int slots = 0, experts = 0;        // experts: all of them
@@ -51,14 +54,15 @@ struct MemoryPlan {
     bool resident() const { return expert_cache == 0; }
     bool engram_on_disk() const { return engram_buffers > 0; }
     std::uint64_t needed() const {  // with experts and tables as planned
-        return embedding + dense + shared_experts + states + buffers + spare +
+        return embedding + dense + shared_experts + drafter + states + buffers + spare +
                (resident() ? routed_experts : expert_cache) +
                (engram_on_disk() ? engram_cache + engram_buffers : engram);
     }
 };
 
-// Of one sequence of that many tokens.
-std::int64_t states_bytes(const Config& config, KvPrecision kv, std::int64_t context);
+// Of one sequence of that many tokens, with what a drafter keeps in it.
+std::int64_t states_bytes(const Config& config, KvPrecision kv, std::int64_t context,
+                          const DraftModel* drafter = nullptr);
 
 // Of intermediate results, for each token of a pass.
 std::uint64_t pass_row_bytes(const Config& config);

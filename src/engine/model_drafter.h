@@ -27,11 +27,16 @@ class ModelDrafter {
         int most;             // tokens to draft, up to block_size()
         // Chooses the next token from logits [vocab], which it may change; none ends the draft.
         std::function<std::optional<std::int32_t>(std::span<float> logits)> choose;
+        // Of a drafter that takes a pass for each token: asked before each further pass, with the confidences
+        // of the tokens so far, whether it is worth it. Empty: it always is.
+        std::function<bool(std::span<const float> confidences)> goes_on = {};
     };
     struct Draft {
         std::vector<std::int32_t> tokens;
         std::vector<float> confidences;  // of each token that it is right if those before it are: logits
     };
+    // The passes that so long a draft takes.
+    virtual int passes(std::size_t tokens) const = 0;
 
     // Drafts in the order of the requests. The states remain as they are. Throws what Engine::draft() and
     // choose() throw.

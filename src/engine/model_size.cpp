@@ -19,10 +19,27 @@ std::uint64_t read_anywhere(std::int64_t bytes) {
 
 }  // namespace
 
+DrafterSize drafter_size(const Model& model) {
+    if (!model.draft) return {};
+    const DraftModel& draft = *model.draft;
+    DrafterSize size{model.draft, 0};
+    each_matrix(draft.config, draft.weights, [&](const TensorSpec& spec, const Matrix& m) {
+        using Role = TensorSpec::Role;
+        if (spec.role != Role::embedding && spec.role != Role::head)
+            size.weights += static_cast<std::uint64_t>(m.bytes());
+    });
+    const DrafterWeights& parts = draft.parts;
+    for (const Matrix* m : {&parts.input, &parts.markov_embedding, &parts.markov_head, &parts.embedding_input,
+                            &parts.hidden_input})
+        size.weights += static_cast<std::uint64_t>(m->bytes());
+    return size;
+}
+
 ModelSize size_of(const Model& model) {
     ModelSize size{model.config, weight_bytes(model.config, model.weights),
                    token_cost(model.config, model.weights)};
     size.experts = ExpertRecords(model).header();
+    size.drafter = drafter_size(model);
     if (model.config.engram.present()) {
         size.engram_buffers = StreamingEngramStore::buffer_bytes(model);
         size.smallest_engram_cache = StreamingEngramStore::smallest_cache(model);

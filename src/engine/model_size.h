@@ -7,13 +7,21 @@
 
 namespace cachalot {
 
+// What a drafter takes beside its model.
+struct DrafterSize {
+    std::shared_ptr<const DraftModel> model;  // null: there is none
+    std::uint64_t weights = 0;                // bytes of those that are not the model's
+};
+DrafterSize drafter_size(const Model& model);
+
 struct ModelSize {
     Config config;
     WeightBytes weights;
     TokenCost token;
     std::uint64_t engram_buffers = 0;         // bytes through which rows of Engram tables are read from disk
     std::uint64_t smallest_engram_cache = 0;  // bytes
-    RouteHeader experts;                      // with the bytes that an expert takes in a slot of the cache
+    RouteHeader experts = {};                 // with the bytes that an expert takes in a slot of the cache
+    DrafterSize drafter = {};                 // of a model that is there
 };
 
 ModelSize size_of(const Model& model);

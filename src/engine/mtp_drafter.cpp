@@ -27,7 +27,9 @@ std::vector<ModelDrafter::Draft> MtpDrafter::propose(std::span<const Request> re
     });
     for (int depth = 0; depth < block_size(); ++depth) {
         std::erase_if(drafting, [&](std::size_t r) {
-            return std::ssize(drafts[r].tokens) < depth || depth >= requests[r].most;
+            const auto& [state, newest, most, choose, goes_on] = requests[r];
+            if (std::ssize(drafts[r].tokens) < depth || depth >= most) return true;
+            return depth > 0 && goes_on && !goes_on(drafts[r].confidences);
         });
         if (drafting.empty()) break;
         Batch batch;

@@ -21,6 +21,7 @@ class MtpDrafter final : public ModelDrafter {
 
     // Nothing is drafted for a state that does not know the last token (KvState::draft_begin).
     std::vector<Draft> propose(std::span<const Request> requests) override;
+    int passes(std::size_t tokens) const override { return static_cast<int>(tokens); }
 
   private:
     AlignedBuffer<float> logits_;  // [requests, vocab], to choose from

@@ -28,8 +28,10 @@ void note(const OpenEngineOptions& o, fmt::format_string<Arguments...> format, A
 MemoryPlan plan_for(const OpenEngineOptions& o, const Model& model) {
     const auto longest = model.config.context_length;  // the engine refuses more
     const auto context = o.context > 0 ? std::min(o.context, longest) : longest;
-    const auto states = std::max(o.states, states_bytes(model.config, o.kv, context));
-    PlanRequest request{memory_limit().available, states, o.chunk};
+    const bool drafts = uses_drafter(o, model);
+    const auto one = states_bytes(model.config, o.kv, context, drafts ? model.draft.get() : nullptr);
+    PlanRequest request{memory_limit().available, std::max(o.states, one), o.chunk};
+    request.drafter = drafts;
     const WeightBytes weights = weight_bytes(model.config, model.weights);
     if (o.expert_cache == "off") {
         request.expert_cache = weights.routed_experts;
@@ -79,6 +81,18 @@ std::optional<HeatFile> heat_file(const OpenEngineOptions& o, const Model& model
         std::filesystem::remove(path, ignored);
         return open_heat_file(model, path);
     }
+}
+
+// What is learnt of a drafter lies where the heat of the experts does.
+std::optional<CalibrationFile> calibration_file(const OpenEngineOptions& o, const Model& model) {
+    if (o.expert_heat == "off") return std::nullopt;
+    const Hash128 drafter = drafter_fingerprint(model);
+    if (o.expert_heat != "auto") return CalibrationFile{calibration_path(o.expert_heat), drafter};
+    const auto folder = default_heat_folder();
+    if (folder.empty()) return std::nullopt;
+    std::error_code ignored;  // writing says that it is missing
+    std::filesystem::create_directories(folder, ignored);
+    return CalibrationFile{calibration_path((folder / hex(drafter)).string()), drafter};
 }
 
 // One that was named must be right; one that only lies there is passed by if it is not.
@@ -181,6 +195,8 @@ int decoder_prefill_tokens(const OpenEngineOptions& o, const Config& config) {
     return possible && !precise ? config.sliding_window + kMore : 0;
 }
 
+std::string calibration_path(const std::string& heat) { return heat + ".drafts"; }
+
 bool uses_drafter(const OpenEngineOptions& o, const Model& model) {
     const Drafting drafting = drafting_of(o.draft);
     if (drafting == Drafting::automatic) return model.draft != nullptr;
@@ -210,6 +226,7 @@ Engine open_engine(std::shared_ptr<const Model> model, const OpenEngineOptions& 
     options.context = o.context;
     options.decoder_prefill = decoder_prefill_tokens(o, model->config);
     options.drafter = uses_drafter(o, *model);
+    if (options.drafter) options.draft_calibration = calibration_file(o, *model);
     options.route_trace = o.route_trace;
     options.observer = o.observer;
     options.log = o.log;

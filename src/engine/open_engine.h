@@ -34,7 +34,8 @@ struct OpenEngineOptions {
     std::string decoder_prefill = "exact";  // "140" tokens, or "auto": see decoder_prefill_tokens()
     int chunk = 0;                          // tokens; 0: as is best with and without a cache of experts
     std::string expert_cache = "auto";  // "8GB", "25%"; "off": map all; "auto": off if all fit, else a cache
-    std::string expert_heat = "off";    // FILE, "off", or "auto": one in the user's cache folder
+    // FILE, "off", or "auto": one in the user's cache folder. What is learnt of drafts lies beside it.
+    std::string expert_heat = "off";
     std::vector<std::string> expert_packs;  // the one beside the model, if there is one, comes last
     // For a model with Engram tables. "8GB", "1%": a cache of rows; "off": no row is kept; "all": the tables
     // stay in memory; "auto": as much of it as is left.
@@ -57,6 +58,9 @@ struct OpenEngineOptions {
 int decoder_prefill_tokens(const OpenEngineOptions& options, const Config& config);
 // The same without a model.
 void check_decoder_prefill(const std::string& text);
+
+// The file for what is learnt of drafts, beside this file.
+std::string calibration_path(const std::string& heat);
 
 // EngineOptions::drafter. Throws Error if a kind of drafter is asked for that the model has not.
 bool uses_drafter(const OpenEngineOptions& options, const Model& model);

@@ -31,7 +31,8 @@ Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
     : engine_(engine),
       options_(options),
       layout_(engine.kv_pool()->layout()),
-      limit_(options.memory ? options.memory - layout_.bytes_at(0) : kNoLimit) {
+      limit_(options.memory ? options.memory - layout_.bytes_at(0) : kNoLimit),
+      calibration_(engine.options().draft_calibration, engine.options().log) {
     if (options.parallel < 1 || options.parallel > 1024)
         fail("parallel: {} is out of range (1 to 1024)", options.parallel);
     if (options.longest_draft < 1 || options.longest_draft > kLongestDraft)

@@ -300,7 +300,7 @@ class Scheduler {
     std::unique_ptr<ModelDrafter> drafter_;  // null: it is not used
     DraftGate gate_;
     DraftTrial trial_;
-    DraftCalibration calibration_;
+    KeptCalibration calibration_;
     bool drafter_doubted_ = false;
     double pass_seconds_ = 0, draft_seconds_ = 0;  // of the last pass
 };

@@ -103,6 +103,9 @@ void Scheduler::ask_drafter(std::vector<Part*> parts, const Company& company) {
     if (parts.empty() || (!always && !trial_.next(company.writers))) return;
     const Traced span(engine_.options().trace, "draft");
     const auto begin = Clock::now();
+    std::vector<std::int32_t> expected;  // soon: the newest tokens, and then those that are drafted
+    for (const Part* part : parts) expected.push_back(part->sequence->tokens().back());
+    engine_.expect(expected);
     std::deque<Generation::Guess> guesses;
     std::vector<ModelDrafter::Request> requests;
     for (Part* part : parts) {
@@ -110,6 +113,11 @@ void Scheduler::ask_drafter(std::vector<Part*> parts, const Company& company) {
         auto* guess = &guesses.emplace_back(s.generation_);
         requests.push_back({&*s.state_, s.tokens().back(), most(part),
                             [guess](std::span<float> logits) { return guess->next(logits); }});
+        if (!always)
+            requests.back().goes_on = [&](std::span<const float> confidences) {
+                return gate_.pays(calibration_->survival(confidences).back(), company.writers,
+                                  company.beside);
+            };
     }
     std::vector<ModelDrafter::Draft> drafts;
     try {
@@ -119,9 +127,16 @@ void Scheduler::ask_drafter(std::vector<Part*> parts, const Company& company) {
         return;
     }
     draft_seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
+    std::size_t longest = 0;
+    for (const auto& draft : drafts) {
+        longest = std::max(longest, draft.tokens.size());
+        expected.insert(expected.end(), draft.tokens.begin(), draft.tokens.end());
+    }
+    engine_.expect(std::move(expected));
+    gate_.drafted(drafter_->passes(longest), draft_seconds_);
     for (std::size_t i = 0; i < parts.size(); ++i) {
         auto& [tokens, confidences] = drafts[i];
-        const auto survival = calibration_.survival(confidences);
+        const auto survival = calibration_->survival(confidences);
         const auto length =
             always ? tokens.size()
                    : static_cast<std::size_t>(gate_.length(survival, company.writers, company.beside));
@@ -135,7 +150,7 @@ void Scheduler::ask_drafter(std::vector<Part*> parts, const Company& company) {
 void Scheduler::judge(const Part& part, int accepted) {
     if (part.confidences.empty()) return;
     calibration_.judged(part.confidences, accepted);
-    const auto& [seen, right, promised] = calibration_.sums();
+    const auto& [seen, right, promised] = calibration_->sums();
     if (drafter_doubted_ || seen < kEnoughToTell || right > promised / 2) return;
     drafter_doubted_ = true;
     engine_.options().log.write(LogLevel::warn,

@@ -42,27 +42,20 @@ void Scheduler::advance(const std::vector<Part>& parts, const Batch& batch, cons
         settle(parts[i], output.of(batch.sequences()[i]), std::move(outcomes[i]));
 }
 
-// Chooses tokens from logits [.. 1 + drafted tokens, vocab]: the first, and more while what is chosen is what
-// was drafted.
+// Chooses tokens from logits [.. 1 + drafted tokens, vocab].
 void Scheduler::choose(const Part& part, std::span<float> logits, Outcome& outcome) const try {
     auto& generation = part.sequence->generation_;
     const auto vocab = static_cast<std::size_t>(engine_.model().config.vocab_size);
     logits = logits.last((1 + part.draft.size()) * vocab);
-    for (std::size_t row = 0;; ++row) {
+    outcome.accepted = generation.verify(part.draft, logits, [&](std::string text) {
         SequenceEvent wrote{SequenceEvent::Kind::wrote, part.sequence};
-        if (!generation.finished()) {
-            wrote.text = generation.accept(logits.subspan(row * vocab, vocab));
-            wrote.logprobs = generation.logprobs();
-            wrote.text_offset = generation.text_offset();
-        }
+        wrote.text = std::move(text);
+        wrote.logprobs = generation.logprobs();
+        wrote.text_offset = generation.text_offset();
         wrote.length = generation.prompt_tokens() + generation.completion_tokens();
         wrote.last = generation.finished();
         outcome.written.push_back(std::move(wrote));
-        if (generation.finished() || row == part.draft.size()) break;
-        if (generation.tokens().back() != part.draft[row]) break;
-        generation.mark_evaluated(1);
-        ++outcome.accepted;
-    }
+    });
 } catch (...) {  // nothing can be chosen from such logits
     outcome.error = std::current_exception();
 }

@@ -38,6 +38,9 @@ class ExpertStore {
     // A pass over all layers begins.
     virtual void begin_pass(const Batch& batch) = 0;
 
+    // These tokens may be evaluated in the next pass or the one after it.
+    virtual void expect(std::span<const std::int32_t>) {}
+
     // The experts of a layer; valid until the next call.
     virtual ExpertSupply& layer(int layer) = 0;
 

@@ -44,6 +44,11 @@ std::optional<ReadAhead::Start> ReadAhead::start() {
     return {};
 }
 
+bool ReadAhead::awaits(ExpertKey key) {
+    const Place* place = find(key);
+    return place && !place->arrived;
+}
+
 std::optional<ReadAhead::Taken> ReadAhead::take(ExpertKey key, int memory) {
     Place* place = find(key);
     if (!place) return {};

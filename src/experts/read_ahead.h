@@ -48,6 +48,9 @@ class ReadAhead {
     // The next to read for which there is a place.
     std::optional<Start> start();
 
+    // Whether it is being read.
+    bool awaits(ExpertKey key);
+
     // Hands over the memory of an expert, filled or being filled, for other memory. None if it is not here.
     std::optional<Taken> take(ExpertKey key, int memory);
 

@@ -71,9 +71,9 @@ void StreamingExpertStore::warm_up() {
         cache_.expect(key, heat_.rate(key));
         if (cache_.residents() == cache_.shape().slots) continue;
         const int slot = cache_.place(key);
-        read(key, memory_of_[static_cast<std::size_t>(slot)], ReadClass::idle);
         warming_.push_back(key);
         is_warming_[key] = true;
+        read(key, memory_of_[static_cast<std::size_t>(slot)], ReadClass::idle);
     }
     stats_.warming = static_cast<int>(warming_.size());
 }
@@ -112,21 +112,41 @@ void StreamingExpertStore::begin_pass(const Batch& batch) {
                         : needs_nearly_all(count)
                             ? std::min(header.layers, model_.config.context_layers_end())
                             : 0;
-    known_.clear();
+    known_ = of_tables(batch.tokens());
+    for (const ExpertKey key : expected_)
+        if (ahead_.awaits(key) && std::ranges::binary_search(known_, key))
+            reader_.raise(key, ReadClass::certain);
+    if (!std::exchange(just_expected_, false)) expected_.clear();
+    layer_ = -1;
+    read_ahead();
+}
+
+void StreamingExpertStore::expect(std::span<const std::int32_t> tokens) {
+    if (ahead_.places() == 0) return;
+    settle();
+    layer_ = records_.header().layers;  // the pass before is over, however far it got
+    expected_ = of_tables(tokens);
+    just_expected_ = true;
+    read_ahead();
+}
+
+// Experts of layers whose router is a table, ascending.
+std::vector<ExpertKey> StreamingExpertStore::of_tables(std::span<const std::int32_t> tokens) const {
+    const RouteHeader& header = records_.header();
     const auto k = static_cast<std::size_t>(header.top_k);
+    std::vector<ExpertKey> keys;
     std::vector<char> chosen;
     for (int l = 0; l < header.layers; ++l) {
         const auto& table = model_.weights.layers[static_cast<std::size_t>(l)].table;
         if (table.empty()) continue;
         chosen.assign(static_cast<std::size_t>(header.experts), false);
-        for (const std::int32_t token : batch.tokens())
+        for (const std::int32_t token : tokens)
             for (std::size_t i = 0; i < k; ++i)
                 chosen[static_cast<std::size_t>(table[static_cast<std::size_t>(token) * k + i])] = true;
         for (int e = 0; e < header.experts; ++e)
-            if (chosen[static_cast<std::size_t>(e)]) known_.push_back(cache_.shape().key(l, e));
+            if (chosen[static_cast<std::size_t>(e)]) keys.push_back(cache_.shape().key(l, e));
     }
-    layer_ = -1;
-    read_ahead();
+    return keys;
 }
 
 // Plans anew what is read next, and starts what there is room for.
@@ -150,6 +170,10 @@ void StreamingExpertStore::read_ahead() {
         std::stable_sort(wanted.begin() + static_cast<std::ptrdiff_t>(first), wanted.end(),
                          [&](const auto& a, const auto& b) { return heat_.rate(a.key) > heat_.rate(b.key); });
     }
+    for (const ExpertKey key : expected_)
+        if (wanted.size() < enough && cache_.slot(key) == ExpertCache::kNoSlot &&
+            std::ranges::find(wanted, key, &ReadAhead::Wanted::key) == wanted.end())
+            wanted.push_back({key, ReadClass::idle});
     ahead_.plan(wanted, [&](ExpertKey key) { return reader_.withdraw(key); });
     while (const auto start = ahead_.start()) {
         try {
@@ -284,7 +308,7 @@ void StreamingExpertStore::read(ExpertKey key, int memory, ReadClass urgency) {
     in_memory_[static_cast<std::size_t>(memory)] = records_.in_slot(layer, expert, source, to);
     const auto runs = records_.runs(layer, expert, source, to);
     reader_.submit(key, runs, urgency);
-    if (urgency == ReadClass::idle) return;  // no pass is to blame
+    if (is_warming_[key]) return;  // no pass is to blame
     std::uint64_t bytes = 0;
     for (const auto& run : runs) bytes += run.read_bytes();
     std::lock_guard lock(stats_mutex_);

@@ -13,9 +13,10 @@
 // Meanwhile the disk reads what is needed next (read_ahead.h), as far as nobody waits for it: the rest of the
 // layer; the experts of layers whose router is a table, known from the tokens before the pass begins; and in
 // a pass over many tokens the experts of the next layer, of which hardly any will not be needed, those first
-// that were used most. When nothing of that is to be done, at the start, the experts that earlier sessions
-// used most (expert_heat.h) are read into slots that are free. Of them those that have not begun give way
-// when a slot is needed.
+// that were used most; and where routers are tables, the experts of tokens that were drafted, before anybody
+// knows whether they will be evaluated. When nothing of that is to be done, at the start, the experts that
+// earlier sessions used most (expert_heat.h) are read into slots that are free. Of them those that have not
+// begun give way when a slot is needed.
 //
 // An expert that cannot be read is read from elsewhere, if there are packs (expert_records.h), and everywhere
 // once more; if that fails, too, and it was asked for, the pass ends with an Error. Its slot is free again;
@@ -48,6 +49,7 @@ class StreamingExpertStore final : public ExpertStore, private ExpertSupply {
     ~StreamingExpertStore() override;
 
     void begin_pass(const Batch& batch) override;
+    void expect(std::span<const std::int32_t> tokens) override;
     ExpertSupply& layer(int layer) override;
     std::optional<ExpertCacheStats> stats() const override;  // by any thread
 
@@ -73,6 +75,7 @@ class StreamingExpertStore final : public ExpertStore, private ExpertSupply {
     void drop(std::size_t asked);  // what cannot be read
     void release_held();
     void settle();  // ends the layer, however far it got
+    std::vector<ExpertKey> of_tables(std::span<const std::int32_t> tokens) const;
     void read_ahead();
     void warm_up();
     bool make_way();  // for who needs a slot
@@ -99,8 +102,10 @@ class StreamingExpertStore final : public ExpertStore, private ExpertSupply {
 
     int layer_ = -1;
     bool in_prompt_ = false;
-    int whole_layers_end_ = 0;      // layers before this one will need nearly all experts in this pass
-    std::vector<ExpertKey> known_;  // of layers whose router is a table, in this pass; ascending
+    int whole_layers_end_ = 0;         // layers before this one will need nearly all experts in this pass
+    std::vector<ExpertKey> known_;     // of layers whose router is a table, in this pass; ascending
+    std::vector<ExpertKey> expected_;  // the same for tokens that may be evaluated soon
+    bool just_expected_ = false;       // since the last pass began
     // The layer's experts. Those named by index are positions in `asked_`.
     std::vector<std::int32_t> asked_;
     std::vector<int> slots_;     // [asked]

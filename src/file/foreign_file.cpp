@@ -56,6 +56,7 @@ constexpr Beginning kBeginnings[] = {
     {"CLOGPROB"sv, "holds saved predictions (--save-logits); give it to compare --baseline"},
     {"CCHROUTE"sv, "is a trace of routes (--route-trace); give it to cache-sim"},
     {"CCHEAT"sv, "holds rates of experts (--expert-heat); choose the model's file"},
+    {"CCDRAFT"sv, "says what drafts are worth (--expert-heat); choose the model's file"},
     {"{\"cachalot_eval\""sv, "is a state of eval; give it with --state or --against"},
 };
 

@@ -130,4 +130,22 @@ Hash128 model_fingerprint(const Model& model) {
     return hash128(std::as_bytes(std::span(identity)));
 }
 
+Hash128 drafter_fingerprint(const Model& model) {
+    const DraftModel& drafter = *model.draft;
+    Collected all;
+    all.numbers("drafter", static_cast<int>(drafter.kind), drafter.block_size());
+    for (const int target : drafter.targets) all.numbers(target);
+    collect(all, drafter.config);
+    for (const auto& layer : drafter.weights.layers) collect(all, layer);
+    const DrafterWeights& parts = drafter.parts;
+    for (const Matrix* m : {&parts.input, &parts.markov_embedding, &parts.markov_head, &parts.embedding_input,
+                            &parts.hidden_input})
+        all.matrix(*m);
+    for (const auto* values :
+         {&parts.input_norm, &parts.confidence, &parts.embedding_norm, &parts.hidden_norm})
+        all.floats(*values);
+    const std::string identity = model_identity(model) + std::move(all).text();
+    return hash128(std::as_bytes(std::span(identity)));
+}
+
 }  // namespace cachalot

@@ -20,4 +20,7 @@ std::string config_identity(const Config& config);
 // The hash of model_identity().
 Hash128 model_fingerprint(const Model& model);
 
+// Of the model and its drafter, which it must have.
+Hash128 drafter_fingerprint(const Model& model);
+
 }  // namespace cachalot

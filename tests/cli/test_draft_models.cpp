@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
@@ -64,6 +65,86 @@ TEST_F(Commands, DraftsOfTheMtpBlockChangeNoText) {
     }
     expect_error(answer + beside + " --draft dspark", "--draft dspark: ");
     expect_error(answer + " --draft mtp", "has no such drafter");
+}
+
+// The same answers with and without drafts, in turns.
+TEST_F(Commands, BenchComparesDrafts) {
+    std::ofstream(path("question.txt")) << "What is the capital of France?";
+    std::ofstream(path("talk.json")) << R"({"messages": [{"role": "user", "content": "Count to ten."}]})";
+    const std::string bench = "bench --json -t 2 -n 12 -r 2 -f " + path("question.txt") + " ";
+    for (const char* draft : {"--draft dspark --draft-model nano-dspark", "--draft lookup", "--draft auto"}) {
+        const auto o = run(bench + draft + " --messages " + path("talk.json"));
+        ASSERT_EQ(o.status, 0) << o.err;
+        const auto result = json::parse(o.out);
+        EXPECT_EQ(result["drafts_from"],
+                  std::string(draft).starts_with("--draft dspark") ? "dspark" : "lookup");
+        ASSERT_EQ(result["rows"].size(), 2u);
+        EXPECT_EQ(result["rows"][0]["text"], "question.txt");
+        EXPECT_EQ(result["rows"][1]["text"], "talk.json");
+        for (const auto& row : result["rows"]) {
+            EXPECT_GT(row["tokens"], 1);
+            EXPECT_LE(row["tokens"], 12);
+            EXPECT_EQ(row["gain_each"].size(), 2u);
+            EXPECT_GT(row["gain"], 0);
+            EXPECT_GT(row["plain_tokens_per_second"], 0);
+            EXPECT_LE(row["accepted_tokens"], row["drafted_tokens"]);
+            EXPECT_LE(row["drafts"], row["drafted_tokens"]);
+            if (result["drafts_from"] == "dspark") {
+                EXPECT_GT(row["drafts"], 0);
+                EXPECT_NEAR(row["mean_accepted"].get<double>(),
+                            row["accepted_tokens"].get<double>() / row["drafts"].get<double>(), 1e-9);
+            }
+        }
+    }
+    const auto table = run("bench -n 8 -r 1 --raw --draft lookup -f " + path("question.txt"));
+    EXPECT_THAT(table.out, AllOf(HasSubstr("drafts from lookup"), HasSubstr("question.txt")));
+    expect_usage("bench --draft lookup", "-f or --messages");
+    expect_usage("bench -f " + path("question.txt"), "--draft MODE");
+    expect_usage(bench + "--draft auto -p 5", "--prefill");
+    expect_usage("bench --draft auto --raw", "--file");
+    expect_error(bench + "--draft mtp", "has no such drafter");
+    std::ofstream(path("empty.txt"));
+    expect_error("bench --draft lookup -f " + path("empty.txt"), "empty.txt: is empty");
+    expect_error("bench --draft lookup --messages " + path("question.txt"), "question.txt");
+}
+
+TEST_F(Commands, PlanCountsTheDrafter) {
+    const std::string plan = "plan --no-estimate -c 4096 --memory 8GB ";
+    const auto bytes = [&](const std::string& options) {
+        return json::parse(run(plan + "--json " + options).out)["bytes"];
+    };
+    const auto plain = bytes(""), drafting = bytes("--draft-model nano-dspark");
+    EXPECT_EQ(plain["drafter"], 0);
+    EXPECT_NEAR(drafting["drafter"].get<double>(), 13.7e6, 0.4e6);
+    EXPECT_GT(drafting["buffers"], plain["buffers"].get<double>());
+    EXPECT_GT(drafting["attention_states"], plain["attention_states"].get<double>());
+    EXPECT_GT(bytes("--parallel 4 --draft-model nano-dspark")["buffers"], drafting["buffers"].get<double>());
+    EXPECT_THAT(run(plan + "--draft-model nano-dspark").out, HasSubstr("  drafter  "));
+    EXPECT_THAT(run(plan).out, Not(HasSubstr("drafter")));
+    expect_usage(plan + "--draft off --draft-model nano-dspark", "--draft-model");
+    expect_usage("plan --like flash --draft-model nano-dspark", "--draft-model");
+    expect_error(plan + "--draft mtp --draft-model nano-dspark", "has no such drafter");
+}
+
+// Beside the experts' rates, and in the user's cache folder where no file is named.
+TEST_F(Commands, WhatIsLearntOfDraftsIsKept) {
+    const std::string answer =
+        "run -p 'Tell me a story.' -n 40 --temp 0 --draft-model nano-dspark --draft dspark ";
+    const std::string heat = path("x.heat");
+    ASSERT_EQ(run(answer + "--expert-cache 50% --expert-heat " + heat).status, 0);
+    EXPECT_TRUE(std::filesystem::exists(heat + ".drafts"));
+    EXPECT_EQ(std::filesystem::file_size(heat + ".drafts"), 424u);
+    std::ofstream(heat + ".drafts") << "something else";
+    const auto o = run(answer + "--expert-cache 50% --expert-heat " + heat);
+    EXPECT_EQ(o.status, 0);
+    EXPECT_THAT(o.err, HasSubstr("x.heat.drafts: "));
+    EXPECT_EQ(std::filesystem::file_size(heat + ".drafts"), 424u);
+    expect_error("run -p hi -m " + heat + ".drafts", "what drafts are worth");
+    ASSERT_EQ(run(answer).status, 0);
+    const std::filesystem::directory_iterator kept(path("cache/cachalot/heat"));
+    EXPECT_EQ(std::count_if(begin(kept), end(kept),
+                            [](const auto& entry) { return entry.path().extension() == ".drafts"; }),
+              1);
 }
 
 // What the drafter says behind a position, for those who compare it with another implementation.

@@ -1,8 +1,10 @@
 // Drafts: what is proposed, whether it pays, and that an answer is the same with and without.
 #include <rapidcheck/gtest.h>
 
+#include "base/error.h"
 #include "engine/lookup_drafter.h"
 #include "engine/scheduler_test.h"
+#include "support/golden41.h"
 
 namespace cachalot {
 namespace {
@@ -110,6 +112,18 @@ TEST(DraftGate, NoticesWhatChanges) {
     EXPECT_EQ(gate.length(right_in(100), 1, 0, 8), 0);
 }
 
+// A further pass of the drafter is worth it while the token is likely enough to pay for pass and row.
+TEST(DraftGate, TellsWhetherOneMoreTokenPays) {
+    EXPECT_TRUE(DraftGate().pays(0, 1, 0));  // that is how it becomes known
+    DraftGate gate = measured(1, 0.1);
+    EXPECT_TRUE(gate.pays(0.2, 1, 0));
+    EXPECT_FALSE(gate.pays(0.05, 1, 0));
+    for (int i = 0; i < 100; ++i) gate.drafted(3, 0.9);  // 0.3 s each
+    EXPECT_TRUE(gate.pays(0.5, 1, 0));
+    EXPECT_FALSE(gate.pays(0.2, 1, 0));
+    EXPECT_TRUE(gate.pays(0.2, 1, 64));  // beside a prompt tokens are dear
+}
+
 // ---- answers ----
 
 class Drafts : public test::SchedulerTest {
@@ -156,6 +170,29 @@ class Drafts : public test::SchedulerTest {
                 test::joined(test::joined(some, some), some)};
     }
 };
+
+// Auto takes the drafter if the model has one; who names a way gets it.
+TEST_F(Drafts, ComeFromWhereTheOptionsSay) {
+    Engine plain(test::nano(), {2});
+    EngineOptions with_drafter{2};
+    with_drafter.drafter = true;
+    Engine mtp(test::nano_mtp(), with_drafter), dspark(test::model41("nano41").model(), with_drafter);
+    auto from = [](Engine& engine, Drafting drafting) -> std::string {
+        SchedulerOptions options;
+        options.drafting = drafting;
+        return Scheduler(engine, options).drafts_from();
+    };
+    for (Engine* engine : {&plain, &mtp, &dspark}) {
+        EXPECT_EQ(from(*engine, Drafting::off), "off");
+        EXPECT_EQ(from(*engine, Drafting::lookup), "lookup");
+    }
+    EXPECT_EQ(from(plain, Drafting::automatic), "lookup");
+    EXPECT_THROW(from(plain, Drafting::drafter), Error);
+    for (const Drafting drafting : {Drafting::drafter, Drafting::automatic}) {
+        EXPECT_EQ(from(mtp, drafting), "mtp");
+        EXPECT_EQ(from(dspark, drafting), "dspark");
+    }
+}
 
 TEST_F(Drafts, ChangeNothingOfGreedyAnswers) {
     std::int64_t accepted = 0;

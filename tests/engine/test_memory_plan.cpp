@@ -57,6 +57,30 @@ TEST(MemoryPlan, LongPassesWithACacheIfThereIsMemoryForThem) {
     EXPECT_LT(chosen.buffers, plan_memory(nano(), {100'000'000, 0}).buffers);
 }
 
+// Its weights, the windows in the states, and the rows of its passes; nothing where it is not used.
+TEST(MemoryPlan, CountsTheDrafter) {
+    const auto mtp = test::nano_mtp();
+    const auto with_dspark = Model::load(CACHALOT_MODELS "/nano/nano.gguf",
+                                         {.engram = {}, .drafter = CACHALOT_MODELS "/nano/nano-dspark.gguf"});
+    PlanRequest request{std::uint64_t(64) << 30, 1000};
+    const auto plain = plan_memory(nano(), request);
+    EXPECT_EQ(plan_memory(*mtp, request).needed(), plain.needed());
+    request.drafter = true;
+    EXPECT_EQ(plan_memory(nano(), request).needed(), plain.needed());
+    const auto dspark = plan_memory(*with_dspark, request), one = plan_memory(*mtp, request);
+    EXPECT_NEAR(static_cast<double>(dspark.drafter), 13.7e6, 0.4e6);
+    EXPECT_NEAR(static_cast<double>(one.drafter), 4.3e6, 0.2e6);
+    EXPECT_EQ(dspark.needed(), plain.needed() + dspark.drafter + dspark.buffers - plain.buffers);
+    EXPECT_GT(one.buffers, plain.buffers);
+    EXPECT_GT(dspark.buffers, one.buffers);
+    request.sequences = 8;
+    EXPECT_EQ(plan_memory(*mtp, request).buffers - plain.buffers, 8 * (one.buffers - plain.buffers));
+    const auto states = [&](const DraftModel* drafter) {
+        return states_bytes(nano().config, KvPrecision::reference, 4096, drafter);
+    };
+    EXPECT_GT(states(mtp->draft.get()), states(nullptr));
+}
+
 TEST(MemoryPlan, TooLittleIsSaid) {
     const auto plan = plan_memory(nano(), {1'000'000, 0});
     EXPECT_EQ(plan.slots, 2 * nano().config.experts_per_token);

@@ -173,5 +173,35 @@ TEST(MtpDrafterStates, WithoutStreamsNothingIsDrafted) {
     EXPECT_EQ(std::ssize(drafts[1].tokens), kMtpDepth);
 }
 
+// No pass is made for a token that is not worth it; the others go on.
+TEST(MtpDrafterStates, StopsWhereOneMoreTokenIsNotWorthIt) {
+    Engine engine = float_engine();
+    MtpDrafter drafter(engine);
+    std::vector<KvState> states;
+    std::vector<ModelDrafter::Request> requests;
+    for (int i = 0; i < 3; ++i) states.push_back(engine.new_state());
+    for (auto& state : states) {
+        engine.prefill(state, std::vector<std::int32_t>{0, 671, 6102});
+        requests.push_back({&state, 294, 3, best_of});
+    }
+    const auto whole = drafter.propose(requests);
+    std::vector<std::size_t> asked;
+    requests[1].goes_on = [&](std::span<const float> confidences) {
+        asked.push_back(confidences.size());
+        return confidences.size() < 2;
+    };
+    requests[2].goes_on = [](std::span<const float>) { return false; };
+    std::vector<int> rows(requests.size());
+    drafter.observe(
+        [&](int request, int, bool, std::span<const float>) { ++rows[static_cast<std::size_t>(request)]; });
+    const auto drafts = drafter.propose(requests);
+    EXPECT_EQ(rows, (std::vector<int>{3, 2, 1}));
+    EXPECT_EQ(asked, (std::vector<std::size_t>{1, 2}));
+    for (std::size_t i = 0; i < drafts.size(); ++i) {
+        EXPECT_EQ(drafts[i].tokens.size(), 3 - i);
+        EXPECT_TRUE(std::ranges::equal(drafts[i].tokens, std::span(whole[i].tokens).first(3 - i)));
+    }
+}
+
 }  // namespace
 }  // namespace cachalot

@@ -100,6 +100,54 @@ TEST_F(Streaming, ReadsWhatIsKnownBeforeItIsAskedFor) {
     }
 }
 
+// What drafted tokens need is read before they are evaluated, when there is nothing more urgent; it counts as
+// known when they are, and is nothing to wait for when they are not.
+TEST_F(Streaming, ReadsWhatDraftedTokensNeed) {
+    const auto& c = test::nano()->config;
+    const auto& table = test::nano()->weights.layers[0].table;
+    std::vector<std::int32_t> experts(table.begin() + ids[3] * c.experts_per_token,
+                                      table.begin() + (ids[3] + 1) * c.experts_per_token);
+    std::sort(experts.begin(), experts.end());
+    const std::vector<std::int32_t> rows(experts.size(), 1);
+    for (const bool right : {true, false}) {
+        StreamingExpertStore store(*test::nano(), 200, make_thread_queue(2));
+        store.expect(std::span(ids).subspan(3, 1));
+        const auto read = store.stats()->decode.bytes_read;
+        EXPECT_GT(read, 0u);
+        store.expect(std::span(ids).subspan(3, 1));
+        EXPECT_EQ(store.stats()->decode.bytes_read, read);  // is there, or on its way
+        if (!right) store.expect({});                       // nothing of it is wanted any more
+        test::begin_pass(store, ids[right ? 3 : 4]);
+        store.layer(0).request(experts, rows);
+        if (right) {
+            EXPECT_EQ(store.stats()->decode.bytes_read, read);
+            EXPECT_EQ(store.stats()->decode.ahead, experts.size());
+        }
+    }
+    // Where nothing is read ahead nothing happens.
+    StreamingExpertStore all(*test::nano(), 256, make_thread_queue(2));
+    all.expect(ids);
+    EXPECT_EQ(all.stats()->decode.bytes_read, 0u);
+}
+
+// Answers are the same, whatever was expected.
+TEST_F(Streaming, ExpectsAnything) {
+    Engine resident(test::nano(), small_options());
+    const auto expected = evaluate(resident, ids);
+    for (int slots : {16, 40, 130}) {
+        Engine engine = streaming(test::nano(), slots, std::make_unique<test::FaultyQueue>());
+        auto state = engine.new_state();
+        std::vector<float> logits;
+        for (std::size_t i = 0; i < kPrompt + kAnswer; ++i) {
+            engine.expect({ids[i], ids[(i * 7) % 40], -1, 1 << 30});
+            if (i % 3 == 0) engine.expect({ids[i + 1]});
+            const auto row = test::all_logits(engine, state, std::span(ids).subspan(i, 1), 1);
+            logits.insert(logits.end(), row.begin(), row.end());
+        }
+        EXPECT_EQ(logits, expected) << slots;
+    }
+}
+
 TEST_F(Streaming, ALongPassReadsTheNextLayerMeanwhile) {
     EngineOptions options = small_options();
     options.chunk = 100;

@@ -25,6 +25,10 @@ TEST(ApiDrafts, OfAKindThatTheServerDoesNotMakeAreRefused) {
         expect_refused(dialect, R"({"draft_max": -1})", "draft_max");
         expect_refused(dialect, R"({"draft_max": "4"})", "draft_max");
         expect_refused(dialect, R"({"speculative.n_max": 1.5})", "speculative.n_max");
+        expect_refused(dialect, R"({"speculative.p_min": 0.75})", "speculative.p_min");
+        expect_refused(dialect, R"({"speculative": {"n_max": 3}})", "speculative");
+        expect_refused(dialect, R"({"draftMax": 3})", "draftMax");
+        expect_accepted(dialect, R"({"speculative.n_min": 0, "speculative.p_min": null})");
     }
     ModelInfo model;
     model.draft = "dspark";

@@ -88,6 +88,10 @@ std::string non_empty(const Field& field) {
 }
 
 int read_longest_draft(const Field& body, const ModelInfo& model) {
+    for (const auto& [name, value] : body.object().items())
+        if (name.starts_with("speculative") && name != "speculative.n_max" && !value.is_null() && value != 0)
+            Field(value, name).refuse(
+                "not supported: how sure a drafted token must be is measured; draft and draft_max limit drafts");
     std::int64_t most = kLongestDraft;
     for (const char* name : {"draft_max", "speculative.n_max"})
         most = std::min(most, body[name].integer_or(most, 0, kMaxTokensLimit));

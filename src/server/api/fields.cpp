@@ -193,6 +193,7 @@ constexpr Rule kRules[] = {
     {"continue_final_message", kChat, "[false]", kSpelling},
     {"add_generation_prompt", kChat, "[true]", kSpelling},
     {"cache_salt", kAll, R"([""])", kSpelling},
+    {"draft_max", kAll, "[]", kSpelling},
 };
 // clang-format on
 
